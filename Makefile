@@ -1,0 +1,118 @@
+# Needs git, make and Python 3.10 or newer; everything else is installed into .venv at the versions
+# and hashes of requirements/dev.txt.
+
+PYTHON ?=
+ARGS ?=
+JOBS ?= auto
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/installed
+SUITABLE := import sys; sys.exit(not ((3, 10) <= sys.version_info[:2] < (3, 15)))
+TYPED := $(wildcard lmconf tests examples benchmarks tools requirements/check.py)
+
+# No test, check or demo talks to a hub, fetches a price list or reads a stray .env file.
+export HF_HUB_OFFLINE := 1
+export LITELLM_LOCAL_MODEL_COST_MAP := True
+export LITELLM_MODE := PRODUCTION
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test pytest check format generate lock bench build clean
+
+help: ## show this list
+	@echo "make demo      see lmconf at work, with no key and no network"
+	@echo "make test      everything: the checks, then the whole test suite (what CI runs)"
+	@echo "make pytest    the test suite alone; ARGS='tests/unit -k name' narrows it"
+	@echo "make check     format, lint, types, import contracts, generated files, lock file"
+	@echo "make format    rewrite the sources in the agreed format"
+	@echo "make generate  write the generated files again"
+	@echo "make bench     run the benchmarks"
+	@echo "make build     build the sdist and the wheel into dist/"
+	@echo "make lock      resolve requirements/dev.txt again; ARGS=--upgrade for newer versions"
+	@echo "make clean     remove .venv, caches and built files"
+	@echo
+	@echo "PYTHON=/path/to/python chooses the interpreter of .venv (3.10 to 3.14)."
+
+demo: $(STAMP)
+	@$(PY) examples/demo.py
+
+# The tests run even when a check fails, so that one run tells everything; either failing fails it.
+test: $(STAMP)
+	@status=0; \
+	$(MAKE) --no-print-directory check || status=$$?; \
+	$(PY) -m pytest -n $(JOBS) $(ARGS) || status=$$?; \
+	exit $$status
+
+pytest: $(STAMP)
+	@$(PY) -m pytest $(ARGS)
+
+# Every check runs, whatever the others say; the last line names those that failed.
+check: $(STAMP)
+	@failed=""; \
+	run() { name="$$1"; shift; echo "check: $$name"; "$$@" || failed="$$failed, $$name"; }; \
+	run "format" $(PY) -m ruff format --check --quiet .; \
+	run "lint" $(PY) -m ruff check --quiet .; \
+	run "types" $(PY) -m mypy $(TYPED); \
+	run "import contracts" $(VENV)/bin/lint-imports --no-logo --no-cache; \
+	run "lock file" $(PY) requirements/check.py; \
+	$(if $(wildcard tools/generate.py),run "generated files" $(PY) tools/generate.py --check;) \
+	if [ -n "$$failed" ]; then echo "failed: $${failed#, }" >&2; exit 1; fi
+
+format: $(STAMP)
+	@$(PY) -m ruff check --quiet --fix-only .
+	@$(PY) -m ruff format .
+
+generate: $(STAMP)
+	@$(PY) tools/generate.py
+
+lock: $(STAMP)
+	@$(VENV)/bin/uv pip compile pyproject.toml --no-config --quiet \
+	    --extra local --extra testing --group dev \
+	    --universal --python-version 3.10 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make lock" --output-file requirements/dev.txt $(ARGS)
+	@$(PY) requirements/check.py
+
+bench: $(STAMP)
+	@$(PY) -m benchmarks $(ARGS)
+
+build: $(STAMP)
+	@$(PY) -m build --no-isolation --outdir dist
+
+clean:
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Another PYTHON than the one .venv was made with makes it anew.
+ifneq ($(PYTHON),)
+ifneq ($(PYTHON),$(shell cat $(STAMP) 2>/dev/null))
+.PHONY: $(STAMP)
+endif
+endif
+
+# The project itself needs no download: its build backend is in the lock.
+$(STAMP): requirements/dev.txt pyproject.toml
+	@set -e; \
+	python="$(PYTHON)"; \
+	if [ -z "$$python" ]; then \
+	    for name in python3.13 python3.12 python3.11 python3.10 python3 python; do \
+	        if "$$name" -c '$(SUITABLE)' >/dev/null 2>&1; then python="$$name"; break; fi; \
+	    done; \
+	fi; \
+	if [ -z "$$python" ]; then \
+	    echo "No Python 3.10 to 3.14 on the PATH: install one, or say PYTHON=/path/to/python." >&2; exit 1; \
+	elif ! "$$python" -c '$(SUITABLE)' >/dev/null 2>&1; then \
+	    echo "PYTHON=$$python is not a Python 3.10 to 3.14." >&2; exit 1; \
+	elif ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+	    echo "$$python lacks venv or ensurepip: on Debian and Ubuntu, apt install python3-venv" >&2; \
+	    echo "(or python3.X-venv for one that is not the default); or say PYTHON=/path/to/another." >&2; exit 1; \
+	fi; \
+	if ! $(PY) -m pip --version >/dev/null 2>&1 || [ -n "$(PYTHON)" ]; then \
+	    echo "Making $(VENV) with $$("$$python" --version)"; \
+	    "$$python" -m venv --clear $(VENV); \
+	fi; \
+	echo "Installing requirements/dev.txt"; \
+	export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1; \
+	$(PY) -m pip install --quiet --require-hashes --requirement requirements/dev.txt; \
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .; \
+	echo "$$python" >$@

@@ -1,0 +1,56 @@
+"""No test sees the machine it runs on: no keys, no proxies, no settings, a home of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Whatever names a credential, an endpoint, a provider's settings or a proxy.
+AMBIENT = re.compile(
+    r"""
+      .*_(API_KEY|API_BASE|API_VERSION|BASE_URL|ENDPOINT|TOKEN|SECRET|PASSWORD|HOST)
+    | (OPENAI|AZURE|ANTHROPIC|AWS|GOOGLE|VERTEXAI|DATABRICKS|OLLAMA|REDIS|LMCONF|LITELLM|HF)_.*
+    | .*_PROXY
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_MODE": "PRODUCTION",
+    "NO_PROXY": "*",
+}
+
+# A shared machine stalls now and then: time is measured by the benchmarks, not by deadlines.
+settings.register_profile("lmconf", deadline=None, print_blob=True)
+settings.load_profile("lmconf")
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home folder that this test alone sees, with a clean environment around it."""
+    for name in list(os.environ):
+        if AMBIENT.fullmatch(name):
+            monkeypatch.delenv(name)
+    for name, value in OFFLINE.items():
+        monkeypatch.setenv(name, value)
+    home = tmp_path / "home"
+    folders = {
+        "HOME": home,
+        "USERPROFILE": home,
+        "APPDATA": home / "AppData/Roaming",
+        "LOCALAPPDATA": home / "AppData/Local",
+        "XDG_CACHE_HOME": home / ".cache",
+        "XDG_CONFIG_HOME": home / ".config",
+        "XDG_DATA_HOME": home / ".local/share",
+        "XDG_RUNTIME_DIR": home / ".run",
+        "XDG_STATE_HOME": home / ".local/state",
+    }
+    for name, folder in folders.items():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        monkeypatch.setenv(name, str(folder))
+    return home

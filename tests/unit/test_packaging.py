@@ -1,0 +1,114 @@
+"""What is shipped is complete, and what is installed is what pyproject.toml asks for."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT = """
+[build-system]
+requires = ["hatchling>=1.27"]
+[project]
+dependencies = ["click>=8,<9"]
+[project.optional-dependencies]
+local = []
+testing = []
+[dependency-groups]
+dev = ["ruff>=0.14"]
+"""
+
+
+def pinned(*pins: str) -> str:
+    return "# made by make lock\n" + "".join(
+        f"{pin} \\\n    --hash=sha256:{'0' * 64}\n    # via lmconf\n" for pin in pins
+    )
+
+
+@pytest.fixture
+def check() -> ModuleType:
+    """requirements/check.py, which is a script and in no package."""
+    spec = importlib.util.spec_from_file_location("check", ROOT / "requirements" / "check.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("lock", "faults"),
+    [
+        (pinned("click==8.1", "hatchling==1.30", "ruff==0.15 ; os_name == 'nt'"), []),
+        (pinned("click==8.1", "hatchling==1.30"), ["ruff is not pinned"]),
+        (
+            pinned("click==9.1", "hatchling==1.30", "ruff==0.15"),
+            ["click is pinned at 9.1, outside <9,>=8"],
+        ),
+        (
+            pinned("click==8.1", "hatchling==1.30") + "ruff==0.15\n",
+            ["ruff has no hash"],
+        ),
+        (
+            pinned("click==8.1", "hatchling==1.30", "ruff==0.15")
+            + "--index-url https://example.org\n",
+            ["it names an address: pins and hashes are enough"],
+        ),
+    ],
+)
+def test_a_lock_file_that_lags_behind_is_told_what_it_lacks(
+    check: ModuleType, lock: str, faults: list[str]
+) -> None:
+    assert check.faults(PYPROJECT, lock) == faults
+
+
+def test_the_committed_lock_file_covers_every_direct_dependency(check: ModuleType) -> None:
+    assert check.main() == 0
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, built by way of the sdist, so that both are known to be complete."""
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = out.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def files(folder: str, pattern: str = "*") -> set[str]:
+    """Return the files below `folder` of the checkout, named from its root."""
+    found = {path for path in (ROOT / folder).rglob(pattern) if path.is_file()}
+    return {path.relative_to(ROOT).as_posix() for path in found}
+
+
+def test_the_wheel_carries_schemas_and_profiles_beside_the_code(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    assert files("lmconf", "*.py") <= names
+    assert {f"lmconf/_shipped/{name}" for name in files("schemas") | files("profiles")} <= names
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    """A folder without `__init__.py` would be imported, and be unseen by the import contracts."""
+    modules = {ROOT / name for name in files("lmconf", "*.py")}
+    assert {path.parent for path in modules if not (path.parent / "__init__.py").exists()} == set()
+
+
+def test_the_wheel_carries_nothing_else_at_its_top_but_metadata(wheel: zipfile.ZipFile) -> None:
+    tops = {name.split("/")[0] for name in wheel.namelist()}
+    assert tops == {"lmconf", "lmconf-0.1.0.dist-info"}
+
+
+def test_the_wheel_is_typed_licensed_and_installs_the_command(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    assert "lmconf/py.typed" in names
+    assert "lmconf-0.1.0.dist-info/licenses/LICENSE" in names
+    entry_points = wheel.read("lmconf-0.1.0.dist-info/entry_points.txt").decode()
+    assert "lmconf = lmconf.cli:main" in entry_points
