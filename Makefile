@@ -40,7 +40,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	@status=0; \
 	$(MAKE) --no-print-directory check || status=$$?; \
-	$(PY) -m pytest -n $(JOBS) $(ARGS) || status=$$?; \
+	$(PY) -m pytest -n $(JOBS) --maxprocesses=8 $(ARGS) || status=$$?; \
 	exit $$status
 
 pytest: $(STAMP)
