@@ -9,6 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/installed
 SUITABLE := import sys; sys.exit(not ((3, 10) <= sys.version_info[:2] < (3, 15)))
+CONTRACTS := from importlinter.cli import lint_imports_command; lint_imports_command()
 TYPED := $(wildcard lmconf tests examples benchmarks tools requirements/check.py)
 
 # No test, check or demo talks to a hub, fetches a price list or reads a stray .env file.
@@ -53,7 +54,7 @@ check: $(STAMP)
 	run "format" $(PY) -m ruff format --check --quiet .; \
 	run "lint" $(PY) -m ruff check --quiet .; \
 	run "types" $(PY) -m mypy $(TYPED); \
-	run "import contracts" $(VENV)/bin/lint-imports --no-logo --no-cache; \
+	run "import contracts" $(PY) -c "$(CONTRACTS)" --no-logo --no-cache; \
 	run "lock file" $(PY) requirements/check.py; \
 	$(if $(wildcard tools/generate.py),run "generated files" $(PY) tools/generate.py --check;) \
 	if [ -n "$$failed" ]; then echo "failed: $${failed#, }" >&2; exit 1; fi
@@ -66,7 +67,7 @@ generate: $(STAMP)
 	@$(PY) tools/generate.py
 
 lock: $(STAMP)
-	@$(VENV)/bin/uv pip compile pyproject.toml --no-config --quiet \
+	@$(PY) -m uv pip compile pyproject.toml --no-config --quiet \
 	    --extra local --extra testing --group dev \
 	    --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links \
@@ -83,31 +84,36 @@ clean:
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Another PYTHON than the one .venv was made with makes it anew.
-ifneq ($(PYTHON),)
-ifneq ($(PYTHON),$(shell cat $(STAMP) 2>/dev/null))
+# The stamp says which Python made .venv, and where: another PYTHON, a moved checkout or an
+# interrupted installation makes it anew.
+MADE := $(shell cat $(STAMP) 2>/dev/null)
+WANTED := $(or $(PYTHON),$(firstword $(MADE))) $(CURDIR)
+ifneq ($(MADE),$(WANTED))
 .PHONY: $(STAMP)
-endif
 endif
 
 # The project itself needs no download: its build backend is in the lock.
 $(STAMP): requirements/dev.txt pyproject.toml
 	@set -e; \
-	python="$(PYTHON)"; \
-	if [ -z "$$python" ]; then \
-	    for name in python3.13 python3.12 python3.11 python3.10 python3 python; do \
-	        if "$$name" -c '$(SUITABLE)' >/dev/null 2>&1; then python="$$name"; break; fi; \
-	    done; \
-	fi; \
-	if [ -z "$$python" ]; then \
-	    echo "No Python 3.10 to 3.14 on the PATH: install one, or say PYTHON=/path/to/python." >&2; exit 1; \
-	elif ! "$$python" -c '$(SUITABLE)' >/dev/null 2>&1; then \
-	    echo "PYTHON=$$python is not a Python 3.10 to 3.14." >&2; exit 1; \
-	elif ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
-	    echo "$$python lacks venv or ensurepip: on Debian and Ubuntu, apt install python3-venv" >&2; \
-	    echo "(or python3.X-venv for one that is not the default); or say PYTHON=/path/to/another." >&2; exit 1; \
-	fi; \
-	if ! $(PY) -m pip --version >/dev/null 2>&1 || [ -n "$(PYTHON)" ]; then \
+	python="$(firstword $(WANTED))"; \
+	if [ "$(MADE)" != "$(WANTED)" ] || ! $(PY) -m pip --version >/dev/null 2>&1; then \
+	    python="$(PYTHON)"; \
+	    if [ -z "$$python" ]; then \
+	        for name in python3.13 python3.12 python3.11 python3.10 python3 python; do \
+	            if "$$name" -c '$(SUITABLE)' >/dev/null 2>&1; then python="$$name"; break; fi; \
+	        done; \
+	    fi; \
+	    if [ -z "$$python" ]; then \
+	        echo "No Python 3.10 to 3.14 on the PATH: install one, or say PYTHON=/path/to/python." >&2; \
+	        exit 1; \
+	    elif ! "$$python" -c '$(SUITABLE)' >/dev/null 2>&1; then \
+	        echo "PYTHON=$$python is not a Python 3.10 to 3.14." >&2; \
+	        exit 1; \
+	    elif ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+	        echo "$$python lacks venv or ensurepip. On Debian and Ubuntu: apt install python3-venv" >&2; \
+	        echo "(python3.X-venv for a Python beside the default). Or say PYTHON=/path/to/another." >&2; \
+	        exit 1; \
+	    fi; \
 	    echo "Making $(VENV) with $$("$$python" --version)"; \
 	    "$$python" -m venv --clear $(VENV); \
 	fi; \
@@ -115,4 +121,4 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1; \
 	$(PY) -m pip install --quiet --require-hashes --requirement requirements/dev.txt; \
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .; \
-	echo "$$python" >$@
+	echo "$$python $(CURDIR)" >$@
