@@ -1,3 +1,108 @@
-"""lmconf: language models declared in YAML, run from Python."""
+"""lmconf: language models declared in YAML, checked, compiled and dumped back to YAML.
+
+    import lmconf
+
+    profile = lmconf.load("support")
+    profile["gpt"]("Say this is a test!")
+
+Importing this module imports nothing else: each public name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lmconf.callbacks import register_callback
+    from lmconf.errors import (
+        AuthenticationFailed,
+        BadRequest,
+        BadResponse,
+        CallError,
+        Closed,
+        ConnectionFailed,
+        ContentPolicy,
+        ContextWindowExceeded,
+        Diagnostic,
+        Error,
+        LaunchError,
+        NotCarriedOut,
+        NotFound,
+        PermissionDenied,
+        ProfileError,
+        RateLimited,
+        ServerError,
+        Timeout,
+        TrainError,
+        UsageError,
+    )
+    from lmconf.loading import Profile, ProfileWarning, dump, dumps, lm, load, load_state
+    from lmconf.profile.document import ProfileSpec
+    from lmconf.profile.lm import LMSpec
+    from lmconf.runtime.answer import Answer
+    from lmconf.runtime.lm import LM
+    from lmconf.runtime.settings import configure, context, settings
+    from lmconf.secrets import Env, File
+    from lmconf.transports import register_transport
+
+_HOMES: dict[str, str] = {
+    "Answer": "runtime.answer",
+    "AuthenticationFailed": "errors",
+    "BadRequest": "errors",
+    "BadResponse": "errors",
+    "CallError": "errors",
+    "Closed": "errors",
+    "ConnectionFailed": "errors",
+    "ContentPolicy": "errors",
+    "ContextWindowExceeded": "errors",
+    "Diagnostic": "errors",
+    "Env": "secrets",
+    "Error": "errors",
+    "File": "secrets",
+    "LM": "runtime.lm",
+    "LMSpec": "profile.lm",
+    "LaunchError": "errors",
+    "NotCarriedOut": "errors",
+    "NotFound": "errors",
+    "PermissionDenied": "errors",
+    "Profile": "loading",
+    "ProfileError": "errors",
+    "ProfileSpec": "profile.document",
+    "ProfileWarning": "loading",
+    "RateLimited": "errors",
+    "ServerError": "errors",
+    "Timeout": "errors",
+    "TrainError": "errors",
+    "UsageError": "errors",
+    "configure": "runtime.settings",
+    "context": "runtime.settings",
+    "dump": "loading",
+    "dumps": "loading",
+    "lm": "loading",
+    "load": "loading",
+    "load_state": "loading",
+    "register_callback": "callbacks",
+    "register_transport": "transports",
+    "settings": "runtime.settings",
+}
+
+__all__ = [  # noqa: PLE0604 - the names are those of the table above
+    *sorted(_HOMES),
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'lmconf' has no attribute {name!r}")
+    value: object = getattr(import_module(f"lmconf.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

@@ -1,0 +1,122 @@
+"""What a profile says of stores and of how an LM uses them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from lmconf.secrets import Env, File, Given, Public
+from lmconf.spec.declaring import Spec, connection, identity, operations
+from lmconf.spec.shapes import (
+    Choice,
+    Duration,
+    Either,
+    Flag,
+    Integer,
+    Kinds,
+    Record,
+    Referable,
+    Size,
+    Text,
+)
+
+Reference = Env | File | Given | Public
+
+
+class MemoryStore(Spec, frozen=True, kw_only=True):
+    """Answers kept in this process, the least recently used dropped first."""
+
+    backend: Annotated[Literal["memory"], operations(Choice(("memory",)), "The kind of store.")] = (
+        "memory"
+    )
+    max_entries: Annotated[
+        int, operations(Integer(1), "How many answers are kept.", examples=(10_000,))
+    ] = 10_000
+    max_size: Annotated[
+        int, operations(Size(), "How many bytes of answers are kept.", examples=("64MiB",))
+    ] = 64 * 2**20
+
+
+class DiskStore(Spec, frozen=True, kw_only=True):
+    """Answers kept in one SQLite file, shared by the processes of one machine."""
+
+    backend: Annotated[Literal["disk"], operations(Choice(("disk",)), "The kind of store.")] = (
+        "disk"
+    )
+    path: Annotated[
+        str | None,
+        operations(
+            Text(what="a folder", path="path"),
+            "The folder of the file; left out, `$LMCONF_CACHE_DIR` or the user's cache folder.",
+            examples=("~/.cache/lmconf",),
+        ),
+    ] = None
+    max_size: Annotated[
+        int, operations(Size(), "How large the file may grow.", examples=("2GiB",))
+    ] = 2 * 2**30
+
+
+class RedisStore(Spec, frozen=True, kw_only=True):
+    """Answers kept in a Redis server, shared by the machines of a team."""
+
+    backend: Annotated[Literal["redis"], operations(Choice(("redis",)), "The kind of store.")]
+    url: Annotated[
+        str | Reference,
+        connection(
+            Referable(Text(what="an address")),
+            "The server's address; a password in it must come from a reference.",
+            examples=({"$env": "REDIS_URL"},),
+        ),
+    ]
+    namespace: Annotated[
+        str, operations(Text(), "Keeps apart what shares the server.", examples=("support",))
+    ]
+
+
+StoreSpec = MemoryStore | DiskStore | RedisStore
+STORE_SPECS: dict[str, type[Spec]] = {
+    "memory": MemoryStore,
+    "disk": DiskStore,
+    "redis": RedisStore,
+}
+STORE = Kinds("backend", STORE_SPECS)
+
+
+class CachePolicy(Spec, frozen=True, kw_only=True):
+    """How an LM's answers are kept and found again."""
+
+    mode: Annotated[
+        Literal["read_write", "read_only", "refresh", "disabled"],
+        operations(
+            Choice(("read_write", "read_only", "refresh", "disabled")),
+            "`read_only` never stores, `refresh` never reads, `disabled` does neither.",
+        ),
+    ] = "read_write"
+    store: Annotated[
+        str | StoreSpec | None,
+        operations(
+            Either((Text(what="a store's name"), STORE)),
+            "The store: a name from `stores`, or a store written in place; left out, the disk"
+            " store with its defaults.",
+            examples=("disk",),
+        ),
+    ] = None
+    ttl: Annotated[
+        float | None,
+        operations(
+            Duration(), "How long an answer may be used; left out, for ever.", examples=("7d",)
+        ),
+    ] = None
+    namespace: Annotated[
+        str | None,
+        identity(Text(), "Tells accounts or experiments apart that ask the same question."),
+    ] = None
+
+
+def cache_shorthand(short: object) -> dict[str, object] | None:
+    """Return the policy that `cache: true` or `cache: false` stands for, None for other values."""
+    if isinstance(short, bool):
+        return {"mode": "read_write" if short else "disabled"}
+    return None
+
+
+CACHE = Record(CachePolicy, shorthand=cache_shorthand, short=Flag())

@@ -1,0 +1,98 @@
+"""What a profile says of who is told about calls."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from lmconf.spec.declaring import Spec, operations
+from lmconf.spec.frozen import FrozenMap
+from lmconf.spec.shapes import Choice, Flag, Json, Kinds, Size, Text
+
+
+class LogCallback(Spec, frozen=True, kw_only=True):
+    """Writes one structlog event a call."""
+
+    use: Annotated[Literal["log"], operations(Choice(("log",)), "The kind of callback.")]
+    level: Annotated[
+        Literal["debug", "info", "warning"],
+        operations(Choice(("debug", "info", "warning")), "The level of a call that succeeds."),
+    ] = "info"
+
+
+class JsonlCallback(Spec, frozen=True, kw_only=True):
+    """Appends one JSON record a call to a file."""
+
+    use: Annotated[Literal["jsonl"], operations(Choice(("jsonl",)), "The kind of callback.")]
+    path: Annotated[
+        str,
+        operations(
+            Text(what="a path", path="path"),
+            "The file; relative to the profile that states it.",
+            examples=("runs/calls.jsonl",),
+        ),
+    ]
+    content: Annotated[bool, operations(Flag(), "Whether prompts and answers are written too.")] = (
+        True
+    )
+    max_size: Annotated[
+        int, operations(Size(), "At this size the file is rotated to `<path>.1`.")
+    ] = 64 * 2**20
+
+
+class OtelCallback(Spec, frozen=True, kw_only=True):
+    """Reports calls as OpenTelemetry spans and metrics."""
+
+    use: Annotated[Literal["otel"], operations(Choice(("otel",)), "The kind of callback.")]
+    content: Annotated[
+        bool, operations(Flag(), "Whether prompts and answers are reported too.")
+    ] = False
+
+
+class MeterCallback(Spec, frozen=True, kw_only=True):
+    """Adds up usage, cost, hit rate and latency."""
+
+    use: Annotated[Literal["meter"], operations(Choice(("meter",)), "The kind of callback.")]
+
+
+class LiteLLMLogger(Spec, frozen=True, kw_only=True):
+    """Hands calls to one of LiteLLM's named loggers."""
+
+    use: Annotated[
+        Literal["litellm_logger"],
+        operations(Choice(("litellm_logger",)), "The kind of callback."),
+    ]
+    args: Annotated[
+        FrozenMap[str, Any],
+        operations(Json(mapping=True), "The logger's `name` and arguments."),
+    ] = FrozenMap()
+
+
+class CustomCallback(Spec, frozen=True, kw_only=True):
+    """A callback of one's own: a registered name, or an import path that was allowed."""
+
+    use: Annotated[
+        str,
+        operations(
+            Text(what="a registered name or `module:attribute`"),
+            "The kind of callback.",
+            examples=("acme_lm.hooks:CostMeter",),
+        ),
+    ]
+    args: Annotated[
+        FrozenMap[str, Any],
+        operations(Json(mapping=True), "Keyword arguments for it."),
+    ] = FrozenMap()
+
+
+CallbackSpec = (
+    LogCallback | JsonlCallback | OtelCallback | MeterCallback | LiteLLMLogger | CustomCallback
+)
+CALLBACK_SPECS: dict[str, type[Spec]] = {
+    "log": LogCallback,
+    "jsonl": JsonlCallback,
+    "otel": OtelCallback,
+    "meter": MeterCallback,
+    "litellm_logger": LiteLLMLogger,
+    "*": CustomCallback,
+}
+CALLBACK = Kinds("use", CALLBACK_SPECS)

@@ -1,0 +1,72 @@
+"""A credential that several LMs share by inheritance must belong to one provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from lmconf.document.nodes import Map, Node, Reference, Scalar
+from lmconf.errors import Diagnostic, Mark, Note
+from lmconf.profile.providers import provider_of
+from lmconf.profile.rules import CREDENTIALS
+from lmconf.secrets import is_secret_name
+
+__all__ = ["shared_credentials"]
+
+
+def shared_credentials(entries: Mapping[str, Node], data: Mapping[str, object]) -> list[Diagnostic]:
+    """Return a diagnostic for each credential that would go to several providers.
+
+    Values are told apart by where they stand: one place that reaches several LMs is inherited.
+    """
+    first: dict[tuple[str, int, int], tuple[str, str]] = {}
+    reported: set[tuple[str, int, int]] = set()
+    found = []
+    for name, node in entries.items():
+        model = _model(data.get(name))
+        if model is None or not isinstance(node, Map):
+            continue
+        provider = provider_of(model)[0]
+        for path, mark in _credentials(node):
+            if not mark.line or mark.key in reported:
+                continue
+            heir, known = first.setdefault(mark.key, (name, provider))
+            if known != provider:
+                reported.add(mark.key)
+                found.append(_shared(path, mark, (heir, known), (name, provider), node))
+    return found
+
+
+def _model(data: object) -> str | None:
+    model = data.get("model") if isinstance(data, Mapping) else None
+    return model if isinstance(model, str) else None
+
+
+def _credentials(lm: Map) -> Iterator[tuple[tuple[str, ...], Mark]]:
+    """Yield path and place of each value that must not reach another provider."""
+    for key in sorted(CREDENTIALS):
+        value = lm.get(key)
+        if isinstance(value, Map):
+            for header, inner in value:
+                if isinstance(inner, Reference) or is_secret_name(header):
+                    yield (key, header), inner.mark
+        elif isinstance(value, Reference) or (isinstance(value, Scalar) and value.value):
+            yield (key,), value.mark
+
+
+def _shared(
+    path: tuple[str, ...],
+    mark: Mark,
+    first: tuple[str, str],
+    second: tuple[str, str],
+    lm: Map,
+) -> Diagnostic:
+    name = ".".join(path)
+    return Diagnostic(
+        code="credential-crosses",
+        message=f"`{name}` would be sent to {first[1]} (by `{first[0]}`) and to {second[1]}"
+        f" (by `{second[0]}`)",
+        mark=mark,
+        path=("lms", second[0], *path),
+        help=f"state `{name}` in each LM, or in a parent that LMs of one provider extend",
+        notes=(Note(f"`{second[0]}` is served by {second[1]}", lm.entries["model"].mark),),
+    )

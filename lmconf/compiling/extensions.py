@@ -1,0 +1,72 @@
+"""Kinds that an application brings: registered names, and import paths that were allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lmconf.callbacks.specs import CALLBACK_SPECS
+from lmconf.compiling.inputs import Inputs
+from lmconf.spec.checking import Fault
+from lmconf.spelling import did_you_mean
+
+__all__ = ["is_allowed", "unknown_extensions"]
+
+Path = tuple[str | int, ...]
+
+
+def unknown_extensions(data: Mapping[str, Any], inputs: Inputs) -> Iterator[Fault]:
+    """Yield a fault for each kind in the data of an LM or a profile that nothing provides.
+
+    With `inputs.callback_names` None, names that an application may register later are passed.
+    """
+    callbacks = data.get("callbacks")
+    named = callbacks.items() if isinstance(callbacks, Mapping) else enumerate(callbacks or ())
+    own = inputs.callback_names
+    known = None if own is None else {*CALLBACK_SPECS, *own}
+    for key, callback in named:
+        if isinstance(callback, Mapping):
+            path = ("callbacks", key, "use")
+            yield from _judged(callback.get("use"), path, known, "callback", inputs)
+    transport = data.get("transport")
+    if isinstance(transport, Mapping):
+        names = inputs.transport_names
+        known = None if names is None else {"litellm", *names}
+        yield from _judged(transport.get("use"), ("transport", "use"), known, "transport", inputs)
+
+
+def _judged(
+    kind: object, path: Path, known: set[str] | None, what: str, inputs: Inputs
+) -> Iterator[Fault]:
+    if not isinstance(kind, str):
+        return
+    if ":" in kind:
+        if not is_allowed(kind, inputs.allow_imports):
+            yield Fault(
+                "import-not-allowed",
+                path,
+                f"`{kind}` names code, and nothing allows to import it",
+                help=f'pass `allow_imports=["{kind}"]` or `--allow-import {kind}`, or list it in'
+                " pyproject.toml under [tool.lmconf] allow-imports",
+            )
+    elif known is not None and kind not in known:
+        names = sorted(known - {"*"})
+        near = did_you_mean(kind, names)
+        yield Fault(
+            "unknown-kind",
+            path,
+            f"there is no {what} of the kind `{kind}`",
+            label=f"did you mean `{near}`?" if near else "",
+            help=f"known kinds: {', '.join(names)}; your own are registered with"
+            f" `lmconf.register_{what}`",
+        )
+
+
+def is_allowed(path: str, allowed: frozenset[str]) -> bool:
+    """Say whether the import path `module:attribute` is among `allowed`.
+
+    An entry allows itself, a whole module (`acme.hooks`), or everything below one (`acme.*`).
+    """
+    module = path.partition(":")[0]
+    below = {f"{'.'.join(module.split('.')[:end])}.*" for end in range(1, module.count(".") + 2)}
+    return not allowed.isdisjoint({path, module} | below)

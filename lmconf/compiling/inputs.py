@@ -1,0 +1,32 @@
+"""Everything beside the documents that decides what they compile to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from lmconf.document.inheriting import Foreign
+from lmconf.document.overriding import Assignment
+from lmconf.spec.frozen import FrozenMap
+
+__all__ = ["Inputs"]
+
+
+class Inputs(Struct, frozen=True, kw_only=True):
+    """What the caller of the compiler gives.
+
+    `name` is what messages call the profile. `assignments` are overrides, `variables` the values
+    given for `vars`, `environment` where the rest of them is looked up. `allow_imports` are the
+    import paths that may be named. `callback_names` and `transport_names` are what the
+    application registered, None where that cannot be known. `foreign` resolves `profile:lm`.
+    """
+
+    name: str
+    assignments: tuple[Assignment, ...] = ()
+    variables: Mapping[str, object] = FrozenMap()
+    environment: Mapping[str, str] = FrozenMap()
+    allow_imports: frozenset[str] = frozenset()
+    callback_names: frozenset[str] | None = None
+    transport_names: frozenset[str] | None = None
+    foreign: Foreign | None = None

@@ -1,0 +1,269 @@
+"""Diagnostics as data, and every exception that lmconf raises on purpose.
+
+A `Diagnostic` says one thing that is wrong with a document: a code, where it stands, what was
+found, what was expected and how to mend it. It is a frozen value, compared in tests and written
+as text or JSON by `lmconf.reporting`. Exceptions carry diagnostics or the facts of a failed call;
+none of them ever carries the value of a secret.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+__all__ = [
+    "AuthenticationFailed",
+    "BadRequest",
+    "BadResponse",
+    "CallError",
+    "Closed",
+    "ConnectionFailed",
+    "ContentPolicy",
+    "ContextWindowExceeded",
+    "Diagnostic",
+    "Error",
+    "LaunchError",
+    "Mark",
+    "NotCarriedOut",
+    "NotFound",
+    "Note",
+    "PermissionDenied",
+    "ProfileError",
+    "RateLimited",
+    "ServerError",
+    "Source",
+    "Timeout",
+    "TrainError",
+    "UsageError",
+]
+
+
+class Source(Struct, frozen=True, eq=False):
+    """A text that values come from: a file, a `--set` argument, or a mapping made in code.
+
+    `name` is what a person is shown (a path as they would type it). `text` is None for values
+    that never were text. `hidden` lists the (start, end) character spans of secret values, which
+    are never printed. `reached` is the place whose `extends` brought this file in.
+    """
+
+    name: str
+    text: str | None = None
+    hidden: tuple[tuple[int, int], ...] = ()
+    reached: Mark | None = None
+    path: str | None = None
+
+    def __repr__(self) -> str:
+        """Name the source alone: its text may hold secrets, and every mark would repeat it."""
+        return f"Source(name={self.name!r})"
+
+
+class Mark(Struct, frozen=True, eq=False, gc=False):
+    """The place of one key or value: a source and a span on one of its lines.
+
+    `line` and `column` count from 1 (characters, not bytes); `end` is the column after the last
+    character on that line. All three are 0 in a source that has no text.
+    """
+
+    source: Source
+    line: int = 0
+    column: int = 0
+    end: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source.name}:{self.line}:{self.column}" if self.line else self.source.name
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What tells two places apart: the source's name, the line and the column."""
+        return (self.source.name, self.line, self.column)
+
+
+class Note(Struct, frozen=True):
+    """A second place that a diagnostic speaks of, and what is to be seen there."""
+
+    message: str
+    mark: Mark | None = None
+
+
+Severity = Literal["error", "warning"]
+
+
+class Diagnostic(Struct, frozen=True, kw_only=True):
+    """One mistake in a document, or one warning about it.
+
+    `code` is a stable kebab-case name; `message` says what is wrong, never with the value of a
+    secret; `label` is printed under the caret; `help` says how to mend it; `path` is the value's
+    path in the document (`("lms", "gpt", "temperature")`).
+    """
+
+    code: str
+    message: str
+    mark: Mark | None = None
+    path: tuple[str | int, ...] = ()
+    label: str = ""
+    help: str = ""
+    notes: tuple[Note, ...] = ()
+    severity: Severity = "error"
+
+
+class Error(Exception):
+    """Everything that lmconf raises on purpose derives from this."""
+
+
+class UsageError(Error, ValueError):
+    """A function of lmconf was called with arguments that do not fit: the message says how."""
+
+
+class ProfileError(Error):
+    """A document cannot be used: `diagnostics` says why, each with its place and its mend."""
+
+    def __init__(self, diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
+        super().__init__(tuple(diagnostics))
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
+
+    def __str__(self) -> str:
+        from lmconf.reporting import to_text
+
+        return to_text(self.diagnostics)
+
+
+class CallError(Error):
+    """A call to an LM failed; `retryable` says whether the same call may succeed later.
+
+    `lm` is the LM's name (or model), `attempts` how often the request was sent, `waited` the
+    seconds slept between attempts, `status` the HTTP status where there was one, `retry_after`
+    the seconds that the server asked for, `place` the profile's line where one exists, and
+    `partial` the text received before a stream broke.
+    """
+
+    retryable: bool = False
+    default_help: str = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        lm: str = "",
+        attempts: int = 0,
+        waited: float = 0.0,
+        status: int | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        retryable: bool | None = None,
+        place: Mark | None = None,
+        help: str = "",
+        partial: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.lm = lm
+        self.attempts = attempts
+        self.waited = waited
+        self.status = status
+        self.request_id = request_id
+        self.retry_after = retry_after
+        if retryable is not None:
+            self.retryable = retryable
+        self.place = place
+        self.help = help or self.default_help
+        self.partial = partial
+
+    def __str__(self) -> str:
+        parts = [f"{self.lm}: {self.message}" if self.lm else self.message]
+        facts = []
+        if self.status is not None:
+            facts.append(f"status {self.status}")
+        if self.attempts:
+            facts.append(f"{self.attempts} attempt{'s' if self.attempts != 1 else ''}")
+        if self.waited:
+            facts.append(f"waited {self.waited:.1f}s")
+        if self.request_id:
+            facts.append(f"request id {self.request_id}")
+        if facts:
+            parts.append(f"({', '.join(facts)})")
+        text = " ".join(parts)
+        if self.place is not None:
+            text += f"\n  at {self.place}"
+        if self.help:
+            text += f"\n  help: {self.help}"
+        return text
+
+
+class RateLimited(CallError):
+    """The server refused for now (429); an exhausted quota is not retryable."""
+
+    retryable = True
+    default_help = "lower the rate of calls, or raise num_retries"
+
+
+class Timeout(CallError):
+    """No whole answer came within `timeout`, or the call's `deadline` passed."""
+
+    retryable = True
+    default_help = "raise `timeout` or `deadline`, or ask for fewer tokens"
+
+
+class ConnectionFailed(CallError):
+    """The server could not be reached, or closed the connection."""
+
+    retryable = True
+    default_help = "check `api_base` and the network, and that the server is running"
+
+
+class ServerError(CallError):
+    """The server failed (a status of 500 or above, 408 or 409)."""
+
+    retryable = True
+
+
+class BadResponse(CallError):
+    """What came back is not a usable answer: malformed, cut short or empty."""
+
+    retryable = True
+
+
+class AuthenticationFailed(CallError):
+    """The credential is missing or was refused (401)."""
+
+    default_help = "check the variable or file that `api_key` names"
+
+
+class PermissionDenied(CallError):
+    """The credential is valid and may not do this (403)."""
+
+
+class NotFound(CallError):
+    """The server knows no such model or address (404)."""
+
+    default_help = "check `model` and `api_base`"
+
+
+class BadRequest(CallError):
+    """The server refused the request as it stands (400, 413, 422)."""
+
+
+class ContextWindowExceeded(BadRequest):
+    """The prompt and `max_tokens` together do not fit the model's context."""
+
+    default_help = "shorten the prompt or lower `max_tokens`"
+
+
+class ContentPolicy(BadRequest):
+    """The provider's content policy refused the prompt or the answer."""
+
+
+class NotCarriedOut(CallError):
+    """The profile asks for something that this version checks but cannot do yet."""
+
+
+class Closed(CallError):
+    """The LM was closed, or a stream was used after its end."""
+
+
+class LaunchError(Error):
+    """A local server could not be started or did not become ready; the message says why."""
+
+
+class TrainError(Error):
+    """A fine-tuning job failed."""

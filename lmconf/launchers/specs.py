@@ -1,0 +1,127 @@
+"""What a profile says of the server that is started for an LM."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from lmconf.secrets import Env, File, Given, Public
+from lmconf.spec.declaring import Spec, identity, operations
+from lmconf.spec.frozen import FrozenMap
+from lmconf.spec.shapes import (
+    Choice,
+    Duration,
+    Either,
+    Flag,
+    Integer,
+    ListOf,
+    MapOf,
+    Number,
+    Record,
+    Referable,
+    Shape,
+    Size,
+    Text,
+)
+
+Reference = Env | File | Given | Public
+LAUNCHER_NAMES = ("llama_cpp", "sglang", "vllm", "transformers", "ollama", "command")
+"""Every kind that a profile may name; `lmconf.launchers.KINDS` holds those that can start."""
+
+_WORD = Text(what="a word")
+ARGUMENT: Shape = Either(
+    (Flag(), Integer(), Number(), Text(), ListOf(Either((Integer(), Number(), _WORD))))
+)
+
+
+class Ready(Spec, frozen=True, kw_only=True):
+    """When a server counts as started."""
+
+    path: Annotated[
+        str | None,
+        operations(Text(), "The path that must answer 200; left out, the kind's own."),
+    ] = None
+    timeout: Annotated[
+        float,
+        operations(Duration(), "How long starting may take.", examples=("10min",)),
+    ] = 120.0
+    interval: Annotated[float, operations(Duration(), "How often it is asked.")] = 0.1
+
+
+class ServerLog(Spec, frozen=True, kw_only=True):
+    """Where a server's output goes."""
+
+    path: Annotated[
+        str | None,
+        operations(
+            Text(what="a path", path="path"), "The file; left out, one in the state folder."
+        ),
+    ] = None
+    size: Annotated[int, operations(Size(), "How much of it is kept.")] = 4 * 2**20
+
+
+class LaunchSpec(Spec, frozen=True, kw_only=True):
+    """A local server: how it is started, watched and ended."""
+
+    use: Annotated[
+        str | None,
+        identity(
+            Choice(LAUNCHER_NAMES),
+            "The kind of server; left out, the LM's `provider` says it.",
+        ),
+    ] = None
+    weights: Annotated[
+        str | None,
+        identity(
+            Text(what="a path or a model's name", path="dotted"),
+            "What is loaded, when it differs from the served name; a path is relative to the"
+            " profile that states it.",
+            examples=("./models/tiny.gguf",),
+        ),
+    ] = None
+    port: Annotated[
+        int, operations(Integer(0, 65535), "The port; 0 takes a free one.", examples=(7501,))
+    ] = 0
+    host: Annotated[str, operations(Text(what="a host"), "The address to listen on.")] = "127.0.0.1"
+    args: Annotated[
+        FrozenMap[str, object],
+        identity(
+            MapOf(ARGUMENT, secrets=True),
+            "The server's own arguments, by name.",
+            examples=({"tp-size": 1},),
+        ),
+    ] = FrozenMap()
+    command: Annotated[
+        tuple[str, ...] | None,
+        operations(
+            ListOf(Text(what="a word"), low=1),
+            "For `use: command`: the program and its arguments; no shell reads them.",
+        ),
+    ] = None
+    env: Annotated[
+        FrozenMap[str, str | Reference],
+        operations(
+            MapOf(Referable(Text(empty=True)), secrets=True),
+            "Variables for the server, which otherwise sees a scrubbed environment.",
+        ),
+    ] = FrozenMap()
+    gpus: Annotated[int | None, operations(Integer(0), "How many GPUs the server may see.")] = None
+    ready: Annotated[Ready, operations(Record(Ready), "When the server counts as started.")] = (
+        Ready()
+    )
+    stop_grace: Annotated[
+        float, operations(Duration(), "How long it may take to end before it is killed.")
+    ] = 5.0
+    log: Annotated[ServerLog, operations(Record(ServerLog), "Where the server's output goes.")] = (
+        ServerLog()
+    )
+    auto: Annotated[
+        Literal["on_first_call", "manual"],
+        operations(Choice(("on_first_call", "manual")), "Who starts the server."),
+    ] = "on_first_call"
+    ttl: Annotated[
+        float | None,
+        operations(Duration(), "Stop the server after so long without a call.", pending=True),
+    ] = None
+
+
+LAUNCH = Record(LaunchSpec)

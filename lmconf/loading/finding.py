@@ -1,0 +1,240 @@
+"""Where profiles are: from a name or a path to a file, nearest first.
+
+The order: `$LMCONF_PATH`; `profiles/` and `lmconf.yaml` from the working folder up to the
+repository's root; the user's configuration folder; the profiles shipped with lmconf.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from lmconf.errors import Diagnostic, Mark, ProfileError
+from lmconf.profile.providers import PROVIDERS, provider_of
+from lmconf.spelling import did_you_mean
+
+__all__ = [
+    "Found",
+    "find",
+    "find_beside",
+    "is_path",
+    "nearest",
+    "places_searched",
+    "shipped_folder",
+    "survey",
+    "upwards",
+]
+
+SUFFIXES = (".yaml", ".yml", ".json")
+NEAREST_NAME = "lmconf.yaml"
+
+
+class Found(Struct, frozen=True):
+    """One profile's file: its name, and which kind of place it was found in."""
+
+    name: str
+    path: Path
+    place: str
+
+
+def is_path(name: str) -> bool:
+    """Say whether `name` is written as a path and not as a profile's name."""
+    return name.endswith(SUFFIXES) or "/" in name or os.sep in name or name.startswith("~")
+
+
+def find(name: str, environment: Mapping[str, str]) -> Path:
+    """Return the file that `name`, a profile's name or a path, means.
+
+    Raises:
+        ProfileError: there is none; the message says where it was looked for, and near names.
+    """
+    if is_path(name):
+        path = Path(name).expanduser()
+        if path.is_file():
+            return path
+        raise ProfileError([_no_file(path, name)])
+    for folder, _ in _folders(environment):
+        path = _in_folder(folder, name)
+        if path is not None:
+            return path
+    raise ProfileError([_no_profile(name, environment)])
+
+
+def nearest(environment: Mapping[str, str]) -> str:
+    """Return what is meant when no profile is named: `$LMCONF_PROFILE`, else `lmconf.yaml`.
+
+    Raises:
+        ProfileError: neither exists.
+    """
+    named = environment.get("LMCONF_PROFILE")
+    if named:
+        return named
+    for folder in upwards():
+        if (folder / NEAREST_NAME).is_file():
+            return str(folder / NEAREST_NAME)
+    raise ProfileError(
+        [
+            Diagnostic(
+                code="no-profile",
+                message="no profile was named, and there is no lmconf.yaml from here up to the"
+                " repository's root",
+                help="name one (`lmconf list` shows them), set LMCONF_PROFILE, or run `lmconf init`",
+            )
+        ]
+    )
+
+
+def find_beside(name: str, child: Path | None, place: Mark) -> Path:
+    """Return the file that the `extends` entry `name`, standing at `place` in `child`, means.
+
+    A path is relative to its child; a bare name is looked up beside the child and in the
+    `profiles` folders of the child's own project, and nowhere else.
+
+    Raises:
+        ProfileError: there is none.
+    """
+    start = child.parent if child is not None else Path.cwd()
+    if is_path(name):
+        path = (start / Path(name).expanduser()).resolve()
+        if path.is_file():
+            return path
+        raise ProfileError([_no_parent(name, place, [path], None)])
+    folders = [start, *(folder / "profiles" for folder in upwards(start))]
+    for folder in folders:
+        found = _in_folder(folder, name)
+        if found is not None:
+            return found
+    near = did_you_mean(name, {f.stem for folder in folders for f in _files(folder)})
+    raise ProfileError([_no_parent(name, place, folders, near)])
+
+
+def survey(environment: Mapping[str, str]) -> list[Found]:
+    """Return every profile that can be named, nearest first; later ones of a name are shadowed."""
+    found = []
+    for folder in upwards():
+        if (folder / NEAREST_NAME).is_file():
+            found.append(Found("lmconf", folder / NEAREST_NAME, "project"))
+            break
+    for folder, place in _folders(environment):
+        found += [Found(path.stem, path, place) for path in _files(folder)]
+    return found
+
+
+def places_searched(environment: Mapping[str, str]) -> list[Path]:
+    """Return the folders that are searched for a profile's name, in order."""
+    return [folder for folder, _ in _folders(environment)]
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the profiles that came with lmconf."""
+    package = Path(__file__).parent.parent
+    inside = package / "_shipped" / "profiles"
+    return inside if inside.is_dir() else package.parent / "profiles"
+
+
+def _folders(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    for entry in environment.get("LMCONF_PATH", "").split(os.pathsep):
+        if entry:
+            yield Path(entry).expanduser(), "LMCONF_PATH"
+    seen = set()
+    for folder in upwards():
+        seen.add(folder / "profiles")
+        yield folder / "profiles", "project"
+    yield _user_folder(environment), "user"
+    if shipped_folder() not in seen:
+        yield shipped_folder(), "shipped"
+
+
+def _user_folder(environment: Mapping[str, str]) -> Path:
+    from platformdirs import user_config_path
+
+    return user_config_path("lmconf", appauthor=False) / "profiles"
+
+
+def upwards(start: Path | None = None) -> Iterator[Path]:
+    """Yield `start` (the working folder) and its parents up to the repository's root.
+
+    Outside a repository only `start` itself is a project.
+    """
+    here = (start or Path.cwd()).resolve()
+    climb = [here, *here.parents]
+    for index, folder in enumerate(climb):
+        if (folder / ".git").exists():
+            yield from climb[: index + 1]
+            return
+    yield here
+
+
+def _in_folder(folder: Path, name: str) -> Path | None:
+    for suffix in SUFFIXES:
+        path = folder / f"{name}{suffix}"
+        if path.is_file():
+            return path
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [path for path in entries if path.suffix in SUFFIXES and path.is_file()]
+
+
+def _no_file(path: Path, name: str) -> Diagnostic:
+    if provider_of(name)[0] in PROVIDERS:
+        return Diagnostic(
+            code="no-profile",
+            message=f"`{name}` is a model, and no profile or file of that name exists",
+            help=f'did you mean lmconf.LM("{name}")?',
+        )
+    if path.is_dir():
+        return Diagnostic(
+            code="no-profile",
+            message=f"{path} is a folder",
+            help="name a file in it; `lmconf validate` takes whole folders",
+        )
+    near = did_you_mean(path.name, [other.name for other in _files(path.parent)])
+    return Diagnostic(
+        code="no-profile",
+        message=f"there is no file {path}",
+        help=f"did you mean {path.parent / near}?"
+        if near
+        else f"the working folder is {Path.cwd()}",
+    )
+
+
+def _no_profile(name: str, environment: Mapping[str, str]) -> Diagnostic:
+    near = did_you_mean(name, {found.name for found in survey(environment)})
+    folders = ", ".join(_shown(folder) for folder in places_searched(environment))
+    if near:
+        help_ = f"did you mean `{near}`?"
+    else:
+        help_ = "`lmconf list` shows every profile; `lmconf init` writes a first one"
+    return Diagnostic(
+        code="no-profile",
+        message=f"there is no profile named `{name}`; looked in {folders}",
+        help=help_,
+    )
+
+
+def _no_parent(name: str, place: Mark, tried: list[Path], near: str | None) -> Diagnostic:
+    looked = ", ".join(_shown(path) for path in tried)
+    return Diagnostic(
+        code="unknown-parent",
+        message=f"there is no profile `{name}` to extend",
+        mark=place,
+        path=("extends",),
+        label=f"did you mean `{near}`?" if near else "",
+        help=f"looked for it at {looked}" if is_path(name) else f"looked for it in {looked}",
+    )
+
+
+def _shown(path: Path) -> str:
+    try:
+        return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    except ValueError:
+        return str(path)

@@ -1,0 +1,59 @@
+"""Settings of the project that code runs in: `[tool.lmconf]` in its pyproject.toml."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from lmconf.errors import Diagnostic, Mark, ProfileError, Source
+from lmconf.loading.finding import upwards
+from lmconf.spelling import did_you_mean
+
+__all__ = ["project_allow_imports"]
+
+_KNOWN = ("allow-imports",)
+
+
+def project_allow_imports() -> frozenset[str]:
+    """Return the import paths that the nearest pyproject.toml allows.
+
+    Raises:
+        ProfileError: `[tool.lmconf]` holds something else than it may.
+    """
+    for folder in upwards():
+        path = folder / "pyproject.toml"
+        if path.is_file():
+            return _allowed(path)
+    return frozenset()
+
+
+def _allowed(path: Path) -> frozenset[str]:
+    text = path.read_text(encoding="utf-8")
+    if "[tool.lmconf]" not in text:
+        return frozenset()
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        table = tomllib.loads(text)["tool"]["lmconf"]
+    except tomllib.TOMLDecodeError as error:
+        raise _wrong(path, f"is not valid TOML: {error}", "") from None
+    for key in table:
+        if key not in _KNOWN:
+            near = did_you_mean(key, _KNOWN)
+            help_ = f"did you mean `{near}`?" if near else f"known keys: {', '.join(_KNOWN)}"
+            raise _wrong(path, f"[tool.lmconf] has an unknown key `{key}`", help_)
+    allowed = table.get("allow-imports", [])
+    if not isinstance(allowed, list) or not all(isinstance(item, str) for item in allowed):
+        raise _wrong(
+            path, "[tool.lmconf] allow-imports must be a list of texts", 'such as ["acme.hooks"]'
+        )
+    return frozenset(allowed)
+
+
+def _wrong(path: Path, what: str, help_: str) -> ProfileError:
+    mark = Mark(Source(str(path)))
+    return ProfileError(
+        [Diagnostic(code="project-settings", message=f"{path} {what}", mark=mark, help=help_)]
+    )

@@ -1,0 +1,1 @@
+"""`LMSpec` and `ProfileSpec`, put together from the rooms, with the rules between their fields."""

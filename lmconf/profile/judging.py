@@ -1,0 +1,271 @@
+"""Rules between the fields of one LM, and the defaults that follow from its model.
+
+Each rule reads plain data and yields faults; `complete` fills in what the model decides: its
+family's defaults and the provider's usual credential. What a person stated is never changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from lmconf.launchers.specs import LAUNCHER_NAMES
+from lmconf.profile.families import Family, family_of
+from lmconf.profile.providers import PROVIDERS, Provider, is_loopback, origin, provider_of
+from lmconf.secrets import Env
+from lmconf.spec.checking import Fault, Unread
+from lmconf.spelling import did_you_mean
+
+Data = Mapping[str, Any]
+
+TRAINER_NAMES = ("openai", "databricks", "local", "command")
+"""Every kind of trainer that a profile may name."""
+
+
+def judge(data: Data) -> list[Fault]:
+    """Return what is wrong between the fields of one LM whose fields are each right by themselves.
+
+    Fields that hold `Unread` are passed over: something was already reported there.
+    """
+    found: list[Fault] = []
+    for rule in _RULES:
+        found.extend(rule(data))
+    return found
+
+
+def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return `data` with the defaults that its model decides.
+
+    `soft` names fields that came from the profile's `defaults`: where a family's rule forbids
+    such a value, the family's own default takes its place.
+    """
+    full = dict(data)
+    family = family_of(str(data["model"]), _text(data, "base_model"))
+    for name in ("temperature", "max_tokens"):
+        if name not in full or (name in soft and not _allowed(family, name, full[name])):
+            full[name] = getattr(family, name)
+    if launches(data):
+        server = data.get("launch_kwargs", {})
+        if isinstance(server, Unread):
+            return full
+        server = dict(server)
+        if data.get("provider") in LAUNCHER_NAMES:
+            server.setdefault("use", data["provider"])
+        full["launch_kwargs"] = server
+        full.setdefault("api_key", "")
+        return full
+    provider = PROVIDERS.get(provider_of(str(data["model"]))[0])
+    if provider is None:
+        return full
+    if provider.base_env and "api_base" not in full:
+        full["api_base"] = Env(name=provider.base_env)
+    if "api_key" not in full and _usual_key(data, provider) is not None:
+        full["api_key"] = _usual_key(data, provider)
+    return full
+
+
+def launches(data: Data) -> bool:
+    """Say whether the LM's answers come from a server that lmconf starts."""
+    return bool(data.get("launch_kwargs")) or data.get("provider") in LAUNCHER_NAMES[:-1]
+
+
+def _usual_key(data: Data, provider: Provider) -> Env | str | None:
+    """Return the provider's usual credential, which goes to the provider's own address alone."""
+    base = data.get("api_base")
+    if provider.credentials == "optional":
+        return ""
+    if provider.key_env is None or data.get("azure_ad_token") is not None:
+        return None
+    if base is None or base == Env(name=provider.base_env or ""):
+        return Env(name=provider.key_env)
+    if isinstance(base, str) and provider.base and origin(base) == origin(provider.base):
+        return Env(name=provider.key_env)
+    return None
+
+
+def _provider_is_known(data: Data) -> Iterator[Fault]:
+    model = _text(data, "model")
+    if model is None or _transport(data) != "litellm":
+        return
+    provider, name = provider_of(model)
+    if not provider:
+        near = "openai" if re.match(r"(gpt|o\d|text-)", model) else None
+        near = "anthropic" if model.startswith("claude") else near
+        yield Fault(
+            "no-provider",
+            ("model",),
+            f"`{model}` does not say which provider serves it",
+            label=f"did you mean `{near}/{model}`?" if near else "",
+            help="a model is written `provider/name`, such as `openai/gpt-4o-mini`",
+        )
+    elif provider not in PROVIDERS:
+        near = did_you_mean(provider, PROVIDERS)
+        yield Fault(
+            "unknown-provider",
+            ("model",),
+            f"unknown provider `{provider}`",
+            label=f"did you mean `{near}/{name}`?" if near else "",
+            help="a server that speaks the OpenAI API is `openai/<model>` with its `api_base`",
+        )
+    elif not name:
+        yield Fault("no-model", ("model",), f"`{model}` names a provider and no model")
+
+
+def _credential_is_said(data: Data) -> Iterator[Fault]:
+    model = _text(data, "model")
+    if model is None or "api_key" in data or launches(data) or _transport(data) != "litellm":
+        return
+    provider = PROVIDERS.get(provider_of(model)[0])
+    if provider is None or isinstance(data.get("api_base"), Unread):
+        return
+    if provider.credentials == "unknown":
+        yield Fault(
+            "no-credential",
+            ("model",),
+            f"which key to send to `{provider.name}` is not said",
+            help='add `api_key: {$env: NAME}`, or `api_key: ""` to send none',
+            at_key=True,
+        )
+    elif provider.credentials == "key" and _usual_key(data, provider) is None:
+        if data.get("azure_ad_token") is not None:
+            return
+        usual = provider.key_env or "NAME"
+        yield Fault(
+            "no-credential",
+            ("api_base",),
+            "this address is the profile's own, and which key to send there is not said",
+            help=f"add `api_key: {{$env: NAME}}` (`{usual}` is sent to {provider.name}'s own address"
+            ' only), or `api_key: ""` to send none',
+        )
+
+
+def _address_is_safe(data: Data) -> Iterator[Fault]:
+    base = _text(data, "api_base")
+    if base is None:
+        return
+    parts = urlsplit(base)
+    if parts.password or parts.username:
+        yield Fault(
+            "literal-secret",
+            ("api_base",),
+            "`api_base` holds credentials",
+            help="take the part before `@` out of the address and state it as `api_key` or a header",
+        )
+    if parts.scheme == "http" and not is_loopback(base) and data.get("allow_http") is not True:
+        yield Fault(
+            "plain-http",
+            ("api_base",),
+            f"plain http to {parts.hostname} sends prompts and keys unencrypted",
+            help="write `https://…`, or add `allow_http: true` if the network is trusted",
+        )
+
+
+def _family_rules_hold(data: Data) -> Iterator[Fault]:
+    model = _text(data, "model")
+    if model is None:
+        return
+    family = family_of(model, _text(data, "base_model"))
+    for name in ("temperature", "max_tokens"):
+        if name in data and not _allowed(family, name, data[name]):
+            wanted = (
+                f"must be {family.temperature:g} or null"
+                if name == "temperature"
+                else f"must be at least {family.token_floor}"
+            )
+            yield Fault(
+                "family-rule",
+                (name,),
+                f"`{name}` {wanted} for `{_text(data, 'base_model') or model}`",
+                help=f"leave `{name}` out: reasoning models have defaults of their own",
+            )
+
+
+def _allowed(family: Family, name: str, value: object) -> bool:
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float):
+        return True
+    if name == "temperature":
+        return family.temperatures is None or float(value) in family.temperatures
+    return value >= family.token_floor
+
+
+def _server_kind_is_said(data: Data) -> Iterator[Fault]:
+    provider = _text(data, "provider")
+    known = (*LAUNCHER_NAMES, *TRAINER_NAMES)
+    if provider is not None and provider not in known:
+        near = did_you_mean(provider, known)
+        yield Fault(
+            "unknown-value",
+            ("provider",),
+            f"`provider` cannot be `{provider}`",
+            label=f"did you mean `{near}`?" if near else "",
+            help=f"kinds of servers and trainers: {', '.join(dict.fromkeys(known))}",
+        )
+    server = data.get("launch_kwargs")
+    if not isinstance(server, Mapping) or not server:
+        return
+    if "use" not in server and provider not in LAUNCHER_NAMES:
+        yield Fault(
+            "missing-key",
+            ("launch_kwargs",),
+            "`launch_kwargs` does not say which kind of server is started",
+            help=f"add `use: …` to it (one of {', '.join(LAUNCHER_NAMES)}), or `provider: …`",
+            at_key=True,
+        )
+    kind = server.get("use", provider)
+    if kind == "command" and "command" not in server:
+        yield Fault(
+            "missing-key",
+            ("launch_kwargs",),
+            "`use: command` needs the command",
+            help='add `command: ["my-server", "--port", "{port}"]`',
+            at_key=True,
+        )
+    if kind != "command" and isinstance(kind, str) and "command" in server:
+        yield Fault(
+            "contradiction",
+            ("launch_kwargs", "command"),
+            f"`command` belongs to `use: command`, not to `use: {kind}`",
+            help="leave it out, or write `use: command`",
+            at_key=True,
+        )
+    if "api_base" in data:
+        yield Fault(
+            "contradiction",
+            ("api_base",),
+            "this LM's server is started by lmconf, which knows its address",
+            help="leave `api_base` out, or `launch_kwargs` if the server is started elsewhere",
+            at_key=True,
+        )
+
+
+def _log_probabilities_agree(data: Data) -> Iterator[Fault]:
+    if data.get("top_logprobs") is not None and not data.get("logprobs"):
+        yield Fault(
+            "contradiction",
+            ("top_logprobs",),
+            "`top_logprobs` has no effect without `logprobs`",
+            help="add `logprobs: true`",
+            at_key=True,
+        )
+
+
+def _text(data: Data, name: str) -> str | None:
+    value = data.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _transport(data: Data) -> object:
+    transport = data.get("transport")
+    return transport.get("use", "litellm") if isinstance(transport, Mapping) else "litellm"
+
+
+_RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
+    _provider_is_known,
+    _credential_is_said,
+    _address_is_safe,
+    _family_rules_hold,
+    _server_kind_is_said,
+    _log_probabilities_agree,
+)

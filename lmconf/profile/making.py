@@ -1,0 +1,305 @@
+"""From what was said of one LM to its checked spec: the one way that files and code share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from lmconf.document.composing import Crossing, Fold, fold, normalise, settle
+from lmconf.document.dollar import recognise
+from lmconf.document.nodes import Broken, Map, Node, Path, from_plain, to_plain
+from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source, UsageError
+from lmconf.profile.compiled import Compiled
+from lmconf.profile.data import to_data, to_diagnostics
+from lmconf.profile.judging import complete, judge
+from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
+from lmconf.profile.providers import provider_of
+from lmconf.profile.rules import LMRules
+from lmconf.secrets import is_secret_name
+from lmconf.spec.building import build
+from lmconf.spec.checking import Fault, Unread, check
+from lmconf.spec.declaring import fields
+from lmconf.spec.frozen import freeze
+from lmconf.spec.navigating import choose, fits
+from lmconf.spec.shapes import Secret
+
+__all__ = ["change", "crossed", "data_of", "for_call", "make", "make_stated"]
+
+CALL_FIELDS = frozenset(
+    name
+    for name, field in fields(SoleLMSpec).items()
+    if field.role == "identity" and not field.bound_to_model
+) - {"model", "model_type", "endpoint"} | {
+    "cache",
+    "cache_in_memory",
+    "num_retries",
+    "retry",
+    "timeout",
+    "deadline",
+    "headers",
+    "user",
+    "metadata",
+    "service_tier",
+}
+"""The settings that a single call may change."""
+
+
+def make(settings: Mapping[str, object], *, name: str | None = None) -> Compiled:
+    """Return the LM that `settings`, keyword arguments in code, describe.
+
+    Literal secrets go to `Compiled.given` and the spec holds `{$given: …}` in their place; None
+    for a field that knows no null means "left out"; callbacks that are objects go to
+    `Compiled.live`.
+
+    Raises:
+        ProfileError: the settings do not fit; every mistake at once.
+    """
+    return _compiled(*_said(settings), name=name)
+
+
+def make_stated(stated: Mapping[str, Any], *, name: str | None = None) -> Compiled:
+    """Return the LM that `stated`, plain data as a document spells it, describes.
+
+    Unlike in `make`, a literal secret is a mistake.
+    """
+    root = _recognised(stated, mark := Mark(Source("the state")))
+    return _compile(root, {}, (), name, mark)
+
+
+def change(compiled: Compiled, settings: Mapping[str, object]) -> Compiled:
+    """Return `compiled` with `settings` laid over what was said of it, checked anew.
+
+    Another `model` resets what belongs to the model, and a key, address or header that belongs to
+    another provider must be restated.
+
+    Raises:
+        ProfileError: the changed LM does not fit.
+    """
+    said, given, live, dropped = _said(settings)
+    mark = Mark(Source("copy(…)"))
+    lower = _recognised(compiled.stated, Mark(Source(compiled.name)), frozenset(dropped))
+    folding = Fold(LMRules(flat=True))
+    found: list[Diagnostic] = []
+    root = settle(fold([lower, _recognised(said, mark)], folding), found)
+    found += crossed(folding.standing(root), str_value)
+    if found:
+        raise ProfileError(found)
+    objects = live if "callbacks" in settings else compiled.live
+    return _compile(root, {**compiled.given, **given}, objects, compiled.name, mark)
+
+
+def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
+    """Return the spec of one call: that of `compiled` with the call's own `settings`.
+
+    Raises:
+        ProfileError: a setting is unknown, has the wrong type, or breaks the model's rules.
+        UsageError: a setting belongs to the LM and not to a call.
+    """
+    fixed = [name for name in settings if name in fields(LMSpec) and name not in CALL_FIELDS]
+    if fixed:
+        raise UsageError(
+            f"`{fixed[0]}` belongs to the LM and cannot change in one call:"
+            f" use lm.copy({fixed[0]}=…)"
+        )
+    mark = Mark(Source("this call"))
+    said, given, _, _ = _said(settings)
+    if given:
+        raise UsageError(
+            f"`{next(iter(given))}` is a secret: pass it with lm.copy(…), not in a call"
+        )
+    node = normalise(_recognised(said, mark), LMRules(flat=True))
+    data = to_data(node)
+    assert isinstance(data, Mapping)
+    faults = [fault for fault in check(LM, data) if fault.path or fault.code != "missing-key"]
+    spec = compiled.spec
+    if not faults:
+        declared = fields(LMSpec)
+        built = {key: build(declared[key].shape, value) for key, value in data.items()}
+        spec = msgspec.structs.replace(spec, **built)
+        ruled = {key: getattr(spec, key) for key in _RULED}
+        faults = [f for f in judge({**ruled, "api_key": ""}) if f.path[0] in settings]
+    if faults:
+        raise ProfileError(to_diagnostics(faults, node))
+    return spec
+
+
+_RULED = (
+    "model",
+    "base_model",
+    "temperature",
+    "max_tokens",
+    "logprobs",
+    "top_logprobs",
+    "transport",
+)
+
+
+def str_value(node: Node) -> str:
+    """Return the text of a model's node that holds no template."""
+    return str(to_plain(node))
+
+
+def crossed(crossings: Iterable[Crossing], text: Callable[[Node], str]) -> list[Diagnostic]:
+    """Return a diagnostic for each value that would travel to another provider.
+
+    `text` gives the model that a node spells once it is rendered.
+    """
+    found = []
+    for crossing in crossings:
+        was, now = (provider_of(text(node))[0] for node in (crossing.lower, crossing.upper))
+        if was == now:
+            continue
+        name = ".".join(str(step) for step in crossing.path[len(crossing.block) :])
+        found.append(
+            Diagnostic(
+                code="credential-crosses",
+                message=f"`{name}` belongs to {was} and would be sent to {now}",
+                mark=crossing.node.mark,
+                path=crossing.path,
+                label=f"stated for {was}",
+                help=f"state `{name}` beside the new model",
+                notes=(Note(f"this model is served by {now}", crossing.upper.mark),),
+            )
+        )
+    return found
+
+
+def data_of(
+    node: Map, soft: frozenset[str] = frozenset(), *, abstract: bool = False
+) -> tuple[dict[str, Any], list[Fault]]:
+    """Return the plain data of one LM, completed by what its model decides, and its faults.
+
+    `node` is normalised, settled and rendered; `soft` names the fields that came from `defaults`.
+    An `abstract` LM need not have a model, and is not completed.
+    """
+    data = to_data(node)
+    assert isinstance(data, dict)
+    faults = check(LM, data)
+    if abstract:
+        return data, [f for f in faults if not (f.code == "missing-key" and f.path == ())]
+    wrong = {fault.path[0] for fault in faults if fault.path}
+    if "model" not in data or "model" in wrong or isinstance(data["model"], Unread):
+        return data, faults
+    right = {key: Unread() if key in wrong else value for key, value in data.items()}
+    full = complete(right, soft)
+    return full, faults + judge(full)
+
+
+def _said(
+    settings: Mapping[str, object],
+) -> tuple[dict[str, Any], dict[str, str], tuple[object, ...], list[str]]:
+    """Return settings in code taken apart: data, secrets by dotted path, live objects, drops."""
+    given: dict[str, str] = {}
+    plain: dict[str, Any] = {}
+    dropped: list[str] = []
+    declared = fields(LMSpec)
+    live: tuple[object, ...] = ()
+    for name, value in settings.items():
+        field = declared.get(name)
+        if value is None and field is not None and not fits(field.shape, None):
+            dropped.append(name)
+            continue
+        if name == "callbacks" and isinstance(value, list | tuple):
+            named = [item for item in value if isinstance(item, str | Mapping | Struct)]
+            live = tuple(item for item in value if not isinstance(item, str | Mapping | Struct))
+            plain[name] = [_without_secrets(item, (name,), False, given) for item in named]
+            continue
+        secret = field is not None and isinstance(choose(field.shape, value), Secret)
+        plain[name] = _without_secrets(value, (name,), secret or is_secret_name(name), given)
+    return plain, given, live, dropped
+
+
+def _without_secrets(value: object, path: Path, secret: bool, given: dict[str, str]) -> Any:
+    """Return `value` with each literal secret in it replaced by `{$given: its dotted path}`."""
+    if isinstance(value, Struct):
+        return value
+    if isinstance(value, Mapping):
+        if len(value) and next(iter(value)) in ("$env", "$file", "$given", "$public"):
+            return dict(value)
+        return {
+            key: _without_secrets(item, (*path, key), secret or is_secret_name(str(key)), given)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [
+            _without_secrets(item, (*path, index), secret, given)
+            for index, item in enumerate(value)
+        ]
+    if secret and isinstance(value, str) and value:
+        name = ".".join(str(step) for step in path)
+        given[name] = value
+        return {"$given": name}
+    return value
+
+
+def _compiled(
+    said: dict[str, Any],
+    given: dict[str, str],
+    live: tuple[object, ...],
+    dropped: list[str],
+    *,
+    name: str | None,
+) -> Compiled:
+    mark = Mark(Source("lmconf.LM(…)"))
+    return _compile(_recognised(said, mark), given, live, name, mark)
+
+
+def _recognised(plain: Mapping[str, Any], mark: Mark, without: frozenset[str] = frozenset()) -> Map:
+    found: list[Diagnostic] = []
+    try:
+        root = from_plain({k: v for k, v in plain.items() if k not in without}, mark)
+    except TypeError as error:
+        raise UsageError(f"{mark.source.name}: {error}") from None
+    assert isinstance(root, Map)
+    recognised = normalise(recognise(root, found), LMRules(flat=True))
+    if found:
+        raise ProfileError(found)
+    return recognised
+
+
+def _compile(
+    root: Map, given: Mapping[str, str], live: tuple[object, ...], name: str | None, mark: Mark
+) -> Compiled:
+    found: list[Diagnostic] = []
+    root = settle(root, found)
+    data, faults = data_of(root)
+    faults += [fault for fault in _names_in(data) if not faults]
+    found += to_diagnostics(faults, root)
+    if found or any(isinstance(value, Broken) for _, value in root):
+        raise ProfileError(found)
+    spec = build(LM, data)
+    stated = to_plain(root)
+    assert isinstance(spec, LMSpec)
+    return Compiled(
+        spec=spec,
+        name=name or spec.model,
+        stated=freeze(stated),
+        given=dict(given),
+        live=live,
+    )
+
+
+def _names_in(data: Mapping[str, Any]) -> list[Fault]:
+    """Return a fault for each name of a definition: one LM by itself has none to name."""
+    named: list[tuple[Path, str, str]] = []
+    for index, callback in enumerate(data.get("callbacks") or ()):
+        if isinstance(callback, str):
+            named.append((("callbacks", index), "callback", "{use: …}"))
+    for index, fallback in enumerate(data.get("fallbacks") or ()):
+        if isinstance(fallback, str):
+            named.append((("fallbacks", index), "LM", "{model: …}"))
+    cache = data.get("cache")
+    if isinstance(cache, Mapping) and isinstance(cache.get("store"), str):
+        named.append((("cache", "store"), "store", "{backend: disk}"))
+    return [
+        Fault(
+            "unknown-name",
+            path,
+            f"one LM by itself has no {what} of another name to refer to",
+            help=f"write it in place, as `{form}`, or use a profile with `lms`",
+        )
+        for path, what, form in named
+    ]

@@ -1,0 +1,73 @@
+"""Small blocks of an LM's spec: times, prices, limits and budgets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from lmconf.spec.declaring import Spec, operations
+from lmconf.spec.shapes import Choice, Duration, Either, Integer, Number, Record, Shape, Text
+
+
+class TimeoutSpec(Spec, frozen=True, kw_only=True):
+    """How long each phase of one attempt may take."""
+
+    total: Annotated[float, operations(Duration(), "The whole attempt, its body included.")] = 600.0
+    connect: Annotated[float, operations(Duration(), "Until the connection stands.")] = 10.0
+    first_byte: Annotated[
+        float | None,
+        operations(Duration(), "Until the answer begins; left out, `total` bounds it."),
+    ] = None
+    idle: Annotated[
+        float | None,
+        operations(Duration(), "Between two pieces; left out, `total` bounds it."),
+    ] = None
+
+
+def timeout_shorthand(short: object) -> dict[str, object] | None:
+    """Return the block that `timeout: 20s` stands for, None for values that are no atoms."""
+    if isinstance(short, str | int | float) and not isinstance(short, bool):
+        return {"total": short}
+    return None
+
+
+TIMEOUT = Record(TimeoutSpec, shorthand=timeout_shorthand, short=Duration())
+
+
+class Pricing(Spec, frozen=True, kw_only=True):
+    """What tokens cost, in US dollars per million."""
+
+    input: Annotated[float, operations(Number(0), "A million tokens of the prompt.")]
+    output: Annotated[float, operations(Number(0), "A million tokens of the answer.")]
+    cached_input: Annotated[
+        float | None,
+        operations(Number(0), "A million tokens that the provider had cached."),
+    ] = None
+
+
+_NUMBER_OR_ADAPTIVE: Shape = Either((Integer(1), Choice(("adaptive",))))
+
+
+class Limits(Spec, frozen=True, kw_only=True):
+    """How much may be asked at once, shared by LMs of one origin and credential."""
+
+    max_concurrency: Annotated[
+        int | Literal["adaptive"] | None,
+        operations(_NUMBER_OR_ADAPTIVE, "How many calls may be in flight, or `adaptive`."),
+    ] = None
+    rpm: Annotated[int | None, operations(Integer(1), "Requests per minute.")] = None
+    tpm: Annotated[int | None, operations(Integer(1), "Tokens per minute.")] = None
+
+
+class Budget(Spec, frozen=True, kw_only=True):
+    """What may be spent before calls are refused."""
+
+    cost_usd: Annotated[float | None, operations(Number(0), "US dollars.")] = None
+    tokens: Annotated[int | None, operations(Integer(0), "Tokens.")] = None
+    per: Annotated[
+        Literal["run", "hour", "day", "month"],
+        operations(Choice(("run", "hour", "day", "month")), "The time that the budget is for."),
+    ] = "run"
+    store: Annotated[
+        str | None,
+        operations(Text(what="a store's name"), "Where spending is kept between processes."),
+    ] = None

@@ -1,0 +1,114 @@
+"""What composing is told about LMs: shorthands, kinds, and what belongs to a model."""
+
+from __future__ import annotations
+
+from lmconf.document.composing import Pairing
+from lmconf.document.nodes import Broken, Change, Map, Node, Path, Scalar, Seq, from_plain, to_plain
+from lmconf.profile.authored import MANY_LMS, ONE_LM
+from lmconf.profile.lm import LMSpec
+from lmconf.spec.declaring import fields
+from lmconf.spec.navigating import child
+from lmconf.spec.shapes import Either, Kinds, ListOf, Record, Shape
+
+__all__ = ["CREDENTIALS", "LMRules"]
+
+_BOUND = frozenset(name for name, field in fields(LMSpec).items() if field.bound_to_model)
+
+CREDENTIALS = frozenset(
+    name for name, field in fields(LMSpec).items() if field.role == "secret"
+) | {"api_base", "headers"}
+"""Fields that never travel to another provider by inheritance, override or copy."""
+
+_PAIRING = Pairing("model", CREDENTIALS)
+_SERVER_BLOCKS = ("launch_kwargs", "train_kwargs")
+
+
+class LMRules:
+    """The rules of one document: a flat one is one LM, others hold LMs under `lms`."""
+
+    def __init__(self, *, flat: bool) -> None:
+        self.flat = flat
+        self._root: Shape = ONE_LM if flat else MANY_LMS
+
+    def normalise(self, path: Path, node: Node) -> Node:
+        """Return `node` with a shorthand written out, as its shape says."""
+        shape = self._shape(path)
+        if shape is None or isinstance(node, Broken | Change):
+            return node
+        return _full(shape, node)
+
+    def kind_key(self, path: Path) -> str | None:
+        """Return the key that states the kind of the block at `path`."""
+        if self._in_lm(path) and path[-1] in (*_SERVER_BLOCKS, "transport"):
+            return "use"
+        shape = self._shape(path)
+        for option in shape.options if isinstance(shape, Either) else (shape,):
+            if isinstance(option, Kinds):
+                return option.tag
+        return None
+
+    def shed(self, path: Path, lower: Map, upper: Map) -> Map:
+        """Return `lower` without what its model decides when `upper` states another model."""
+        if not self._is_lm(path):
+            return lower
+        dropped: set[str] = set()
+        if _restated(lower, upper, "model"):
+            dropped |= _BOUND
+        if _restated(lower, upper, "provider"):
+            dropped |= {name for name in _SERVER_BLOCKS if not _says_kind(lower.get(name))}
+        if not dropped & set(lower.entries):
+            return lower
+        kept = {key: value for key, value in lower.entries.items() if key not in dropped}
+        return Map(kept, lower.keys, lower.mark)
+
+    def pairing(self, path: Path) -> Pairing | None:
+        """Return which fields of an LM belong to its model's provider."""
+        return _PAIRING if self._is_lm(path) else None
+
+    def _is_lm(self, path: Path) -> bool:
+        if self.flat:
+            return path == ()
+        return path == ("defaults",) or (len(path) == 2 and path[0] == "lms")
+
+    def _in_lm(self, path: Path) -> bool:
+        return bool(path) and self._is_lm(path[:-1])
+
+    def _shape(self, path: Path) -> Shape | None:
+        found: Shape | None = self._root
+        for step in path:
+            if found is None:
+                return None
+            # Shapes are chosen without the values: only blocks and lists have anything below.
+            found = child(_block(found), {} if isinstance(step, str) else [], step)
+        return found
+
+
+def _block(shape: Shape) -> Shape:
+    if isinstance(shape, Either):
+        for option in shape.options:
+            if isinstance(option, Record | Kinds | ListOf):
+                return option
+    return shape
+
+
+def _full(shape: Shape, node: Node) -> Node:
+    """Return `node` as its shape is written without shorthands."""
+    for option in shape.options if isinstance(shape, Either) else (shape,):
+        if isinstance(option, Record) and option.shorthand and isinstance(node, Scalar):
+            block = option.shorthand(node.value)
+            if block is not None:
+                return from_plain(block, node.mark)
+        if isinstance(option, ListOf) and option.single and not isinstance(node, Seq):
+            if isinstance(node, Scalar) and node.value is None:
+                return node
+            return Seq((node,), node.mark)
+    return node
+
+
+def _restated(lower: Map, upper: Map, key: str) -> bool:
+    mine, other = lower.get(key), upper.get(key)
+    return mine is not None and other is not None and to_plain(mine) != to_plain(other)
+
+
+def _says_kind(block: Node | None) -> bool:
+    return isinstance(block, Map) and "use" in block

@@ -1,0 +1,150 @@
+"""References to values that live outside a profile, and the rule by which a name is a secret.
+
+A secret is never part of a spec: `Env`, `File` and `Given` stand in its place, are written back
+by dumps, and are resolved when a call is sent.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+__all__ = ["MASK", "Env", "File", "Given", "Missing", "Public", "is_secret_name", "resolve"]
+
+MASK = "***"
+"""What is shown in the place of a secret."""
+
+EnvType = Literal["str", "int", "float", "bool"]
+
+
+class Env(Struct, frozen=True, kw_only=True):
+    """`{$env: NAME}`: the environment variable `name`, read when a call is sent.
+
+    `default` is used when the variable is unset; `type` converts the text; `format` holds one
+    `{}` that the text replaces (`Bearer {}`).
+    """
+
+    name: str
+    default: str | int | float | bool | None = None
+    type: EnvType = "str"
+    format: str | None = None
+
+    def written(self) -> Mapping[str, str | int | float | bool]:
+        """Return the reference as a document spells it."""
+        text: dict[str, str | int | float | bool] = {"$env": self.name}
+        if self.default is not None:
+            text["default"] = self.default
+        if self.type != "str":
+            text["type"] = self.type
+        if self.format is not None:
+            text["format"] = self.format
+        return text
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """`{$file: path}`: the text of a file, less one trailing newline."""
+
+    path: str
+    format: str | None = None
+
+    def written(self) -> Mapping[str, str]:
+        """Return the reference as a document spells it."""
+        text = {"$file": self.path}
+        if self.format is not None:
+            text["format"] = self.format
+        return text
+
+
+class Given(Struct, frozen=True, kw_only=True):
+    """`{$given: name}`: a value that code passed and that no document can hold."""
+
+    name: str
+
+    def written(self) -> Mapping[str, str]:
+        """Return the reference as a document spells it."""
+        return {"$given": self.name}
+
+
+class Public(Struct, frozen=True):
+    """`{$public: …}`: a literal that stands in a secret's place and is declared to be none."""
+
+    value: str | int | float | bool | None
+
+    def written(self) -> Mapping[str, str | int | float | bool | None]:
+        """Return the value as a document spells it."""
+        return {"$public": self.value}
+
+
+class Missing(Exception):
+    """A reference leads nowhere; the text says which and why, never a value."""
+
+
+# Names that say "secret" by their last word, whatever stands before it.
+_SECRET_WORDS = (
+    "api_key apikey key_id access_key secret_key secret_access_key private_key account_key "
+    "subscription_key signing_key master_key license_key secret client_secret password passwd "
+    "passphrase token auth_token access_token refresh_token session_token id_token bearer_token "
+    "ad_token credential credentials vertex_credentials authorization proxy_authorization cookie "
+    "set_cookie x_api_key connection_string dsn auth"
+).split()
+# Names that end like a secret and are none: how much text, or which text.
+_PUBLIC_NAMES = frozenset(
+    "eos_token bos_token pad_token unk_token sep_token cls_token mask_token stop_token start_token "
+    "end_token image_token prompt_cache_key cache_key sort_key foreign_key primary_key max_token "
+    "first_token next_token last_token new_token aws_region_name routing_key partition_key".split()
+)
+_SECRET_SUFFIXES = tuple(f"_{word}" for word in _SECRET_WORDS)
+
+
+def is_secret_name(name: str) -> bool:
+    """Say whether a value under `name` must be a reference.
+
+    Names are compared without case, with `-`, ` ` and `.` read as `_`, and camelCase split; the
+    last words decide: `OPENAI_API_KEY`, `X-Api-Key`, `clientSecret` and `hf_token` are secret
+    names; `max_tokens`, `eos_token` and `prompt_cache_key` are not.
+    """
+    spelled = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    flat = re.sub(r"[-. ]+", "_", spelled).strip("_").lower()
+    if flat in _PUBLIC_NAMES or any(flat.endswith(f"_{known}") for known in _PUBLIC_NAMES):
+        return False
+    return flat in _SECRET_WORDS or flat.endswith(_SECRET_SUFFIXES)
+
+
+def resolve(reference: Env | File, environment: Mapping[str, str] | None = None) -> str:
+    """Return the text that `reference` leads to, as it is now.
+
+    Raises:
+        Missing: the variable is unset and has no default, the file cannot be read, or the text
+            holds control characters (a header or URL made from it could be split).
+    """
+    if isinstance(reference, Env):
+        text = _from_environment(reference, os.environ if environment is None else environment)
+        what = f"environment variable {reference.name}"
+    else:
+        text = _from_file(reference)
+        what = f"file {reference.path}"
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise Missing(f"{what} holds control characters")
+    return text if reference.format is None else reference.format.replace("{}", text, 1)
+
+
+def _from_environment(reference: Env, environment: Mapping[str, str]) -> str:
+    text = environment.get(reference.name)
+    if text is not None:
+        return text
+    if reference.default is None:
+        raise Missing(f"environment variable {reference.name} is not set")
+    return str(reference.default)
+
+
+def _from_file(reference: File) -> str:
+    try:
+        text = Path(reference.path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise Missing(f"file {reference.path} cannot be read: {type(error).__name__}") from None
+    return text.removesuffix("\n").removesuffix("\r")

@@ -1,0 +1,87 @@
+"""What a shape expects, in words: for messages and for the reference documentation."""
+
+from __future__ import annotations
+
+from lmconf.spec.shapes import (
+    Choice,
+    Duration,
+    Either,
+    Flag,
+    Integer,
+    Json,
+    Kinds,
+    ListOf,
+    MapOf,
+    Null,
+    Number,
+    Record,
+    Referable,
+    Secret,
+    Shape,
+    Size,
+    Text,
+)
+
+
+def describe(shape: Shape) -> str:
+    """Return what `shape` admits as a short noun phrase."""
+    match shape:
+        case Text(what=what):
+            return what
+        case Choice(values=values):
+            return _or([f"`{value}`" for value in values])
+        case Flag():
+            return "`true` or `false`"
+        case Null():
+            return "null"
+        case Integer() | Number():
+            return _number(shape)
+        case Duration():
+            return "a duration such as `500ms`, `20s` or `2h`"
+        case Size():
+            return "a size such as `512KiB` or `2GiB`"
+        case ListOf(item=item):
+            return f"a list of {_plural(item)}"
+        case MapOf() | Record() | Kinds() | Json():
+            return _mapping(shape)
+        case Referable(text=text):
+            return f"{text.what}, `{{$env: NAME}}` or `{{$file: path}}`"
+        case Secret():
+            return '`{$env: NAME}`, `{$file: path}`, or `""` for none'
+        case Either(options=options):
+            return _or([describe(option) for option in options])
+
+
+def _number(shape: Integer | Number) -> str:
+    what = "a whole number" if isinstance(shape, Integer) else "a number"
+    return what + _bounds(shape.low, shape.high)
+
+
+def _mapping(shape: MapOf | Record | Kinds | Json) -> str:
+    match shape:
+        case Record(short=short) if short is not None:
+            return f"{describe(short)}, or a mapping"
+        case Kinds(tag=tag):
+            return f"a mapping with `{tag}`"
+        case Json(mapping=False):
+            return "any value"
+        case _:
+            return "a mapping"
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f" from {low:g} to {high:g}"
+    if low is not None:
+        return f" of at least {low:g}"
+    return f" of at most {high:g}" if high is not None else ""
+
+
+def _or(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
+
+
+def _plural(item: Shape) -> str:
+    if isinstance(item, Text) and item.what == "text":
+        return "texts"
+    return f"items, each {describe(item)}"
