@@ -6,6 +6,7 @@ by dumps, and are resolved when a call is sent.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -101,6 +102,7 @@ _PUBLIC_NAMES = frozenset(
 _SECRET_SUFFIXES = tuple(f"_{word}" for word in _SECRET_WORDS)
 
 
+@functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Say whether a value under `name` must be a reference.
 

@@ -37,9 +37,10 @@ from lmconf.profile.lm import LM, LMSpec
 from lmconf.profile.making import crossed, data_of
 from lmconf.profile.rules import LMRules
 from lmconf.spec.building import build
-from lmconf.spec.checking import Fault, Unread, check
+from lmconf.spec.checking import Fault, check
 from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import FrozenMap, freeze
+from lmconf.spec.navigating import Unread
 from lmconf.spec.shapes import Record
 
 __all__ = ["CompiledProfile", "Outcome", "compile_documents"]
@@ -232,8 +233,8 @@ class _Compiler:
         assert isinstance(data, dict)
         if self.flat:
             return {"main": FLAT_NAME}
-        faults = check(_HEAD, {**data, "lms": dict.fromkeys((*lms, *parts.abstract), Unread())})
-        faults = [fault for fault in faults if fault.path[-1:] != ("defaults",)]
+        names = [*lms, *(name for name in parts.abstract if name != "defaults")]
+        faults = check(_HEAD, {**data, "lms": dict.fromkeys(names, Unread())})
         faults += unknown_main(data.get("main"), lms)
         faults += unknown_extensions(data, self.inputs)
         self.found += to_diagnostics(faults, parts.head)

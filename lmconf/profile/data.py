@@ -22,8 +22,8 @@ from lmconf.document.nodes import (
 )
 from lmconf.errors import Diagnostic, Mark
 from lmconf.secrets import Public as PublicValue
-from lmconf.spec.checking import Fault, Unread
-from lmconf.spec.navigating import child, choose
+from lmconf.spec.checking import Fault
+from lmconf.spec.navigating import Unread, child, choose
 from lmconf.spec.shapes import Shape, Text
 
 __all__ = ["places", "to_data", "to_diagnostics", "with_absolute_paths"]

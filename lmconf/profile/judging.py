@@ -15,7 +15,8 @@ from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.profile.families import Family, family_of
 from lmconf.profile.providers import PROVIDERS, Provider, is_loopback, origin, provider_of
 from lmconf.secrets import Env
-from lmconf.spec.checking import Fault, Unread
+from lmconf.spec.checking import Fault
+from lmconf.spec.navigating import Unread
 from lmconf.spelling import did_you_mean
 
 Data = Mapping[str, Any]

@@ -20,10 +20,10 @@ from lmconf.profile.providers import provider_of
 from lmconf.profile.rules import LMRules
 from lmconf.secrets import is_secret_name
 from lmconf.spec.building import build
-from lmconf.spec.checking import Fault, Unread, check
+from lmconf.spec.checking import Fault, check
 from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import freeze
-from lmconf.spec.navigating import choose, fits
+from lmconf.spec.navigating import Unread, choose, fits
 from lmconf.spec.shapes import Secret
 
 __all__ = ["change", "crossed", "data_of", "for_call", "make", "make_stated"]
@@ -113,7 +113,7 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
     node = normalise(_recognised(said, mark), LMRules(flat=True))
     data = to_data(node)
     assert isinstance(data, Mapping)
-    faults = [fault for fault in check(LM, data) if fault.path or fault.code != "missing-key"]
+    faults = check(LM, data, partial=True)
     spec = compiled.spec
     if not faults:
         declared = fields(LMSpec)
@@ -177,9 +177,9 @@ def data_of(
     """
     data = to_data(node)
     assert isinstance(data, dict)
-    faults = check(LM, data)
+    faults = check(LM, data, partial=abstract)
     if abstract:
-        return data, [f for f in faults if not (f.code == "missing-key" and f.path == ())]
+        return data, faults
     wrong = {fault.path[0] for fault in faults if fault.path}
     if "model" not in data or "model" in wrong or isinstance(data["model"], Unread):
         return data, faults

@@ -11,7 +11,8 @@ from msgspec import Struct
 from lmconf.secrets import is_secret_name
 from lmconf.spec.declaring import fields
 from lmconf.spec.describing import describe
-from lmconf.spec.navigating import REFERENCES, choose, kind_of, shape_at, step_into
+from lmconf.spec.fitting import fully_fits
+from lmconf.spec.navigating import REFERENCES, Unread, choose, kind_of, shape_at, step_into
 from lmconf.spec.schema import Writer
 from lmconf.spec.shapes import (
     Choice,
@@ -45,23 +46,27 @@ class Fault(Struct, frozen=True):
     at_key: bool = False
 
 
-class Unread(Struct, frozen=True):
-    """Stands in plain data where a mistake was already reported; no fault is found in it."""
-
-
-def check(shape: Record | Kinds | MapOf, data: Mapping[str, object]) -> list[Fault]:
+def check(
+    shape: Record | Kinds | MapOf, data: Mapping[str, object], *, partial: bool = False
+) -> list[Fault]:
     """Return every fault of `data` against `shape`, in the order of the document.
 
     `data` is plain JSON data with references as `Env`, `File`, `Given` and `Public` objects and
     `Unread()` where something was already reported. An empty list means that `build` succeeds.
+    With `partial`, keys that `data` lacks at its root are no fault.
     """
     faults: dict[tuple[Path, bool], Fault] = {}
-    for fault in (*_secret_faults(shape, data, ()), *_schema_faults(shape, data)):
-        faults.setdefault((fault.path, fault.at_key), fault)
+    for fault in (*_secret_faults(shape, data, ()), *_schema_faults(shape, data, partial)):
+        if not (partial and fault.code == "missing-key" and fault.path == ()):
+            faults.setdefault((fault.path, fault.at_key), fault)
     return list(faults.values())
 
 
-def _schema_faults(shape: Record | Kinds | MapOf, data: Mapping[str, object]) -> Iterator[Fault]:
+def _schema_faults(
+    shape: Record | Kinds | MapOf, data: Mapping[str, object], partial: bool
+) -> Iterator[Fault]:
+    if fully_fits(shape, data, partial=partial):
+        return
     for error in _validator(shape).iter_errors(cast(Any, _spelled(data))):
         path: Path = tuple(error.absolute_path)
         if not any(isinstance(_at(data, path[:end]), Unread) for end in range(len(path) + 1)):

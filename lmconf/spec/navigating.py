@@ -31,6 +31,10 @@ from lmconf.spec.shapes import (
 REFERENCES = (Env, File, Given, Public)
 
 
+class Unread(Struct, frozen=True):
+    """Stands in plain data where a mistake was already reported; no fault is found in it."""
+
+
 def is_mapping(value: object) -> bool:
     """Say whether `value` is a mapping of plain data (a reference is none)."""
     return isinstance(value, Mapping)
