@@ -39,7 +39,9 @@ if TYPE_CHECKING:
         TrainError,
         UsageError,
     )
-    from lmconf.loading import Profile, ProfileWarning, dump, dumps, lm, load, load_state
+    from lmconf.loading.live import Profile
+    from lmconf.loading.opening import ProfileWarning, lm, load, load_state
+    from lmconf.loading.saving import dump, dumps
     from lmconf.profile.document import ProfileSpec
     from lmconf.profile.lm import LMSpec
     from lmconf.runtime.answer import Answer
@@ -68,10 +70,10 @@ _HOMES: dict[str, str] = {
     "NotCarriedOut": "errors",
     "NotFound": "errors",
     "PermissionDenied": "errors",
-    "Profile": "loading",
+    "Profile": "loading.live",
     "ProfileError": "errors",
     "ProfileSpec": "profile.document",
-    "ProfileWarning": "loading",
+    "ProfileWarning": "loading.opening",
     "RateLimited": "errors",
     "ServerError": "errors",
     "Timeout": "errors",
@@ -79,11 +81,11 @@ _HOMES: dict[str, str] = {
     "UsageError": "errors",
     "configure": "runtime.settings",
     "context": "runtime.settings",
-    "dump": "loading",
-    "dumps": "loading",
-    "lm": "loading",
-    "load": "loading",
-    "load_state": "loading",
+    "dump": "loading.saving",
+    "dumps": "loading.saving",
+    "lm": "loading.opening",
+    "load": "loading.opening",
+    "load_state": "loading.opening",
     "register_callback": "callbacks",
     "register_transport": "transports",
     "settings": "runtime.settings",
