@@ -1,0 +1,40 @@
+"""Local servers: the kinds there are, and how one is started, watched and ended."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING
+
+from lmconf.errors import LaunchError
+from lmconf.launchers.specs import LAUNCH, LAUNCHER_NAMES, LaunchSpec
+from lmconf.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from lmconf.launchers.contract import Launcher
+
+__all__ = ["KINDS", "LAUNCH", "LAUNCHER_NAMES", "LaunchSpec", "launcher"]
+
+KINDS = {
+    "llama_cpp": "lmconf.launchers.llama_cpp",
+}
+"""The kinds that can be started, and the module whose `LAUNCHER` starts each."""
+
+
+def launcher(kind: str) -> Launcher:
+    """Return what starts servers of `kind`.
+
+    Raises:
+        LaunchError: the kind is unknown, cannot be started by this version, or this system
+            has no process groups.
+    """
+    if kind not in KINDS:
+        meant = did_you_mean(kind, KINDS)
+        hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(KINDS)}"
+        known = "cannot be started yet" if kind in LAUNCHER_NAMES else "is not known"
+        raise LaunchError(f"the kind of server {kind!r} {known}; {hint}")
+    if os.name != "posix":
+        raise LaunchError("local servers need Linux or macOS")
+    module = importlib.import_module(KINDS[kind])
+    found: Launcher = module.LAUNCHER
+    return found

@@ -1,0 +1,58 @@
+"""What a kind of server must offer: how it is started, and what a started one can tell and do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Protocol
+
+from lmconf.launchers.specs import LaunchSpec
+
+__all__ = ["Launcher", "Server", "Status"]
+
+Status = Literal["running", "stopped", "died"]
+"""`stopped` was asked for; `died` was not."""
+
+
+class Server(Protocol):
+    """A server that was ready to answer when `start` returned it."""
+
+    @property
+    def url(self) -> str:
+        """Its origin: `http://127.0.0.1:40123`."""
+
+    @property
+    def api_base(self) -> str:
+        """Where its OpenAI-compatible routes begin: `http://127.0.0.1:40123/v1`."""
+
+    @property
+    def model(self) -> str:
+        """The name under which it serves the model."""
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server itself."""
+
+    @property
+    def log(self) -> Path:
+        """The file that holds the latest of what it wrote."""
+
+    def status(self) -> Status:
+        """Say whether it is running now."""
+
+    def stop(self) -> None:
+        """End it and everything it started; nothing happens the second time."""
+
+
+class Launcher(Protocol):
+    """A kind of server."""
+
+    def start(self, spec: LaunchSpec, model: str, given: Mapping[str, str] | None = None) -> Server:
+        """Return a server that serves `model` under that name, ready to answer.
+
+        `given` holds the values of `{$given: name}` references in `spec`.
+
+        Raises:
+            LaunchError: it could not be started, ended early, serves something else, or was not
+                ready within `spec.ready.timeout`; nothing of it is left running.
+        """

@@ -1,0 +1,79 @@
+"""Where a running server's files are: one private folder for each start."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from lmconf.errors import LaunchError
+
+__all__ = ["KEPT", "new_run_folder", "state_folder"]
+
+KEPT = 20
+"""How many folders of ended servers are kept, for their logs."""
+
+
+def state_folder() -> Path:
+    """Return `$LMCONF_STATE_DIR`, else the user's state folder for lmconf."""
+    stated = os.environ.get("LMCONF_STATE_DIR")
+    if stated:
+        return Path(stated).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_state_path("lmconf", appauthor=False))
+
+
+def new_run_folder(kind: str) -> Path:
+    """Return a new folder that only this user can read, in the state folder.
+
+    Where the state folder cannot be written, it is made among the temporary files instead. The
+    folders of servers that ended long ago are removed.
+
+    Raises:
+        LaunchError: neither place can be written, or `$LMCONF_STATE_DIR` cannot.
+    """
+    servers = state_folder() / "servers"
+    try:
+        servers.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _forget_old(servers)
+        return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=servers))
+    except OSError as error:
+        if os.environ.get("LMCONF_STATE_DIR"):
+            raise LaunchError(f"{servers} cannot be written: {error.strerror}") from None
+    try:
+        return Path(tempfile.mkdtemp(prefix=f"lmconf-{kind}-"))
+    except OSError as error:
+        raise LaunchError(f"no folder for the server's files: {error.strerror}") from None
+
+
+def _forget_old(servers: Path) -> None:
+    folders = [entry for entry in servers.iterdir() if entry.is_dir() and not entry.is_symlink()]
+    folders.sort(key=_age)
+    for folder in folders[: -KEPT or None]:
+        if not _in_use(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _age(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _in_use(folder: Path) -> bool:
+    """Say whether a supervisor holds the folder's lock; one that vanished meanwhile is free."""
+    try:
+        fd = os.open(folder / "lock", os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

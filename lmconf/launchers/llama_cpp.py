@@ -1,0 +1,250 @@
+"""llama.cpp's HTTP server, from the `xllamacpp` package, for GGUF files."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import json
+import socket
+import struct
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from lmconf.errors import LaunchError
+from lmconf.launchers.contract import Launcher
+from lmconf.launchers.folders import new_run_folder
+from lmconf.launchers.processes import Command, ServerProcess, environment, resolved, start
+from lmconf.launchers.specs import LaunchSpec
+from lmconf.secrets import Env, File, Given, Public
+from lmconf.spelling import did_you_mean
+
+__all__ = ["ARGUMENTS", "LAUNCHER", "LlamaCpp"]
+
+Kind = Literal["integer", "number", "switch", "text", "texts"]
+
+
+class Argument(Struct, frozen=True):
+    """One of the server's arguments: the parameter of xllamacpp that it sets, and its type."""
+
+    parameter: str
+    kind: Kind
+
+
+ARGUMENTS: dict[str, Argument] = {
+    "alias": Argument("model_alias", "texts"),
+    "api-key": Argument("api_keys", "texts"),
+    "batch-size": Argument("n_batch", "integer"),
+    "cache-prompt": Argument("cache_prompt", "switch"),
+    "cache-ram": Argument("cache_ram_mib", "integer"),
+    "chat-template": Argument("chat_template", "text"),
+    "context-shift": Argument("ctx_shift", "switch"),
+    "ctx-size": Argument("n_ctx", "integer"),
+    "embeddings": Argument("embedding", "switch"),
+    "jinja": Argument("use_jinja", "switch"),
+    "kv-unified": Argument("kv_unified", "switch"),
+    "main-gpu": Argument("main_gpu", "integer"),
+    "metrics": Argument("endpoint_metrics", "switch"),
+    "mmproj": Argument("mmproj.path", "text"),
+    "n-gpu-layers": Argument("n_gpu_layers", "integer"),
+    "n-predict": Argument("n_predict", "integer"),
+    "parallel": Argument("n_parallel", "integer"),
+    "pooling": Argument("pooling_type", "text"),
+    "props": Argument("endpoint_props", "switch"),
+    "rope-freq-base": Argument("rope_freq_base", "number"),
+    "rope-freq-scale": Argument("rope_freq_scale", "number"),
+    "seed": Argument("sampling.seed", "integer"),
+    "slots": Argument("endpoint_slots", "switch"),
+    "threads": Argument("cpuparams.n_threads", "integer"),
+    "threads-batch": Argument("cpuparams_batch.n_threads", "integer"),
+    "threads-http": Argument("n_threads_http", "integer"),
+    "ubatch-size": Argument("n_ubatch", "integer"),
+    "verbosity": Argument("verbosity", "integer"),
+    "warmup": Argument("warmup", "switch"),
+}
+"""What `args` may name, spelled like llama-server's own options; `_` may stand for `-`."""
+
+
+def parameters(
+    args: Mapping[str, object], given: Mapping[str, str]
+) -> tuple[dict[str, object], tuple[str, ...]]:
+    """Return the parameters that `args` set, and the values among them that are secret.
+
+    Raises:
+        LaunchError: an argument is not known or its value has the wrong type.
+    """
+    chosen: dict[str, object] = {}
+    hidden: list[str] = []
+    for name, value in args.items():
+        argument = ARGUMENTS.get(name.replace("_", "-"))
+        if argument is None:
+            meant = did_you_mean(name, ARGUMENTS)
+            hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(ARGUMENTS)}"
+            raise LaunchError(f"llama_cpp has no argument {name!r}; {hint}")
+        if isinstance(value, Env | File | Given):
+            secret = resolved(value, given)
+            hidden.append(secret)
+            chosen[argument.parameter] = typed(name, argument.kind, secret)
+        else:
+            chosen[argument.parameter] = typed(name, argument.kind, value)
+    return chosen, tuple(secret for secret in hidden if secret)
+
+
+def typed(name: str, kind: Kind, value: object) -> object:
+    """Return `value` as an argument of that kind takes it.
+
+    Raises:
+        LaunchError: it is of another type. The value is not shown: it may be a secret.
+    """
+    plain = value.value if isinstance(value, Public) else value
+    number = isinstance(plain, int | float) and not isinstance(plain, bool)
+    match kind:
+        case "switch" if isinstance(plain, bool):
+            return plain
+        case "integer" if isinstance(plain, int) and number:
+            return plain
+        case "number" if number:
+            return plain
+        case "text" if isinstance(plain, str):
+            return plain
+        case "texts" if isinstance(plain, str):
+            return [plain]
+        case "texts" if isinstance(plain, list | tuple):
+            return [str(one) for one in plain]
+        case _:
+            wanted = {"texts": "a text or a list of texts", "switch": "true or false"}
+            article = "an" if kind == "integer" else "a"
+            what = wanted.get(kind, f"{article} {kind}")
+    raise LaunchError(f"llama_cpp's argument {name!r} wants {what}")
+
+
+def package_folder() -> str:
+    """Return the folder that holds the installed `xllamacpp`.
+
+    Raises:
+        LaunchError: it is not installed.
+    """
+    found = importlib.util.find_spec("xllamacpp")
+    if found is None or found.origin is None:
+        raise LaunchError(
+            "a llama_cpp server needs the package xllamacpp: pip install 'lmconf[local]'"
+        )
+    return str(Path(found.origin).parent.parent)
+
+
+def check_gguf(path: Path) -> None:
+    """See that `path` is a GGUF file, as far as its first bytes tell.
+
+    Raises:
+        LaunchError: it is missing, cannot be read, or is something else.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(24)
+    except FileNotFoundError:
+        problem = f"the model file {path} does not exist"
+    except OSError as error:
+        problem = f"the model file {path} cannot be read: {error.strerror}"
+    else:
+        problem = _gguf_problem(path, head)
+    if problem:
+        raise LaunchError(problem)
+
+
+def _gguf_problem(path: Path, head: bytes) -> str:
+    if head[:4] != b"GGUF" or len(head) < 24:
+        return f"{path} is not a GGUF file: llama_cpp can load no other"
+    version, tensors, _ = struct.unpack("<IQQ", head[4:])
+    if version not in {2, 3}:
+        return f"{path} is a GGUF file of version {version}; versions 2 and 3 are known"
+    return "" if tensors else f"{path} is a GGUF file without tensors: it holds no model"
+
+
+def check_port(host: str, port: int) -> None:
+    """See that nothing else listens on `host`:`port`.
+
+    Raises:
+        LaunchError: the port is taken, or the host is not an address of this machine.
+    """
+    problem = ""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # Connections of an earlier server that still fade out do not take a port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except socket.gaierror:
+        problem = f"{host!r} is not a host that is known here"
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        what = "is taken: choose another, or 0 for a free one" if taken else str(error.strerror)
+        problem = f"port {port} on {host} {what}"
+    if problem:
+        raise LaunchError(problem)
+
+
+class LlamaCpp:
+    """Serves a GGUF file with llama.cpp; the file is `weights`, or else the model's own name."""
+
+    def start(
+        self, spec: LaunchSpec, model: str, given: Mapping[str, str] | None = None
+    ) -> ServerProcess:
+        """Return a server that serves `model` under that name, ready to answer.
+
+        Raises:
+            LaunchError: xllamacpp, the file or the port is not to be had, an argument is wrong,
+                or the server did not become ready.
+        """
+        given = {} if given is None else given
+        package = package_folder()
+        weights = Path(spec.weights if spec.weights is not None else model).expanduser()
+        check_gguf(weights)
+        chosen, hidden = parameters(spec.args, given)
+        env, secret = environment(spec, given)
+        if spec.port:
+            check_port(spec.host, spec.port)
+        if spec.gpus == 0:
+            chosen.setdefault("n_gpu_layers", 0)
+        folder = new_run_folder("llama_cpp")
+        settings = {
+            "model": str(weights.absolute()),
+            "alias": model,
+            "host": spec.host,
+            "port": spec.port,
+            "parameters": chosen,
+            "report": str(folder / "address"),
+            "package": package,
+        }
+        server = Path(__file__).with_name("llama_cpp_server.py")
+        command = Command(
+            argv=(sys.executable, "-I", str(server)),
+            model=model,
+            folder=folder,
+            env=env,
+            find=lambda: _reported(folder / "address"),
+            input=json.dumps(settings),
+            ready_path=spec.ready.path or "/v1/models",
+            key=_first(chosen.get("api_keys")),
+            hidden=hidden + secret,
+        )
+        return start(command, spec)
+
+
+def _first(texts: object) -> str:
+    return str(texts[0]) if isinstance(texts, list) and texts else ""
+
+
+def _reported(address: Path) -> str | None:
+    try:
+        return address.read_text("ascii").strip()
+    except FileNotFoundError:
+        return None
+
+
+LAUNCHER: Launcher = LlamaCpp()

@@ -1,0 +1,307 @@
+"""What holds for every kind of server that can be started, with the real servers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+
+from lmconf.errors import LaunchError
+from lmconf.launchers import KINDS, LaunchSpec, launcher
+from lmconf.launchers.contract import Server
+from lmconf.launchers.starting import OwnServer
+from lmconf.secrets import Env
+from lmconf.spec.frozen import FrozenMap
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "profiles" / "models" / "lmconf-tiny-f16.gguf"
+
+WORKING = {
+    "llama_cpp": LaunchSpec(
+        use="llama_cpp", weights=str(TINY), args=FrozenMap({"ctx-size": 2048, "threads": 1})
+    ),
+}
+"""For each kind, a server that starts on any machine and knows the tiny model."""
+
+KEYED = {"llama_cpp": {"api-key": Env(name="SERVER_KEY")}}
+"""For each kind that can ask for a key, the argument that makes it."""
+
+
+def test_every_kind_is_tried_here() -> None:
+    assert set(WORKING) == set(KINDS)
+
+
+@pytest.fixture(params=sorted(KINDS))
+def spec(request: pytest.FixtureRequest) -> LaunchSpec:
+    return WORKING[request.param]
+
+
+@pytest.fixture
+def server(spec: LaunchSpec) -> Iterator[Server]:
+    started = start(spec)
+    yield started
+    started.stop()
+
+
+def start(spec: LaunchSpec, model: str = "acme/tiny") -> Server:
+    assert spec.use is not None
+    return launcher(spec.use).start(spec, model)
+
+
+def ask(server: Server, path: str, body: object = None, key: str = "") -> tuple[int, bytes]:
+    place = urlsplit(server.url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+    headers = {"content-type": "application/json"}
+    if key:
+        headers["authorization"] = f"Bearer {key}"
+    data = None if body is None else json.dumps(body)
+    connection.request("GET" if data is None else "POST", path, data, headers)
+    reply = connection.getresponse()
+    answer = (reply.status, reply.read())
+    connection.close()
+    return answer
+
+
+def question(model: str) -> dict[str, object]:
+    said = [{"role": "user", "content": "Say this is a test!"}]
+    return {"model": model, "messages": said, "temperature": 0}
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return not Path("/proc/self").exists()
+
+
+def eventually(holds: Callable[[], bool], within: float = 10.0) -> bool:
+    until = time.monotonic() + within
+    while not holds():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_it_answers_under_the_name_it_was_given(server: Server) -> None:
+    status, body = ask(server, "/v1/models")
+    assert status == 200
+    assert "acme/tiny" in [model["id"] for model in json.loads(body)["data"]]
+    status, body = ask(server, "/v1/chat/completions", question(server.model))
+    assert status == 200
+    assert json.loads(body)["choices"][0]["message"]["content"] == "This is a test!"
+
+
+def test_it_listens_on_loopback_only(server: Server) -> None:
+    place = urlsplit(server.url)
+    assert place.hostname == "127.0.0.1"
+    # A server that listens everywhere would answer here, too.
+    with socket.socket() as other, pytest.raises(OSError):
+        other.settimeout(2)
+        other.connect(("127.0.0.2", place.port))
+
+
+def test_stopping_frees_the_port_and_ends_the_process(server: Server) -> None:
+    pid, port = server.pid, urlsplit(server.url).port
+    server.stop()
+    server.stop()
+    assert server.status() == "stopped"
+    assert not alive(pid)
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
+
+
+def test_two_at_once_have_ports_of_their_own(spec: LaunchSpec, server: Server) -> None:
+    other = start(spec)
+    try:
+        assert other.url != server.url
+        assert other.pid != server.pid
+    finally:
+        other.stop()
+
+
+def test_a_stated_port_is_taken(spec: LaunchSpec) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = start(msgspec.structs.replace(spec, port=port))
+    try:
+        assert server.url == f"http://127.0.0.1:{port}"
+        with pytest.raises(LaunchError, match=f"port {port} on 127.0.0.1 is taken"):
+            start(msgspec.structs.replace(spec, port=port))
+        assert server.status() == "running"
+    finally:
+        server.stop()
+
+
+def test_missing_weights_are_named(spec: LaunchSpec, tmp_path: Path) -> None:
+    missing = tmp_path / "none.gguf"
+    with pytest.raises(LaunchError, match=r"none\.gguf does not exist"):
+        start(msgspec.structs.replace(spec, weights=str(missing)))
+
+
+def test_broken_weights_end_in_an_error_that_shows_the_log(
+    spec: LaunchSpec, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(TINY.read_bytes()[:20_000])
+    begun = time.monotonic()
+    with pytest.raises(LaunchError, match=r"ended with status[\s\S]*broken\.gguf"):
+        start(msgspec.structs.replace(spec, weights=str(broken)))
+    assert time.monotonic() - begun < 20
+
+
+def test_the_log_and_its_folder_are_private(server: Server) -> None:
+    assert server.log.stat().st_mode & 0o777 == 0o600
+    assert server.log.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_nothing_of_the_running_server_is_in_the_spec(spec: LaunchSpec) -> None:
+    before = msgspec.structs.asdict(spec)
+    server = start(spec)
+    server.stop()
+    assert msgspec.structs.asdict(spec) == before
+    assert spec.port == 0
+
+
+def own_processes() -> dict[int, bytes]:
+    """The command lines of all processes of this machine."""
+    listed = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, check=True
+    ).stdout
+    split = (line.strip().split(None, 1) for line in listed.splitlines())
+    return {int(words[0]): words[-1] for words in split if words}
+
+
+@pytest.mark.parametrize("kind", sorted(KEYED))
+def test_a_key_is_asked_for_and_shown_nowhere(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVER_KEY", "blue-moon-4711")
+    spec = WORKING[kind]
+    keyed = msgspec.structs.replace(spec, args=FrozenMap({**spec.args, **KEYED[kind]}))
+    server = start(keyed)
+    try:
+        assert ask(server, "/v1/chat/completions", question("acme/tiny"))[0] == 401
+        assert (
+            ask(server, "/v1/chat/completions", question("acme/tiny"), "blue-moon-4711")[0] == 200
+        )
+        commands = own_processes()
+        assert server.pid in commands
+        assert not [line for line in commands.values() if b"blue-moon" in line]
+        assert "blue-moon" not in repr(server)
+        for file in server.log.parent.iterdir():
+            assert b"blue-moon" not in file.read_bytes()
+    finally:
+        server.stop()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
+def test_its_environment_is_scrubbed(spec: LaunchSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_PRIVATE_THING", "hush")
+    server = start(msgspec.structs.replace(spec, env=FrozenMap({"ADDED": "yes"})))
+    try:
+        seen = Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
+        assert b"ADDED=yes" in seen
+        assert not [entry for entry in seen if b"hush" in entry]
+    finally:
+        server.stop()
+
+
+OWNER = """
+import sys, time
+sys.path.insert(0, {root!r})
+import msgspec
+from lmconf.launchers import LaunchSpec, launcher
+from lmconf.spec.frozen import FrozenMap
+spec = LaunchSpec(use={use!r}, weights={weights!r}, args=FrozenMap({args!r}))
+server = launcher(spec.use).start(spec, "tiny")
+print(server.pid, server.url, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("cycle", range(5))
+def test_it_ends_when_its_owner_is_killed(spec: LaunchSpec, cycle: int) -> None:
+    script = OWNER.format(root=str(ROOT), use=spec.use, weights=spec.weights, args=dict(spec.args))
+    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    words = owner.stdout.readline().split()
+    owner.stdout.close()
+    pid, port = int(words[0]), urlsplit(words[1]).port
+    assert alive(pid)
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.wait()
+    assert eventually(lambda: not alive(pid))
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_many_threads_that_start_it_get_one_server(spec: LaunchSpec) -> None:
+    own = OwnServer(spec, "tiny")
+    found: list[Server] = []
+    together = threading.Barrier(8)
+
+    def begin() -> None:
+        together.wait()
+        found.append(own.start())
+
+    threads = [threading.Thread(target=begin) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        assert len(found) == 8
+        assert len({server.pid for server in found}) == 1
+        assert own.server is found[0]
+    finally:
+        own.stop()
+    assert own.status() == "stopped"
+
+
+def test_one_that_died_is_started_anew(spec: LaunchSpec) -> None:
+    own = OwnServer(spec, "tiny")
+    first = own.start()
+    pid = first.pid
+    os.kill(pid, signal.SIGKILL)
+    try:
+        assert eventually(lambda: own.status() == "died")
+        assert own.server is None
+        again = own.start()
+        assert again.pid != pid
+        assert ask(again, "/v1/models")[0] == 200
+    finally:
+        own.stop()
+
+
+def test_a_start_that_failed_can_be_tried_again(spec: LaunchSpec, tmp_path: Path) -> None:
+    weights = tmp_path / "late.gguf"
+    own = OwnServer(msgspec.structs.replace(spec, weights=str(weights)), "tiny")
+    with pytest.raises(LaunchError):
+        own.start()
+    assert own.status() == "stopped"
+    weights.write_bytes(TINY.read_bytes())
+    own.start()
+    assert own.status() == "running"
+    own.stop()
+
+
+def test_without_a_kind_nothing_starts() -> None:
+    with pytest.raises(LaunchError, match="no kind of server is known for 'tiny'"):
+        OwnServer(LaunchSpec(), "tiny").start()
