@@ -1,0 +1,390 @@
+"""Folding layers of a document into one, in a stated order, without knowing what they say.
+
+`merge` is associative: a layer that was folded from others acts on what lies below it exactly as
+those others would one after the other. `Change` nodes make that hold for lists that grow, for
+removed keys and for values that were replaced and then merged into; `settle` ends them.
+What blocks mean (which key states a kind, which fields are bound to which) comes in as `Rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from lmconf.document.nodes import (
+    Broken,
+    Change,
+    Map,
+    Node,
+    Path,
+    Seq,
+    Verbatim,
+    at,
+    to_plain,
+)
+from lmconf.errors import Diagnostic, Mark, Note, Source
+
+__all__ = [
+    "Crossing",
+    "Cycle",
+    "Fold",
+    "Pairing",
+    "Rules",
+    "fold",
+    "linearise",
+    "merge",
+    "normalise",
+    "settle",
+    "settle_value",
+]
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Pairing(Struct, frozen=True):
+    """Within one block, the `fields` that belong to what `key` states.
+
+    A credential belongs to the provider that a model names: when a higher layer states another
+    value for `key` and one of `fields` would be inherited, a `Crossing` is recorded.
+    """
+
+    key: str
+    fields: frozenset[str]
+
+
+class Rules(Protocol):
+    """What composing must be told about the blocks of a document; paths hold real keys."""
+
+    def normalise(self, path: Path, node: Node) -> Node:
+        """Return `node` with a shorthand written out; its children are normalised after it."""
+        ...
+
+    def kind_key(self, path: Path) -> str | None:
+        """Return the key that states the kind of the block at `path`, if it has kinds."""
+        ...
+
+    def shed(self, path: Path, lower: Map, upper: Map) -> Map:
+        """Return what of `lower` may survive under `upper`; both are the block at `path`."""
+        ...
+
+    def pairing(self, path: Path) -> Pairing | None:
+        """Return which fields of the block at `path` belong to which key, if any do."""
+        ...
+
+
+class Crossing(Struct, frozen=True):
+    """A value that a layer inherits although it states another model than the value's own.
+
+    `node` stands at `path` within the block at `block`; it was stated for `lower` and would be
+    used for `upper` (the nodes of the pairing's key).
+    """
+
+    block: Path
+    path: Path
+    node: Node
+    lower: Node
+    upper: Node
+
+
+class Fold:
+    """One folding: the rules it follows, and the crossings met on the way."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self._crossings: dict[tuple[Path, int], Crossing] = {}
+
+    def cross(self, crossing: Crossing) -> None:
+        """Record `crossing`; a value that crosses twice goes from its first model to its last."""
+        key = (crossing.path, id(crossing.node))
+        earlier = self._crossings.get(key)
+        first = crossing.lower if earlier is None else earlier.lower
+        self._crossings[key] = Crossing(
+            crossing.block, crossing.path, crossing.node, first, crossing.upper
+        )
+
+    def carry(self, other: Fold, source: Path, target: Path) -> None:
+        """Record the crossings that `other` met below `source` as met below `target`."""
+        for crossing in list(other._crossings.values()):
+            if crossing.block[: len(source)] == source:
+                block = (*target, *crossing.block[len(source) :])
+                path = (*target, *crossing.path[len(source) :])
+                self.cross(Crossing(block, path, crossing.node, crossing.lower, crossing.upper))
+
+    def standing(self, node: Node, path: Path = ()) -> tuple[Crossing, ...]:
+        """Return the crossings whose value still stands below `node`, the settled map at `path`.
+
+        A value that a later layer restated, or whose model came back, crosses nothing.
+        """
+        return tuple(
+            crossing
+            for crossing in self._crossings.values()
+            if crossing.path[: len(path)] == path
+            and at(node, crossing.path[len(path) :]) is crossing.node
+            and to_plain(crossing.lower) != to_plain(crossing.upper)
+        )
+
+
+def normalise(root: Map, rules: Rules) -> Map:
+    """Return `root` with every shorthand written out, so that merging sees one shape."""
+    node = _normalised(root, (), rules)
+    if not isinstance(node, Map):
+        raise TypeError("rules must keep a document's root a map")
+    return node
+
+
+def _normalised(node: Node, path: Path, rules: Rules) -> Node:
+    full = rules.normalise(path, node)
+    match full:
+        case Map(entries=entries, keys=keys, mark=mark):
+            below = {key: _normalised(value, (*path, key), rules) for key, value in entries.items()}
+            return Map(below, keys, mark)
+        case Seq(items=items, mark=mark):
+            return Seq(_each(items, path, rules), mark)
+        case Change(base=base, prepend=prepend, append=append, reset=reset, mark=mark):
+            start = None if base is None else _normalised(base, path, rules)
+            return Change(
+                mark, start, _each(prepend, path, rules), _each(append, path, rules), reset
+            )
+        case _:
+            return full
+
+
+def _each(items: tuple[Node, ...], path: Path, rules: Rules) -> tuple[Node, ...]:
+    return tuple(_normalised(item, (*path, index), rules) for index, item in enumerate(items))
+
+
+def fold(layers: Sequence[Map], rules: Rules | Fold) -> Map:
+    """Return `layers` folded from the lowest to the highest; no layers make an empty map.
+
+    Operators that found nothing to act on are kept for layers still to come below: `settle`
+    ends them. Give a `Fold` to learn of crossings.
+    """
+    folding = rules if isinstance(rules, Fold) else Fold(rules)
+    result = layers[0] if layers else Map({}, {}, Mark(Source("no document")))
+    for layer in layers[1:]:
+        merged = merge(result, layer, (), folding)
+        if isinstance(merged, Change) and isinstance(merged.base, Map):
+            merged = merged.base
+        assert isinstance(merged, Map)
+        result = merged
+    return result
+
+
+def merge(lower: Node, upper: Node, path: Path, folding: Fold) -> Node:
+    """Return what stands at `path` when `upper` is laid over `lower`.
+
+    Maps merge deep; lists, scalars and references replace. What replaces a lower value of another
+    shape or kind keeps doing so over still lower layers: the result is then a `Change` with
+    `reset`.
+    """
+    match upper:
+        case Change(base=None, reset=False, prepend=(), append=()):
+            return lower
+        case Change(base=None, reset=False):
+            return _changed(lower, upper)
+        case Map():
+            return _laid_over(lower, upper, path, folding)
+        case _:
+            return upper
+
+
+def _changed(lower: Node, upper: Change) -> Node:
+    """Return `lower` with the items of `upper` around it."""
+    match lower:
+        case Broken():
+            return lower
+        case Seq(items=items, mark=mark):
+            return Seq((*upper.prepend, *items, *upper.append), mark)
+        case Change(base=base, prepend=prepend, append=append, reset=reset, mark=mark):
+            return Change(
+                mark if prepend or append else upper.mark,
+                base,
+                (*upper.prepend, *prepend),
+                (*append, *upper.append),
+                reset,
+            )
+        case _:
+            return Change(upper.mark, lower, upper.prepend, upper.append)
+
+
+def _laid_over(lower: Node, upper: Map, path: Path, folding: Fold) -> Node:
+    match lower:
+        case Map():
+            return _merged_maps(lower, upper, path, folding)
+        case Broken():
+            return lower
+        case Change(base=None, reset=False, prepend=(), append=()):
+            return upper
+        case Change(base=Map() as base, prepend=(), append=()):
+            merged = _merged_maps(base, upper, path, folding)
+            return merged if isinstance(merged, Change) else _instead(merged)
+        case _:
+            return _instead(upper)
+
+
+def _instead(node: Map) -> Change:
+    """Return `node` as a value that lower layers do not show through."""
+    return Change(node.mark, base=node, reset=True)
+
+
+def _merged_maps(lower: Map, upper: Map, path: Path, folding: Fold) -> Map | Change:
+    if not upper.entries:
+        return lower
+    if not lower.entries:
+        return upper
+    if _differ(lower, upper, folding.rules.kind_key(path)):
+        return _instead(upper)
+    kept = folding.rules.shed(path, lower, upper)
+    _record_crossings(kept, upper, path, folding)
+    entries: dict[str, Node] = {}
+    for key, value in lower:
+        # A shed field is unset rather than left out: still lower layers must not bring it back.
+        entries[key] = kept.entries.get(key, Change(value.mark, reset=True))
+    for key, value in upper:
+        entries[key] = merge(entries[key], value, (*path, key), folding) if key in lower else value
+    return Map(entries, {**lower.keys, **upper.keys}, upper.mark)
+
+
+def _differ(lower: Map, upper: Map, key: str | None) -> bool:
+    """Say whether both maps state `key`, with different values."""
+    if key is None:
+        return False
+    below, above = lower.get(key), upper.get(key)
+    if below is None or above is None or isinstance(below, Broken) or isinstance(above, Broken):
+        return False
+    return to_plain(below) != to_plain(above)
+
+
+def _record_crossings(lower: Map, upper: Map, path: Path, folding: Fold) -> None:
+    pairing = folding.rules.pairing(path)
+    if pairing is None or not _differ(lower, upper, pairing.key):
+        return
+    below, above = lower.entries[pairing.key], upper.entries[pairing.key]
+    for field, value in lower:
+        if field in pairing.fields:
+            for where, node in _inherited(value, upper.get(field), (*path, field)):
+                folding.cross(Crossing(path, where, node, below, above))
+
+
+def _inherited(lower: Node, upper: Node | None, path: Path) -> Iterator[tuple[Path, Node]]:
+    """Yield what of `lower` shows through `upper`, map by map."""
+    if isinstance(lower, Change):
+        if lower.base is not None:
+            yield from _inherited(lower.base, upper, path)
+    elif isinstance(lower, Map) and (upper is None or isinstance(upper, Map)):
+        for key, value in lower:
+            above = None if upper is None else upper.get(key)
+            yield from _inherited(value, above, (*path, key))
+    elif upper is None or (isinstance(upper, Change) and upper.base is None and not upper.reset):
+        yield path, lower
+
+
+def settle(root: Map, found: list[Diagnostic], path: Path = ()) -> Map:
+    """Return `root` without operators, after its last layer was folded.
+
+    `$append` on nothing is the list itself, on anything but a list a diagnostic; `$unset` removes
+    its key.
+    """
+    entries: dict[str, Node] = {}
+    for key, value in root.entries.items():
+        settled = settle_value(value, found, (*path, key))
+        if settled is not None:
+            entries[key] = settled
+    return Map(entries, {key: root.keys[key] for key in entries}, root.mark)
+
+
+def settle_value(node: Node, found: list[Diagnostic], path: Path) -> Node | None:
+    """Return `node` without operators, or None where it was unset."""
+    match node:
+        case Map():
+            return settle(node, found, path)
+        case Seq(items=items, mark=mark):
+            settled = _settled_items(items, found, path)
+            same = all(old is new for old, new in zip(items, settled, strict=True))
+            # The same node, so that a crossing recognises its value.
+            return node if same else Seq(settled, mark)
+        case Change():
+            return _settled_change(node, found, path)
+        case _:
+            return node
+
+
+def _settled_items(
+    items: tuple[Node, ...], found: list[Diagnostic], path: Path
+) -> tuple[Node, ...]:
+    settled = []
+    for index, item in enumerate(items):
+        node = settle_value(item, found, (*path, index))
+        settled.append(Broken(item.mark) if node is None else node)
+    return tuple(settled)
+
+
+def _settled_change(change: Change, found: list[Diagnostic], path: Path) -> Node | None:
+    base = change.base
+    if not change.prepend and not change.append:
+        if base is None:
+            return None if change.reset else Seq((), change.mark)
+        return settle_value(base, found, path)
+    match base:
+        case None:
+            middle: tuple[Node, ...] = ()
+        case Verbatim(value=list() as values, mark=mark):
+            middle = tuple(Verbatim(value, mark) for value in values)
+        case Broken():
+            return base
+        case _:
+            found.append(_no_list(change, base, path))
+            return Broken(change.mark)
+    return Seq(_settled_items((*change.prepend, *middle, *change.append), found, path), change.mark)
+
+
+def _no_list(change: Change, base: Node, path: Path) -> Diagnostic:
+    word = "$append" if change.append else "$prepend"
+    shape = {"Map": "a map", "Reference": "a reference"}.get(type(base).__name__, "a single value")
+    name = path[-1] if path else "the document"
+    return Diagnostic(
+        code="append-no-list",
+        message=f"`{word}` needs a list to add to, but `{name}` is {shape}",
+        mark=change.mark,
+        path=path,
+        label="added here",
+        help="make the value below a list, or state the whole list here",
+        notes=(Note(f"`{name}` is {shape} here", base.mark),),
+    )
+
+
+class Cycle(Exception, Generic[T]):
+    """Parents that lead back to where they began; `chain` starts and ends with the same one."""
+
+    def __init__(self, chain: tuple[T, ...]) -> None:
+        super().__init__(" -> ".join(str(link) for link in chain))
+        self.chain = chain
+
+
+def linearise(start: T, parents: Callable[[T], Sequence[T]]) -> list[T]:
+    """Return `start` and all its ancestors, each once, the lowest layer first.
+
+    Every parent stands before its children, so that none overrides a child's choice; otherwise
+    the order in which a child lists its parents is kept, and later parents win.
+
+    Raises:
+        Cycle: an ancestor is its own ancestor.
+    """
+    order: list[T] = []
+    done: set[T] = set()
+    trail: dict[T, Iterator[T]] = {start: iter(parents(start))}
+    while trail:
+        node = next(reversed(trail))
+        parent = next((each for each in trail[node] if each not in done), None)
+        if parent is None:
+            del trail[node]
+            done.add(node)
+            order.append(node)
+        elif parent in trail:
+            links = list(trail)
+            raise Cycle((*links[links.index(parent) :], parent))
+        else:
+            trail[parent] = iter(parents(parent))
+    return order
