@@ -29,7 +29,7 @@ class Parts(Struct, frozen=True, eq=False, kw_only=True):
     defaults: Map | None = None
 
 
-_PARTS: dict[str, tuple[str, ...]] = {
+_LEFT_OUT: dict[str, tuple[str, ...]] = {
     # Everything but what was used while files were gathered.
     "head": ("extends",),
     # A profile without its LMs.
@@ -41,10 +41,13 @@ _PARTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def part(root: Map, name: Literal["head", "profile", "values", "lm"]) -> Map:
+def part(root: Map, name: Literal["head", "profile", "values", "lm", "version"]) -> Map:
     """Return `root` without the keys that do not belong to the part `name`, nor parked anchors."""
-    left_out = _PARTS[name]
-    kept = {key: value for key, value in root if key not in left_out and not key.startswith("x-")}
+    if name == "version":
+        kept = {key: value for key, value in root if key == "lmconf"}
+    else:
+        out = _LEFT_OUT[name]
+        kept = {key: value for key, value in root if key not in out and not key.startswith("x-")}
     return Map(kept, root.keys, root.mark)
 
 

@@ -29,7 +29,7 @@ from lmconf.document.overriding import overlay
 from lmconf.document.templating import render
 from lmconf.document.variables import Bound, bind
 from lmconf.errors import Diagnostic, Note
-from lmconf.profile.authored import ProfileDocument
+from lmconf.profile.authored import MANY_LMS, ONE_LM, ProfileDocument
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.data import places, to_data, to_diagnostics, with_absolute_paths
 from lmconf.profile.document import PROFILE, ProfileSpec
@@ -41,7 +41,6 @@ from lmconf.spec.checking import Fault, check
 from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import FrozenMap, freeze
 from lmconf.spec.navigating import Unread
-from lmconf.spec.shapes import Record
 
 __all__ = ["CompiledProfile", "Outcome", "compile_documents"]
 
@@ -134,7 +133,7 @@ class _Compiler:
         body = part(settled, "lm")
         return Parts(
             variables=variables if isinstance(variables, Map) else None,
-            head=Map({}, {}, root.mark),
+            head=part(settled, "version"),
             entries={FLAT_NAME: body},
             abstract={},
             crossings=folding.standing(settled),
@@ -142,6 +141,9 @@ class _Compiler:
 
     def many(self, root: Map, folding: Fold) -> Parts:
         entries, defaults = root.get("lms"), root.get("defaults")
+        for name, block in (("lms", entries), ("defaults", defaults)):
+            if block is not None and not isinstance(block, Map | Broken):
+                self.found.append(_no_block(block, (name,)))
         head = settle(part(root, "profile"), self.found)
         variables = head.get("vars")
         crossings: tuple[Crossing, ...] = ()
@@ -182,7 +184,7 @@ class _Compiler:
             return with_absolute_paths(self.render(node, bound, self.path(name)), LM)
 
         head = part(parts.head, "values")
-        whole = with_absolute_paths(self.render(head, bound, ()), _HEAD)
+        whole = with_absolute_paths(self.render(head, bound, ()), MANY_LMS)
         assert isinstance(whole, Map)
         return Parts(
             variables=parts.variables,
@@ -232,9 +234,10 @@ class _Compiler:
         data = to_data(parts.head)
         assert isinstance(data, dict)
         if self.flat:
+            self.found += to_diagnostics(check(ONE_LM, data, partial=True), parts.head)
             return {"main": FLAT_NAME}
         names = [*lms, *(name for name in parts.abstract if name != "defaults")]
-        faults = check(_HEAD, {**data, "lms": dict.fromkeys(names, Unread())})
+        faults = check(MANY_LMS, {**data, "lms": dict.fromkeys(names, Unread())})
         faults += unknown_main(data.get("main"), lms)
         faults += unknown_extensions(data, self.inputs)
         self.found += to_diagnostics(faults, parts.head)
@@ -336,9 +339,6 @@ class _Compiler:
             )
 
 
-_HEAD = Record(ProfileDocument)
-
-
 def _with_provenance(spec: LMSpec, baked: object) -> LMSpec:
     return msgspec.structs.replace(
         spec, provenance=FrozenMap({**spec.provenance, "vars": freeze(baked)})
@@ -367,10 +367,14 @@ def _plain_text(node: Node) -> str:
 
 
 def _no_block(node: Node, path: Path) -> Diagnostic:
+    if path == ("lms",):
+        what, help_ = "of LMs by name", "write `lms: {name: {model: provider/name}}`"
+    else:
+        what, help_ = "with the LM's settings", "write `{model: provider/name}`"
     return Diagnostic(
         code="wrong-type",
-        message=f"`{path[-1] if path else 'the document'}` must be a mapping with the LM's settings",
+        message=f"`{path[-1]}` must be a mapping {what}",
         mark=node.mark,
         path=path,
-        help="write `{model: provider/name}`",
+        help=help_,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lmconf import callbacks, transports
@@ -15,12 +16,14 @@ from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.pipeline import Outcome, compile_documents
 from lmconf.compiling.trust import distrust
 from lmconf.document.dollar import recognise
-from lmconf.document.nodes import Document, Map, Node
+from lmconf.document.inheriting import Foreign
+from lmconf.document.nodes import Document, Map
 from lmconf.document.overriding import Assignment
 from lmconf.errors import Diagnostic, Mark, ProfileError
-from lmconf.loading.finding import find, nearest
+from lmconf.loading.finding import find, find_beside, nearest
 from lmconf.loading.gathering import gather, gather_mapping
 from lmconf.loading.project import project_allow_imports
+from lmconf.spelling import did_you_mean
 
 __all__ = ["examine"]
 
@@ -33,11 +36,13 @@ def examine(
     allow_imports: frozenset[str] = frozenset(),
     trusted_env: frozenset[str] | None = None,
     registered: bool = True,
+    chain: tuple[Path, ...] = (),
 ) -> Outcome:
     """Return what `source` compiles to, with every diagnostic; nothing is made live.
 
     `trusted_env` is None for a trusted document. With `registered` False, kinds that an
-    application may register are not reported.
+    application may register are not reported. `chain` are the files that this one was reached
+    through by `extends: profile:lm`.
 
     Raises:
         ProfileError: the documents cannot be read at all.
@@ -55,7 +60,7 @@ def examine(
         else allow_imports | project_allow_imports(),
         callback_names=frozenset(callbacks.names()) if registered else None,
         transport_names=frozenset(transports.names()) if registered else None,
-        foreign=None if trusted_env is not None else _foreign,
+        foreign=None if trusted_env is not None else _foreign_of((*chain, *_files(documents))),
     )
     return compile_documents(documents, inputs)
 
@@ -80,11 +85,45 @@ def _refuse_untrusted(documents: list[Document], allow_env: frozenset[str]) -> N
         raise ProfileError(found)
 
 
-def _foreign(name: str, mark: Mark) -> Map | None:
-    """Return the LM that `profile:lm` names, composed and rendered, as another LM's parent."""
-    profile, _, lm_name = name.partition(":")
-    outcome = examine(profile)
-    node: Node | None = outcome.entries.get(lm_name)
-    if outcome.profile is None:
-        raise ProfileError(outcome.diagnostics)
-    return node if isinstance(node, Map) else None
+def _files(documents: list[Document]) -> tuple[Path, ...]:
+    return tuple(Path(document.source.path) for document in documents if document.source.path)
+
+
+def _foreign_of(chain: tuple[Path, ...]) -> Foreign:
+    """Return what resolves `profile:lm` for a document that was reached through `chain`."""
+
+    def foreign(name: str, mark: Mark) -> Map | None:
+        profile, _, lm_name = name.partition(":")
+        child = None if mark.source.path is None else Path(mark.source.path)
+        path = find_beside(profile, child, mark).resolve()
+        if path in chain:
+            raise ProfileError([_circle(name, mark)])
+        outcome = examine(path, chain=chain)
+        node = outcome.entries.get(lm_name)
+        if outcome.profile is None:
+            raise ProfileError(outcome.diagnostics)
+        if isinstance(node, Map):
+            return node
+        raise ProfileError([_no_such_lm(name, lm_name, outcome, mark)])
+
+    return foreign
+
+
+def _circle(name: str, mark: Mark) -> Diagnostic:
+    return Diagnostic(
+        code="extends-cycle",
+        message=f"`{name}` stands in a profile that extends this one",
+        mark=mark,
+        help="remove one of these `extends`",
+    )
+
+
+def _no_such_lm(name: str, lm_name: str, outcome: Outcome, mark: Mark) -> Diagnostic:
+    near = did_you_mean(lm_name, outcome.entries)
+    return Diagnostic(
+        code="unknown-parent",
+        message=f"`{name}` cannot be extended: that profile has no LM `{lm_name}`",
+        mark=mark,
+        label=f"did you mean `{name.partition(':')[0]}:{near}`?" if near else "",
+        help=f"it has: {', '.join(outcome.entries)}",
+    )

@@ -1,0 +1,61 @@
+"""Run the benchmarks: `python -m benchmarks [names…] [--save]`.
+
+Every figure stands beside a peer's from the same run; quote the ratio. `--save` keeps the table in
+benchmarks/RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks.timing import Row
+
+NAMES = ("startup", "compiling", "hits")
+PEERS = ("litellm", "openai", "dspy", "pyyaml", "msgspec", "jsonschema")
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def main(words: list[str]) -> None:
+    wanted = [word for word in words if not word.startswith("-")] or list(NAMES)
+    lines = [
+        "| what | lmconf | peer | its figure | ratio | aim |",
+        "| --- | ---: | --- | ---: | ---: | --- |",
+    ]
+    print("\n".join(lines), flush=True)
+    for name in wanted:
+        for row in import_module(f"benchmarks.{name}").rows():
+            lines.append(_line(row))
+            print(lines[-1], flush=True)
+    if "--save" in words:
+        RESULTS.write_text(_page(lines))
+
+
+def _line(row: Row) -> str:
+    theirs = "" if row.theirs is None else f"{row.theirs:.1f} {row.unit}"
+    ratio = "" if not row.theirs else f"{row.ours / row.theirs:.2f}"
+    return f"| {row.what} | {row.ours:.1f} {row.unit} | {row.peer} | {theirs} | {ratio} | {row.target} |"
+
+
+def _page(lines: list[str]) -> str:
+    here = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    found = ", ".join(f"{name} {_version(name)}" for name in PEERS if _version(name))
+    return (
+        "# Last figures\n\nMedians of one run of `make bench ARGS=--save`, ours and the peer's in"
+        " turn. Absolute times\nchange with the machine; ratios hold better.\n\n"
+        f"{here}; {found}.\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
