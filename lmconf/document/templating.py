@@ -20,7 +20,7 @@ from lmconf.secrets import is_secret_name
 if TYPE_CHECKING:
     from lmconf.document.expressions import Evaluator
 
-__all__ = ["has_template", "render"]
+__all__ = ["Renderer", "has_template", "render"]
 
 _OPENING = frozenset("([{")
 _CLOSING = frozenset(")]}")
@@ -44,12 +44,12 @@ def render(
     Args:
         node: what stands at `path`, composed; dollar words in it are left alone.
         variables: what `vars` holds.
-        found: where templates without a value are reported; `Broken` stands in their place.
+        found: where templates without a value are reported, each place once, however many
+            entries inherited it; `Broken` stands in their place.
         path: where `node` stands.
         broken: variables that were reported already; templates with them are silently broken.
     """
-    renderer = _Renderer(variables, broken, found)
-    return map_scalars(node, path, renderer.scalar)
+    return Renderer(variables, found, broken=broken).render(node, path)
 
 
 class _Expression(Struct, frozen=True):
@@ -58,17 +58,28 @@ class _Expression(Struct, frozen=True):
     text: str
 
 
-class _Renderer:
-    """Renders scalars, each text once."""
+class Renderer:
+    """Renders the parts of one document, each text once, with one bound on their work together.
+
+    The arguments are those of `render`.
+    """
 
     def __init__(
-        self, variables: Mapping[str, Plain], broken: Collection[str], found: list[Diagnostic]
+        self,
+        variables: Mapping[str, Plain],
+        found: list[Diagnostic],
+        *,
+        broken: Collection[str] = (),
     ) -> None:
         self.variables = variables
         self.broken = broken
         self.found = found
         self.known: dict[str, Atom | Failed] = {}
         self.evaluator: Evaluator | None = None
+
+    def render(self, node: Node, path: Path = ()) -> Node:
+        """Return `node`, which stands at `path`, with its templates replaced by their values."""
+        return map_scalars(node, path, self.scalar)
 
     def scalar(self, path: Path, node: Scalar) -> Node:
         text = node.value
@@ -80,8 +91,13 @@ class _Renderer:
         if not isinstance(result, Failed):
             return Scalar(result, node.mark, quoted=isinstance(result, str))
         if result.code:
-            self.found.append(_diagnostic(result, node.mark, path))
+            self.report(_diagnostic(result, node.mark, path))
         return Broken(node.mark)
+
+    def report(self, diagnostic: Diagnostic) -> None:
+        """Report what was not reported before: entries inherit the mistakes of others."""
+        if not any(_is_same(diagnostic, earlier) for earlier in self.found):
+            self.found.append(diagnostic)
 
     def rendered(self, text: str) -> Atom | Failed:
         try:
@@ -169,6 +185,14 @@ def _end(text: str, start: int) -> int:
         "close it with `}}`; text with braces is written {$value: …}",
         "{{",
     )
+
+
+def _is_same(one: Diagnostic, other: Diagnostic) -> bool:
+    if one.mark is None or other.mark is None or one.code != other.code:
+        return False
+    same = one.mark.key == other.mark.key and one.message == other.message
+    # Without a text all places look alike, and the path tells them apart.
+    return same and (one.mark.line > 0 or one.path == other.path)
 
 
 def _diagnostic(failed: Failed, mark: Mark, path: Path) -> Diagnostic:

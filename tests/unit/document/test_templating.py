@@ -10,10 +10,10 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from lmconf.document.dollar import recognise
-from lmconf.document.nodes import Broken, Map, Plain, Scalar, to_plain
+from lmconf.document.nodes import Broken, Map, Plain, Scalar, at, from_plain, to_plain
 from lmconf.document.reading import read
-from lmconf.document.templating import has_template, render
-from lmconf.errors import Diagnostic
+from lmconf.document.templating import Renderer, has_template, render
+from lmconf.errors import Diagnostic, Mark, Source
 from lmconf.reporting import to_text
 
 VARS: dict[str, Plain] = {
@@ -325,6 +325,22 @@ def test_the_caret_stands_under_the_variable() -> None:
 def test_every_place_of_the_same_mistake_is_told() -> None:
     _, found = rendered("a: '{{ vars.x }}'\nb: '{{ vars.x }}'\n")
     assert [str(diagnostic.mark) for diagnostic in found] == ["a.yaml:1:8", "a.yaml:2:8"]
+
+
+def test_a_mistake_that_several_entries_inherit_is_told_once() -> None:
+    found: list[Diagnostic] = []
+    node = read("a: '{{ vars.x }}'", "a.yaml").root
+    renderer = Renderer(VARS, found)
+    for name in ("one", "two"):
+        assert isinstance(at(renderer.render(node, (name,)), ("a",)), Broken)
+    assert [diagnostic.path for diagnostic in found] == [("one", "a")]
+
+
+def test_mistakes_in_values_made_in_code_are_told_by_path() -> None:
+    found: list[Diagnostic] = []
+    node = from_plain({"a": "{{ vars.x }}", "b": "{{ vars.x }}"}, Mark(Source("code")))
+    render(node, VARS, found)
+    assert [diagnostic.path for diagnostic in found] == [("a",), ("b",)]
 
 
 def test_a_variable_whose_mistake_was_told_breaks_its_templates_silently() -> None:
