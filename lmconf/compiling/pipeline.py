@@ -26,7 +26,7 @@ from lmconf.document.dollar import recognise
 from lmconf.document.inheriting import Ancestor, inherit
 from lmconf.document.nodes import Broken, Document, Map, Node, Path, Plain, to_plain
 from lmconf.document.overriding import overlay
-from lmconf.document.templating import render
+from lmconf.document.templating import Renderer
 from lmconf.document.variables import Bound, bind
 from lmconf.errors import Diagnostic, Note
 from lmconf.profile.authored import MANY_LMS, ONE_LM, ProfileDocument
@@ -94,10 +94,9 @@ class _Compiler:
         if parts is None:
             return None
         bound = bind(parts.variables, self.inputs.variables, self.inputs.environment, self.found)
-        rendered = self.rendered(parts, bound)
-        self.found += crossed(
-            parts.crossings, lambda node: _plain_text(self.render(node, bound, ()))
-        )
+        renderer = Renderer(bound.values, self.found, broken=bound.broken)
+        rendered = self.rendered(parts, renderer)
+        self.found += crossed(parts.crossings, lambda node: _plain_text(renderer.render(node)))
         data = self.checked(rendered)
         if any(diagnostic.severity == "error" for diagnostic in self.found):
             return None
@@ -176,15 +175,12 @@ class _Compiler:
 
     # --- rendering ------------------------------------------------------------------------------
 
-    def render(self, node: Node, bound: Bound, path: Path) -> Node:
-        return render(node, bound.values, self.found, path, broken=bound.broken)
-
-    def rendered(self, parts: Parts, bound: Bound) -> Parts:
+    def rendered(self, parts: Parts, renderer: Renderer) -> Parts:
         def lm(name: str, node: Node) -> Node:
-            return with_absolute_paths(self.render(node, bound, self.path(name)), LM)
+            return with_absolute_paths(renderer.render(node, self.path(name)), LM)
 
         head = part(parts.head, "values")
-        whole = with_absolute_paths(self.render(head, bound, ()), MANY_LMS)
+        whole = with_absolute_paths(renderer.render(head), MANY_LMS)
         assert isinstance(whole, Map)
         return Parts(
             variables=parts.variables,
