@@ -1,0 +1,109 @@
+"""Where answers are kept: stores in memory and on disk, and the keys under which they are found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Literal
+
+from lmconf.caches.contract import CacheWarning, DatedStore, Found, Stats, Store
+from lmconf.caches.keys import cache_key, request_key, spec_digest
+from lmconf.caches.live import shared
+from lmconf.caches.specs import DiskStore, MemoryStore, StoreSpec
+from lmconf.caches.tiers import Tiers
+from lmconf.errors import NotCarriedOut, UsageError
+from lmconf.spelling import did_you_mean
+
+__all__ = [
+    "KINDS",
+    "CacheWarning",
+    "DatedStore",
+    "Found",
+    "Stats",
+    "Store",
+    "Tiers",
+    "cache_key",
+    "default_folder",
+    "live_store",
+    "open_store",
+    "override_from_environment",
+    "request_key",
+    "spec_digest",
+]
+
+Override = Literal["disabled", "memory", "disk"]
+_OVERRIDES: dict[str, Override] = {"disabled": "disabled", "memory": "memory", "disk": "disk"}
+
+
+def _memory(spec: StoreSpec) -> Store:
+    from lmconf.caches.memory import MemoryCache
+
+    assert isinstance(spec, MemoryStore)
+    return MemoryCache(spec.max_entries, spec.max_size)
+
+
+def _disk(spec: StoreSpec) -> Store:
+    from lmconf.caches.disk import DiskCache
+
+    assert isinstance(spec, DiskStore)
+    return DiskCache(spec.path or default_folder(), spec.max_size)
+
+
+KINDS: dict[str, Callable[[StoreSpec], Store]] = {"memory": _memory, "disk": _disk}
+"""How a store of each `backend` is made; making one touches neither disk nor network."""
+
+
+def open_store(spec: StoreSpec) -> Store:
+    """Return a new store as `spec` says; it opens its file or connection when it is first used.
+
+    Raises:
+        NotCarriedOut: this version has no such store yet.
+    """
+    make = KINDS.get(spec.backend)
+    if make is None:
+        raise NotCarriedOut(
+            f"this version of lmconf has no `{spec.backend}` store yet",
+            help=f"use `backend: {'` or `backend: '.join(KINDS)}`",
+        )
+    return make(spec)
+
+
+def live_store(spec: StoreSpec) -> Store:
+    """Return the store of this process for `spec`: equal specs share one.
+
+    It is closed when the process ends; closing it earlier only lets go of its file.
+
+    Raises:
+        NotCarriedOut: this version has no such store yet.
+    """
+    place = default_folder() if isinstance(spec, DiskStore) and spec.path is None else None
+    return shared((spec, place), lambda: open_store(spec))
+
+
+def default_folder() -> str:
+    """Return the folder of a disk store that names none: `$LMCONF_CACHE_DIR`, or the user's."""
+    folder = os.environ.get("LMCONF_CACHE_DIR")
+    if folder:
+        return folder
+    import platformdirs
+
+    return platformdirs.user_cache_dir("lmconf", appauthor=False)
+
+
+def override_from_environment() -> Override | None:
+    """Return what `$LMCONF_CACHE` demands of every LM of this process; None where it is unset.
+
+    Raises:
+        UsageError: it is none of `disabled`, `memory` and `disk`.
+    """
+    said = os.environ.get("LMCONF_CACHE", "")
+    if not said:
+        return None
+    override = _OVERRIDES.get(said)
+    if override is None:
+        near = did_you_mean(said, _OVERRIDES)
+        raise UsageError(
+            f"LMCONF_CACHE must be `disabled`, `memory` or `disk`, not `{said}`"
+            + (f"; did you mean `{near}`?" if near else "")
+        )
+    return override

@@ -1,0 +1,54 @@
+"""The stores of this process: equal specs share one, and all are closed when it ends."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable, Hashable
+
+from lmconf.caches.contract import Store
+from lmconf.caches.forking import stand_still_at_forks
+
+__all__ = ["shared"]
+
+
+class _Live:
+    def __init__(self) -> None:
+        self._stores: dict[Hashable, Store] = {}
+        self._lock = threading.Lock()
+        self._prepared = False
+
+    def shared(self, key: Hashable, make: Callable[[], Store]) -> Store:
+        with self._lock:
+            if not self._prepared:
+                self._prepared = True
+                stand_still_at_forks(self)
+                atexit.register(self._close)
+            store = self._stores.get(key)
+            if store is None:
+                store = self._stores[key] = make()
+            return store
+
+    def _close(self) -> None:
+        with self._lock:
+            stores = list(self._stores.values())
+        for store in stores:
+            store.close()
+
+    def before_fork(self) -> None:
+        self._lock.acquire()
+
+    def after_fork(self, in_child: bool) -> None:
+        if in_child:
+            self._lock = threading.Lock()
+        else:
+            self._lock.release()
+
+
+# One a process by definition: two LMs that name equal stores must meet in the same one.
+_LIVE = _Live()
+
+
+def shared(key: Hashable, make: Callable[[], Store]) -> Store:
+    """Return the store of this process under `key`, made by `make` when first asked for."""
+    return _LIVE.shared(key, make)

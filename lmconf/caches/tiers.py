@@ -1,0 +1,95 @@
+"""Several stores as one: the nearest that has an answer gives it, and the nearer ones learn it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from lmconf.caches.contract import DatedStore, Found, Stats, Store, WarnsOnce
+
+__all__ = ["Tiers"]
+
+T = TypeVar("T")
+
+
+class Tiers:
+    """The stores from near (memory) to far (disk, server); a store that raises is passed over.
+
+    The built-in stores never raise; one that somebody else wrote might, and it gets one warning.
+    """
+
+    def __init__(self, stores: Sequence[Store]) -> None:
+        self._stores = tuple(stores)
+        self._dated = tuple(isinstance(store, DatedStore) for store in self._stores)
+        self._finds = tuple(map(_finder, self._stores))
+        self._warn = tuple(WarnsOnce(type(store).__name__) for store in self._stores)
+
+    def get(self, key: str) -> bytes | None:
+        """Return the answer of the nearest store that has one under `key`, or None."""
+        found = self.find(key)
+        return None if found is None else found.value
+
+    def find(self, key: str) -> Found | None:
+        """Return what `get` returns, with its remaining time.
+
+        The nearer stores keep the answer for that time. Where a store does not know the time, they
+        do not keep it: it could outlive its permission.
+        """
+        for index, find in enumerate(self._finds):
+            try:
+                found = find(key)
+            except Exception as error:  # noqa: BLE001 - whatever a store raises, the call goes on
+                self._pass_over(index, error)
+                continue
+            if found is not None:
+                if self._dated[index]:
+                    for nearer in range(index):
+                        self._put(nearer, key, found.value, found.left)
+                return found
+        return None
+
+    def put(self, key: str, value: bytes, *, ttl: float | None) -> None:
+        """Keep `value` in every store."""
+        for index in range(len(self._stores)):
+            self._put(index, key, value, ttl)
+
+    def close(self) -> None:
+        """Close every store."""
+        for index, store in enumerate(self._stores):
+            self._try(index, store.close)
+
+    def stats(self) -> Stats:
+        """Return what the farthest store holds: the nearer ones hold parts of it."""
+        if not self._stores:
+            return {"entries": 0, "bytes": 0}
+        last = len(self._stores) - 1
+        return self._try(last, self._stores[last].stats) or {"entries": 0, "bytes": 0}
+
+    def clear(self) -> None:
+        """Drop everything from every store."""
+        for index, store in enumerate(self._stores):
+            self._try(index, store.clear)
+
+    def _put(self, index: int, key: str, value: bytes, ttl: float | None) -> None:
+        self._try(index, lambda: self._stores[index].put(key, value, ttl=ttl))
+
+    def _try(self, index: int, work: Callable[[], T]) -> T | None:
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, the call goes on
+            self._pass_over(index, error)
+            return None
+
+    def _pass_over(self, index: int, error: Exception) -> None:
+        self._warn[index](f"raised {type(error).__name__}; the call went on without it")
+
+
+def _finder(store: Store) -> Callable[[str], Found | None]:
+    if isinstance(store, DatedStore):
+        return store.find
+
+    def find(key: str) -> Found | None:
+        value = store.get(key)
+        return None if value is None else Found(value, None)
+
+    return find
