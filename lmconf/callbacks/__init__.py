@@ -1,0 +1,121 @@
+"""Who is told about calls: the log, a file of records, or a callback of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmconf.callbacks.contract import (
+    Callback,
+    CallbackWarning,
+    Deferred,
+    End,
+    Event,
+    Failure,
+    Start,
+)
+from lmconf.callbacks.dispatch import Dispatcher
+from lmconf.callbacks.importing import check_allowed, make_imported
+from lmconf.callbacks.specs import (
+    CALLBACK_SPECS,
+    CallbackSpec,
+    CustomCallback,
+    JsonlCallback,
+    LogCallback,
+)
+from lmconf.errors import Diagnostic, NotCarriedOut, ProfileError, UsageError
+from lmconf.spec.frozen import thaw
+from lmconf.spelling import did_you_mean
+
+__all__ = [
+    "KINDS",
+    "Callback",
+    "CallbackWarning",
+    "Deferred",
+    "Dispatcher",
+    "End",
+    "Event",
+    "Failure",
+    "Start",
+    "make",
+    "names",
+    "register_callback",
+]
+
+
+def _log(spec: CallbackSpec) -> Callback:
+    from lmconf.callbacks import log
+
+    assert isinstance(spec, LogCallback)
+    return log.LogCallback(spec.level)
+
+
+def _jsonl(spec: CallbackSpec) -> Callback:
+    from lmconf.callbacks import jsonl
+
+    assert isinstance(spec, JsonlCallback)
+    return jsonl.JsonlCallback(spec.path, content=spec.content, max_size=spec.max_size)
+
+
+KINDS: dict[str, Callable[[CallbackSpec], Callback]] = {"log": _log, "jsonl": _jsonl}
+"""How a callback of each built-in kind is made; making one opens nothing."""
+
+# What an application registers holds for the process, as the modules that it imports do.
+_REGISTERED: dict[str, Callable[..., object]] = {}
+
+
+def register_callback(name: str, factory: Callable[..., object]) -> None:
+    """Have `use: <name>` in profiles make a callback by `factory(**args)`.
+
+    Raises:
+        UsageError: the name is no name, is a built-in kind, or stands for another factory.
+    """
+    if not name.replace("-", "_").isidentifier():
+        raise UsageError(f"`{name}` is not a name: letters, digits, `_` and `-`")
+    if name in CALLBACK_SPECS:
+        raise UsageError(f"`{name}` is a built-in kind of callback: choose another name")
+    if _REGISTERED.setdefault(name, factory) is not factory:
+        raise UsageError(f"a callback is already registered as `{name}`")
+
+
+def names() -> tuple[str, ...]:
+    """Return the kinds that `use` may name: the built-in ones, then those registered."""
+    return (*(name for name in CALLBACK_SPECS if name != "*"), *_REGISTERED)
+
+
+def make(spec: CallbackSpec, *, allow_imports: frozenset[str] = frozenset()) -> Callback:
+    """Return the callback that `spec` describes; nothing is imported, opened or written yet.
+
+    `allow_imports` lists the import paths that `use` may name: `module:attribute`, `module` or
+    `package.*`. What a profile names by itself is made when the first call begins.
+
+    Raises:
+        NotCarriedOut: this version has no such callback yet.
+        ProfileError: the import path is not allowed, or the name is not registered.
+    """
+    if spec.use in KINDS:
+        return KINDS[spec.use](spec)
+    if not isinstance(spec, CustomCallback):
+        raise NotCarriedOut(
+            f"this version of lmconf has no `{spec.use}` callback yet",
+            help=f"use `use: {'` or `use: '.join(KINDS)}`",
+        )
+    path = spec.use
+    arguments = thaw(spec.args)
+    if ":" in path:
+        check_allowed(path, allow_imports)
+        return Deferred(path, lambda: make_imported(path, arguments, allow_imports))
+    factory = _REGISTERED.get(path)
+    if factory is None:
+        near = did_you_mean(path, names())
+        raise ProfileError(
+            (
+                Diagnostic(
+                    code="unknown-kind",
+                    message=f"there is no callback of the kind `{path}`",
+                    label=f"did you mean `{near}`?" if near else "",
+                    help=f"known kinds: {', '.join(names())}; your own are registered with"
+                    " `lmconf.register_callback`",
+                ),
+            )
+        )
+    return Deferred(path, lambda: factory(**arguments))

@@ -1,0 +1,141 @@
+"""One JSON record a call, appended to a file that several processes may share."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import stat
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+from lmconf.callbacks.contract import End, Failure
+from lmconf.masking import mask
+
+__all__ = ["JsonlCallback"]
+
+
+class JsonlCallback:
+    """Appends to `path`, made with mode 0600 (its folder with 0700) when the first call ends.
+
+    A record is one line, written whole or not at all. At `max_size` bytes the file is renamed to
+    `<path>.1`, in place of an earlier one. Without `content`, prompts, answers and the texts of
+    errors (which may quote them) are left out.
+    """
+
+    def __init__(
+        self, path: str | Path, *, content: bool = True, max_size: int = 64 * 2**20
+    ) -> None:
+        self._path = os.path.expanduser(path)  # noqa: PTH111 - never raises
+        self._content = content
+        self._max_size = max_size
+
+    def on_end(self, event: End) -> None:
+        """Append the record of an answer."""
+        record: dict[str, object] = {
+            "event": "end",
+            **_common(event),
+            "cache_hit": event.cache_hit,
+            "attempts": event.attempts,
+            "usage": event.usage,
+            "cost": event.cost,
+        }
+        if self._content:
+            record |= {"request": event.request, "response": event.response}
+        self._append(record)
+
+    def on_error(self, event: Failure) -> None:
+        """Append the record of a failure."""
+        error: dict[str, object] = {
+            "type": type(event.error).__name__,
+            "status": getattr(event.error, "status", None),
+            "request_id": getattr(event.error, "request_id", None),
+        }
+        record: dict[str, object] = {
+            "event": "error",
+            **_common(event),
+            "attempts": event.attempts,
+            "error": error,
+        }
+        if self._content:
+            error["message"] = mask(getattr(event.error, "message", None) or str(event.error))
+            record["request"] = event.request
+        self._append(record)
+
+    def _append(self, record: dict[str, object]) -> None:
+        text = json.dumps(_plain(record), ensure_ascii=False, separators=(",", ":"))
+        line = text.encode("utf-8", "backslashreplace") + b"\n"
+        while not self._append_line(line):
+            pass  # the file was rotated, here or by another process: the next one is opened
+
+    def _append_line(self, line: bytes) -> bool:
+        """Write `line`; say whether it was written, not kept from it by a rotation."""
+        handle = self._open()
+        try:
+            _lock(handle)
+            now = os.fstat(handle)
+            if not stat.S_ISREG(now.st_mode):
+                os.write(handle, line)
+                return True
+            if not self._is_in_place(now):
+                return False
+            if now.st_size and now.st_size + len(line) > self._max_size:
+                Path(self._path).replace(f"{self._path}.1")
+                return False
+            if os.write(handle, line) < len(line):
+                os.ftruncate(handle, now.st_size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return True
+        finally:
+            os.close(handle)
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            Path(self._path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(self._path, flags, 0o600)
+
+    def _is_in_place(self, opened: os.stat_result) -> bool:
+        try:
+            return os.path.samestat(opened, Path(self._path).stat())
+        except FileNotFoundError:
+            return False
+
+
+def _common(event: End | Failure) -> dict[str, object]:
+    when = datetime.fromtimestamp(event.time, timezone.utc)
+    return {
+        "time": when.isoformat(timespec="milliseconds"),
+        "call_id": event.call_id,
+        "lm": event.lm,
+        "model": event.model,
+        "duration": round(event.duration, 6),
+    }
+
+
+def _lock(handle: int) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        # Some file systems have no locks; a line that is appended in one write is whole anyway.
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
+            raise
+
+
+def _plain(value: object) -> object:
+    """Return `value` as JSON says it: what JSON cannot say becomes the name of its type."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return f"<{type(value).__name__}>"
