@@ -1,0 +1,85 @@
+"""From litellm's objects to plain JSON, and what a usable answer must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lmconf.errors import BadResponse
+from lmconf.transports.contract import Json
+
+__all__ = ["check_chunk", "check_response", "partial_text", "plain"]
+
+# What litellm adds about itself; a server's answer has no such keys.
+_OWN_KEYS = frozenset(("_hidden_params", "_response_headers", "_response_ms", "citations"))
+
+_OFTEN_EMPTY = frozenset(("provider_specific_fields",))
+
+
+def plain(answer: object) -> Json:
+    """Return `answer`, a pydantic model of litellm's or a mapping, as plain JSON without nulls."""
+    dump = getattr(answer, "model_dump", None)
+    found = dump(warnings=False) if callable(dump) else answer
+    if not isinstance(found, Mapping):
+        raise BadResponse(f"the answer is no object but {type(answer).__name__}")
+    made = _plain(found)
+    assert isinstance(made, dict)
+    return made
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Mapping):
+        return {
+            str(key): _plain(item)
+            for key, item in value.items()
+            if item is not None
+            and key not in _OWN_KEYS
+            and not (item == {} and key in _OFTEN_EMPTY)
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    dump = getattr(value, "model_dump", None)
+    return _plain(dump(warnings=False)) if callable(dump) else str(value)
+
+
+def check_response(response: Json) -> Json:
+    """Return `response` if it holds at least one choice of a known form.
+
+    Raises:
+        BadResponse: it does not.
+    """
+    choices = response.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise BadResponse("the answer holds no choices")
+    for choice in choices:
+        if not isinstance(choice, dict) or not ("message" in choice or "text" in choice):
+            raise BadResponse("a choice of the answer holds neither a message nor a text")
+        message = choice.get("message")
+        if isinstance(message, dict):
+            message.setdefault("content", None)
+    return response
+
+
+def check_chunk(chunk: Json) -> Json:
+    """Return `chunk` if its choices are a list of objects; a chunk with none carries usage.
+
+    Raises:
+        BadResponse: they are not.
+    """
+    choices = chunk.setdefault("choices", [])
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise BadResponse("a piece of the stream is malformed")
+    return chunk
+
+
+def partial_text(chunks: Iterable[Json]) -> str:
+    """Return the text that `chunks` hold for the first choice."""
+    parts = []
+    for chunk in chunks:
+        for choice in chunk["choices"][:1]:
+            delta = choice.get("delta")
+            said = delta.get("content") if isinstance(delta, dict) else choice.get("text")
+            parts.append(said if isinstance(said, str) else "")
+    return "".join(parts)

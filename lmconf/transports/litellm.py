@@ -1,0 +1,306 @@
+"""The transport that sends through litellm, which shapes requests and reads answers.
+
+litellm is imported when the first request is really sent, never before. It is told never to
+retry, cache, print or report, and it sees neither the credential nor the profile's headers where
+its HTTP client can be replaced (`lmconf.transports.routes`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from lmconf.errors import BadRequest, BadResponse, CallError, NotCarriedOut, Timeout, UsageError
+from lmconf.spec.frozen import thaw
+from lmconf.transports.answers import check_chunk, check_response, partial_text, plain
+from lmconf.transports.clients import Clients
+from lmconf.transports.contract import REQUEST_ID, Json, Request
+from lmconf.transports.failures import LONGEST, Advice, no_advice, without_secrets
+from lmconf.transports.foreign import failure_of
+from lmconf.transports.quiet import import_litellm
+from lmconf.transports.routes import Client, client_of
+from lmconf.transports.wire import PLACEHOLDER, Exchange, Halt, exchanging
+
+__all__ = ["LiteLLM"]
+
+# What belongs to other fields of a profile, or would break what they promise.
+_RESERVED = frozenset(
+    "api_base api_key base_url cache caching client custom_llm_provider extra_body extra_headers"
+    " fallbacks headers max_retries messages model mock_response num_retries prompt"
+    " retry_policy stream timeout".split()
+)
+
+
+class LiteLLM:
+    """Sends requests through litellm; `arguments` are further keywords for its functions."""
+
+    def __init__(self, arguments: Mapping[str, Any], advice: Advice = no_advice) -> None:
+        taken = sorted(_RESERVED & set(arguments))
+        if taken:
+            raise UsageError(f"transport.args: {taken[0]!r} has a place of its own in a profile")
+        self._arguments = dict(arguments)
+        self._advice = advice
+        self._clients = Clients()
+
+    def complete(self, request: Request) -> Json:
+        """Send `request` once and return the response."""
+        exchange = Exchange(request, self._advice)
+        kind = _kind(request)
+        client = self._clients.sync(kind, request) if kind else None
+        failure: CallError | None = None
+        try:
+            with exchanging(exchange):
+                answer = _function(request)(**self._keywords(request, client))
+        except Halt:
+            failure = exchange.failure
+        except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
+            failure = _failed(error, exchange, request)
+        return _finished(failure, lambda: plain(answer), exchange, request)
+
+    async def acomplete(self, request: Request) -> Json:
+        """Send `request` once and return the response."""
+        exchange = Exchange(request, self._advice)
+        kind = _kind(request)
+        client = await self._clients.on_loop(kind, request) if kind else None
+        failure: CallError | None = None
+        answer: object = None
+        try:
+            with exchanging(exchange):
+                sending = _function(request, asynchronous=True)(**self._keywords(request, client))
+                answer = await asyncio.wait_for(sending, request.timeout.total)
+        except Halt:
+            failure = exchange.failure
+        except asyncio.TimeoutError:
+            failure = exchange.failure or Timeout(
+                f"no whole answer within {request.timeout.total:.3g}s"
+            )
+        except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
+            failure = _failed(error, exchange, request)
+        return _finished(failure, lambda: plain(answer), exchange, request)
+
+    def stream(self, request: Request) -> Iterator[Json]:
+        """Send `request` once and yield the chunks of the response as they come."""
+        exchange = Exchange(request, self._advice, streaming=True)
+        kind = _kind(request)
+        client = self._clients.sync(kind, request) if kind else None
+        failure: CallError | None = None
+        seen: list[Json] = []
+        chunks: Iterator[object] | None = None
+        try:
+            while True:
+                try:
+                    with exchanging(exchange):
+                        if chunks is None:
+                            chunks = iter(_function(request)(**self._streaming(request, client)))
+                        chunk = next(chunks, None)
+                    if chunk is None:
+                        break
+                    seen.append(check_chunk(plain(chunk)))
+                except Halt:
+                    failure = exchange.failure
+                except BadResponse as error:
+                    failure = error.with_traceback(None)
+                except Exception as error:  # noqa: BLE001 - becomes a CallError
+                    failure = _failed(error, exchange, request)
+                if failure is not None:
+                    break
+                yield seen[-1]
+        finally:
+            if exchange.body is not None:
+                exchange.body.close()  # type: ignore[union-attr]
+        _end(failure, seen, exchange, kind)
+
+    async def astream(self, request: Request) -> AsyncIterator[Json]:
+        """Send `request` once and yield the chunks of the response as they come."""
+        exchange = Exchange(request, self._advice, streaming=True)
+        kind = _kind(request)
+        client = await self._clients.on_loop(kind, request) if kind else None
+        failure: CallError | None = None
+        seen: list[Json] = []
+        chunks: AsyncIterator[object] | None = None
+        try:
+            while True:
+                try:
+                    with exchanging(exchange):
+                        if chunks is None:
+                            function = _function(request, asynchronous=True)
+                            chunks = aiter(await function(**self._streaming(request, client)))
+                        chunk = await anext(chunks, None)
+                    if chunk is None:
+                        break
+                    seen.append(check_chunk(plain(chunk)))
+                except Halt:
+                    failure = exchange.failure
+                except BadResponse as error:
+                    failure = error.with_traceback(None)
+                except Exception as error:  # noqa: BLE001 - becomes a CallError
+                    failure = _failed(error, exchange, request)
+                if failure is not None:
+                    break
+                yield seen[-1]
+        finally:
+            if exchange.body is not None:
+                await exchange.body.aclose()  # type: ignore[union-attr]
+        _end(failure, seen, exchange, kind)
+
+    def cost(
+        self, provider: str, model: str, base_model: str | None, response: Json
+    ) -> float | None:
+        """Return what `response` cost in US dollars by litellm's price table, None if unknown.
+
+        Nothing is known before a request was sent: the table is not loaded for its own sake.
+        """
+        if "litellm" not in sys.modules:
+            return None
+        from lmconf.transports.prices import cost
+
+        return cost(provider, model, base_model, response)
+
+    def close(self) -> None:
+        """Close the connections that are kept open between calls."""
+        self._clients.close()
+
+    def _keywords(self, request: Request, client: object) -> dict[str, Any]:
+        connection = request.connection
+        keywords: dict[str, Any] = {
+            **thaw(self._arguments),
+            **{key: thaw(x) for key, x in request.settings.items() if key != "metadata"},
+            "model": _model_name(request),
+            "api_base": connection.base,
+            "max_retries": 0,
+            "num_retries": 0,
+            "timeout": request.timeout.total,
+            "drop_params": False,
+        }
+        if (
+            import_litellm().cache is not None
+        ):  # a program may use litellm's cache for calls of its own
+            keywords["cache"] = {"no-cache": True, "no-store": True}
+        if _kind(request) in ("openai", "azure"):
+            # A server behind an OpenAI API may know more than litellm knows of its model.
+            keywords["allowed_openai_params"] = list(keywords.keys() & request.settings.keys())
+        if request.settings.get("tools"):
+            # Otherwise litellm looks for MCP servers among them, and wants a package for that.
+            keywords["_skip_mcp_handler"] = True
+        if request.route == "text":
+            keywords["prompt"] = request.prompt
+        else:
+            keywords["messages"] = thaw(list(request.messages))
+        if client is not None:
+            keywords.update(client=client, api_key=PLACEHOLDER)
+            if connection.other.get("api_version"):
+                keywords["api_version"] = connection.other["api_version"]
+        else:
+            keywords.update(_openly(request))
+        return keywords
+
+    def _streaming(self, request: Request, client: object) -> dict[str, Any]:
+        keywords = {**self._keywords(request, client), "stream": True}
+        if _kind(request) in ("openai", "azure"):
+            # Without it the API leaves the usage out, and litellm guesses it.
+            keywords["stream_options"] = {"include_usage": True}
+        return keywords
+
+
+def _kind(request: Request) -> Client | None:
+    if request.route == "responses":
+        raise NotCarriedOut("`model_type: responses` cannot be sent yet")
+    kind = client_of(request.provider, request.route)
+    if kind is None and request.connection.key == "":
+        raise NotCarriedOut(
+            f"litellm lets no client of ours send to {request.provider}/, so it cannot be promised"
+            " that no credential is sent",
+            help=f"name the credential that {request.provider} is to be sent",
+        )
+    if kind is not None and not request.connection.base:
+        raise BadRequest(f"{request.provider}/ has no address of its own", help="state `api_base`")
+    return kind
+
+
+def _model_name(request: Request) -> str:
+    if request.route == "text" and _kind(request) in ("openai", "azure"):
+        # The client decides the address; litellm's own routes for Azure misread the answers.
+        return f"text-completion-openai/{request.model}"
+    return f"{request.provider}/{request.model}" if request.provider else request.model
+
+
+def _openly(request: Request) -> dict[str, Any]:
+    """Return what litellm must be told where it sends by its own means."""
+    connection = request.connection
+    told: dict[str, Any] = {**connection.other, **thaw(request.extra)}
+    told["api_key"] = connection.key
+    if connection.headers:
+        told["extra_headers"] = dict(connection.headers)
+    if connection.organization:
+        told["organization"] = connection.organization
+    return told
+
+
+def _function(request: Request, *, asynchronous: bool = False) -> Any:
+    litellm = import_litellm()
+    _know_ollama(litellm, request)
+    if request.route == "text":
+        return litellm.atext_completion if asynchronous else litellm.text_completion
+    return litellm.acompletion if asynchronous else litellm.completion
+
+
+def _know_ollama(litellm: ModuleType, request: Request) -> None:
+    """Tell litellm what it would otherwise ask an Ollama server, by a client of its own."""
+    name = f"{request.provider}/{request.model}"
+    if request.provider in ("ollama", "ollama_chat") and name not in litellm.model_cost:
+        litellm.model_cost[name] = {
+            "litellm_provider": request.provider,
+            "mode": "chat",
+            "input_cost_per_token": 0.0,
+            "output_cost_per_token": 0.0,
+            "supports_function_calling": True,
+        }
+
+
+def _failed(error: Exception, exchange: Exchange, request: Request) -> CallError:
+    """Return the failure behind whatever litellm raised."""
+    if exchange.failure is not None:
+        return exchange.failure
+    if isinstance(error, CallError):
+        return error.with_traceback(None)
+    said = without_secrets(str(error), exchange.secrets)[:LONGEST]
+    if exchange.status is not None:
+        return BadResponse(
+            f"the answer is not one that {request.provider}/ gives: {said}",
+            status=exchange.status,
+            request_id=exchange.request_id,
+        )
+    if _kind(request) is None:
+        return failure_of(error, said)
+    return BadRequest(f"litellm refused the request: {said}")
+
+
+def _finished(failure: CallError | None, read: Any, exchange: Exchange, request: Request) -> Json:
+    if failure is None:
+        try:
+            response: Json = check_response(read())
+        except BadResponse as error:
+            failure = error.with_traceback(None)
+        else:
+            if exchange.request_id:
+                response[REQUEST_ID] = exchange.request_id
+            return response
+    assert failure is not None
+    failure.request_id = failure.request_id or exchange.request_id
+    raise failure
+
+
+def _end(
+    failure: CallError | None, seen: list[Json], exchange: Exchange, kind: Client | None
+) -> None:
+    if failure is None and kind is not None and not exchange.ended:
+        failure = BadResponse("the stream was cut short: the server never said that it ended")
+    if failure is None and not any(chunk["choices"] for chunk in seen):
+        failure = BadResponse("the stream holds no answer")
+    if failure is not None:
+        failure.partial = partial_text(seen)
+        failure.request_id = failure.request_id or exchange.request_id
+        raise failure

@@ -1,0 +1,264 @@
+"""An HTTP server on loopback that answers by a script and keeps the bytes that it was sent."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+
+
+@dataclass
+class Received:
+    """One request as it came over the socket."""
+
+    method: str
+    path: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def header(self, name: str) -> str | None:
+        found = [value for key, value in self.headers if key.lower() == name.lower()]
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+    @property
+    def text(self) -> str:
+        """Everything that was received, for "this word is nowhere in it"."""
+        lines = [f"{key}: {value}" for key, value in self.headers]
+        return "\n".join([self.path, *lines, self.body.decode("utf-8", "replace")])
+
+
+@dataclass
+class Reply:
+    """One answer: JSON, bytes, or pieces written one after the other.
+
+    `cut` closes the connection before the promised length is reached; `pause` sleeps before the
+    answer and `gap` between pieces; `drop` closes without any answer.
+    """
+
+    status: int = 200
+    json: Any = None
+    body: bytes | None = None
+    pieces: Iterable[bytes] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    pause: float = 0.0
+    gap: float = 0.0
+    cut: int = 0
+    drop: bool = False
+
+
+def chat(text: str | None = "Hello.", **message: Any) -> dict[str, Any]:
+    """A response of the chat completions API."""
+    finish = message.pop("finish_reason", "stop")
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "tiny",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text, **message},
+                "finish_reason": finish,
+            }
+        ],
+        "usage": USAGE,
+    }
+
+
+def completion(text: str = "Hello.") -> dict[str, Any]:
+    """A response of the completions API."""
+    return {
+        "id": "cmpl-1",
+        "object": "text_completion",
+        "created": 1,
+        "model": "tiny",
+        "choices": [{"index": 0, "text": text, "logprobs": None, "finish_reason": "stop"}],
+        "usage": USAGE,
+    }
+
+
+def anthropic(text: str = "Hello.") -> dict[str, Any]:
+    """A response of Anthropic's messages API."""
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "tiny",
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 5, "output_tokens": 2},
+    }
+
+
+def ollama(text: str = "Hello.") -> dict[str, Any]:
+    """A response of Ollama's chat API, and of its generate API."""
+    return {
+        "model": "tiny",
+        "created_at": "2024-01-01T00:00:00Z",
+        "message": {"role": "assistant", "content": text},
+        "response": text,
+        "done_reason": "stop",
+        "done": True,
+        "prompt_eval_count": 5,
+        "eval_count": 2,
+    }
+
+
+def gemini(text: str = "Hello.") -> dict[str, Any]:
+    """A response of Google's generateContent API."""
+    return {
+        "candidates": [
+            {"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": "STOP"}
+        ],
+        "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 7},
+    }
+
+
+def sse(*events: Any, done: bool = True) -> list[bytes]:
+    """Server-sent events, one piece each."""
+    pieces = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
+    return [*pieces, b"data: [DONE]\n\n"] if done else pieces
+
+
+def chat_chunks(
+    *texts: str, finish: str | None = "stop", usage: bool = True
+) -> list[dict[str, Any]]:
+    """The chunks of a streamed chat completion."""
+
+    def chunk(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
+        return {
+            "id": "chatcmpl-1",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": "tiny",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": reason}],
+        }
+
+    chunks = [chunk({"role": "assistant", "content": texts[0] if texts else ""})]
+    chunks += [chunk({"content": text}) for text in texts[1:]]
+    if finish is not None:
+        chunks.append(chunk({}, finish))
+    if usage:
+        chunks.append({**chunk({}), "choices": [], "usage": USAGE})
+    return chunks
+
+
+Script = Callable[[Received], Reply]
+
+
+class Loopback:
+    """A running server: `script` answers, `received` keeps what came."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.received: list[Received] = []
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.loopback = self
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def v1(self) -> str:
+        return f"{self.url}/v1"
+
+    def answers(self, *replies: Reply | dict[str, Any]) -> None:
+        """Answer with each of `replies` in turn, and with the last one ever after."""
+        left = [reply if isinstance(reply, Reply) else Reply(json=reply) for reply in replies]
+        lock = threading.Lock()
+
+        def script(_: Received) -> Reply:
+            with lock:
+                return left.pop(0) if len(left) > 1 else left[0]
+
+        self.script = script
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    loopback: Loopback
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away early is part of many a test."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        received = Received(self.command, self.path, list(self.headers.items()), body)
+        self.server.loopback.received.append(received)
+        reply = self.server.loopback.script(received)
+        time.sleep(reply.pause)
+        if reply.drop:
+            self.close_connection = True
+            return
+        self._answer(reply)
+
+    do_GET = do_POST  # noqa: N815 - named by http.server
+
+    def _answer(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        if reply.pieces is not None:
+            # Without a length, the end of the connection is the end of the body.
+            self.send_header("content-type", "text/event-stream")
+            self.send_header("connection", "close")
+            self.end_headers()
+            for piece in reply.pieces:
+                self.wfile.write(piece)
+                self.wfile.flush()
+                time.sleep(reply.gap)
+            self.close_connection = True
+            return
+        body = reply.body if reply.body is not None else json.dumps(reply.json).encode()
+        if "content-type" not in {name.lower() for name in reply.headers}:
+            self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) - reply.cut])
+        self.close_connection = bool(reply.cut)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def serving(*replies: Reply | dict[str, Any]) -> Iterator[Loopback]:
+    """A server that answers with each of `replies` in turn, then with the last for ever."""
+    server = Loopback(lambda _: Reply(json=chat()))
+    if replies:
+        server.answers(*replies)
+    try:
+        yield server
+    finally:
+        server.close()

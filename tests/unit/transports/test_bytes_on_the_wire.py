@@ -1,0 +1,356 @@
+"""What leaves the machine, read at a socket: the profile's words, and nothing of the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from lmconf.errors import AuthenticationFailed, CallError, ConnectionFailed, NotCarriedOut
+from lmconf.profile.providers import PROVIDERS
+from lmconf.transports import Connection, Request, Transport, make
+from lmconf.transports.routes import CHAT, TEXT
+from lmconf.transports.specs import TransportSpec
+from tests.loopback import (
+    Loopback,
+    Received,
+    Reply,
+    anthropic,
+    chat,
+    chat_chunks,
+    completion,
+    gemini,
+    ollama,
+    serving,
+    sse,
+)
+
+KEY = "sk-the-real-key-0123456789"
+AMBIENT = "ambient-secret-of-the-machine"
+
+
+@pytest.fixture
+def hostile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment in which every provider's variable is set, and leads elsewhere."""
+    for provider in PROVIDERS.values():
+        if provider.key_env:
+            monkeypatch.setenv(provider.key_env, AMBIENT)
+    for name in ("OPENAI", "ANTHROPIC", "GROQ", "MISTRAL", "OLLAMA", "HOSTED_VLLM", "TOGETHERAI"):
+        monkeypatch.setenv(f"{name}_API_KEY", AMBIENT)
+        for suffix in ("BASE_URL", "API_BASE"):
+            monkeypatch.setenv(f"{name}_{suffix}", "http://127.0.0.1:9/elsewhere")
+    for name in (
+        "OPENAI_ADMIN_KEY OPENAI_ORG_ID OPENAI_ORGANIZATION OPENAI_PROJECT_ID ANTHROPIC_AUTH_TOKEN"
+        " AZURE_API_KEY AZURE_OPENAI_API_KEY AZURE_AD_TOKEN DATABRICKS_TOKEN HF_TOKEN"
+        " GOOGLE_API_KEY TOGETHER_AI_TOKEN OR_API_KEY"
+    ).split():
+        monkeypatch.setenv(name, AMBIENT)
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"X-Ambient: {AMBIENT}")
+
+
+@pytest.fixture
+def dialled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every address that this process connects to."""
+    addresses: list[Any] = []
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def noting(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX:
+            addresses.append(address)
+        connect(self, address)
+
+    def noting_ex(self: socket.socket, address: Any) -> int:
+        if self.family != socket.AF_UNIX:
+            addresses.append(address)
+        return connect_ex(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", noting)
+    monkeypatch.setattr(socket.socket, "connect_ex", noting_ex)
+    return addresses
+
+
+@pytest.fixture
+def transport() -> Iterator[Transport]:
+    made = make(TransportSpec())
+    yield made
+    made.close()
+
+
+def request_to(server: Loopback, provider: str, route: str = "chat", **changes: Any) -> Request:
+    own_path = ("ollama", "ollama_chat", "anthropic", "gemini", "azure", "azure_text")
+    base = server.url if provider in own_path else server.v1
+    connection = {"base": base, "key": KEY, **changes.pop("connection", {})}
+    given: dict[str, Any] = {
+        "route": route,
+        "provider": provider,
+        "model": "tiny",
+        "connection": Connection(**connection),
+        "settings": {"temperature": 0.0, "max_tokens": 9},
+    }
+    if route == "text":
+        given["prompt"] = "Say hello."
+    else:
+        given["messages"] = [{"role": "user", "content": "Say hello."}]
+    return Request(**{**given, **changes})
+
+
+def answer_of(provider: str, route: str = "chat") -> dict[str, Any]:
+    if provider in ("ollama", "ollama_chat"):
+        return ollama()
+    if route == "text":
+        return completion()
+    # Groq always says it, and litellm counts on that.
+    own = {"groq": lambda: {**chat(), "service_tier": "on_demand"}}
+    own |= {"anthropic": anthropic, "gemini": gemini}
+    return own.get(provider, chat)()
+
+
+def complete(transport: Transport, request: Request) -> Any:
+    return transport.complete(request)
+
+
+def acomplete(transport: Transport, request: Request) -> Any:
+    return asyncio.run(transport.acomplete(request))
+
+
+def stream(transport: Transport, request: Request) -> Any:
+    return list(transport.stream(request))
+
+
+def astream(transport: Transport, request: Request) -> Any:
+    async def read() -> list[Any]:
+        return [chunk async for chunk in transport.astream(request)]
+
+    return asyncio.run(read())
+
+
+Way = Callable[[Transport, Request], Any]
+WHOLE = (complete, acomplete)
+STREAMED = (stream, astream)
+
+ROUTES = [(provider, "chat") for provider in CHAT] + [(provider, "text") for provider in TEXT]
+
+
+def sole(server: Loopback) -> Received:
+    assert len(server.received) == 1, [r.path for r in server.received]
+    return server.received[0]
+
+
+@pytest.mark.parametrize("way", WHOLE)
+@pytest.mark.parametrize(("provider", "route"), ROUTES)
+@pytest.mark.usefixtures("hostile")
+def test_the_stated_key_and_no_other_is_sent_once_to_the_stated_address(
+    provider: str, route: str, way: Way, transport: Transport, dialled: list[Any]
+) -> None:
+    with serving(answer_of(provider, route)) as server:
+        response = way(transport, request_to(server, provider, route))
+        received = sole(server)
+    assert received.text.count(KEY) == 1
+    assert KEY not in received.path
+    assert AMBIENT not in received.text
+    assert {address[1] for address in dialled} == {server.port}
+    choice = response["choices"][0]
+    said = choice["message"]["content"] if "message" in choice else choice["text"]
+    assert said == "Hello."
+
+
+@pytest.mark.parametrize("way", WHOLE)
+@pytest.mark.parametrize(("provider", "route"), ROUTES)
+@pytest.mark.usefixtures("hostile")
+def test_an_empty_key_sends_no_credential_although_variables_are_set(
+    provider: str, route: str, way: Way, transport: Transport, dialled: list[Any]
+) -> None:
+    with serving(answer_of(provider, route)) as server:
+        way(transport, request_to(server, provider, route, connection={"key": ""}))
+        received = sole(server)
+    assert AMBIENT not in received.text
+    assert "placeholder" not in received.text
+    assert "lmconf-places" not in received.text
+    names = {name.lower() for name, _ in received.headers}
+    assert not names & {"authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"}
+    assert "key=" not in received.path
+    assert {address[1] for address in dialled} == {server.port}
+
+
+@pytest.mark.parametrize("way", STREAMED)
+@pytest.mark.parametrize("key", [KEY, ""])
+@pytest.mark.parametrize("provider", [name for name, kind in CHAT.items() if kind == "openai"])
+@pytest.mark.usefixtures("hostile")
+def test_a_streamed_request_obeys_the_same_rules(
+    provider: str, key: str, way: Way, transport: Transport
+) -> None:
+    with serving(Reply(pieces=sse(*chat_chunks("Hel", "lo.")))) as server:
+        way(transport, request_to(server, provider, connection={"key": key}))
+        received = sole(server)
+    assert received.text.count(KEY) == (1 if key else 0)
+    assert AMBIENT not in received.text
+    assert received.json["stream"] is True
+
+
+def test_every_provider_that_stands_in_the_table_is_a_known_one() -> None:
+    assert set(CHAT) | set(TEXT) <= set(PROVIDERS)
+
+
+@pytest.mark.parametrize("way", WHOLE)
+def test_only_asked_for_headers_are_sent(way: Way, transport: Transport) -> None:
+    with serving(chat()) as server:
+        request = request_to(
+            server,
+            "openai",
+            connection={
+                "headers": {"X-Team": "blue", "user-agent": "mine/1"},
+                "organization": "org-1",
+                "project": "proj-1",
+            },
+        )
+        way(transport, request)
+        received = sole(server)
+    expected = {
+        "host", "accept", "accept-encoding", "authorization", "connection", "content-length",
+        "content-type", "openai-organization", "openai-project", "user-agent", "x-team",
+    }  # fmt: skip
+    assert {name.lower() for name, _ in received.headers} == expected
+    assert received.header("x-team") == "blue"
+    assert received.header("user-agent") == "mine/1"
+    assert received.header("openai-organization") == "org-1"
+    assert received.header("openai-project") == "proj-1"
+
+
+def test_a_header_of_the_profile_takes_the_place_of_the_credentials_own(
+    transport: Transport,
+) -> None:
+    with serving(chat()) as server:
+        headers = {"Authorization": "Basic abc"}
+        transport.complete(request_to(server, "openai", connection={"key": "", "headers": headers}))
+        assert sole(server).header("authorization") == "Basic abc"
+
+
+@pytest.mark.parametrize("way", WHOLE)
+@pytest.mark.parametrize("provider", ["openai", "ollama_chat", "anthropic", "hosted_vllm"])
+def test_extra_is_merged_into_the_body(way: Way, provider: str, transport: Transport) -> None:
+    extra = {"top_k": 40, "options": {"num_ctx": 512}, "seed": None}
+    with serving(answer_of(provider)) as server:
+        way(transport, request_to(server, provider, extra=extra))
+        body = sole(server).json
+    assert body["top_k"] == 40
+    assert body["options"]["num_ctx"] == 512
+    assert body["seed"] is None
+    if provider == "ollama_chat":
+        assert body["options"]["num_predict"] == 9  # what was there stays
+
+
+@pytest.mark.parametrize("way", WHOLE)
+def test_settings_reach_the_body_under_their_names(way: Way, transport: Transport) -> None:
+    settings = {
+        "temperature": 0.25,
+        "max_completion_tokens": 77,
+        "stop": ("\n", "END"),
+        "n": 2,
+        "top_p": 0.5,
+        "seed": 3,
+        "presence_penalty": 0.5,
+        "logit_bias": {"5": 1.0},
+        "response_format": {"type": "json_object"},
+        "metadata": {"run": "7"},
+        "user": "someone",
+        "tools": ({"type": "function", "function": {"name": "f", "parameters": {}}},),
+        "tool_choice": "required",
+        "parallel_tool_calls": False,
+        "reasoning_effort": "low",
+        "verbosity": "low",
+        "service_tier": "flex",
+        "frequency_penalty": -0.5,
+        "logprobs": True,
+        "top_logprobs": 3,
+        "modalities": ("text",),
+    }
+    with serving(chat()) as server:
+        way(transport, request_to(server, "openai", settings=settings))
+        body = sole(server).json
+    assert body.pop("model") == "tiny"
+    assert body.pop("messages") == [{"role": "user", "content": "Say hello."}]
+    assert body == json.loads(json.dumps(settings))
+
+
+def test_the_text_route_sends_the_prompt_as_it_is(transport: Transport) -> None:
+    with serving(completion()) as server:
+        response = transport.complete(request_to(server, "hosted_vllm", "text"))
+        received = sole(server)
+    assert received.path == "/v1/completions"
+    assert received.json["prompt"] == "Say hello."
+    assert response["choices"][0]["text"] == "Hello."
+
+
+def test_an_azure_token_goes_where_azure_wants_tokens(transport: Transport) -> None:
+    with serving(chat()) as server:
+        other = {"azure_ad_token": KEY, "api_version": "2025-01-01"}
+        transport.complete(request_to(server, "azure", connection={"other": other}))
+        received = sole(server)
+    assert received.header("authorization") == f"Bearer {KEY}"
+    assert received.header("api-key") is None
+    assert received.path == "/openai/deployments/tiny/chat/completions?api-version=2025-01-01"
+
+
+@pytest.mark.parametrize("way", WHOLE)
+def test_a_redirect_is_not_followed(way: Way, transport: Transport) -> None:
+    with serving(chat()) as elsewhere, serving() as server:
+        target = f"{elsewhere.v1}/chat/completions"
+        server.answers(Reply(status=307, headers={"location": target}, json={}))
+        with pytest.raises(ConnectionFailed, match="307") as raised:
+            way(transport, request_to(server, "openai"))
+        assert elsewhere.received == []
+    assert not raised.value.retryable
+    assert "redirects are not followed" in str(raised.value)
+
+
+@pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "ollama_chat", "deepinfra"])
+def test_a_request_is_sent_once_however_it_fails(
+    way: Way, provider: str, transport: Transport
+) -> None:
+    for reply in (
+        Reply(status=500, json={"error": {"message": "down"}}),
+        Reply(status=429, json={"error": {"message": "slow"}}),
+        Reply(status=422, json={"error": {"message": "odd"}}),
+        Reply(drop=True),
+    ):
+        with serving(reply) as server:
+            with pytest.raises(CallError):
+                way(transport, request_to(server, provider))
+            assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
+def test_a_key_that_a_server_echoes_is_masked_and_nothing_hangs_on_the_error(
+    way: Way, transport: Transport
+) -> None:
+    reply = Reply(
+        status=401,
+        json={"error": {"message": f"Incorrect API key: {KEY}", "code": "invalid_api_key"}},
+        headers={"x-request-id": "req-7"},
+    )
+    with serving(reply) as server, pytest.raises(AuthenticationFailed) as raised:
+        way(transport, request_to(server, "openai"))
+    error = raised.value
+    assert error.request_id == "req-7"
+    assert "***" in error.message
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert KEY not in f"{error!r} {error} {vars(error)}"
+    trace = error.__traceback__
+    while trace is not None:
+        for name, value in trace.tb_frame.f_locals.items():
+            if "test_bytes_on_the_wire" not in trace.tb_frame.f_code.co_filename:
+                assert KEY not in repr(value), (trace.tb_frame.f_code.co_name, name)
+        trace = trace.tb_next
+
+
+def test_a_provider_that_takes_no_client_is_told_that_nothing_can_be_promised(
+    transport: Transport,
+) -> None:
+    with serving(chat()) as server, pytest.raises(NotCarriedOut, match="bedrock"):
+        transport.complete(request_to(server, "bedrock", connection={"key": ""}))
