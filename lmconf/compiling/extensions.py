@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lmconf.callbacks.specs import CALLBACK_SPECS
@@ -10,7 +10,7 @@ from lmconf.compiling.inputs import Inputs
 from lmconf.spec.checking import Fault
 from lmconf.spelling import did_you_mean
 
-__all__ = ["is_allowed", "unknown_extensions"]
+__all__ = ["is_allowed", "merged", "unknown_extensions"]
 
 Path = tuple[str | int, ...]
 
@@ -21,7 +21,8 @@ def unknown_extensions(data: Mapping[str, Any], inputs: Inputs) -> Iterator[Faul
     With `inputs.callback_names` None, names that an application may register later are passed.
     """
     callbacks = data.get("callbacks")
-    named = callbacks.items() if isinstance(callbacks, Mapping) else enumerate(callbacks or ())
+    listed = callbacks if isinstance(callbacks, list) else []
+    named = callbacks.items() if isinstance(callbacks, Mapping) else enumerate(listed)
     own = inputs.callback_names
     known = None if own is None else {*CALLBACK_SPECS, *own}
     for key, callback in named:
@@ -33,6 +34,16 @@ def unknown_extensions(data: Mapping[str, Any], inputs: Inputs) -> Iterator[Faul
         names = inputs.transport_names
         known = None if names is None else {"litellm", *names}
         yield from _judged(transport.get("use"), ("transport", "use"), known, "transport", inputs)
+
+
+def merged(faults: Iterable[Fault], kinds: Iterable[Fault]) -> list[Fault]:
+    """Return both, without the unknown keys of blocks whose kind is not known either."""
+    unknown = list(kinds)
+    blocks = {fault.path[:-1] for fault in unknown if fault.code == "unknown-kind"}
+    kept = [
+        fault for fault in faults if fault.code != "unknown-key" or fault.path[:-1] not in blocks
+    ]
+    return [*kept, *unknown]
 
 
 def _judged(

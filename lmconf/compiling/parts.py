@@ -8,10 +8,12 @@ from typing import Literal
 from msgspec import Struct
 
 from lmconf.document.composing import Crossing
-from lmconf.document.nodes import Map, Node
+from lmconf.document.nodes import Map, Node, Scalar
 from lmconf.errors import Diagnostic, Mark, Note
+from lmconf.profile.document import FORMAT_VERSION
+from lmconf.spelling import did_you_mean
 
-__all__ = ["Parts", "heads", "part"]
+__all__ = ["Parts", "heads", "is_of_the_future", "part"]
 
 
 class Parts(Struct, frozen=True, eq=False, kw_only=True):
@@ -51,42 +53,81 @@ def part(root: Map, name: Literal["head", "profile", "values", "lm", "version"])
     return Map(kept, root.keys, root.mark)
 
 
+def is_of_the_future(root: Map, found: list[Diagnostic]) -> bool:
+    """Say whether a document is of a version that is not known yet, after reporting it."""
+    version = root.get("lmconf")
+    stated = version.value if isinstance(version, Scalar) else None
+    if not isinstance(stated, int) or isinstance(stated, bool) or stated <= FORMAT_VERSION:
+        return False
+    found.append(
+        Diagnostic(
+            code="format-version",
+            message=f"this document is written for version {stated} of the format, and this lmconf"
+            f" reads version {FORMAT_VERSION}",
+            mark=root.entries["lmconf"].mark,
+            path=("lmconf",),
+            help=f"update lmconf, or write the document for version {FORMAT_VERSION}",
+        )
+    )
+    return True
+
+
 def heads(roots: Sequence[Map], found: list[Diagnostic]) -> Literal["one", "many"] | None:
     """Return which form the documents have, or None after reporting that they have none or both."""
-    many = [mark for root in roots if (mark := _says_many(root)) is not None]
+    many = [says for root in roots if (says := _says_many(root)) is not None]
     one = [mark for root in roots if (mark := _says_one(root)) is not None]
     if many and one:
-        found.append(
-            Diagnostic(
-                code="mixed-forms",
-                message="a document is either one LM (`model` at the top) or several (`lms`)",
-                mark=one[-1],
-                path=("model",),
-                label="one LM",
-                help="move the LM's settings under `lms: {name: …}`",
-                notes=(Note("several LMs", many[-1]),),
-            )
-        )
+        found.append(_mixed(one[-1], *many[-1]))
         return None
     if not many and not one:
-        found.append(
-            Diagnostic(
-                code="no-lms",
-                message="nothing here says which language model is meant",
-                mark=roots[-1].mark,
-                help="add `model: provider/name`, or several LMs under `lms:`",
-            )
-        )
+        if roots[-1].entries or not found:
+            found.append(_nothing(roots[-1]))
         return None
     return "many" if many else "one"
 
 
-def _says_many(root: Map) -> Mark | None:
+def _mixed(one: Mark, key: str, many: Mark) -> Diagnostic:
+    return Diagnostic(
+        code="mixed-forms",
+        message="a document is either one LM (`model` at the top) or several (`lms`)",
+        mark=one,
+        path=("model",),
+        label="this says one",
+        help="move the LM's settings under `lms: {name: …}`"
+        + ("" if key == "lms" else f", or remove `{key}`"),
+        notes=(Note("this says several", many),),
+    )
+
+
+def _nothing(root: Map) -> Diagnostic:
+    """Return the diagnostic of a document without `model` and `lms`."""
+    message = "nothing here says which language model is meant"
+    for key, mark in root.keys.items():
+        near = did_you_mean(key, ("model", "lms"))
+        if near is not None and key in root:
+            return Diagnostic(
+                code="no-lms",
+                message=message,
+                mark=mark,
+                path=(key,),
+                label=f"did you mean `{near}`?",
+            )
+    return Diagnostic(
+        code="no-lms",
+        message=message,
+        mark=root.mark,
+        help="add `model: provider/name`, or several LMs under `lms:`",
+    )
+
+
+def _says_many(root: Map) -> tuple[str, Mark] | None:
     for key in ("lms", "defaults", "main", "stores"):
         if key in root:
-            return root.keys[key]
+            return key, root.keys[key]
     callbacks = root.get("callbacks")
-    return root.keys["callbacks"] if isinstance(callbacks, Map) and "use" not in callbacks else None
+    if isinstance(callbacks, Map) and "use" not in callbacks:
+        return "callbacks", root.keys["callbacks"]
+    return None
 
 
 def _says_one(root: Map) -> Mark | None:

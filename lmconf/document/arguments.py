@@ -37,7 +37,9 @@ def parse_var(
     found.append(
         Diagnostic(
             code="var-syntax",
-            message=f"`{option}` needs a name, `=` and a value",
+            message=f"`{name}` is no name of a variable"
+            if equals and name
+            else f"`{option}` needs a name, `=` and a value",
             mark=Mark(Source(option, text=text, hidden=hidden), 1, 1, len(name) + 1),
             help=f"such as `{option} tier=full`; names are letters, digits and `_`",
         )

@@ -41,6 +41,7 @@ LONGEST_EXPRESSION = 4096
 _WORK = 5_000_000
 """The work of all templates of a document, about one for each character or item touched."""
 _WORK_PER_PARSED_CHARACTER = 20
+_STATEMENTS = frozenset("set if elif else endif for endfor block macro include import".split())
 _OUTSIDE = frozenset("env environ getenv os ENV lookup envvar environment".split())
 _ORDER: Mapping[str, Callable[[str | float, str | float], bool]] = {
     "lt": operator.lt,
@@ -129,12 +130,24 @@ class Evaluator:
             parser = Parser(self.environment, text, state="variable")
             expression = parser.parse_expression()
         except TemplateSyntaxError as error:
-            said = (error.message or "").replace("end of template", "end of the expression")
-            message = f"this is no expression: {said}"
+            said = error.message or ""
+            message = (
+                "this expression ends too early"
+                if "end of" in said
+                else f"this is no expression: {said}"
+            )
             raise Failed("template-syntax", message, quoting=True) from None
         except (ValueError, SyntaxError):  # a literal that Python refuses, such as an odd escape
             raise Failed("template-syntax", "this expression holds a malformed literal") from None
         if not parser.stream.eos:
+            word = text.split(maxsplit=1)[0]
+            if word in _STATEMENTS:
+                raise Failed(
+                    "template-syntax",
+                    f"`{word}` begins a statement, and a template holds an expression",
+                    "a choice is written `a if vars.x else b`" if word == "if" else "",
+                    word,
+                )
             raise Failed(
                 "template-syntax",
                 f"`{parser.stream.current.value}` is not expected after the expression",
@@ -221,7 +234,9 @@ class Evaluator:
         if not isinstance(whole, dict):
             raise Failed(
                 "template-type",
-                f"`{written}` is {shape(whole)} and has no `{key}`",
+                f"{shape(whole)} has no `{key}`"
+                if "…" in written
+                else f"`{written}` is {shape(whole)} and has no `{key}`",
                 "there are no methods; filters are written `| upper`",
                 f"{written}.{key}",
                 quoting=True,

@@ -22,7 +22,7 @@ from lmconf.document.composing import (
     settle_value,
 )
 from lmconf.document.nodes import Broken, Change, Map, Node, Path, Scalar, Seq
-from lmconf.errors import Diagnostic, Mark, Note
+from lmconf.errors import Diagnostic, Mark, Note, ProfileError
 from lmconf.spelling import did_you_mean
 
 __all__ = ["Ancestor", "Foreign", "Inherited", "inherit"]
@@ -154,7 +154,7 @@ class _Family:
         if ancestor.name in self.own:
             return True
         if ":" in ancestor.name and self.foreign is not None:
-            whole = self.foreign(ancestor.name, ancestor.mark)
+            whole = self.named_elsewhere(ancestor)
             if whole is not None:
                 self.own[ancestor.name] = _without(whole, "extends")
                 return True
@@ -163,6 +163,14 @@ class _Family:
             self.found.append(_unknown(name, ancestor, {*self.own} - {name}, entries, path))
         self.broken.add(name)
         return False
+
+    def named_elsewhere(self, ancestor: Ancestor) -> Map | None:
+        assert self.foreign is not None
+        try:
+            return self.foreign(ancestor.name, ancestor.mark)
+        except ProfileError as error:
+            self.found += error.diagnostics
+            return None
 
     def linearise_all(self) -> None:
         reported: set[frozenset[str]] = set()
@@ -191,10 +199,10 @@ class _Family:
         first, *others = itertools.pairwise(chain)
         return Diagnostic(
             code="extends-cycle",
-            message=f"`{chain[0]}` extends itself: {' -> '.join(chain)}",
+            message=f"`{chain[0]}` extends itself" + (f": {' -> '.join(chain)}" if others else ""),
             mark=self.place(*first),
             path=(*self.path, chain[0], "extends"),
-            help="remove one of these `extends`",
+            help="remove one of these `extends`" if others else "remove this `extends`",
             notes=tuple(
                 Note(f"`{child}` extends `{parent}` here", self.place(child, parent))
                 for child, parent in others

@@ -86,6 +86,8 @@ def _malformed(
     example = f"such as `{option} lms.gpt.temperature=0.7`"
     if "=" not in text:
         message, help = f"`{option}` needs a path, `=` and a value", example
+        after = re.search(r"\s", text)
+        source = Source(option, text=text, hidden=((after.end(), len(text)),) if after else ())
     else:
         # What follows may be a secret, and its name could not be read.
         source = Source(option, text=text, hidden=((text.index("=") + 1, len(text)),))

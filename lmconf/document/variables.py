@@ -219,12 +219,12 @@ class _Binder:
             return number
         if kind == "bool" and stripped.lower() in _TRUE | _FALSE:
             return stripped.lower() in _TRUE
-        found = "is empty" if not stripped else f"is not {_EXPECTED[kind]}"
+        found = "is empty" if not stripped else "is something else"
         if kind == "str":
             found = "holds control characters"
         return self.broken_at(
             "var-type",
-            f"{name} {found}; `{_dotted(path)}` must be {_EXPECTED[kind]}",
+            f"`{_dotted(path)}` must be {_EXPECTED[kind]}, and {name} {found}",
             mark,
             path,
             "booleans are true, false, 1, 0, yes, no, on or off" if kind == "bool" else "",
@@ -261,7 +261,7 @@ class _Binder:
         start = given.mark.column - 1
         exact = isinstance(declared, Reference)
         if kind in ("str", "bool") or (exact and kind in ("int", "float")):
-            name = f"`{given.mark.source.name}`"
+            name = "the value given"
             return self.typed(given.text[start:], kind, given.mark, path, name)
         name = str(path[-1])
         node = read_argument(given.text, start, self.found, option=given.mark.source.name, key=name)

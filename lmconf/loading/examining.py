@@ -37,17 +37,18 @@ def examine(
     trusted_env: frozenset[str] | None = None,
     registered: bool = True,
     chain: tuple[Path, ...] = (),
+    reached: Mark | None = None,
 ) -> Outcome:
     """Return what `source` compiles to, with every diagnostic; nothing is made live.
 
     `trusted_env` is None for a trusted document. With `registered` False, kinds that an
     application may register are not reported. `chain` are the files that this one was reached
-    through by `extends: profile:lm`.
+    through by `extends: profile:lm`, `reached` the last of those places.
 
     Raises:
         ProfileError: the documents cannot be read at all.
     """
-    name, documents = _documents(source, within_folder=trusted_env is not None)
+    name, documents = _documents(source, reached, within_folder=trusted_env is not None)
     if trusted_env is not None:
         _refuse_untrusted(documents, trusted_env)
     inputs = Inputs(
@@ -66,13 +67,16 @@ def examine(
 
 
 def _documents(
-    source: str | os.PathLike[str] | Mapping[str, Any] | None, *, within_folder: bool
+    source: str | os.PathLike[str] | Mapping[str, Any] | None,
+    reached: Mark | None,
+    *,
+    within_folder: bool,
 ) -> tuple[str, list[Document]]:
     if isinstance(source, Mapping):
         return "<mapping>", gather_mapping(source, "<mapping>")
     wanted = nearest(os.environ) if source is None else os.fspath(source)
     path = find(wanted, os.environ)
-    return path.stem, gather(path, within=path.parent if within_folder else None)
+    return path.stem, gather(path, within=path.parent if within_folder else None, reached=reached)
 
 
 def _refuse_untrusted(documents: list[Document], allow_env: frozenset[str]) -> None:
@@ -98,7 +102,7 @@ def _foreign_of(chain: tuple[Path, ...]) -> Foreign:
         path = find_beside(profile, child, mark).resolve()
         if path in chain:
             raise ProfileError([_circle(name, mark)])
-        outcome = examine(path, chain=chain)
+        outcome = examine(path, chain=chain, reached=mark)
         node = outcome.entries.get(lm_name)
         if outcome.profile is None:
             raise ProfileError(outcome.diagnostics)

@@ -11,22 +11,25 @@ from lmconf.document.composing import Cycle, linearise
 from lmconf.document.nodes import Document, Map, Scalar, Seq, from_plain
 from lmconf.document.reading import read
 from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source, UsageError
-from lmconf.loading.finding import find_beside
+from lmconf.loading.finding import find_beside, is_path
 
 __all__ = ["gather", "gather_mapping", "read_file"]
 
 
-def gather(path: Path, *, within: Path | None = None) -> list[Document]:
+def gather(
+    path: Path, *, within: Path | None = None, reached: Mark | None = None
+) -> list[Document]:
     """Return the document in `path` and those that it extends, the lowest layer first.
 
-    With `within`, parents outside that folder are refused.
+    With `within`, parents outside that folder are refused. `reached` is the place that named the
+    document, if another one did.
 
     Raises:
         ProfileError: a file cannot be read, a parent is unknown, or documents extend each other
             in a circle.
     """
     gathering = _Gathering(within)
-    return gathering.order(gathering.take(path, None))
+    return gathering.order(gathering.take(path, reached))
 
 
 def gather_mapping(content: Mapping[str, object], name: str) -> list[Document]:
@@ -104,6 +107,10 @@ class _Gathering:
     def take_parent(self, name: str, mark: Mark, child: Path | None) -> str | None:
         """Read the parent that `child` names at `mark`, or report why it cannot be."""
         try:
+            if is_path(name):
+                # Before it is looked for: whether it exists is not to be learnt either.
+                start = child.resolve().parent if child else Path.cwd()
+                self.refuse_outside(start / Path(name).expanduser(), name, mark)
             parent = find_beside(name, child.resolve() if child else None, mark)
             self.refuse_outside(parent, name, mark)
             return self.take(parent, mark)
@@ -121,6 +128,7 @@ class _Gathering:
                         " its own folder",
                         mark=mark,
                         path=("extends",),
+                        help="load it without `untrusted=True` if you trust who wrote it",
                     )
                 ]
             )
@@ -135,15 +143,18 @@ class _Gathering:
         return [self.documents[each] for each in keys]
 
     def cyclic(self, chain: Sequence[str]) -> Diagnostic:
-        names = " -> ".join(self.documents[key].source.name for key in chain)
+        named = [self.documents[key].source.name for key in chain]
+        alone = len(chain) == 2
         links = list(itertools.pairwise(chain))
         marks = [dict(self.parents[child])[parent] for child, parent in links]
         return Diagnostic(
             code="extends-cycle",
-            message=f"documents extend each other in a circle: {names}",
+            message=f"{named[0]} extends itself"
+            if alone
+            else f"documents extend each other in a circle: {' -> '.join(named)}",
             mark=marks[0],
             path=("extends",),
-            help="remove one of these `extends`",
+            help="remove this `extends`" if alone else "remove one of these `extends`",
             notes=tuple(Note("and here", mark) for mark in marks[1:]),
         )
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.profile.families import Family, family_of
 from lmconf.profile.providers import PROVIDERS, Provider, is_loopback, origin, provider_of
@@ -65,6 +67,20 @@ def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
     if "api_key" not in full and _usual_key(data, provider) is not None:
         full["api_key"] = _usual_key(data, provider)
     return full
+
+
+def with_usual_variable(faults: list[Fault], data: Data) -> list[Fault]:
+    """Return `faults` that name the provider's usual variable where a key must be a reference."""
+    model = _text(data, "model")
+    provider = PROVIDERS.get(provider_of(model)[0]) if model is not None else None
+    if provider is None or provider.key_env is None or "api_base" in data:
+        return faults
+    return [
+        replace(fault, help=fault.help.replace("$env: API_KEY", f"$env: {provider.key_env}"))
+        if fault.code == "literal-secret" and fault.path == ("api_key",)
+        else fault
+        for fault in faults
+    ]
 
 
 def launches(data: Data) -> bool:
@@ -147,13 +163,6 @@ def _address_is_safe(data: Data) -> Iterator[Fault]:
     if base is None:
         return
     parts = urlsplit(base)
-    if parts.password or parts.username:
-        yield Fault(
-            "literal-secret",
-            ("api_base",),
-            "`api_base` holds credentials",
-            help="take the part before `@` out of the address and state it as `api_key` or a header",
-        )
     if parts.scheme == "http" and not is_loopback(base) and data.get("allow_http") is not True:
         yield Fault(
             "plain-http",

@@ -25,48 +25,54 @@ from lmconf.spec.shapes import (
 
 def describe(shape: Shape) -> str:
     """Return what `shape` admits as a short noun phrase."""
+    return _or(_alternatives(shape))
+
+
+def _alternatives(shape: Shape) -> list[str]:
     match shape:
         case Text(what=what):
-            return what
+            return [what]
         case Choice(values=values):
-            return _or([f"`{value}`" for value in values])
+            return [f"`{value}`" for value in values]
         case Flag():
-            return "`true` or `false`"
+            return ["`true`", "`false`"]
         case Null():
-            return "null"
+            return ["null"]
         case Integer() | Number():
-            return _number(shape)
+            return [_number(shape)]
         case Duration():
-            return "a duration such as `500ms`, `20s` or `2h`"
+            return ["a duration such as `500ms`, `20s` or `2h`"]
         case Size():
-            return "a size such as `512KiB` or `2GiB`"
+            return ["a size such as `512KiB` or `2GiB`"]
         case ListOf(item=item):
-            return f"a list of {_plural(item)}"
+            return [f"a list of {_plural(item)}"]
         case MapOf() | Record() | Kinds() | Json():
             return _mapping(shape)
         case Referable(text=text):
-            return f"{text.what}, `{{$env: NAME}}` or `{{$file: path}}`"
+            return [text.what, "`{$env: NAME}`", "`{$file: path}`"]
         case Secret():
-            return '`{$env: NAME}`, `{$file: path}`, or `""` for none'
+            return ["`{$env: NAME}`", "`{$file: path}`", '`""` for none']
         case Either(options=options):
-            return _or([describe(option) for option in options])
+            return [part for option in options for part in _alternatives(option)]
 
 
 def _number(shape: Integer | Number) -> str:
+    if shape.low is not None and shape.low == shape.high:
+        return f"{shape.low:g}"
     what = "a whole number" if isinstance(shape, Integer) else "a number"
     return what + _bounds(shape.low, shape.high)
 
 
-def _mapping(shape: MapOf | Record | Kinds | Json) -> str:
+def _mapping(shape: MapOf | Record | Kinds | Json) -> list[str]:
     match shape:
         case Record(short=short) if short is not None:
-            return f"{describe(short)}, or a mapping"
+            return [*_alternatives(short), "a mapping"]
         case Kinds(tag=tag):
-            return f"a mapping with `{tag}`"
+            return [f"a mapping with `{tag}`"]
         case Json(mapping=False):
-            return "any value"
+            return ["any value"]
         case _:
-            return "a mapping"
+            return ["a mapping"]
 
 
 def _bounds(low: float | None, high: float | None) -> str:
@@ -78,10 +84,18 @@ def _bounds(low: float | None, high: float | None) -> str:
 
 
 def _or(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
+    if len(parts) == 1:
+        return parts[0]
+    # A part with a comma of its own must not run into the next.
+    last = ", or" if any("," in part or " of " in part for part in parts) else " or"
+    return f"{', '.join(parts[:-1])}{last} {parts[-1]}"
 
 
 def _plural(item: Shape) -> str:
     if isinstance(item, Text) and item.what == "text":
         return "texts"
+    if isinstance(item, Text) and item.what == "a word":
+        return "words"
+    if isinstance(item, MapOf | Record | Json):
+        return "mappings"
     return f"items, each {describe(item)}"

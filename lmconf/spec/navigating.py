@@ -105,7 +105,9 @@ def child(shape: Shape, value: object, step: str | int) -> Shape | None:
             return declared.shape if declared else None
         case Kinds() as kinds if isinstance(value, Mapping):
             type_of_kind = kind_of(kinds, value)
-            declared = fields(type_of_kind).get(str(step)) if type_of_kind else None
+            if type_of_kind is None:
+                return Choice(tuple(kinds.table)) if step == kinds.tag else None
+            declared = fields(type_of_kind).get(str(step))
             return declared.shape if declared else None
         case Json():
             return Json()
