@@ -1,0 +1,65 @@
+"""Documents: YAML or JSON text as nodes that remember their place, and plain values as text.
+
+The parser is loaded by the first `read`; the nodes alone cost nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lmconf.document.nodes import (
+    Broken,
+    Change,
+    Document,
+    Map,
+    Node,
+    Path,
+    Plain,
+    Public,
+    Reference,
+    Scalar,
+    Seq,
+    Verbatim,
+    at,
+    from_plain,
+    map_scalars,
+    nearest_mark,
+    to_plain,
+)
+
+if TYPE_CHECKING:
+    from lmconf.document.reading import read, read_value
+    from lmconf.document.writing import write
+
+__all__ = [
+    "Broken",
+    "Change",
+    "Document",
+    "Map",
+    "Node",
+    "Path",
+    "Plain",
+    "Public",
+    "Reference",
+    "Scalar",
+    "Seq",
+    "Verbatim",
+    "at",
+    "from_plain",
+    "map_scalars",
+    "nearest_mark",
+    "read",
+    "read_value",
+    "to_plain",
+    "write",
+]
+
+_LAZY = {"read": "reading", "read_value": "reading", "write": "writing"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -1,0 +1,124 @@
+"""Finds secrets in text by their looks, where no parsed document can say what stands where.
+
+Two rules: the shapes of well-known keys, and a value that follows a word which is a secret's name
+(`api_key: …`, `client_secret=…`). Spans are (start, end) character offsets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from lmconf.secrets import MASK, is_secret_name
+
+__all__ = ["Span", "mask", "merged", "named_spans", "shape_spans", "unparsed_spans"]
+
+Span = tuple[int, int]
+
+# Each alternative is a documented key format; the group `secret` narrows the span where the shape
+# needs words around it that are worth reading.
+_SHAPES = re.compile(
+    r"""(?<![A-Za-z0-9])(?:
+          sk-[A-Za-z0-9_-]{8,}                          # OpenAI, Anthropic and their kin
+        | [sr]k_(?:live|test)_[A-Za-z0-9]{8,}           # Stripe
+        | (?:gsk|r8|hf|xai|pplx|nvapi|fw|tgp|csk|key)[_-][A-Za-z0-9_-]{20,}
+        | gh[opsur]_[A-Za-z0-9]{16,}                    # GitHub
+        | github_pat_[A-Za-z0-9_]{16,}
+        | glpat-[A-Za-z0-9_-]{16,}                      # GitLab
+        | xox[abeoprs]-[A-Za-z0-9-]{10,}                # Slack
+        | A(?:KIA|SIA)[A-Z0-9]{12,}                     # AWS
+        | AIza[A-Za-z0-9_-]{30,}                        # Google
+        | ya29\.[A-Za-z0-9_-]{20,}
+        | dapi[0-9a-f]{32}                              # Databricks
+        | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*        # JSON Web Token
+        | (?:[Bb]earer|[Bb]asic)\s+(?P<scheme>[A-Za-z0-9._~+/=-]{8,})
+        | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----(?P<pem>[^-]+)
+        )
+      | ://[^/\s:@'"]*:(?P<userinfo>[^/\s@'"]+)@        # https://user:password@host
+    """,
+    re.VERBOSE,
+)
+_NAMED = re.compile(r"""([A-Za-z_][A-Za-z0-9_.-]*)["']?[ \t]*[:=][ \t]*""")
+# What follows a secret's name and is no secret: nothing, null, a boolean, an alias, a comment, the
+# header of a block, or a structure (whose parts are judged by their own names).
+_HARMLESS = re.compile(r"""(?:""|''|~|null|true|false)?[ \t]*(?:[,\])}#].*)?|[\[{|>*#&].*""")
+_REFERENCE = re.compile(r"""\{[ \t]*["']?\$(?:env|file|given|public)\b""")
+
+
+def shape_spans(text: str) -> list[Span]:
+    """Return where `text` holds what has the shape of a well-known kind of key."""
+    return [match.span(match.lastgroup or 0) for match in _SHAPES.finditer(text)]
+
+
+def named_spans(text: str) -> list[Span]:
+    """Return where a line of `text` holds a value after a secret's name and `:` or `=`.
+
+    The span runs to the end of the line: where a value ends is not known without parsing.
+    """
+    return [
+        span
+        for start, line in _lines(text)
+        for span in _named_in_line(start, line)
+        if not _HARMLESS.fullmatch(text[span[0] : span[1]])
+    ]
+
+
+def unparsed_spans(text: str) -> list[Span]:
+    """Return what may be a secret in a `text` that could not be parsed, rather too much.
+
+    Beyond `named_spans`, structures after a secret's name are hidden, and the deeper lines below.
+    """
+    spans = shape_spans(text)
+    deeper_than: int | None = None
+    for start, line in _lines(text):
+        depth = len(line) - len(line.lstrip(" \t-"))
+        if not line.strip():
+            continue
+        if deeper_than is not None and depth > deeper_than:
+            if not line.lstrip(" \t-\"'").startswith("$"):
+                spans.append((start + depth, start + len(line)))
+            continue
+        deeper_than = None
+        for first, last in _named_in_line(start, line):
+            deeper_than = depth
+            value = text[first:last]
+            if first < last and not _REFERENCE.match(value) and value not in ('""', "''"):
+                spans.append((first, last))
+    return spans
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    start = 0
+    for line in text.splitlines(keepends=True):
+        yield start, line.rstrip()
+        start += len(line)
+
+
+def _named_in_line(start: int, line: str) -> Iterator[Span]:
+    if ":" not in line and "=" not in line:
+        return
+    for match in _NAMED.finditer(line):
+        if is_secret_name(match[1]):
+            yield start + match.end(), start + len(line)
+            return
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """Return `spans` sorted, with those that touch or overlap made one."""
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def mask(text: str) -> str:
+    """Return `text` with everything that has the shape of a key masked."""
+    parts = []
+    last = 0
+    for start, end in merged(shape_spans(text)):
+        parts += [text[last:start], MASK]
+        last = end
+    return "".join([*parts, text[last:]])
