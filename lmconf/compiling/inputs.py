@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from lmconf.document.inheriting import Foreign
 from lmconf.document.overriding import Assignment
@@ -20,6 +21,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
     given for `vars`, `environment` where the rest of them is looked up. `allow_imports` are the
     import paths that may be named. `callback_names` and `transport_names` are what the
     application registered, None where that cannot be known. `foreign` resolves `profile:lm`.
+    `folder` is where relative paths start that no file states: the working folder.
     """
 
     name: str
@@ -30,3 +32,4 @@ class Inputs(Struct, frozen=True, kw_only=True):
     callback_names: frozenset[str] | None = None
     transport_names: frozenset[str] | None = None
     foreign: Foreign | None = None
+    folder: str = field(default_factory=os.getcwd)

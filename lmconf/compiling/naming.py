@@ -7,31 +7,44 @@ from typing import Any
 
 import msgspec
 
-from lmconf.caches.specs import CachePolicy
 from lmconf.callbacks.specs import CallbackSpec
 from lmconf.profile.document import ProfileSpec
 from lmconf.profile.lm import LMSpec, SoleLMSpec
+from lmconf.profile.mentions import mentions
 from lmconf.spec.checking import Fault
 from lmconf.spelling import did_you_mean
 
 Data = Mapping[str, Any]
 
 
+_WHAT = {"stores": "store", "callbacks": "callback", "lms": "LM"}
+_IN_PLACE = {
+    "stores": "{backend: disk}",
+    "callbacks": "{use: log}",
+    "lms": "{model: provider/name}",
+}
+
+
 def unknown_names(
-    data: Data, stores: Collection[str], callbacks: Collection[str], lms: Collection[str]
+    data: Data, known: Mapping[str, Collection[str]], *, alone: bool = False
 ) -> Iterator[Fault]:
-    """Yield a fault for each name in one LM's data that nothing in its profile has."""
-    cache = data.get("cache")
-    store = cache.get("store") if isinstance(cache, Mapping) else None
-    if isinstance(store, str):
-        yield from _unknown(store, ("cache", "store"), stores, "store", "stores")
-    for name, what, known, block in (
-        ("callbacks", "callback", callbacks, "callbacks"),
-        ("fallbacks", "LM", lms, "lms"),
-    ):
-        for index, item in enumerate(data.get(name) or ()):
-            if isinstance(item, str):
-                yield from _unknown(item, (name, index), known, what, block)
+    """Yield a fault for each name in one LM's data that its profile lacks.
+
+    `known` are the names under `stores`, `callbacks` and `lms`; an LM that is `alone`, in a
+    document of its own, has no such blocks.
+    """
+    for each in mentions(data):
+        what = _WHAT[each.block]
+        if alone:
+            yield Fault(
+                "unknown-name",
+                each.path,
+                f"there is no {what} named `{each.name}`",
+                help=f"write the {what} here, as `{_IN_PLACE[each.block]}`, or use a profile with"
+                " `lms`",
+            )
+        else:
+            yield from _unknown(each.name, each.path, known[each.block], what, each.block)
 
 
 def unknown_main(main: object, lms: Collection[str]) -> Iterator[Fault]:
@@ -68,48 +81,49 @@ def inline(profile: ProfileSpec, name: str) -> LMSpec:
     """
     lm = profile.lms[name]
     fallbacks = tuple(
-        item if isinstance(item, SoleLMSpec) else _alone(profile, profile.lms[item])
+        _alone(profile, profile.lms[item] if isinstance(item, str) else item)
         for item in lm.fallbacks
     )
     return msgspec.structs.replace(lm, **_definitions(profile, lm), fallbacks=fallbacks)
 
 
-def _alone(profile: ProfileSpec, lm: LMSpec) -> SoleLMSpec:
+def _alone(profile: ProfileSpec, lm: SoleLMSpec) -> SoleLMSpec:
     kept = {name: getattr(lm, name) for name in SoleLMSpec.__struct_fields__}
     return SoleLMSpec(**{**kept, **_definitions(profile, lm)})
 
 
 def _definitions(profile: ProfileSpec, lm: SoleLMSpec) -> dict[str, object]:
-    cache: CachePolicy = lm.cache
+    cache, budget = lm.cache, lm.budget
     if isinstance(cache.store, str):
         cache = msgspec.structs.replace(cache, store=profile.stores[cache.store])
+    if budget is not None and isinstance(budget.store, str):
+        budget = msgspec.structs.replace(budget, store=profile.stores[budget.store])
     callbacks: tuple[str | CallbackSpec, ...] = tuple(
         profile.callbacks[item] if isinstance(item, str) else item for item in lm.callbacks
     )
-    return {"cache": cache, "callbacks": callbacks}
+    return {"cache": cache, "budget": budget, "callbacks": callbacks}
 
 
 def inline_stated(stated: Data, name: str) -> dict[str, Any]:
     """Return what was said of the LM `name`, with what was said of the things it names."""
-    return _stated(stated, stated["lms"][name], with_fallbacks=True)
+    return _stated(stated, stated["lms"][name])
 
 
-def _stated(profile: Data, lm: Data, *, with_fallbacks: bool) -> dict[str, Any]:
+def _stated(profile: Data, lm: Data, *, alone: bool = False) -> dict[str, Any]:
     said = dict(lm)
-    cache = said.get("cache")
-    if isinstance(cache, Mapping) and isinstance(cache.get("store"), str):
-        said["cache"] = {**cache, "store": profile["stores"][cache["store"]]}
+    for name in ("cache", "budget"):
+        block = said.get(name)
+        if isinstance(block, Mapping) and isinstance(block.get("store"), str):
+            said[name] = {**block, "store": profile["stores"][block["store"]]}
     if "callbacks" in said:
         said["callbacks"] = [
             profile["callbacks"][item] if isinstance(item, str) else item
             for item in said["callbacks"]
         ]
     fallbacks = said.pop("fallbacks", None)
-    if fallbacks is not None and with_fallbacks:
+    if fallbacks is not None and not alone:
         said["fallbacks"] = [
-            _stated(profile, profile["lms"][item], with_fallbacks=False)
-            if isinstance(item, str)
-            else item
+            _stated(profile, profile["lms"][item] if isinstance(item, str) else item, alone=True)
             for item in fallbacks
         ]
     return said

@@ -16,15 +16,15 @@ import msgspec
 from msgspec import Struct
 
 from lmconf.compiling.credentials import shared_credentials
-from lmconf.compiling.extensions import unknown_extensions
+from lmconf.compiling.extensions import merged, unknown_extensions
 from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.naming import inline, inline_stated, unknown_main, unknown_names
-from lmconf.compiling.parts import Parts, heads, part
+from lmconf.compiling.parts import Parts, heads, is_of_the_future, part
 from lmconf.compiling.pending import pending
 from lmconf.document.composing import Crossing, Fold, fold, normalise, settle
 from lmconf.document.dollar import recognise
 from lmconf.document.inheriting import Ancestor, inherit
-from lmconf.document.nodes import Broken, Document, Map, Node, Path, Plain, to_plain
+from lmconf.document.nodes import Broken, Document, Map, Node, Path, Plain, Scalar, to_plain
 from lmconf.document.overriding import overlay
 from lmconf.document.templating import Renderer
 from lmconf.document.variables import Bound, bind
@@ -36,6 +36,7 @@ from lmconf.profile.document import PROFILE, ProfileSpec
 from lmconf.profile.lm import LM, LMSpec
 from lmconf.profile.making import crossed, data_of
 from lmconf.profile.rules import LMRules
+from lmconf.reporting import in_order
 from lmconf.spec.building import build
 from lmconf.spec.checking import Fault, check
 from lmconf.spec.declaring import fields
@@ -75,7 +76,8 @@ def compile_documents(documents: Sequence[Document], inputs: Inputs) -> Outcome:
     found: list[Diagnostic] = []
     compiler = _Compiler(inputs, found)
     profile = compiler.run(documents)
-    return Outcome(profile, tuple(found), compiler.entries)
+    # LMs share what they inherit: what was found twice at one place is said once.
+    return Outcome(profile, tuple(in_order(found)), compiler.entries)
 
 
 class _Compiler:
@@ -87,6 +89,7 @@ class _Compiler:
         self.flat = False
         self.chains: Mapping[str, tuple[Ancestor, ...]] = {}
         self.own: Mapping[str, Node] = {}
+        self.written: Map | None = None
         self.entries: Mapping[str, Node] = {}
 
     def run(self, documents: Sequence[Document]) -> CompiledProfile | None:
@@ -108,6 +111,9 @@ class _Compiler:
         roots = [
             recognise(document.root, self.found, folder=_folder(document)) for document in documents
         ]
+        if [root for root in roots if is_of_the_future(root, self.found)]:
+            # What else would be wrong with it is a matter of that version.
+            return None
         form = heads(roots, self.found)
         if form is None:
             return None
@@ -128,15 +134,31 @@ class _Compiler:
 
     def one(self, root: Map, folding: Fold) -> Parts:
         settled = settle(root, self.found)
-        variables = settled.get("vars")
+        variables = self.variables(settled)
         body = part(settled, "lm")
         return Parts(
-            variables=variables if isinstance(variables, Map) else None,
+            variables=variables,
             head=part(settled, "version"),
             entries={FLAT_NAME: body},
             abstract={},
             crossings=folding.standing(settled),
         )
+
+    def variables(self, head: Map) -> Map | None:
+        """Return `vars`, None after reporting where it is no mapping."""
+        node = head.get("vars")
+        if node is None or isinstance(node, Map | Broken):
+            return node if isinstance(node, Map) else None
+        self.found.append(
+            Diagnostic(
+                code="wrong-type",
+                message="`vars` must be a mapping of variables and their values",
+                mark=node.mark,
+                path=("vars",),
+                help="write `vars: {name: value}`",
+            )
+        )
+        return None
 
     def many(self, root: Map, folding: Fold) -> Parts:
         entries, defaults = root.get("lms"), root.get("defaults")
@@ -144,7 +166,7 @@ class _Compiler:
             if block is not None and not isinstance(block, Map | Broken):
                 self.found.append(_no_block(block, (name,)))
         head = settle(part(root, "profile"), self.found)
-        variables = head.get("vars")
+        variables = self.variables(head)
         crossings: tuple[Crossing, ...] = ()
         concrete: Mapping[str, Node] = {}
         abstract: Mapping[str, Node] = {}
@@ -162,10 +184,13 @@ class _Compiler:
             crossings = inherited.crossings
             self.chains = inherited.chains
             self.own = entries.entries
+            self.written = entries
         if isinstance(defaults, Map):
-            abstract = {"defaults": settle(defaults, self.found, ("defaults",)), **abstract}
+            kept = {key: value for key, value in defaults if key != "extends"}
+            own = Map(kept, defaults.keys, defaults.mark)
+            abstract = {"defaults": settle(own, self.found, ("defaults",)), **abstract}
         return Parts(
-            variables=variables if isinstance(variables, Map) else None,
+            variables=variables,
             head=head,
             entries=concrete,
             abstract=abstract,
@@ -177,10 +202,14 @@ class _Compiler:
 
     def rendered(self, parts: Parts, renderer: Renderer) -> Parts:
         def lm(name: str, node: Node) -> Node:
-            return with_absolute_paths(renderer.render(node, self.path(name)), LM)
+            found = renderer.render(node, self.path(name))
+            if isinstance(found, Map):
+                # A template may have become a shorthand.
+                found = normalise(found, LMRules(flat=True))
+            return with_absolute_paths(found, LM, self.inputs.folder)
 
-        head = part(parts.head, "values")
-        whole = with_absolute_paths(renderer.render(head), MANY_LMS)
+        head = renderer.render(part(parts.head, "values"))
+        whole = with_absolute_paths(head, MANY_LMS, self.inputs.folder)
         assert isinstance(whole, Map)
         return Parts(
             variables=parts.variables,
@@ -203,17 +232,20 @@ class _Compiler:
         """Return the plain data of the whole profile, reporting every fault in it."""
         self.entries = parts.entries
         lms: dict[str, Any] = {}
-        for name, node in parts.entries.items():
-            lms[name] = self.checked_lm(name, node, _soft(node, parts.defaults))
+        # Parents first: a mistake of theirs is told as theirs, not as something inherited.
         for name, node in parts.abstract.items():
             if isinstance(node, Map):
                 _, faults = data_of(node, abstract=True)
-                self.report(name, node, faults)
+                self.report(name, node, self.with_extensions(node, faults))
+        for name, node in parts.entries.items():
+            lms[name] = self.checked_lm(name, node, _soft(node, parts.defaults))
         head = self.checked_head(parts, lms)
         for name, data in lms.items():
             self.check_names(name, data, head, parts)
         if not self.flat:
-            self.found += shared_credentials(parts.entries, lms)
+            crossing = {said.mark for said in self.found if said.code == "credential-crosses"}
+            shared = shared_credentials(parts.entries, lms)
+            self.found += [said for said in shared if said.mark not in crossing]
         return {**head, "lms": lms}
 
     def checked_lm(self, name: str, node: Node, soft: frozenset[str]) -> object:
@@ -222,9 +254,15 @@ class _Compiler:
                 self.found.append(_no_block(node, self.path(name)))
             return Unread()
         data, faults = data_of(node, soft)
-        self.report(name, node, faults)
+        self.report(name, node, self.with_extensions(node, faults))
         wrong = {fault.path[0] for fault in faults if fault.path}
         return {key: Unread() if key in wrong else value for key, value in data.items()}
+
+    def with_extensions(self, node: Map, faults: Sequence[Fault]) -> list[Fault]:
+        """Return `faults` and the kinds in `node` that nothing provides, without what follows."""
+        data = to_data(node)
+        assert isinstance(data, dict)
+        return merged(faults, unknown_extensions(data, self.inputs))
 
     def checked_head(self, parts: Parts, lms: Mapping[str, object]) -> dict[str, Any]:
         data = to_data(parts.head)
@@ -235,8 +273,10 @@ class _Compiler:
         names = [*lms, *(name for name in parts.abstract if name != "defaults")]
         faults = check(MANY_LMS, {**data, "lms": dict.fromkeys(names, Unread())})
         faults += unknown_main(data.get("main"), lms)
-        faults += unknown_extensions(data, self.inputs)
-        self.found += to_diagnostics(faults, parts.head)
+        faults = merged(faults, unknown_extensions(data, self.inputs))
+        written = {} if self.written is None else {"lms": self.written}
+        whole = Map({**parts.head.entries, **written}, parts.head.keys, parts.head.mark)
+        self.found += to_diagnostics(faults, whole)
         if "main" not in data and (len(lms) == 1 or FLAT_NAME in lms):
             data["main"] = FLAT_NAME if FLAT_NAME in lms else next(iter(lms))
         return data
@@ -248,10 +288,11 @@ class _Compiler:
         if isinstance(data.get("fallbacks"), list):
             data["fallbacks"] = [item for item in data["fallbacks"] if item != name]
         right = {key: value for key, value in data.items() if not isinstance(value, Unread)}
-        names = [() if self.flat else tuple(head.get(key, ())) for key in ("stores", "callbacks")]
-        lms = () if self.flat else tuple(parts.entries)
-        self.report(name, node, list(unknown_names(right, names[0], names[1], lms)))
-        self.report(name, node, list(unknown_extensions(right, self.inputs)))
+        known: dict[str, tuple[str, ...]] = {"stores": (), "callbacks": (), "lms": ()}
+        if not self.flat:
+            known = {key: tuple(head.get(key, ())) for key in ("stores", "callbacks")}
+            known["lms"] = tuple(parts.entries)
+        self.report(name, node, list(unknown_names(right, known, alone=self.flat)))
 
     def report(self, name: str, node: Node, faults: Sequence[Fault]) -> None:
         for diagnostic in to_diagnostics(faults, node, shown=self.path(name)):
@@ -279,10 +320,12 @@ class _Compiler:
             data["provenance"] = {**data.get("provenance", {}), "vars": dict(bound.baked)}
         spec = build(PROFILE, data)
         assert isinstance(spec, ProfileSpec)
-        stated = self.stated(parts, bound)
+        stated = self.stated(parts, bound, data["lms"])
         lms = {name: self.lm(name, spec, stated, parts.entries[name]) for name in spec.lms}
         for name, compiled in lms.items():
             self.warn(name, compiled)
+        if self.written is not None and not self.written.entries:
+            self.found.append(_no_lms(self.written))
         entries = {name: node for name, node in parts.entries.items() if isinstance(node, Map)}
         return CompiledProfile(
             name=self.inputs.name,
@@ -297,12 +340,14 @@ class _Compiler:
             flat=self.flat,
         )
 
-    def stated(self, parts: Parts, bound: Bound) -> FrozenMap[str, Any]:
+    def stated(
+        self, parts: Parts, bound: Bound, data: Mapping[str, Mapping[str, Any]]
+    ) -> FrozenMap[str, Any]:
         said: dict[str, Any] = {key: to_plain(value) for key, value in parts.head}
         said.pop("lmconf", None)
         if bound.baked:
             said["provenance"] = {**said.get("provenance", {}), "vars": dict(bound.baked)}
-        said["lms"] = {name: to_plain(node) for name, node in parts.entries.items()}
+        said["lms"] = {name: _said(name, node, data) for name, node in parts.entries.items()}
         frozen: FrozenMap[str, Any] = freeze(said)
         return frozen
 
@@ -357,16 +402,44 @@ def _soft(node: Node, defaults: Map | None) -> frozenset[str]:
     )
 
 
+def _said(name: str, node: Node, data: Mapping[str, Mapping[str, Any]]) -> object:
+    """Return what was said of the LM `name`, without what had no effect."""
+    said = to_plain(node)
+    if not isinstance(said, dict):
+        return said
+    fallbacks = said.get("fallbacks")
+    if isinstance(fallbacks, list):
+        said["fallbacks"] = [item for item in fallbacks if item != name]
+    for field in ("temperature", "max_tokens"):
+        # The profile's default gave way to that of the model's family.
+        if field in said and said[field] != data[name][field]:
+            del said[field]
+    return said
+
+
 def _plain_text(node: Node) -> str:
     value: Plain = to_plain(node)
     return value if isinstance(value, str) else ""
 
 
+def _no_lms(entries: Map) -> Diagnostic:
+    return Diagnostic(
+        code="no-lms",
+        severity="warning",
+        message="this profile has no LM",
+        mark=entries.mark,
+        path=("lms",),
+        help="add one: `lms: {name: {model: provider/name}}`",
+    )
+
+
 def _no_block(node: Node, path: Path) -> Diagnostic:
+    value = node.value if isinstance(node, Scalar) else None
+    model = value if isinstance(value, str) and "/" in value else "provider/name"
     if path == ("lms",):
         what, help_ = "of LMs by name", "write `lms: {name: {model: provider/name}}`"
     else:
-        what, help_ = "with the LM's settings", "write `{model: provider/name}`"
+        what, help_ = "with the LM's settings", f"write `{{model: {model}}}`"
     return Diagnostic(
         code="wrong-type",
         message=f"`{path[-1]}` must be a mapping {what}",

@@ -52,11 +52,21 @@ _DATA_WORDS = frozenset(
     "$ref $schema $defs $id $anchor $comment $vocabulary $dynamicRef $dynamicAnchor".split()
 )
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+# A value given in code is named by the dotted path of its place (`headers.X-Api-Key`).
+_PLACE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 _TYPES: dict[EnvType, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
     "float": (int, float),
     "bool": (bool,),
+}
+_TYPES_ELSEWHERE: dict[str, EnvType] = {
+    "string": "str",
+    "text": "str",
+    "integer": "int",
+    "number": "float",
+    "double": "float",
+    "boolean": "bool",
 }
 _KIND_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 _VERBATIM_HELP = "to keep such a map as data, write {$value: …} around it"
@@ -182,7 +192,9 @@ class _Recogniser:
         for kind in _TYPES:
             if stated == kind:
                 return kind
-        near = did_you_mean(stated, _TYPES) if isinstance(stated, str) else None
+        near = None
+        if isinstance(stated, str):
+            near = _TYPES_ELSEWHERE.get(stated.lower()) or did_you_mean(stated, _TYPES)
         hint = f"did you mean `{near}`?" if near else ""
         self.option(op, "type", "`type` must be str, int, float or bool", hint)
         return "str"
@@ -240,8 +252,7 @@ class _Recogniser:
 
     def given(self, op: _Operator) -> Node:
         before = len(self.found)
-        # Code names a value by its dotted path, in which a header's name may stand.
-        name = self.text(op, "the name under which code passes the value, such as api_key")
+        name = self.name(op, "the name under which code passes the value, such as api_key", _PLACE)
         if len(self.found) > before:
             return Broken(op.whole.mark)
         return Reference(Given(name=name), op.whole.mark)
@@ -276,9 +287,9 @@ class _Recogniser:
             return Change(op.whole.mark, reset=True)
         return self.argument(op, "true", "leave the key out to keep what lower layers say")
 
-    def name(self, op: _Operator, expected: str) -> str:
+    def name(self, op: _Operator, expected: str, names: re.Pattern[str] | None = None) -> str:
         name = self.text(op, expected)
-        if name and not _NAME.match(name):
+        if name and not (names or _NAME).match(name):
             # The text itself is not shown: a key pasted here by mistake must not be printed.
             self.argument(op, expected, "names are letters, digits and `_`, no digit first")
         return name

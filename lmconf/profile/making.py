@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path as FilePath
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from lmconf.document.composing import Crossing, Fold, fold, normalise, settle
 from lmconf.document.dollar import recognise
-from lmconf.document.nodes import Broken, Map, Node, Path, from_plain, to_plain
+from lmconf.document.nodes import Broken, Change, Map, Node, Path, from_plain, to_plain
 from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source, UsageError
 from lmconf.profile.compiled import Compiled
-from lmconf.profile.data import to_data, to_diagnostics
-from lmconf.profile.judging import complete, judge
+from lmconf.profile.data import to_data, to_diagnostics, with_absolute_paths
+from lmconf.profile.judging import complete, judge, with_usual_variable
 from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
+from lmconf.profile.mentions import mentions
 from lmconf.profile.providers import provider_of
 from lmconf.profile.rules import LMRules
-from lmconf.secrets import is_secret_name
+from lmconf.secrets import Given, is_secret_name
 from lmconf.spec.building import build
 from lmconf.spec.checking import Fault, check
-from lmconf.spec.declaring import fields
+from lmconf.spec.declaring import Spec, fields
 from lmconf.spec.frozen import freeze
-from lmconf.spec.navigating import Unread, choose, fits
-from lmconf.spec.shapes import Secret
+from lmconf.spec.navigating import REFERENCES, Unread, choose, fits
+from lmconf.spec.shapes import Record, Secret
+from lmconf.spec.writing import write
 
 __all__ = ["change", "crossed", "data_of", "for_call", "make", "make_stated"]
 
@@ -110,7 +114,15 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
         raise UsageError(
             f"`{next(iter(given))}` is a secret: pass it with lm.copy(…), not in a call"
         )
-    node = normalise(_recognised(said, mark), LMRules(flat=True))
+    layer = _recognised(said, mark)
+    below = {key: compiled.stated[key] for key in said if key in compiled.stated}
+    below = {key: below[key] for key in below if isinstance(layer.get(key), Change)}
+    lower = _recognised(below, Mark(Source(compiled.name)))
+    found: list[Diagnostic] = []
+    root = settle(fold([lower, layer], LMRules(flat=True)), found)
+    if found:
+        raise ProfileError(found)
+    node = with_absolute_paths(root, LM, str(FilePath.cwd()))
     data = to_data(node)
     assert isinstance(data, Mapping)
     faults = check(LM, data, partial=True)
@@ -177,7 +189,7 @@ def data_of(
     """
     data = to_data(node)
     assert isinstance(data, dict)
-    faults = check(LM, data, partial=abstract)
+    faults = with_usual_variable(check(LM, data, partial=abstract), data)
     if abstract:
         return data, faults
     wrong = {fault.path[0] for fault in faults if fault.path}
@@ -185,7 +197,20 @@ def data_of(
         return data, faults
     right = {key: Unread() if key in wrong else value for key, value in data.items()}
     full = complete(right, soft)
-    return full, faults + judge(full)
+    faults += judge(full)
+    fallbacks = full.get("fallbacks")
+    if isinstance(fallbacks, list):
+        full["fallbacks"] = [
+            complete(item) if isinstance(item, Mapping) else item for item in fallbacks
+        ]
+        for index, item in enumerate(full["fallbacks"]):
+            if isinstance(item, Mapping):
+                faults += [_below(fault, ("fallbacks", index)) for fault in judge(item)]
+    return full, faults
+
+
+def _below(fault: Fault, path: Path) -> Fault:
+    return structs.replace(fault, path=(*path, *fault.path))
 
 
 def _said(
@@ -214,10 +239,13 @@ def _said(
 
 def _without_secrets(value: object, path: Path, secret: bool, given: dict[str, str]) -> Any:
     """Return `value` with each literal secret in it replaced by `{$given: its dotted path}`."""
-    if isinstance(value, Struct):
-        return value
+    if isinstance(value, REFERENCES):
+        # Spelt out, so that it is judged as one in a document is.
+        return dict(value.written())
+    if isinstance(value, Spec):
+        return write(Record(type(value)), value)
     if isinstance(value, Mapping):
-        if len(value) and next(iter(value)) in ("$env", "$file", "$given", "$public"):
+        if any(word in value for word in ("$env", "$file", "$given", "$public")):
             return dict(value)
         return {
             key: _without_secrets(item, (*path, key), secret or is_secret_name(str(key)), given)
@@ -229,7 +257,9 @@ def _without_secrets(value: object, path: Path, secret: bool, given: dict[str, s
             for index, item in enumerate(value)
         ]
     if secret and isinstance(value, str) and value:
-        name = ".".join(str(step) for step in path)
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", ".".join(str(step) for step in path))
+        while name in given:
+            name += "_"
         given[name] = value
         return {"$given": name}
     return value
@@ -264,42 +294,53 @@ def _compile(
     root: Map, given: Mapping[str, str], live: tuple[object, ...], name: str | None, mark: Mark
 ) -> Compiled:
     found: list[Diagnostic] = []
-    root = settle(root, found)
-    data, faults = data_of(root)
+    whole = with_absolute_paths(settle(root, found), LM, str(FilePath.cwd()))
+    assert isinstance(whole, Map)
+    data, faults = data_of(whole)
     faults += [fault for fault in _names_in(data) if not faults]
-    found += to_diagnostics(faults, root)
-    if found or any(isinstance(value, Broken) for _, value in root):
+    found += to_diagnostics(faults, whole)
+    if found or any(isinstance(value, Broken) for _, value in whole):
         raise ProfileError(found)
     spec = build(LM, data)
-    stated = to_plain(root)
+    stated = to_plain(whole)
+    used = set(_given_names(data))
     assert isinstance(spec, LMSpec)
     return Compiled(
         spec=spec,
         name=name or spec.model,
         stated=freeze(stated),
-        given=dict(given),
+        given={key: value for key, value in given.items() if key in used},
         live=live,
     )
 
 
+def _given_names(data: object) -> Iterator[str]:
+    """Yield the names of the values given in code that `data` refers to."""
+    if isinstance(data, Given):
+        yield data.name
+    elif isinstance(data, Mapping):
+        for value in data.values():
+            yield from _given_names(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from _given_names(value)
+
+
+_FORMS = {
+    "stores": ("store", "{backend: disk}"),
+    "callbacks": ("callback", "{use: …}"),
+    "lms": ("LM", "{model: …}"),
+}
+
+
 def _names_in(data: Mapping[str, Any]) -> list[Fault]:
     """Return a fault for each name of a definition: one LM by itself has none to name."""
-    named: list[tuple[Path, str, str]] = []
-    for index, callback in enumerate(data.get("callbacks") or ()):
-        if isinstance(callback, str):
-            named.append((("callbacks", index), "callback", "{use: …}"))
-    for index, fallback in enumerate(data.get("fallbacks") or ()):
-        if isinstance(fallback, str):
-            named.append((("fallbacks", index), "LM", "{model: …}"))
-    cache = data.get("cache")
-    if isinstance(cache, Mapping) and isinstance(cache.get("store"), str):
-        named.append((("cache", "store"), "store", "{backend: disk}"))
     return [
         Fault(
             "unknown-name",
-            path,
-            f"one LM by itself has no {what} of another name to refer to",
-            help=f"write it in place, as `{form}`, or use a profile with `lms`",
+            mention.path,
+            f"one LM by itself has no {_FORMS[mention.block][0]} of another name to refer to",
+            help=f"write it in place, as `{_FORMS[mention.block][1]}`, or use a profile with `lms`",
         )
-        for path, what, form in named
+        for mention in mentions(data)
     ]

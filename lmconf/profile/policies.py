@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from lmconf.caches.specs import STORE, StoreSpec
 from lmconf.spec.declaring import Spec, operations
 from lmconf.spec.shapes import Choice, Duration, Either, Integer, Number, Record, Shape, Text
 
@@ -68,6 +69,10 @@ class Budget(Spec, frozen=True, kw_only=True):
         operations(Choice(("run", "hour", "day", "month")), "The time that the budget is for."),
     ] = "run"
     store: Annotated[
-        str | None,
-        operations(Text(what="a store's name"), "Where spending is kept between processes."),
+        str | StoreSpec | None,
+        operations(
+            Either((Text(what="a store's name"), STORE)),
+            "Where spending is kept between processes: a name from `stores`, or a store written"
+            " in place.",
+        ),
     ] = None

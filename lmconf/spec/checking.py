@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +13,9 @@ from msgspec import Struct
 from lmconf.secrets import is_secret_name
 from lmconf.spec.declaring import fields
 from lmconf.spec.describing import describe
+from lmconf.spec.fault import Fault, Path
 from lmconf.spec.fitting import fully_fits
+from lmconf.spec.literals import literal_secrets
 from lmconf.spec.navigating import REFERENCES, Unread, choose, kind_of, shape_at, step_into
 from lmconf.spec.schema import Writer
 from lmconf.spec.shapes import (
@@ -22,28 +26,19 @@ from lmconf.spec.shapes import (
     MapOf,
     Number,
     Record,
-    Secret,
     Shape,
     Size,
 )
+from lmconf.spec.wording import cut, kind_shown, mend, named, shown
 from lmconf.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
-Path = tuple[str | int, ...]
+__all__ = ["Fault", "check"]
 
-
-class Fault(Struct, frozen=True):
-    """One thing that is wrong with plain data; `at_key` places it at the key, not the value."""
-
-    code: str
-    path: Path
-    message: str
-    label: str = ""
-    help: str = ""
-    at_key: bool = False
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def check(
@@ -55,11 +50,44 @@ def check(
     `Unread()` where something was already reported. An empty list means that `build` succeeds.
     With `partial`, keys that `data` lacks at its root are no fault.
     """
+    unsayable = list(_unsayable(data, ()))
+    if unsayable:
+        return unsayable
     faults: dict[tuple[Path, bool], Fault] = {}
-    for fault in (*_secret_faults(shape, data, ()), *_schema_faults(shape, data, partial)):
+    for fault in (*literal_secrets(shape, data), *_schema_faults(shape, data, partial)):
         if not (partial and fault.code == "missing-key" and fault.path == ()):
             faults.setdefault((fault.path, fault.at_key), fault)
-    return list(faults.values())
+    unknown = [fault.path for fault in faults.values() if fault.code == "unknown-key"]
+    return [
+        fault
+        for fault in faults.values()
+        if fault.code != "literal-secret" or not any(_below(fault.path, key) for key in unknown)
+    ]
+
+
+def _below(path: Path, other: Path) -> bool:
+    return path[: len(other)] == other
+
+
+def _unsayable(value: object, path: Path) -> Iterator[Fault]:
+    """Find what no document can hold: it came from code, and could not be dumped."""
+    match value:
+        case Mapping():
+            for key, item in value.items():
+                yield from _unsayable(key, (*path, key))
+                yield from _unsayable(item, (*path, key))
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from _unsayable(item, (*path, index))
+        case bool():
+            return
+        case int() if not -(2**63) <= value < 2**63:
+            yield Fault("out-of-range", path, "a number beyond 64 bits cannot stand in a document")
+        case float() if not math.isfinite(value):
+            yield Fault("out-of-range", path, "NaN and infinities cannot stand in a document")
+        case str() if _SURROGATE.search(value):
+            message = "text with half of a surrogate pair cannot stand in a document"
+            yield Fault("bad-text", path, message)
 
 
 def _schema_faults(
@@ -67,7 +95,7 @@ def _schema_faults(
 ) -> Iterator[Fault]:
     if fully_fits(shape, data, partial=partial):
         return
-    for error in _validator(shape).iter_errors(cast(Any, _spelled(data))):
+    for error in _validator(shape).iter_errors(cast(Any, _listed(data))):
         path: Path = tuple(error.absolute_path)
         if not any(isinstance(_at(data, path[:end]), Unread) for end in range(len(path) + 1)):
             yield from _translate(shape, data, path, error)
@@ -77,20 +105,30 @@ def _schema_faults(
 def _validator(shape: Record | Kinds | MapOf) -> Validator:
     # jsonschema takes 60 ms to import, and reads remote references unless given a registry.
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
     from referencing import Registry
 
-    writer = Writer("resolved")
+    types = Draft202012Validator.TYPE_CHECKER.redefine("reference", _is_reference)
+    writer = Writer("checked")
     schema = writer.finish("check", "urn:lmconf:check", writer.schema(shape))
     registry: Registry[Any] = Registry()
-    return Draft202012Validator(schema, registry=registry)
+    checker: type[Validator] = extend(  # type: ignore[no-untyped-call]
+        Draft202012Validator, type_checker=types
+    )
+    return checker(schema, registry=registry)
 
 
-def _spelled(data: object) -> object:
+def _is_reference(checker: object, value: object) -> bool:
+    return isinstance(value, REFERENCES)
+
+
+def _listed(data: object) -> object:
+    """Return `data` with tuples as lists, which is what JSON Schema knows."""
     if isinstance(data, Mapping):
-        return {key: _spelled(value) for key, value in data.items()}
+        return {key: _listed(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_spelled(value) for value in data]
-    return dict(data.written()) if isinstance(data, REFERENCES) else data
+        return [_listed(value) for value in data]
+    return data
 
 
 def _at(data: object, path: Path) -> object:
@@ -114,23 +152,35 @@ def _translate(
             if key in value or key in misspelt:
                 continue
             yield Fault(
-                "missing-key", path, f"`{key}` is missing{_inside(path)}", help=f"add `{key}`"
+                "missing-key",
+                path,
+                f"`{key}` is missing{_inside(path)}",
+                help=_addition(key, known[key].shape if key in known else here),
             )
     elif error.validator == "propertyNames" or "propertyNames" in error.absolute_schema_path:
         yield Fault(
             "bad-name",
             (*path, str(error.instance)),
             f"`{error.instance}` is not a name",
-            help="names are letters, digits, `_` and `-`, and begin with a letter or `_`",
+            help="templates stand in values, never in keys"
+            if "{{" in str(error.instance)
+            else "names are letters, digits, `_` and `-`, and begin with a letter or `_`",
             at_key=True,
         )
     elif here is not None:
         yield _wrong_value(here, value, path)
 
 
+def _addition(key: str, shape: Shape) -> str:
+    """Return how a missing `key` is added; `shape` is its own, or that of the kinds it tells."""
+    if isinstance(shape, Kinds):
+        return f"add `{key}`: {describe(Choice(tuple(k for k in shape.table if k != '*')))}"
+    return f"add `{key}`: {describe(shape)}"
+
+
 def _wrong_value(shape: Shape, value: object, path: Path) -> Fault:
     chosen = choose(shape, value)
-    name = next((step for step in reversed(path) if isinstance(step, str)), "the document")
+    name = named(path)
     expected = describe(shape)
     secret = any(isinstance(step, str) and is_secret_name(step) for step in path)
     if isinstance(chosen, Choice) and isinstance(value, str) and not secret:
@@ -138,50 +188,22 @@ def _wrong_value(shape: Shape, value: object, path: Path) -> Fault:
         return Fault(
             "unknown-value",
             path,
-            f"`{name}` cannot be `{value}`",
+            f"{name} cannot be `{cut(value)}`",
             label=f"did you mean `{near}`?" if near else "",
             help=f"expected {expected}",
         )
-    if isinstance(chosen, Integer | Number) and not isinstance(value, str):
+    if isinstance(chosen, Integer | Number) and kind_shown(value) == "a number":
         code = "out-of-range"
     elif isinstance(chosen, Duration | Size):
         code = "bad-quantity"
     else:
         code = "wrong-type"
-    found = "" if secret else f", not {_shown(value)}"
     return Fault(
-        code, path, f"`{name}` must be {expected}{found}", help=_quoting_help(chosen, value)
+        code,
+        path,
+        f"{name} must be {expected}, not {kind_shown(value) if secret else shown(value)}",
+        help="" if secret else mend(shape, value, path),
     )
-
-
-def _quoting_help(shape: Shape, value: object) -> str:
-    if isinstance(value, str) and value.strip():
-        try:
-            float(value)
-        except ValueError:
-            return ""
-        return f"write it without quotes: {value.strip()}"
-    if isinstance(value, bool | int | float) and "text" in describe(shape):
-        return "put it in quotes"
-    return ""
-
-
-def _shown(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return f"`{str(value).lower()}`"
-        case int() | float():
-            return f"`{value}`"
-        case str():
-            return f'the text "{value if len(value) <= 40 else value[:37] + "..."}"'
-        case list() | tuple():
-            return "a list"
-        case Mapping():
-            return "a mapping"
-        case _:
-            return "a reference" if isinstance(value, REFERENCES) else f"a {type(value).__name__}"
 
 
 def _unknown_keys(shape: Shape | None, value: Mapping[str, object], path: Path) -> Iterator[Fault]:
@@ -193,23 +215,35 @@ def _unknown_keys(shape: Shape | None, value: Mapping[str, object], path: Path) 
     for key in value:
         if key in known:
             continue
-        near = did_you_mean(key, known)
+        near = did_you_mean(key, known) or _ending(key, known)
         hint = hints.get(key, "")
+        if is_secret_name(key):
+            hint = f"write `{near or key}: {{$env: NAME}}`: a secret never stands in a profile"
         yield Fault(
             "unknown-key",
             (*path, key),
             f"unknown key `{key}`{_inside(path)}",
-            label=f"did you mean `{near}`?" if near and not hint else "",
-            help=hint or ("" if near else _known(known)),
+            label=f"did you mean `{near}`?" if near and key not in hints else "",
+            help=hint or ("" if near else _instead(key, value, known)),
             at_key=True,
         )
 
 
-def _known(known: Mapping[str, object]) -> str:
+def _ending(key: str, known: Mapping[str, object]) -> str | None:
+    """Return the known key that `key` ends with: `openai_api_key` is `api_key` here."""
+    return next(
+        (name for name in known if len(name) > 3 and key.lower().endswith(f"_{name}")), None
+    )
+
+
+def _instead(key: str, value: Mapping[str, object], known: Mapping[str, object]) -> str:
+    if key[:1].isdigit() and value[key] is None:
+        # `{initial: 0,5s}` is `initial: 0` and a key `5s`.
+        return "a decimal is written with a point, such as `0.5s`"
+    if "args" in known and "model" not in known:
+        return f"arguments go under `args`: `args: {{{key}: …}}`"
     if "extra" in known:
-        return (
-            "a key that only this server knows goes under `extra`; `lmconf schema` lists the rest"
-        )
+        return "keys for the request's body go under `extra`; `lmconf schema` lists those of lmconf"
     return f"known keys: {', '.join(known)}"
 
 
@@ -222,42 +256,3 @@ def _record_type(shape: Shape | None, value: Mapping[str, object]) -> type[Struc
 
 def _inside(path: Path) -> str:
     return f" in `{'.'.join(str(step) for step in path)}`" if path else ""
-
-
-def _secret_faults(shape: Shape | None, value: object, path: Path) -> Iterator[Fault]:
-    """Find literals where only a reference may stand, by shape and by name, at any depth."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            inner = shape_at(shape, value, (key,)) if shape is not None else None
-            here = (*path, key)
-            if isinstance(choose(inner, item) if inner else None, Secret) or is_secret_name(key):
-                yield from _literals(item, here)
-            else:
-                yield from _secret_faults(inner, item, here)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            inner = shape_at(shape, value, (index,)) if shape is not None else None
-            yield from _secret_faults(inner, item, (*path, index))
-
-
-def _literals(value: object, path: Path) -> Iterator[Fault]:
-    if isinstance(value, str) and value:
-        name = next(step for step in reversed(path) if isinstance(step, str))
-        yield Fault(
-            "literal-secret",
-            path,
-            f"`{name}` holds a literal secret",
-            label="a secret never stands in a profile",
-            help=f"put it into the environment and write `{name}: {{$env: {_variable(name)}}}`"
-            f" (or `{{$file: path}}`; `{{$public: …}}` if it is no secret)",
-        )
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _literals(item, (*path, key))
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _literals(item, (*path, index))
-
-
-def _variable(name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in name).upper()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -17,6 +16,7 @@ from msgspec import Struct
 from lmconf.secrets import Env, File, Given, Public
 from lmconf.spec.declaring import fields
 from lmconf.spec.navigating import Unread, choose, kind_of
+from lmconf.spec.patterns import matches
 from lmconf.spec.quantities import DURATION_PATTERN, SIZE_PATTERN
 from lmconf.spec.shapes import (
     Choice,
@@ -56,7 +56,7 @@ def fully_fits(shape: Shape, data: object, *, partial: bool = False) -> bool:
         case Text(pattern=pattern, empty=empty):
             if not isinstance(data, str):
                 return False
-            return bool(re.search(pattern, data)) if pattern else empty or data != ""
+            return matches(pattern, data) if pattern else empty or data != ""
         case Integer(low=low, high=high):
             return _is_whole(data) and _within(data, low, high)
         case Number(low=low, high=high):
@@ -71,12 +71,20 @@ def fully_fits(shape: Shape, data: object, *, partial: bool = False) -> bool:
             return isinstance(data, _REFERENCE) or fully_fits(text, data)
         case Secret():
             return isinstance(data, _REFERENCE) or data == ""
-        case Duration(low=low):
-            return _is_quantity(data, DURATION_PATTERN, low)
-        case Size():
-            return _is_quantity(data, SIZE_PATTERN, 0)
+        case Duration() | Size():
+            return _quantity_fits(shape, data)
         case _:
             return _block_fits(shape, data)
+
+
+def _quantity_fits(shape: Duration | Size, data: object) -> bool:
+    if isinstance(shape, Duration):
+        if isinstance(data, str):
+            return matches(DURATION_PATTERN, data)
+        return _is_number(data) and _within(data, shape.low, None)
+    if isinstance(data, str):
+        return matches(SIZE_PATTERN, data)
+    return _is_whole(data) and _within(data, 0, None)
 
 
 def _block_fits(shape: Shape, data: object) -> bool:
@@ -90,7 +98,7 @@ def _block_fits(shape: Shape, data: object) -> bool:
             return all(fully_fits(item, entry) for entry in data)
         case MapOf(value=value, names=names):
             return isinstance(data, dict) and all(
-                fully_fits(value, entry) and (names is None or re.search(names, key))
+                fully_fits(value, entry) and (names is None or matches(names, key))
                 for key, entry in data.items()
             )
         case Record(type=type_):
@@ -129,12 +137,6 @@ def _is_whole(data: object) -> bool:
 def _within(data: object, low: float | None, high: float | None) -> bool:
     assert isinstance(data, int | float)
     return (low is None or data >= low) and (high is None or data <= high)
-
-
-def _is_quantity(data: object, pattern: str, low: float) -> bool:
-    if isinstance(data, str):
-        return bool(re.search(pattern, data))
-    return _is_number(data) and _within(data, low, None)
 
 
 def _is_json(data: object) -> bool:

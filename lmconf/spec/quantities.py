@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-DURATION_PATTERN = r"^\s*(\d+(\.\d+)?)\s*(ms|s|sec|min|h|d)?\s*$"
-SIZE_PATTERN = r"^\s*(\d+(\.\d+)?)\s*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?\s*$"
+DURATION_PATTERN = r"^\s*([0-9]{1,15}(\.[0-9]{1,15})?)\s*(ms|s|sec|min|h|d)?\s*$"
+SIZE_PATTERN = r"^\s*([0-9]{1,15}(\.[0-9]{1,15})?)\s*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?\s*$"
 
 _SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "min": 60, "h": 3600, "d": 86400}
 _BYTES = {

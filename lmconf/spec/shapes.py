@@ -117,7 +117,7 @@ class Record(Struct, frozen=True):
     short: Shape | None = None
 
 
-class Kinds(Struct, frozen=True):
+class Kinds(Struct, frozen=True, eq=False):
     """A block whose `tag` key says which of several records it is.
 
     `table` maps each kind's name to its Struct type; each type carries the tag as its first

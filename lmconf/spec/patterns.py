@@ -1,0 +1,23 @@
+"""Patterns as JSON Schema writes them, matched as JSON Schema means them."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+__all__ = ["exact", "matches"]
+
+
+def exact(pattern: str) -> str:
+    """Return `pattern` for Python, whose `$` also matches before a last line break."""
+    return f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Say whether `text` matches `pattern` as ECMA-262 reads it."""
+    return _compiled(pattern).search(text) is not None
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(exact(pattern))

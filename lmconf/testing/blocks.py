@@ -1,0 +1,184 @@
+"""Plain data of any shape that a spec type declares."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from lmconf.secrets import is_secret_name
+from lmconf.spec.declaring import fields
+from lmconf.spec.shapes import (
+    Choice,
+    Duration,
+    Either,
+    Flag,
+    Integer,
+    Json,
+    Kinds,
+    ListOf,
+    MapOf,
+    Null,
+    Number,
+    Record,
+    Referable,
+    Secret,
+    Shape,
+    Size,
+    Text,
+)
+from lmconf.testing.atoms import (
+    json_maps,
+    json_values,
+    numbers,
+    references,
+    texts,
+    whole_numbers,
+)
+
+__all__ = ["IMPORTS", "NAMES", "addresses", "block", "names", "values"]
+
+NAMES = frozenset({"acme", "acme.audit"})
+"""The kinds beside lmconf's own that are drawn: register them, or give them as known names."""
+IMPORTS = frozenset({"acme_lm.hooks"})
+"""The modules whose attributes are drawn as kinds: allow them."""
+
+_KINDS = st.sampled_from([*sorted(NAMES), "acme_lm.hooks:CostMeter"])
+_PATHS = st.sampled_from(["runs/calls.jsonl", "./off", "../a b", "/srv/ë", "~/.cache/x", "1e3"])
+
+
+def addresses(*, loopback: bool) -> st.SearchStrategy[str]:
+    """Return addresses of servers: https anywhere, or http on this machine."""
+    hosts = ["http://localhost", "http://127.0.0.1", "https://[::1]"]
+    away = ["https://llm.acme.example", "HTTPS://Ë.example", "https://10.0.0.7"]
+    return st.builds(
+        "".join,
+        st.tuples(
+            st.sampled_from(hosts if loopback else away),
+            st.sampled_from(["", ":8080"]),
+            st.sampled_from(["", "/", "/v1", "/v1/?a=b#c"]),
+        ),
+    )
+
+
+def names() -> st.SearchStrategy[str]:
+    """Return names for LMs, stores and callbacks."""
+    return st.sampled_from(["gpt", "off", "Null", "a-b", "n", "claude_3", "y", "Z9"])
+
+
+@functools.cache
+def values(shape: Shape) -> st.SearchStrategy[Any]:
+    """Return plain data of `shape`, with references as objects; `build` accepts each.
+
+    Rules between the fields of a block are not among what a shape says: see `lm_data`.
+    """
+    match shape:
+        case Text():
+            return _text(shape)
+        case Choice(values=choices):
+            return st.sampled_from(choices)
+        case Flag():
+            return st.booleans()
+        case Null():
+            return st.none()
+        case Integer(low=low, high=high):
+            found = whole_numbers(low, high)
+            return st.one_of(found, found.filter(lambda n: abs(n) < 2**53).map(float))
+        case Number(low=low, high=high):
+            return st.one_of(numbers(low, high), st.integers(_up(low), _down(high)))
+        case Duration(low=low):
+            return _durations(low)
+        case Size():
+            return _sizes()
+        case Referable(text=text):
+            return st.one_of(values(text), references())
+        case Secret():
+            return st.one_of(st.just(""), references())
+        case _:
+            return _composite(shape)
+
+
+def _composite(shape: Shape) -> st.SearchStrategy[Any]:
+    match shape:
+        case ListOf(item=item, low=low, high=high):
+            return st.lists(values(item), min_size=low, max_size=min(3, high or 3))
+        case MapOf(value=value, names=pattern):
+            free = texts().filter(lambda key: not is_secret_name(key) and not key.startswith("$"))
+            return st.dictionaries(names() if pattern else free, values(value), max_size=3)
+        case Record(type=type_):
+            return block(type_)
+        case Kinds(tag=tag, table=table, default=default):
+            return st.one_of(
+                [_kind(tag, kind, type_, kind == default) for kind, type_ in table.items()]
+            )
+        case Json(mapping=mapping):
+            return json_maps() if mapping else json_values()
+        case Either(options=options):
+            return st.one_of([values(option) for option in options])
+        case _:
+            raise TypeError(f"no values of {type(shape).__name__}")
+
+
+def block(type_: type[Struct], **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return blocks with the fields of `type_`: the required ones, `given`, and a few others."""
+    return _block(type_, given)
+
+
+@st.composite
+def _block(
+    draw: st.DrawFn, type_: type[Struct], given: dict[str, st.SearchStrategy[Any]]
+) -> dict[str, Any]:
+    declared = fields(type_)
+    free = [name for name, field in declared.items() if not field.required and name not in given]
+    chosen = draw(st.lists(st.sampled_from(free), unique=True, max_size=6)) if free else []
+    required = [name for name, field in declared.items() if field.required and name not in given]
+    data = {name: draw(values(declared[name].shape)) for name in (*required, *chosen)}
+    return {**{name: draw(strategy) for name, strategy in given.items()}, **data}
+
+
+def _kind(tag: str, kind: str, type_: type[Struct], default: bool) -> st.SearchStrategy[Any]:
+    said = block(type_, **{tag: _KINDS if kind == "*" else st.just(kind)})
+    if not default:
+        return said
+    return said.flatmap(
+        lambda data: st.sampled_from([data, {k: v for k, v in data.items() if k != tag}])
+    )
+
+
+def _text(shape: Text) -> st.SearchStrategy[str]:
+    if shape.path:
+        return _PATHS
+    if shape.pattern is None:
+        return texts(empty=shape.empty)
+    if shape.pattern.startswith("^https?"):
+        return st.booleans().flatmap(lambda loopback: addresses(loopback=loopback))
+    return names()
+
+
+def _durations(low: float) -> st.SearchStrategy[Any]:
+    written = st.builds(
+        "{}{}{}".format,
+        st.integers(0, 10**6) | st.sampled_from(["0.5", "1.25", "007"]),
+        st.sampled_from(["", " "]),
+        st.sampled_from(["", "ms", "s", "sec", "min", "h", "d"]),
+    )
+    return st.one_of(numbers(low), st.integers(int(low), 10**6), written)
+
+
+def _sizes() -> st.SearchStrategy[Any]:
+    written = st.builds(
+        "{}{}".format,
+        st.integers(0, 10**6) | st.sampled_from(["0.5", "1.25"]),
+        st.sampled_from(["", "B", "kB", "KB", "MB", "KiB", "MiB", "GiB", "TiB", " GiB"]),
+    )
+    return st.one_of(st.integers(0, 2**50), written)
+
+
+def _up(low: float | None) -> int:
+    return -(2**53) if low is None else int(-(-low // 1))
+
+
+def _down(high: float | None) -> int:
+    return 2**53 if high is None else int(high // 1)

@@ -1,0 +1,78 @@
+"""Whole documents and states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from lmconf.caches.specs import STORE
+from lmconf.callbacks.specs import CALLBACK
+from lmconf.profile.lm import LMSpec
+from lmconf.profile.making import make_stated
+from lmconf.profile.state import dump_lm
+from lmconf.spec.declaring import fields
+from lmconf.testing.atoms import json_maps
+from lmconf.testing.blocks import names, values
+from lmconf.testing.one_lm import Known, lm_data, settings
+from lmconf.testing.spelling import spelled
+
+__all__ = ["documents", "profile_data", "profiles", "states"]
+
+# What any LM may take over from another, whatever its model.
+_SHARED = "num_retries retry timeout deadline metadata user seed stop top_p extra verbosity".split()
+
+
+@st.composite
+def profile_data(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw the plain data of a profile: LMs by name that refer to one another and to parts."""
+    stores = draw(st.dictionaries(names(), values(STORE), max_size=2))
+    callbacks = draw(st.dictionaries(names(), values(CALLBACK), max_size=2))
+    called = draw(st.lists(names(), unique=True, min_size=1, max_size=3))
+    known = Known(list(stores), list(callbacks), called)
+    lms = {name: draw(lm_data(known)) for name in called}
+    data: dict[str, Any] = {"lms": lms}
+    if draw(st.booleans()):
+        data["main"] = draw(st.sampled_from(called))
+    if draw(st.booleans()):
+        data["provenance"] = draw(json_maps())
+    if draw(st.booleans()):
+        data["lmconf"] = 1
+    return {**data, **({"stores": stores} if stores else {}), "callbacks": callbacks}
+
+
+def profiles() -> st.SearchStrategy[dict[str, Any]]:
+    """Return whole documents of several LMs, as a file would spell them, with what they inherit."""
+    return st.tuples(profile_data(), _inherited()).map(lambda parts: _heirs(*parts))
+
+
+def documents() -> st.SearchStrategy[dict[str, Any]]:
+    """Return whole documents of either form: one LM, or several."""
+    return st.one_of(settings(), profiles())
+
+
+def states() -> st.SearchStrategy[dict[str, Any]]:
+    """Return what `LM.dump_state()` gives, resolved."""
+    return settings().map(lambda said: dump_lm(make_stated(said)))
+
+
+def _inherited() -> st.SearchStrategy[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return what lies under every LM, and what an abstract LM says."""
+    declared = fields(LMSpec)
+    optional = {name: values(declared[name].shape) for name in _SHARED}
+    few = st.lists(st.sampled_from(_SHARED), unique=True, max_size=3).flatmap(
+        lambda chosen: st.fixed_dictionaries({name: optional[name] for name in chosen})
+    )
+    return st.tuples(few, few)
+
+
+def _heirs(data: dict[str, Any], inherited: tuple[dict[str, Any], dict[str, Any]]) -> Any:
+    defaults, parent = inherited
+    document = spelled(data)
+    if defaults:
+        document["defaults"] = spelled(defaults)
+    if parent:
+        first = next(iter(document["lms"]))
+        document["lms"]["_parent"] = spelled(parent)
+        document["lms"][first] = {"extends": "_parent", **document["lms"][first]}
+    return document

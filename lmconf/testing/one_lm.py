@@ -1,0 +1,226 @@
+"""Settings of one LM that obey the rules between its fields, by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from lmconf.caches.specs import STORE, CachePolicy
+from lmconf.callbacks.specs import CALLBACK
+from lmconf.launchers.specs import LaunchSpec
+from lmconf.profile.compiled import Compiled
+from lmconf.profile.lm import LMSpec, SoleLMSpec
+from lmconf.profile.making import make_stated
+from lmconf.profile.policies import Budget
+from lmconf.spec.declaring import fields
+from lmconf.testing.atoms import references, texts
+from lmconf.testing.blocks import addresses, block, values
+from lmconf.testing.spelling import spelled
+
+__all__ = ["Known", "compiled_lms", "lm_data", "lms", "settings"]
+
+_HOSTED = [
+    "openai/gpt-4o-mini",
+    "anthropic/claude-3-opus-20240229",
+    "openai/gpt-5-chat-latest",
+    "ollama_chat/llama3.2",
+    "bedrock/anthropic.claude-v2",
+    "sagemaker/my-endpoint",
+    "openai/{{ x }}",
+    "groq/Null",
+]
+_OWN_ADDRESS = ["azure/prod", "databricks/dbrx", "litellm_proxy/x"]
+_REASONING = ["openai/o3-mini", "openai/gpt-5", "azure/o1-2024-12-17"]
+_UNKNOWN = ["replicate/meta/llama", "nebius/x"]
+_LAUNCHED = ["llama_cpp", "sglang", "vllm", "transformers", "ollama"]
+
+# What rules tie together is drawn by hand below; every other field is drawn from its shape.
+_TIED = frozenset(
+    "model base_model provider temperature max_tokens logprobs top_logprobs api_key api_base"
+    " allow_http azure_ad_token launch_kwargs transport cache callbacks fallbacks budget".split()
+)
+
+
+class Known(Struct, frozen=True):
+    """The names that an LM of a profile may refer to."""
+
+    stores: Sequence[str] = ()
+    callbacks: Sequence[str] = ()
+    lms: Sequence[str] = ()
+
+
+ALONE = Known()
+"""What an LM by itself may refer to: nothing."""
+
+
+@st.composite
+def lm_data(draw: st.DrawFn, known: Known = ALONE, *, sole: bool = False) -> dict[str, Any]:
+    """Draw plain data of an LM, with references as objects, that is right as a whole.
+
+    `known` are the names that a profile around it has; `sole` LMs have no fallbacks.
+    """
+    declared = fields(SoleLMSpec if sole else LMSpec)
+    free = [name for name in declared if name not in _TIED]
+    chosen = draw(st.lists(st.sampled_from(free), unique=True, max_size=8))
+    data = draw(_model())
+    data |= draw(_probabilities())
+    data |= {name: draw(values(declared[name].shape)) for name in chosen}
+    parts = {
+        "cache": st.booleans() | _stored(CachePolicy, known),
+        "callbacks": _callbacks(known),
+        "budget": _stored(Budget, known),
+    }
+    if not sole:
+        parts["fallbacks"] = _fallbacks(known)
+    for name in draw(st.lists(st.sampled_from(sorted(parts)), unique=True, max_size=2)):
+        data[name] = draw(parts[name])
+    # Key order is the document's: the rules must not depend on it.
+    order = draw(st.permutations(list(data))) if draw(st.booleans()) else list(data)
+    return {name: data[name] for name in order}
+
+
+def settings() -> st.SearchStrategy[dict[str, Any]]:
+    """Return the settings of one LM as a document spells them."""
+    return lm_data().map(spelled)
+
+
+def compiled_lms() -> st.SearchStrategy[Compiled]:
+    """Return LMs, checked and built, with what was said of them."""
+    return settings().map(make_stated)
+
+
+def lms() -> st.SearchStrategy[LMSpec]:
+    """Return the specs of LMs."""
+    return compiled_lms().map(lambda compiled: compiled.spec)
+
+
+def _model() -> st.SearchStrategy[dict[str, Any]]:
+    """Return a model with what must be said beside it: a key, an address, a server."""
+    return st.one_of(
+        _hosted(), _reasoning(), _addressed(), _launched(), _commanded(), _transported()
+    )
+
+
+def _some(**strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=strategies)
+
+
+def _with(
+    required: dict[str, st.SearchStrategy[Any]], *others: st.SearchStrategy[dict[str, Any]]
+) -> st.SearchStrategy[dict[str, Any]]:
+    """Return mappings with `required` and whatever `others` draw."""
+    return st.tuples(st.fixed_dictionaries(required), *others).map(
+        lambda parts: {key: value for part in parts for key, value in part.items()}
+    )
+
+
+def _ordinary() -> st.SearchStrategy[dict[str, Any]]:
+    declared = fields(LMSpec)
+    return _some(
+        temperature=values(declared["temperature"].shape),
+        max_tokens=values(declared["max_tokens"].shape),
+        base_model=st.sampled_from(["openai/gpt-4o", "off"]),
+        provider=st.sampled_from(["openai", "databricks", "local"]),
+        allow_http=st.booleans(),
+    )
+
+
+def _key() -> st.SearchStrategy[Any]:
+    return values(fields(LMSpec)["api_key"].shape)
+
+
+def _hosted() -> st.SearchStrategy[dict[str, Any]]:
+    return st.one_of(
+        _with({"model": st.sampled_from(_HOSTED)}, _ordinary(), _some(api_key=_key())),
+        _with({"model": st.sampled_from(_OWN_ADDRESS)}, _ordinary(), _some(api_key=_key())),
+        _with(
+            {"model": st.just("azure/prod"), "azure_ad_token": _key()},
+            _ordinary(),
+            _some(api_base=references()),
+        ),
+        _with({"model": st.sampled_from(_UNKNOWN), "api_key": _key()}, _ordinary()),
+    )
+
+
+def _reasoning() -> st.SearchStrategy[dict[str, Any]]:
+    rules = _some(
+        temperature=st.sampled_from([1, 1.0, None]), max_tokens=st.sampled_from([None, 5000, 10**6])
+    )
+    return st.one_of(
+        _with({"model": st.sampled_from(_REASONING)}, rules),
+        _with({"model": st.just("azure/x"), "base_model": st.sampled_from(_REASONING)}, rules),
+    )
+
+
+def _addressed() -> st.SearchStrategy[dict[str, Any]]:
+    base = st.one_of(addresses(loopback=True), addresses(loopback=False), references())
+    away = st.sampled_from(["http://llm.acme.example/v1", "http://10.0.0.7:8000"])
+    model = st.sampled_from([*_HOSTED, *_UNKNOWN])
+    required = {"model": model, "api_key": _key()}
+    return st.one_of(
+        _with({**required, "api_base": base}, _ordinary()),
+        _with({**required, "api_base": away}, _ordinary()).map(lambda d: {**d, "allow_http": True}),
+    )
+
+
+def _launched() -> st.SearchStrategy[dict[str, Any]]:
+    kind = st.sampled_from(_LAUNCHED)
+    server = block(LaunchSpec, use=kind).map(lambda d: {k: d[k] for k in d if k != "command"})
+    unsaid = server.map(lambda d: {k: d[k] for k in d if k != "use"})
+    required = {"model": st.just("openai/meta-llama/Llama-3")}
+    return st.one_of(
+        _with({**required, "launch_kwargs": server}),
+        _with({**required, "provider": kind}, _some(launch_kwargs=unsaid, api_key=_key())),
+    )
+
+
+def _commanded() -> st.SearchStrategy[dict[str, Any]]:
+    words = st.lists(texts(), min_size=1, max_size=3)
+    server = block(LaunchSpec, use=st.just("command"), command=words)
+    return _with({"model": st.just("openai/house"), "launch_kwargs": server})
+
+
+def _transported() -> st.SearchStrategy[dict[str, Any]]:
+    declared = fields(LMSpec)["transport"].shape
+    named = values(declared).map(lambda data: {**data, "use": "acme"})
+    return _with({"model": texts(), "transport": named}, _some(api_key=_key()))
+
+
+def _probabilities() -> st.SearchStrategy[dict[str, Any]]:
+    declared = fields(LMSpec)
+    return st.one_of(
+        st.just({}),
+        _some(logprobs=values(declared["logprobs"].shape), top_logprobs=st.none()),
+        _with(
+            {
+                "logprobs": st.one_of(st.just(True), st.integers(1, 20)),
+                "top_logprobs": values(declared["top_logprobs"].shape),
+            }
+        ),
+    )
+
+
+def _stored(type_: type[Struct], known: Known) -> st.SearchStrategy[Any]:
+    """Return blocks of `type_`, whose `store` is a known name, a block, or left out."""
+    store = values(STORE)
+    if known.stores:
+        store = st.sampled_from(list(known.stores)) | store
+    without = block(type_).map(lambda data: {k: data[k] for k in data if k != "store"})
+    return block(type_, store=store) | without
+
+
+def _callbacks(known: Known) -> st.SearchStrategy[Any]:
+    item = values(CALLBACK)
+    if known.callbacks:
+        item = st.one_of(st.sampled_from(list(known.callbacks)), item)
+    return st.one_of(item, st.lists(item, max_size=3))
+
+
+def _fallbacks(known: Known) -> st.SearchStrategy[Any]:
+    item: st.SearchStrategy[Any] = lm_data(Known(known.stores, known.callbacks), sole=True)
+    if known.lms:
+        item = st.one_of(st.sampled_from(list(known.lms)), item)
+    return st.one_of(item, st.lists(item, max_size=2))

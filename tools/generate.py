@@ -1,0 +1,63 @@
+"""Writes the files that follow from the spec types; with `--check`, names those that are stale."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lmconf.profile.reference import reference
+from lmconf.profile.schema import authored_schema, resolved_schema
+from lmconf.spec.schema import Schema
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def as_text(schema: Schema) -> str:
+    """Return `schema` as the file holds it."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def format_page() -> str:
+    """Return the page about the format: its hand-written part, then the reference."""
+    written = (ROOT / "tools/format.md").read_text(encoding="utf-8")
+    return f"{written.rstrip()}\n\n{reference()}"
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "schemas/lmconf.v1.json": lambda: as_text(authored_schema()),
+    "schemas/lmconf.resolved.v1.json": lambda: as_text(resolved_schema()),
+    "docs/format.md": format_page,
+}
+"""Each generated file, from the repository's root, and what it must hold."""
+
+
+def stale(root: Path = ROOT) -> list[str]:
+    """Return the generated files below `root` that do not hold what they must."""
+    return [
+        name
+        for name, text in GENERATED.items()
+        if not (root / name).is_file() or (root / name).read_text(encoding="utf-8") != text()
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write every generated file, or with `--check` say which are stale; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 if a file is stale")
+    checking = parser.parse_args(arguments).check
+    old = stale()
+    for name in old:
+        if checking:
+            print(f"{name} is stale: run `make generate`", file=sys.stderr)
+        else:
+            (ROOT / name).parent.mkdir(exist_ok=True)
+            (ROOT / name).write_text(GENERATED[name](), encoding="utf-8")
+            print(f"wrote {name}")
+    return 1 if checking and old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
