@@ -132,7 +132,7 @@ class Evaluator:
         except TemplateSyntaxError as error:
             said = error.message or ""
             message = (
-                "this expression ends too early"
+                "this is no expression: it ends too early"
                 if "end of" in said
                 else f"this is no expression: {said}"
             )
