@@ -7,13 +7,16 @@ repository's root; the user's configuration folder; the profiles shipped with lm
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
 from lmconf.errors import Diagnostic, Mark, ProfileError
+from lmconf.profile.document import NAME_PATTERN
 from lmconf.profile.providers import PROVIDERS, provider_of
+from lmconf.shipped import shipped
 from lmconf.spelling import did_you_mean
 
 __all__ = [
@@ -23,7 +26,7 @@ __all__ = [
     "is_path",
     "nearest",
     "places_searched",
-    "shipped_folder",
+    "split",
     "survey",
     "upwards",
 ]
@@ -45,6 +48,14 @@ def is_path(name: str) -> bool:
     return name.endswith(SUFFIXES) or "/" in name or os.sep in name or name.startswith("~")
 
 
+def split(name: str) -> tuple[str, str | None]:
+    """Return the profile and the LM that `profile:lm` names; the LM is None when it is left out."""
+    profile, colon, lm_name = name.rpartition(":")
+    if colon and profile and re.match(NAME_PATTERN, lm_name):
+        return profile, lm_name
+    return name, None
+
+
 def find(name: str, environment: Mapping[str, str]) -> Path:
     """Return the file that `name`, a profile's name or a path, means.
 
@@ -56,10 +67,14 @@ def find(name: str, environment: Mapping[str, str]) -> Path:
         if path.is_file():
             return path
         raise ProfileError([_no_file(path, name)])
+    if name == Path(NEAREST_NAME).stem:
+        for folder in upwards():
+            if (folder / NEAREST_NAME).is_file():
+                return folder / NEAREST_NAME
     for folder, _ in _folders(environment):
-        path = _in_folder(folder, name)
-        if path is not None:
-            return path
+        found = _in_folder(folder, name)
+        if found is not None:
+            return found
     raise ProfileError([_no_profile(name, environment)])
 
 
@@ -101,7 +116,9 @@ def find_beside(name: str, child: Path | None, place: Mark) -> Path:
         path = (start / Path(name).expanduser()).resolve()
         if path.is_file():
             return path
-        raise ProfileError([_no_parent(name, place, [path], None)])
+        beside = did_you_mean(path.name, [other.name for other in _files(path.parent)])
+        near = name.removesuffix(Path(name).name) + beside if beside else None
+        raise ProfileError([_no_parent(name, place, [path], near)])
     folders = [start, *(folder / "profiles" for folder in upwards(start))]
     for folder in folders:
         found = _in_folder(folder, name)
@@ -128,13 +145,6 @@ def places_searched(environment: Mapping[str, str]) -> list[Path]:
     return [folder for folder, _ in _folders(environment)]
 
 
-def shipped_folder() -> Path:
-    """Return the folder of the profiles that came with lmconf."""
-    package = Path(__file__).parent.parent
-    inside = package / "_shipped" / "profiles"
-    return inside if inside.is_dir() else package.parent / "profiles"
-
-
 def _folders(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     for entry in environment.get("LMCONF_PATH", "").split(os.pathsep):
         if entry:
@@ -144,8 +154,8 @@ def _folders(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
         seen.add(folder / "profiles")
         yield folder / "profiles", "project"
     yield _user_folder(environment), "user"
-    if shipped_folder() not in seen:
-        yield shipped_folder(), "shipped"
+    if shipped("profiles") not in seen:
+        yield shipped("profiles"), "shipped"
 
 
 def _user_folder(environment: Mapping[str, str]) -> Path:
@@ -189,7 +199,8 @@ def _no_file(path: Path, name: str) -> Diagnostic:
         return Diagnostic(
             code="no-profile",
             message=f"`{name}` is a model, and no profile or file of that name exists",
-            help=f'did you mean lmconf.LM("{name}")?',
+            help=f'in Python that LM is lmconf.LM("{name}"); the command line wants a profile:'
+            f" a file that says `model: {name}`",
         )
     if path.is_dir():
         return Diagnostic(
@@ -223,6 +234,7 @@ def _no_profile(name: str, environment: Mapping[str, str]) -> Diagnostic:
 
 def _no_parent(name: str, place: Mark, tried: list[Path], near: str | None) -> Diagnostic:
     looked = ", ".join(_shown(path) for path in tried)
+    looked = looked if is_path(name) else f"{looked.replace(', ', '/, ')}/"
     return Diagnostic(
         code="unknown-parent",
         message=f"there is no profile `{name}` to extend",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 import warnings
 from collections.abc import Collection, Mapping
@@ -16,15 +15,15 @@ from lmconf.compiling.pipeline import CompiledProfile, Outcome, compile_document
 from lmconf.document.overriding import from_mapping
 from lmconf.errors import Diagnostic, ProfileError, UsageError
 from lmconf.loading.examining import examine
+from lmconf.loading.finding import split
 from lmconf.loading.gathering import gather_mapping
 from lmconf.loading.live import Profile
 from lmconf.loading.project import project_allow_imports
-from lmconf.profile.document import NAME_PATTERN
 from lmconf.profile.state import from_dspy, is_dspy_state
 from lmconf.reporting import to_text
 from lmconf.runtime.lm import LM
 
-__all__ = ["ProfileWarning", "lm", "load", "load_state", "split"]
+__all__ = ["ProfileWarning", "lm", "load", "load_state"]
 
 
 class ProfileWarning(UserWarning):
@@ -86,14 +85,6 @@ def _settled(outcome: Outcome) -> CompiledProfile:
     if outcome.diagnostics:
         warnings.warn("\n" + to_text(outcome.diagnostics), ProfileWarning, stacklevel=4)
     return outcome.profile
-
-
-def split(name: str) -> tuple[str, str | None]:
-    """Return the profile and the LM that `profile:lm` names; the LM is None when it is left out."""
-    profile, colon, lm_name = name.rpartition(":")
-    if colon and profile and re.match(NAME_PATTERN, lm_name):
-        return profile, lm_name
-    return name, None
 
 
 _Key = tuple[str | None, str, str | None, str | None]
