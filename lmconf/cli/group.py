@@ -1,0 +1,66 @@
+"""The command `lmconf` itself: its commands, and what its help says of them all."""
+
+from __future__ import annotations
+
+import click
+
+import lmconf
+from lmconf.cli.command import LazyGroup, Listed
+
+__all__ = ["EXIT_CODES", "group"]
+
+COMMANDS: dict[str, Listed] = {
+    "init": Listed("lmconf.cli.init", "Write a first lmconf.yaml, with help for your editor."),
+    "call": Listed("lmconf.cli.call", "Send a prompt to an LM and print the answer."),
+    "validate": Listed("lmconf.cli.validate", "Check profiles and tell every mistake in them."),
+    "show": Listed("lmconf.cli.show", "Print what a profile comes to, and where it says so."),
+    "list": Listed("lmconf.cli.listing", "List every profile that can be named, and its LMs."),
+    "dump": Listed("lmconf.cli.dump", "Write an LM or a profile as a file that stands by itself."),
+    "schema": Listed("lmconf.cli.schema", "Print the JSON Schema of profiles."),
+    "completion": Listed("lmconf.cli.completion", "Print the script that completes in your shell."),
+}
+
+EXIT_CODES = (
+    ("0", "all is well"),
+    ("1", "a profile or other input is wrong; the messages say where and how to mend it"),
+    ("2", "the command line is wrong"),
+    ("3", "a call to an LM failed"),
+    ("4", "a local server could not be started"),
+    ("130", "interrupted (Ctrl-C); 143 when terminated"),
+)
+
+
+@click.group(
+    "lmconf",
+    cls=LazyGroup,
+    listed=COMMANDS,
+    examples=(
+        ("lmconf init", "a first profile in this folder"),
+        ('lmconf call lmconf "Say hello."', "ask its main LM"),
+        ("lmconf validate", "check every profile of this project"),
+        ("lmconf COMMAND --help", "options and examples of one command"),
+    ),
+    notes={
+        "Exit codes": EXIT_CODES,
+        "Environment": (
+            ("LMCONF_PATH", "folders searched first for profiles"),
+            ("LMCONF_PROFILE", "the profile that is meant when none is named"),
+            ("LMCONF_CACHE", "disabled, memory or disk: overrules every profile's cache"),
+            ("NO_COLOR", "no colour, whatever the terminal"),
+        ),
+    },
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(lmconf.__version__, prog_name="lmconf", message="%(prog)s %(version)s")
+@click.pass_context
+def group(ctx: click.Context) -> None:
+    """Language models declared in YAML: check them, show them, call them.
+
+    A NAME is a profile's name ("support"), one of its LMs ("support:gpt"), or a path to a file
+    ("./support.yaml", "./support.yaml:gpt"). `lmconf list` shows what can be named here.
+    """
+    if ctx.invoked_subcommand is None:
+        from lmconf.cli.terminal import say
+
+        say(ctx.get_help())

@@ -1,0 +1,96 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+__all__ = [
+    "allow_import_option",
+    "complete_name",
+    "format_option",
+    "minimal_option",
+    "name_argument",
+    "set_option",
+    "var_option",
+]
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Decorator = Callable[[Decorated], Decorated]
+
+
+def complete_name(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of profiles and LMs that begin with `incomplete`."""
+    from lmconf.cli.completing import names
+
+    return names(incomplete)
+
+
+def _complete_set(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from lmconf.cli.completing import set_paths
+
+    return set_paths(ctx.params.get("name"), incomplete)
+
+
+def name_argument(*, required: bool) -> Decorator[Any]:
+    """Return the argument NAME: a profile, `profile:lm`, or a path."""
+    metavar = "NAME[:LM]" if required else "[NAME[:LM]]"
+    return click.argument("name", required=required, metavar=metavar, shell_complete=complete_name)
+
+
+def set_option() -> Decorator[Any]:
+    """Return the option `--set`."""
+    return click.option(
+        "--set",
+        "sets",
+        multiple=True,
+        metavar="PATH=VALUE",
+        shell_complete=_complete_set,
+        help="Lay a value over the profile, as `temperature=0.7` for the LM that is named or"
+        " `lms.*.cache=false` for all. The value is YAML. Repeatable.",
+    )
+
+
+def var_option() -> Decorator[Any]:
+    """Return the option `--var`."""
+    return click.option(
+        "--var",
+        "variables",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Give a value to one of the profile's `vars`. Repeatable.",
+    )
+
+
+def allow_import_option() -> Decorator[Any]:
+    """Return the option `--allow-import`."""
+    return click.option(
+        "--allow-import",
+        "allow_imports",
+        multiple=True,
+        metavar="PATH",
+        help="Allow the profile to name this code: `module:attr`, `module` or `package.*`."
+        " Repeatable.",
+    )
+
+
+def minimal_option() -> Decorator[Any]:
+    """Return the option `--minimal`."""
+    return click.option(
+        "--minimal", is_flag=True, help="Only what was said, without defaults filled in."
+    )
+
+
+def format_option(*formats: str, help: str) -> Decorator[Any]:
+    """Return the option `--format`, whose default is the first of `formats`."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help=help,
+    )
