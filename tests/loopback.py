@@ -234,11 +234,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("content-type", "text/event-stream")
             self.send_header("connection", "close")
             self.end_headers()
-            for piece in reply.pieces:
-                self.wfile.write(piece)
-                self.wfile.flush()
-                time.sleep(reply.gap)
-            self.close_connection = True
+            try:
+                for piece in reply.pieces:
+                    self.wfile.write(piece)
+                    self.wfile.flush()
+                    time.sleep(reply.gap)
+            finally:
+                self.close_connection = True
+                getattr(reply.pieces, "close", lambda: None)()
             return
         body = reply.body if reply.body is not None else json.dumps(reply.json).encode()
         if "content-type" not in {name.lower() for name in reply.headers}:

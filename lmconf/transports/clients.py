@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 
 from lmconf.transports.contract import Request
+from lmconf.transports.exchange import PLACEHOLDER
 from lmconf.transports.routes import Client
-from lmconf.transports.wire import PLACEHOLDER, AsyncWire, Wire
+from lmconf.transports.wire import AsyncWire, Wire
 
 __all__ = ["Clients"]
 

@@ -13,16 +13,18 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
+import httpx
+
 from lmconf.errors import BadRequest, BadResponse, CallError, NotCarriedOut, Timeout, UsageError
 from lmconf.spec.frozen import thaw
 from lmconf.transports.answers import check_chunk, check_response, partial_text, plain
 from lmconf.transports.clients import Clients
 from lmconf.transports.contract import REQUEST_ID, Json, Request
+from lmconf.transports.exchange import PLACEHOLDER, Exchange, Halt, exchanging
 from lmconf.transports.failures import LONGEST, Advice, no_advice, without_secrets
 from lmconf.transports.foreign import failure_of
 from lmconf.transports.quiet import import_litellm
 from lmconf.transports.routes import Client, client_of
-from lmconf.transports.wire import PLACEHOLDER, Exchange, Halt, exchanging
 
 __all__ = ["LiteLLM"]
 
@@ -109,8 +111,8 @@ class LiteLLM:
                     break
                 yield seen[-1]
         finally:
-            if exchange.body is not None:
-                exchange.body.close()  # type: ignore[union-attr]
+            if isinstance(exchange.body, httpx.SyncByteStream):
+                exchange.body.close()
         _end(failure, seen, exchange, kind)
 
     async def astream(self, request: Request) -> AsyncIterator[Json]:
@@ -142,8 +144,8 @@ class LiteLLM:
                     break
                 yield seen[-1]
         finally:
-            if exchange.body is not None:
-                await exchange.body.aclose()  # type: ignore[union-attr]
+            if isinstance(exchange.body, httpx.AsyncByteStream):
+                await exchange.body.aclose()
         _end(failure, seen, exchange, kind)
 
     def cost(

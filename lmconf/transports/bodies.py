@@ -1,0 +1,159 @@
+"""The body of an answer, watched as it passes: its size, its pace, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import zlib
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+
+from lmconf.errors import BadResponse
+from lmconf.transports.exchange import Exchange, Halt
+
+__all__ = ["LARGEST_ANSWER", "LARGEST_ERROR", "AsyncPieces", "Pieces"]
+
+LARGEST_ANSWER = 256 * 2**20
+LARGEST_ERROR = 64 * 2**10
+
+# How the servers of each API say why an answer ends, in the raw bytes of a stream. Inside a JSON
+# string these quotes would be escaped, so an answer that talks of them does not match. `[DONE]`
+# alone does not count: litellm then invents a reason.
+_END = re.compile(
+    rb'"finish_reason"\s*:\s*"|"finishReason"\s*:\s*"|"stop_reason"\s*:\s*"'
+    rb'|"type"\s*:\s*"message_stop"|"done"\s*:\s*true'
+)
+_END_LENGTH = 40
+
+
+class _Watch:
+    """Counts, unpacks and reads the pieces of one answer as they pass."""
+
+    def __init__(self, response: httpx.Response, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._size = 0
+        self._tail = b""
+        self._unpack = _unpacker(response.headers.get("content-encoding", ""), exchange)
+
+    def see(self, raw: bytes) -> Iterator[bytes]:
+        """Yield what `raw` holds once it is unpacked.
+
+        Raises:
+            Halt: the deadline has passed, or the answer is larger than any answer may be.
+        """
+        exchange = self._exchange
+        for piece in (raw,) if self._unpack is None else self._unpack(raw):
+            self._size += len(piece)
+            if self._size > LARGEST_ANSWER:
+                raise exchange.halt(
+                    BadResponse(
+                        f"the answer is larger than {LARGEST_ANSWER >> 20} MiB", retryable=False
+                    )
+                )
+            if exchange.streaming and not exchange.ended:
+                window = self._tail + piece
+                exchange.ended = _END.search(window) is not None
+                self._tail = window[-_END_LENGTH:]
+            yield piece
+        if exchange.left <= 0:
+            raise exchange.overdue("the answer was not complete", exchange.phases.total)
+
+
+class Pieces(httpx.SyncByteStream):
+    """The body of an answer, watched."""
+
+    def __init__(
+        self, stream: httpx.SyncByteStream, response: httpx.Response, exchange: Exchange
+    ) -> None:
+        self._stream = stream
+        self._exchange = exchange
+        self._watch = _Watch(response, exchange)
+
+    def __iter__(self) -> Iterator[bytes]:
+        halt: Halt | None = None
+        try:
+            for raw in self._stream:
+                yield from self._watch.see(raw)
+        except httpx.TransportError as error:
+            halt = self._exchange.broken(error)
+        if halt is not None:
+            raise halt
+
+    def excerpt(self) -> bytes:
+        """Return the beginning of an error's body, as much of it as comes."""
+        parts: list[bytes] = []
+        with contextlib.suppress(httpx.TransportError):
+            for raw in self._stream:
+                parts.append(raw)
+                if sum(map(len, parts)) > LARGEST_ERROR or self._exchange.left <= 0:
+                    break
+        return b"".join(parts)[:LARGEST_ERROR]
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._stream.close()
+
+
+class AsyncPieces(httpx.AsyncByteStream):
+    """The body of an answer, watched."""
+
+    def __init__(
+        self, stream: httpx.AsyncByteStream, response: httpx.Response, exchange: Exchange
+    ) -> None:
+        self._stream = stream
+        self._exchange = exchange
+        self._watch = _Watch(response, exchange)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        halt: Halt | None = None
+        try:
+            async for raw in self._stream:
+                for piece in self._watch.see(raw):
+                    yield piece
+        except httpx.TransportError as error:
+            halt = self._exchange.broken(error)
+        if halt is not None:
+            raise halt
+
+    async def excerpt(self) -> bytes:
+        """Return the beginning of an error's body, as much of it as comes."""
+        parts: list[bytes] = []
+        with contextlib.suppress(httpx.TransportError):
+            async for raw in self._stream:
+                parts.append(raw)
+                if sum(map(len, parts)) > LARGEST_ERROR or self._exchange.left <= 0:
+                    break
+        return b"".join(parts)[:LARGEST_ERROR]
+
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        await self._stream.aclose()
+
+
+def _unpacker(encoding: str, exchange: Exchange) -> _Unpacker | None:
+    """Return what unpacks a body that came packed although none was asked for."""
+    if encoding.strip().lower() in ("", "identity"):
+        return None
+    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        raise exchange.halt(BadResponse(f"the answer is packed as {encoding[:40]!r}"))
+    return _Unpacker(exchange)
+
+
+class _Unpacker:
+    """Unpacks gzip and zlib in pieces of bounded size, so that no small body becomes a huge one."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._state = zlib.decompressobj(wbits=47)
+
+    def __call__(self, raw: bytes) -> Iterator[bytes]:
+        halt: Halt | None = None
+        try:
+            while piece := self._state.decompress(raw, 2**20):
+                yield piece
+                raw = self._state.unconsumed_tail
+        except zlib.error:
+            halt = self._exchange.halt(BadResponse("the answer is packed in a broken way"))
+        if halt is not None:
+            raise halt

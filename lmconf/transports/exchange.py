@@ -1,0 +1,232 @@
+"""One attempt: what of a request may leave this machine, and what was seen of the answer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import httpx
+
+from lmconf.errors import BadResponse, CallError, ConnectionFailed, Timeout
+from lmconf.spec.frozen import thaw
+from lmconf.transports.contract import Request
+from lmconf.transports.failures import Advice, refused, request_id
+from lmconf.transports.routes import client_of
+
+__all__ = ["PLACEHOLDER", "Exchange", "Halt", "current_exchange", "exchanging"]
+
+PLACEHOLDER = "lmconf-places-the-credential-here"
+"""What litellm and the SDKs are given in the place of a credential."""
+
+# What a client may say of itself and of the body. Everything else that reaches the server was
+# asked for by the profile: the SDKs also read headers and organizations from the environment.
+_CLIENT_HEADERS = frozenset(
+    b"host accept connection content-type user-agent anthropic-version anthropic-beta".split()
+)
+
+
+def _headers_of(request: Request) -> Mapping[str, str]:
+    connection = request.connection
+    account = {
+        "OpenAI-Organization": connection.organization,
+        "OpenAI-Project": connection.project,
+    }
+    return {**{name: text for name, text in account.items() if text}, **connection.headers}
+
+
+def _left_out(request: Request) -> Mapping[str, Any]:
+    """Return the settings that litellm may have dropped, for a server that reads them as stated.
+
+    It keeps `metadata` to itself, and leaves out what it does not know of a model (`user`).
+    """
+    if client_of(request.provider, request.route) not in ("openai", "azure"):
+        return {key: x for key, x in request.settings.items() if key == "metadata"}
+    return {key: x for key, x in request.settings.items() if key not in TOKEN_LIMITS}
+
+
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
+"""Settings that litellm spells as each provider wants them."""
+
+
+def _completed(content: bytes, settings: Mapping[str, Any], extra: Mapping[str, Any]) -> bytes:
+    """Return a JSON body with the `settings` that it lacks, and with `extra` merged into it.
+
+    Where both hold a mapping the two are merged; anything else in `extra` replaces.
+    """
+    body = json.loads(content) if content else None
+    if not isinstance(body, dict):
+        return content
+    missing = {key: thaw(value) for key, value in settings.items() if key not in body}
+    if not missing and not extra:
+        return content
+    return json.dumps(_merged({**body, **missing}, thaw(extra)), ensure_ascii=False).encode()
+
+
+def _merged(body: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(body)
+    for key, value in extra.items():
+        held = merged.get(key)
+        if isinstance(held, dict) and isinstance(value, dict):
+            merged[key] = _merged(held, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+class Halt(BaseException):
+    """Ends an attempt whose failure is already known; it is no `Exception` on purpose."""
+
+
+class Exchange:
+    """One attempt: what may be sent, and what was seen of it."""
+
+    def __init__(self, request: Request, advice: Advice, *, streaming: bool = False) -> None:
+        self.key = request.connection.key
+        self.headers = _headers_of(request)
+        self.settings = _left_out(request)
+        self.extra = request.extra
+        self.base = httpx.URL(request.connection.base or "")
+        self.phases = request.timeout
+        self.secrets = request.connection.secrets()
+        self.advice = advice
+        self.streaming = streaming
+        self.started = time.monotonic()
+        self.sent = 0
+        self.status: int | None = None
+        self.request_id: str | None = None
+        self.failure: CallError | None = None
+        self.ended = False
+        self.body: httpx.SyncByteStream | httpx.AsyncByteStream | None = None
+
+    @property
+    def left(self) -> float:
+        """The seconds until the attempt's deadline."""
+        return self.started + self.phases.total - time.monotonic()
+
+    def halt(self, failure: CallError) -> Halt:
+        """Note `failure` as the attempt's outcome, and return what ends the attempt."""
+        if self.failure is None:
+            failure.request_id = failure.request_id or self.request_id
+            self.failure = failure
+        return Halt()
+
+    def overdue(self, phase: str, seconds: float) -> Halt:
+        """End the attempt because a phase took longer than `seconds`."""
+        return self.halt(Timeout(f"{phase} within {max(seconds, 0.0):.3g}s"))
+
+    def prepare(self, request: httpx.Request) -> httpx.Request:
+        """Return `request` as it may leave."""
+        if _origin(request.url) != _origin(self.base):
+            raise self.halt(
+                ConnectionFailed(
+                    f"refused to send to {_origin(request.url)}: the address of this LM is"
+                    f" {_origin(self.base)}",
+                    retryable=False,
+                )
+            )
+        self.sent += 1
+        url = request.url
+        if PLACEHOLDER.encode() in url.raw_path:
+            path = url.raw_path.replace(PLACEHOLDER.encode(), (self.key or "").encode())
+            url = url.copy_with(raw_path=path)
+        left = self.left
+        waits = {
+            "connect": min(self.phases.connect, left),
+            "read": min(self.phases.first_byte or left, left),
+            "write": left,
+            "pool": left,
+        }
+        if left <= 0:
+            raise self.overdue("no answer", self.phases.total)
+        content = _completed(request.content, self.settings, self.extra)
+        return httpx.Request(
+            request.method,
+            url,
+            headers=self._headers(request.headers, len(content)),
+            content=content,
+            extensions={**request.extensions, "timeout": waits},
+        )
+
+    def _headers(self, given: httpx.Headers, length: int) -> list[tuple[bytes, bytes]]:
+        placeholder, key = PLACEHOLDER.encode(), self.key
+        kept = [(b"Accept-Encoding", b"identity"), (b"Content-Length", str(length).encode())]
+        ours = {name.lower().encode() for name in self.headers}
+        for name, value in given.raw:
+            low = name.lower()
+            if low in ours:
+                continue
+            if placeholder in value:
+                if key:
+                    kept.append((name, value.replace(placeholder, key.encode())))
+            elif low in _CLIENT_HEADERS:
+                kept.append((name, value))
+        return kept + [(name.encode(), value.encode()) for name, value in self.headers.items()]
+
+    def began(self, response: httpx.Response, request: httpx.Request) -> None:
+        """Note the status, and let the body's pauses be bounded from here on."""
+        self.status = response.status_code
+        self.request_id = request_id(response.headers)
+        left = self.left
+        request.extensions["timeout"]["read"] = max(min(self.phases.idle or left, left), 0.001)
+
+    def broken(self, error: httpx.TransportError) -> Halt:
+        """End the attempt because the connection failed or a phase took too long."""
+        phases = self.phases
+        if isinstance(error, httpx.ConnectTimeout):
+            return self.overdue("no connection", min(phases.connect, phases.total))
+        if isinstance(error, httpx.TimeoutException):
+            if self.status is None:
+                return self.overdue("no answer", min(phases.first_byte or 1e9, phases.total))
+            return self.overdue("no more of the answer came", min(phases.idle or 1e9, phases.total))
+        if self.status is not None:
+            return self.halt(BadResponse("the connection broke in the middle of the answer"))
+        where = _origin(self.base)
+        if isinstance(error, httpx.ConnectError):
+            return self.halt(ConnectionFailed(f"no connection to {where}: {_reason(error)}"))
+        return self.halt(ConnectionFailed(f"{where} closed the connection without an answer"))
+
+    def refuse(self, response: httpx.Response, body: bytes) -> Halt:
+        """End the attempt because the server answered with an error."""
+        return self.halt(
+            refused(response.status_code, response.headers, body, self.secrets, self.advice)
+        )
+
+
+_current: ContextVar[Exchange | None] = ContextVar("lmconf_exchange", default=None)
+
+
+@contextlib.contextmanager
+def exchanging(exchange: Exchange) -> Iterator[None]:
+    """Let what is sent inside the block belong to `exchange`."""
+    token = _current.set(exchange)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_exchange() -> Exchange:
+    """Return the exchange that what is sent now belongs to."""
+    exchange = _current.get()
+    if exchange is None:
+        raise RuntimeError("a request was sent outside of any call")
+    return exchange
+
+
+def _origin(url: httpx.URL) -> str:
+    port = url.port or {"https": 443, "http": 80}.get(url.scheme)
+    return f"{url.scheme}://{url.host}:{port}"
+
+
+def _reason(error: Exception) -> str:
+    """Return why a connection failed, as the operating system says it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return "it could not be opened"

@@ -1,0 +1,366 @@
+"""What a server may do wrong, and which error each of it becomes."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from lmconf.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    BadResponse,
+    CallError,
+    ConnectionFailed,
+    ContentPolicy,
+    ContextWindowExceeded,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    ServerError,
+    Timeout,
+    UsageError,
+)
+from lmconf.spec.frozen import FrozenMap
+from lmconf.transports import Connection, Phases, Request, Transport, bodies, make
+from lmconf.transports.failures import no_advice, refused
+from lmconf.transports.specs import TransportSpec
+from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse
+
+Way = Callable[[Transport, Request], Any]
+
+
+@pytest.fixture
+def transport() -> Iterator[Transport]:
+    made = make(TransportSpec())
+    yield made
+    made.close()
+
+
+def request_to(base: str, **changes: Any) -> Request:
+    given: dict[str, Any] = {
+        "route": "chat",
+        "provider": "openai",
+        "model": "tiny",
+        "connection": Connection(base=base, key="sk-the-key-0123456789"),
+        "messages": [{"role": "user", "content": "Say hello."}],
+    }
+    return Request(**{**given, **changes})
+
+
+def complete(transport: Transport, request: Request) -> Any:
+    return transport.complete(request)
+
+
+def acomplete(transport: Transport, request: Request) -> Any:
+    return asyncio.run(_awaited(transport, request))
+
+
+async def _awaited(transport: Transport, request: Request) -> Any:
+    return await transport.acomplete(request)
+
+
+def stream(transport: Transport, request: Request) -> Any:
+    return list(transport.stream(request))
+
+
+def astream(transport: Transport, request: Request) -> Any:
+    async def read() -> list[Any]:
+        return [chunk async for chunk in transport.astream(request)]
+
+    return asyncio.run(read())
+
+
+WHOLE: tuple[Way, ...] = (complete, acomplete)
+STREAMED: tuple[Way, ...] = (stream, astream)
+
+
+def failure(way: Way, transport: Transport, server: Loopback, **changes: Any) -> CallError:
+    with pytest.raises(CallError) as raised:
+        way(transport, request_to(server.v1, **changes))
+    error = raised.value
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    return error
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind", "retryable"),
+    [
+        (400, {"message": "bad"}, BadRequest, False),
+        (401, {"message": "who?"}, AuthenticationFailed, False),
+        (402, {"message": "pay"}, PermissionDenied, False),
+        (403, {"message": "no"}, PermissionDenied, False),
+        (404, {"message": "no such model"}, NotFound, False),
+        (408, {"message": "slow"}, ServerError, True),
+        (409, {"message": "again"}, ServerError, True),
+        (413, {"message": "large"}, BadRequest, False),
+        (422, {"message": "odd"}, BadRequest, False),
+        (429, {"message": "slow down"}, RateLimited, True),
+        (429, {"message": "pay", "code": "insufficient_quota"}, RateLimited, False),
+        (429, {"message": "pay", "type": "insufficient_quota"}, RateLimited, False),
+        (500, {"message": "down"}, ServerError, True),
+        (501, {"message": "never"}, ServerError, False),
+        (502, {"message": "down"}, ServerError, True),
+        (503, {"message": "down"}, ServerError, True),
+        (504, {"message": "down"}, ServerError, True),
+        (529, {"type": "overloaded_error", "message": "busy"}, ServerError, True),
+        (400, {"message": "x", "code": "context_length_exceeded"}, ContextWindowExceeded, False),
+        (400, {"message": "x", "type": "exceed_context_size_error"}, ContextWindowExceeded, False),
+        (400, {"message": "prompt is too long: 9 > 8"}, ContextWindowExceeded, False),
+        (400, {"message": "x", "code": "content_policy_violation"}, ContentPolicy, False),
+        (
+            400,
+            {"message": "x", "code": "y", "innererror": {"code": "ResponsibleAIPolicyViolation"}},
+            ContentPolicy,
+            False,
+        ),
+        (500, {"message": "context window handler crashed"}, ServerError, True),
+        (301, {"message": "over there"}, ConnectionFailed, False),
+    ],
+)
+def test_status_and_code_decide_the_kind(
+    status: int, error: Mapping[str, Any], kind: type[CallError], retryable: bool
+) -> None:
+    body = json.dumps({"error": error}).encode()
+    found = refused(status, {}, body, (), no_advice)
+    assert type(found) is kind
+    assert found.retryable is retryable
+    assert found.status == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><h1>Bad gateway</h1></html>",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"\xff\xfe",
+        b"[" * 9999,
+    ],
+)
+def test_an_errors_body_may_be_anything(body: bytes) -> None:
+    found = refused(502, {}, body, (), no_advice)
+    assert type(found) is ServerError
+    assert "<html>" not in found.message
+    assert found.message
+
+
+def test_the_reader_of_headers_has_the_last_word_on_trying_again() -> None:
+    def advice(status: int, headers: Mapping[str, str]) -> tuple[float | None, bool | None]:
+        return 7.0, headers["x-should-retry"] == "true"
+
+    no = refused(500, {"x-should-retry": "false"}, b"", (), advice)
+    yes = refused(400, {"x-should-retry": "true"}, b"", (), advice)
+    assert (no.retryable, no.retry_after) == (False, 7.0)
+    assert (yes.retryable, type(yes)) == (True, BadRequest)
+
+
+@pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
+def test_a_refused_connection_is_a_connection_that_failed(way: Way, transport: Transport) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(ConnectionFailed, match=rf"127\.0\.0\.1:{port}") as raised:
+        way(transport, request_to(f"http://127.0.0.1:{port}/v1"))
+    assert raised.value.retryable
+    assert raised.value.__context__ is None
+
+
+@pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
+def test_a_connection_closed_without_an_answer_failed(way: Way, transport: Transport) -> None:
+    with serving(Reply(drop=True)) as server:
+        assert type(failure(way, transport, server)) is ConnectionFailed
+
+
+@pytest.mark.parametrize("way", WHOLE)
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(json=chat(), cut=40),
+        Reply(body=b"<html>welcome</html>", headers={"content-type": "text/html"}),
+        Reply(body=b'{"choices": [{"index": 0, "mess'),
+        Reply(body=b""),
+        Reply(json=[]),
+        Reply(json={"choices": []}),
+        Reply(json={"choices": None}),
+        Reply(json={"error": {"message": "overloaded"}}),
+        Reply(body=gzip.compress(b"x")[:-9], headers={"content-encoding": "gzip"}),
+        Reply(body=b"x", headers={"content-encoding": "br"}),
+    ],
+    ids=[
+        "cut", "html", "half-json", "empty", "list", "no-choices", "null-choices", "error-in-200",
+        "broken-gzip", "unasked-brotli",
+    ],
+)  # fmt: skip
+def test_an_unusable_answer_is_a_bad_response(way: Way, reply: Reply, transport: Transport) -> None:
+    with serving(reply) as server:
+        error = failure(way, transport, server)
+        assert type(error) is BadResponse, error
+        assert error.retryable
+        assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("way", WHOLE)
+def test_a_packed_answer_is_unpacked(way: Way, transport: Transport) -> None:
+    body = gzip.compress(json.dumps(chat("Packed.")).encode())
+    with serving(Reply(body=body, headers={"content-encoding": "gzip"})) as server:
+        response = way(transport, request_to(server.v1))
+    assert response["choices"][0]["message"]["content"] == "Packed."
+
+
+@pytest.mark.parametrize("way", WHOLE)
+def test_an_answer_beyond_the_cap_is_given_up_even_when_it_came_packed(
+    way: Way, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "LARGEST_ANSWER", 2**20)
+    body = gzip.compress(b" " * 2**24)
+    with serving(Reply(body=body, headers={"content-encoding": "gzip"})) as server:
+        error = failure(way, transport, server)
+    assert type(error) is BadResponse
+    assert not error.retryable
+    assert "larger than 1 MiB" in error.message
+
+
+@pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
+def test_an_attempt_that_takes_too_long_times_out(way: Way, transport: Transport) -> None:
+    with serving(Reply(json=chat(), pause=5.0)) as server:
+        began = time.monotonic()
+        error = failure(way, transport, server, timeout=Phases(total=0.3))
+        assert type(error) is Timeout
+        assert time.monotonic() - began < 3.0
+        assert "0.3s" in error.message
+
+
+@pytest.mark.parametrize("way", WHOLE)
+def test_a_trickled_body_does_not_stretch_the_timeout(way: Way, transport: Transport) -> None:
+    pieces = [bytes([byte]) for byte in json.dumps(chat()).encode()]
+    with serving(Reply(pieces=pieces, gap=0.05)) as server:
+        began = time.monotonic()
+        error = failure(way, transport, server, timeout=Phases(total=0.5))
+        assert type(error) is Timeout
+        assert time.monotonic() - began < 3.0
+
+
+def test_the_phases_of_an_attempt_have_bounds_of_their_own(transport: Transport) -> None:
+    with serving(Reply(json=chat(), pause=3.0)) as server:
+        error = failure(complete, transport, server, timeout=Phases(total=60, first_byte=0.2))
+        assert "no answer within 0.2s" in error.message
+        server.answers(Reply(pieces=sse(*chat_chunks("Hel", "lo.")), gap=3.0))
+        error = failure(stream, transport, server, timeout=Phases(total=60, idle=0.2))
+        assert "no more of the answer came within 0.2s" in error.message
+        assert error.partial == "Hel"
+
+
+@pytest.mark.parametrize("way", STREAMED)
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        sse(*chat_chunks("Hel", "lo.", finish=None, usage=False), done=False),
+        [*sse(*chat_chunks("Hel", "lo.", finish=None, usage=False), done=False), b'data: {"choi'],
+        [*sse(*chat_chunks("Hel", "lo.", finish=None, usage=False), done=False), b"data: {]\n\n"],
+    ],
+    ids=["cut", "cut-in-a-chunk", "malformed"],
+)
+def test_a_stream_that_never_ends_properly_is_an_error_with_the_text_so_far(
+    way: Way, pieces: list[bytes], transport: Transport
+) -> None:
+    with serving(Reply(pieces=pieces)) as server:
+        error = failure(way, transport, server)
+    assert type(error) is BadResponse
+    assert error.partial == "Hello."
+
+
+@pytest.mark.parametrize("way", STREAMED)
+def test_text_that_talks_of_the_end_is_not_taken_for_it(way: Way, transport: Transport) -> None:
+    said = '"finish_reason": "stop" and "done": true'
+    chunks = chat_chunks("", said, finish=None, usage=False)
+    with serving(Reply(pieces=sse(*chunks, done=False))) as server:
+        error = failure(way, transport, server)
+    assert type(error) is BadResponse
+    assert error.partial == said
+
+
+@pytest.mark.parametrize("way", STREAMED)
+def test_the_end_is_seen_however_the_bytes_are_split(way: Way, transport: Transport) -> None:
+    whole = b"".join(sse(*chat_chunks("Hel", "lo.", usage=False), done=False))
+    pieces = [whole[i : i + 7] for i in range(0, len(whole), 7)]
+    with serving(Reply(pieces=pieces)) as server:
+        chunks = way(transport, request_to(server.v1))
+    reasons = [choice.get("finish_reason") for chunk in chunks for choice in chunk["choices"]]
+    assert "stop" in reasons
+
+
+@pytest.mark.parametrize("way", STREAMED)
+def test_an_empty_stream_is_a_bad_response(way: Way, transport: Transport) -> None:
+    for pieces in ([], sse()):
+        with serving(Reply(pieces=pieces)) as server:
+            assert type(failure(way, transport, server)) is BadResponse
+
+
+def test_a_stream_closed_early_frees_its_connection(transport: Transport) -> None:
+    gone = threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            for _ in range(2000):
+                yield from sse(*chat_chunks("x" * 1000, finish=None, usage=False), done=False)
+        finally:
+            gone.set()
+
+    with serving(Reply(pieces=pieces())) as server:
+        chunks = transport.stream(request_to(server.v1))
+        assert next(chunks)["choices"]
+        chunks.close()  # type: ignore[attr-defined]
+        assert gone.wait(10)
+
+
+def test_nothing_is_printed_or_logged_when_a_call_fails(
+    transport: Transport, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with serving(Reply(status=500, json={"error": {"message": "down"}})) as server:
+        for way in (*WHOLE, *STREAMED):
+            failure(way, transport, server)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["api_key", "num_retries", "fallbacks", "caching", "client"])
+def test_arguments_that_belong_to_other_fields_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=name):
+        make(TransportSpec(args=FrozenMap({name: 1})))
+
+
+def test_one_transport_serves_many_threads_and_loops_at_once(transport: Transport) -> None:
+    def echo(received: Any) -> Reply:
+        time.sleep(0.02)
+        return Reply(json=chat(received.json["messages"][0]["content"]))
+
+    said: dict[str, str] = {}
+
+    def ask(name: str, base: str, way: Way) -> None:
+        messages = [{"role": "user", "content": name}]
+        response = way(transport, request_to(base, messages=messages))
+        said[name] = response["choices"][0]["message"]["content"]
+
+    with serving() as server:
+        server.script = echo
+        threads = [
+            threading.Thread(target=ask, args=(f"{way.__name__}{i}", server.v1, way))
+            for i in range(8)
+            for way in WHOLE
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(said) == 16
+    assert all(name == text for name, text in said.items())
