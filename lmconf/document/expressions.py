@@ -9,6 +9,7 @@ itself imported only when a document holds a template.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -130,7 +131,7 @@ class Evaluator:
             parser = Parser(self.environment, text, state="variable")
             expression = parser.parse_expression()
         except TemplateSyntaxError as error:
-            said = error.message or ""
+            said = _in_our_words(error.message or "")
             message = (
                 "this is no expression: it ends too early"
                 if "end of" in said
@@ -384,6 +385,19 @@ class Evaluator:
         elif name in _OUTSIDE:
             help = self.meant(name)
         raise Failed("template-call", "templates cannot call functions", help, name)
+
+
+def _in_our_words(said: str) -> str:
+    """Return what Jinja's parser says of an expression without its own terms."""
+    expected = re.fullmatch(r"expected token '(.+)', got '(.+)'", said)
+    if expected is not None and "end of" not in expected[2]:
+        return f"`{expected[1]}` is expected, not `{expected[2]}`"
+    strange = re.match(r"unexpected char '(.+)' at \d+", said) or re.fullmatch(
+        r"unexpected '(.+)'", said
+    )
+    if strange is not None and "end of" not in strange[1]:
+        return f"`{strange[1]}` is not expected there"
+    return said
 
 
 def _no_such(what: str, name: str, known: Iterable[str]) -> Failed:

@@ -176,3 +176,11 @@ def test_every_case_with_a_secret_holds_the_word_that_is_looked_for() -> None:
         texts = [path.read_bytes() for path in document.parent.glob("*.yaml")]
         own = document.read_bytes() if document.name != "main.yaml" else b"".join(texts)
         assert CANARY.encode() in own, document
+
+
+def test_every_code_in_the_cases_is_explained_in_the_documentation() -> None:
+    said = "".join(expected_path(each).read_text("utf-8") for each in documents())
+    codes = set(re.findall(r"^(?:error|warning)\[([a-z-]+)\]", said, re.MULTILINE))
+    text = (HERE.parent.parent / "docs" / "diagnostics.md").read_text("utf-8")
+    explained = set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", text))
+    assert sorted(codes - explained) == []
