@@ -14,6 +14,7 @@ __all__ = [
     "format_option",
     "minimal_option",
     "name_argument",
+    "not_empty",
     "set_option",
     "var_option",
 ]
@@ -35,10 +36,23 @@ def _complete_set(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
     return set_paths(ctx.params.get("name"), incomplete)
 
 
+def not_empty(_: click.Context, __: click.Parameter, value: Any) -> Any:
+    """Return `value`, a text or several, unless one is empty: an unset shell variable, most often.
+
+    Raises:
+        click.BadParameter: one is.
+    """
+    if value == "" or (isinstance(value, tuple) and "" in value):
+        raise click.BadParameter("it is empty.")
+    return value
+
+
 def name_argument(*, required: bool) -> Decorator[Any]:
     """Return the argument NAME: a profile, `profile:lm`, or a path."""
     metavar = "NAME[:LM]" if required else "[NAME[:LM]]"
-    return click.argument("name", required=required, metavar=metavar, shell_complete=complete_name)
+    return click.argument(
+        "name", required=required, metavar=metavar, callback=not_empty, shell_complete=complete_name
+    )
 
 
 def set_option() -> Decorator[Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
+from lmconf.errors import Error
 
 __all__ = ["Unwritable", "write_file"]
 
 
-class Unwritable(click.ClickException):
+class Unwritable(Error):
     """A file or folder that was to be written cannot be; the message says which and why."""
 
 

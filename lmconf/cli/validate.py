@@ -14,7 +14,13 @@ from msgspec import Struct
 
 from lmconf.cli.command import command as make_command
 from lmconf.cli.command import terminal_of
-from lmconf.cli.options import allow_import_option, complete_name, format_option, var_option
+from lmconf.cli.options import (
+    allow_import_option,
+    complete_name,
+    format_option,
+    not_empty,
+    var_option,
+)
 from lmconf.cli.terminal import fit, say
 from lmconf.errors import Diagnostic, ProfileError
 from lmconf.loading.finding import find, is_path, split, survey
@@ -49,7 +55,9 @@ class Checked(Struct, frozen=True, eq=False):
         ("lmconf validate --format json", "for programs"),
     ),
 )
-@click.argument("paths", nargs=-1, metavar="[PATH|NAME]...", shell_complete=complete_name)
+@click.argument(
+    "paths", nargs=-1, metavar="[PATH|NAME]...", callback=not_empty, shell_complete=complete_name
+)
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @format_option("text", "json", help="How to tell the diagnostics.")
 @var_option()

@@ -72,7 +72,7 @@ def test_init_where_nothing_can_be_written_says_so(project: Path, lmconf: Lmconf
     (project / ".lmconf").write_text("a file")
     ran = lmconf("init")
     assert ran.code == 1
-    assert ran.err == "Error: .lmconf/lmconf.v1.json cannot be written: file exists\n"
+    assert ran.err == "error: .lmconf/lmconf.v1.json cannot be written: file exists\n"
     assert not (project / "lmconf.yaml").exists()
 
 

@@ -58,6 +58,8 @@ def test_the_version(lmconf: Lmconf) -> None:
         (["dump", "support", "--format", "dspy", "--minimal"], "--minimal"),
         (["completion", "tcsh"], "'bash', 'zsh', 'fish'"),
         (["call"], "NAME"),
+        (["show", ""], "it is empty"),
+        (["validate", "support", ""], "it is empty"),
         (["call", "support", "-1 + 2"], "stands after `--`"),
     ],
 )

@@ -161,4 +161,4 @@ def test_a_dump_for_dspy_tells_what_it_cannot_carry(lmconf: Lmconf) -> None:
 def test_a_file_that_cannot_be_written_is_told_by_its_own_name(lmconf: Lmconf) -> None:
     ran = lmconf("dump", "support", "-o", "no/such/folder.yaml")
     assert ran.code == 1
-    assert ran.err == "Error: no/such/folder.yaml cannot be written: no such file or directory\n"
+    assert ran.err == "error: no/such/folder.yaml cannot be written: no such file or directory\n"
