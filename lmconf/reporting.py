@@ -15,7 +15,7 @@ from lmconf.masking import Span, mask, merged, named_spans, shape_spans
 from lmconf.secrets import MASK
 from lmconf.spelling import did_you_mean
 
-__all__ = ["did_you_mean", "line_starts", "shown_path", "to_json", "to_text"]
+__all__ = ["did_you_mean", "in_order", "line_starts", "shown_path", "to_json", "to_text"]
 
 WIDEST = 120
 """The most terminal columns of a source line that are shown."""

@@ -104,13 +104,18 @@ class _Builder:
             self._say(refused.code, refused.message, mark, path, help=refused.help)
             return Broken(mark)
 
-    def _text_of(self, event: Event, mark: Mark, path: Path) -> Node:
+    def _text_of(self, event: Event, mark: Mark, path: Path) -> Scalar | Broken:
+        """Return a quoted text, the two halves of a surrogate pair made one character."""
+        value = event.value
         # Compiled on first use: the class is large, and most texts are ASCII.
-        if not event.value.isascii() and re.search("[\ud800-\udfff]", event.value):
-            message = "an escape in this text is half of a surrogate pair"
-            self._say("encoding", message, mark, path, help="write the character itself")
-            return Broken(mark)
-        return Scalar(event.value, mark, True)
+        if not value.isascii() and re.search("[\ud800-\udfff]", value):
+            try:
+                value = value.encode("utf-16", "surrogatepass").decode("utf-16")
+            except UnicodeDecodeError:
+                message = "an escape in this text is half of a surrogate pair"
+                self._say("encoding", message, mark, path, help="write the character itself")
+                return Broken(mark)
+        return Scalar(value, mark, True)
 
     def _seq(self, event: Event, path: Path) -> Seq:
         items: list[Node] = []
@@ -155,7 +160,7 @@ class _Builder:
         if event.kind == "scalar" and not event.style and key_event.kind == "scalar":
             glued = self._glued(key_event, event)
             if glued is not None:
-                self._say_fault(glued, below)
+                self._say_fault(glued, below if event.value else path)
                 return Broken(self._mark(event.start, event.end))
         return self.node(below, event)
 
@@ -181,8 +186,8 @@ class _Builder:
         name = event.value
         mark = self._mark(event.start, event.end)
         if event.style:
-            broken = isinstance(self._text_of(event, mark, path), Broken)
-            return _Key(None if broken else name, mark)
+            text = self._text_of(event, mark, path)
+            return _Key(None if isinstance(text, Broken) else str(text.value), mark)
         if name == "<<":
             return _Key(name, mark, True)
         try:

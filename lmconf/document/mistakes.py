@@ -6,7 +6,7 @@ import re
 
 from lmconf.document.faults import Fault
 from lmconf.document.parsing import Event
-from lmconf.masking import named_spans, shape_spans
+from lmconf.masking import unparsed_spans
 
 __all__ = ["GLUED", "line_around", "missing_space", "tag", "template_in", "unquoted_template"]
 
@@ -61,7 +61,7 @@ def unquoted_template(text: str, offset: int) -> Fault:
 
 def _with_quotes(line: str, at: int) -> str | None:
     """Return `line` with the value around the template at `at` quoted, or None if unsure."""
-    if named_spans(line) or shape_spans(line):
+    if unparsed_spans(line):
         return None
     starts = [match.end() for match in _VALUE_STARTS.finditer(line, 0, at)]
     first = starts[-1] if starts else len(line) - len(line.lstrip())
@@ -96,7 +96,7 @@ def missing_space(text: str, start: int) -> Fault | None:
     first, last = line_around(text, start)
     line = text[first:last]
     mended = (line[: match.end() - first] + " " + line[match.end() - first :]).strip()
-    shown = len(mended) <= _LONGEST_MENDED and not named_spans(line) and not shape_spans(line)
+    shown = len(mended) <= _LONGEST_MENDED and not unparsed_spans(line)
     return Fault(
         code="missing-space",
         message=f"a space is missing after `{key}:`",

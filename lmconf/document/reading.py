@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from lmconf.document.building import build
 from lmconf.document.faults import Fault, Places
-from lmconf.document.guard import scan
+from lmconf.document.guard import Scan, scan
 from lmconf.document.hiding import hidden_spans
 from lmconf.document.limits import LENGTH
 from lmconf.document.mistakes import missing_space
 from lmconf.document.nodes import Document, Map, Node, Scalar, Seq
 from lmconf.errors import Diagnostic, Mark, ProfileError, Source
 from lmconf.masking import merged, unparsed_spans
+from lmconf.reporting import in_order
+from lmconf.secrets import is_secret_name
 
 if TYPE_CHECKING:
     from lmconf.masking import Span
@@ -39,10 +41,12 @@ def read(
     # The frames that an exception carries must not hold the text: it may hold secrets.
     del text
     if isinstance(outcome, list):
-        raise ProfileError(outcome)
+        raise ProfileError(in_order(outcome))
     if isinstance(outcome, Map):
         return Document(outcome, source)
-    raise ProfileError([_not_a_mapping(outcome, source)])
+    mistakes = [_not_a_mapping(outcome, source)]
+    del outcome
+    raise ProfileError(mistakes)
 
 
 def read_value(text: str | bytes, name: str, *, key: str = "") -> Node:
@@ -57,7 +61,7 @@ def read_value(text: str | bytes, name: str, *, key: str = "") -> Node:
     source, outcome = _nodes(text, Source(name=name), key)
     del text
     if isinstance(outcome, list):
-        raise ProfileError(outcome)
+        raise ProfileError(in_order(outcome))
     return Scalar(None, Mark(source, 1, 1, 1)) if outcome is None else outcome
 
 
@@ -66,13 +70,11 @@ def _nodes(
 ) -> tuple[Source, Node | list[Diagnostic] | None]:
     """Return the source and its root, None for an empty document, or what is wrong with it."""
     decoded, fault = _decoded(text)
-    if fault is not None:
-        source = _with_text(source, decoded, unparsed_spans(decoded[:LENGTH]))
-        return source, [Places(source).diagnostic(fault)]
-    found = scan(decoded)
+    found = scan(decoded) if fault is None else Scan([], [fault], whole=False)
     hidden = list(hidden_spans(found.events, key))
     if not found.whole:
-        hidden += [(0, len(decoded))] if key and hidden else unparsed_spans(decoded[:LENGTH])
+        secret = bool(key) and is_secret_name(key)
+        hidden += [(0, len(decoded))] if secret else unparsed_spans(decoded[:LENGTH])
     source = _with_text(source, decoded, hidden)
     places = Places(source)
     diagnostics = [places.diagnostic(fault) for fault in found.faults]

@@ -146,7 +146,7 @@ def _flow_list(value: Sequence[Plain], room: int) -> str | None:
 def _flow_map(value: Mapping[str, Plain], room: int) -> str | None:
     if not value:
         return "{}"
-    if not next(iter(value)).startswith("$") or len(value) * 2 > room:
+    if not _key(next(iter(value))).startswith("$") or len(value) * 2 > room:
         return None
     parts: list[str] = []
     for key, item in value.items():
