@@ -100,7 +100,10 @@ class LiteLLM:
                         chunk = next(chunks, None)
                     if chunk is None:
                         break
-                    seen.append(check_chunk(plain(chunk)))
+                    piece = check_chunk(plain(chunk))
+                    if _is_invented(piece, exchange, kind):
+                        break
+                    seen.append(piece)
                 except Halt:
                     failure = exchange.failure
                 except BadResponse as error:
@@ -133,7 +136,10 @@ class LiteLLM:
                         chunk = await anext(chunks, None)
                     if chunk is None:
                         break
-                    seen.append(check_chunk(plain(chunk)))
+                    piece = check_chunk(plain(chunk))
+                    if _is_invented(piece, exchange, kind):
+                        break
+                    seen.append(piece)
                 except Halt:
                     failure = exchange.failure
                 except BadResponse as error:
@@ -293,6 +299,13 @@ def _finished(failure: CallError | None, read: Any, exchange: Exchange, request:
     assert failure is not None
     failure.request_id = failure.request_id or exchange.request_id
     raise failure
+
+
+def _is_invented(chunk: Json, exchange: Exchange, kind: Client | None) -> bool:
+    """Say whether litellm made up that the answer is complete: the server never said so."""
+    if kind is None or exchange.ended:
+        return False
+    return any(choice.get("finish_reason") for choice in chunk["choices"])
 
 
 def _end(

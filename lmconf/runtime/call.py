@@ -1,0 +1,178 @@
+"""One call on its way through the layers: what is asked, what comes back, and what layers may do.
+
+A layer is a generator: it yields a command, is sent the outcome, and returns a `Reply`. So it is
+written once; `lmconf.runtime.driving` carries the commands out with or without an event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct
+
+from lmconf.profile.lm import LMSpec
+from lmconf.runtime.answer import Answer
+from lmconf.transports import Json, Request
+
+if TYPE_CHECKING:
+    from lmconf.runtime.parts import Parts
+
+__all__ = [
+    "Call",
+    "Command",
+    "Layer",
+    "Next",
+    "Opened",
+    "Perform",
+    "Reply",
+    "Send",
+    "Sleep",
+    "Steps",
+]
+
+
+class Send(Struct, frozen=True, eq=False):
+    """Send `request` once; the outcome is the response, or with `stream` an `Opened`."""
+
+    request: Request
+    stream: bool
+
+
+class Sleep(Struct, frozen=True):
+    """Wait for `seconds`; the outcome is None."""
+
+    seconds: float
+
+
+class Perform(Struct, frozen=True, eq=False):
+    """Call `work`, which may block for long; the outcome is what it returns."""
+
+    work: Callable[[], Any]
+
+
+Command: TypeAlias = Send | Sleep | Perform
+
+
+class Opened:
+    """A stream whose answer has begun: the chunks that have come, and those that will."""
+
+    def __init__(self, begun: list[Json], rest: Iterator[Json] | AsyncIterator[Json]) -> None:
+        self.begun = begun
+        self.rest = rest
+
+
+class Call:
+    """What is asked of an LM once, and what has been done for it so far.
+
+    `spec` is the LM's own with the call's settings laid over it.
+    """
+
+    __slots__ = (
+        "attempts",
+        "id",
+        "messages",
+        "parts",
+        "prompt",
+        "spec",
+        "started",
+        "stream",
+        "time",
+        "waited",
+    )
+
+    def __init__(
+        self,
+        parts: Parts,
+        spec: LMSpec,
+        prompt: str | None,
+        messages: list[dict[str, Any]],
+        *,
+        stream: bool,
+    ) -> None:
+        self.parts = parts
+        self.spec = spec
+        self.prompt = prompt
+        self.messages = messages
+        self.stream = stream
+        self.id = ""
+        self.time = time.time()
+        self.started = time.monotonic()
+        self.attempts = 0
+        self.waited = 0.0
+
+    @property
+    def left(self) -> float:
+        """The seconds until the call's deadline."""
+        return self.started + self.spec.deadline - time.monotonic()
+
+
+class Reply:
+    """What came back: a whole response, or a stream that has been opened.
+
+    What a layer does with the whole response it hands to `when_done`. It is done once: at once
+    for a whole response, and when the last chunk was read or the stream failed for an opened one.
+    """
+
+    __slots__ = (
+        "_done",
+        "_waiting",
+        "answer",
+        "cache_hit",
+        "opened",
+        "outputs",
+        "request_id",
+        "response",
+    )
+
+    def __init__(
+        self,
+        response: Json | None = None,
+        opened: Opened | None = None,
+        *,
+        cache_hit: bool = False,
+        request_id: str | None = None,
+    ) -> None:
+        self.response = response
+        self.opened = opened
+        self.cache_hit = cache_hit
+        self.request_id = request_id
+        self.answer: Answer | None = None
+        self.outputs: list[Any] = []
+        self._done = response is not None
+        self._waiting: list[
+            tuple[Callable[[Json], None], Callable[[BaseException], None] | None]
+        ] = []
+
+    def when_done(
+        self,
+        succeeded: Callable[[Json], None],
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        """Have `succeeded` called with the response, or `failed` with what ended the stream."""
+        if self.response is not None:
+            succeeded(self.response)
+        else:
+            self._waiting.append((succeeded, failed))
+
+    def complete(self, response: Json) -> None:
+        """Note that the stream has ended with `response`; later news counts for nothing."""
+        if not self._done:
+            self._done = True
+            self.response = response
+            for succeeded, _ in self._waiting:
+                succeeded(response)
+
+    def fail(self, error: BaseException) -> None:
+        """Note that the stream has ended without a whole answer."""
+        if not self._done:
+            self._done = True
+            for _, failed in self._waiting:
+                if failed is not None:
+                    failed(error)
+
+
+Steps: TypeAlias = Generator[Command, Any, Reply]
+Next: TypeAlias = Callable[[Call], Steps]
+Layer: TypeAlias = Callable[[Call, Next], Steps]

@@ -1,0 +1,144 @@
+"""From the references of a spec to the connection of one request, as they are now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lmconf.errors import AuthenticationFailed, CallError, ConnectionFailed, Mark
+from lmconf.profile.compiled import Compiled
+from lmconf.profile.lm import LMSpec
+from lmconf.profile.providers import PROVIDERS, is_loopback, provider_of
+from lmconf.secrets import Env, File, Given, Missing, Public, resolve
+from lmconf.spec.declaring import fields
+from lmconf.spec.frozen import FrozenMap
+from lmconf.spec.navigating import REFERENCES
+from lmconf.transports import Connection
+
+__all__ = ["Path", "base_of", "connection_of", "resolved", "with_values"]
+
+Path = tuple[str | int, ...]
+
+# What has a place of its own in a `Connection`; every other field of these two roles goes into
+# its `other`.
+_OWN = frozenset(
+    ("api_base", "api_key", "headers", "organization", "project", "allow_http", "endpoint")
+)
+_OTHERS = tuple(
+    name
+    for name, field in fields(LMSpec).items()
+    if field.role in ("connection", "secret") and name not in _OWN
+)
+
+
+def connection_of(spec: LMSpec, compiled: Compiled, base: str | None) -> Connection:
+    """Return how the server of `spec` at `base` is reached, with every reference resolved.
+
+    Raises:
+        AuthenticationFailed: a credential or a header leads nowhere.
+        ConnectionFailed: an address or a name leads nowhere, or is none.
+    """
+    other = {name: resolved(getattr(spec, name), compiled, (name,)) for name in _OTHERS}
+    key = resolved(spec.api_key, compiled, ("api_key",))
+    if key is None:
+        # Azure takes a token in the place of a key, and the transport only ever sends one.
+        key = other.get("azure_ad_token")
+    headers = {
+        name: resolved(value, compiled, ("headers", name)) or ""
+        for name, value in spec.headers.items()
+    }
+    return Connection(
+        base=base,
+        key=key,
+        headers=FrozenMap(headers),
+        organization=resolved(spec.organization, compiled, ("organization",)),
+        project=resolved(spec.project, compiled, ("project",)),
+        other=FrozenMap({name: text for name, text in other.items() if text is not None}),
+    )
+
+
+def base_of(spec: LMSpec, compiled: Compiled) -> str | None:
+    """Return the address of the server: the one stated, else the provider's own; None: neither.
+
+    Raises:
+        ConnectionFailed: the address leads nowhere, is none, or is plain http to another machine.
+    """
+    if spec.api_base is None:
+        provider = PROVIDERS.get(provider_of(spec.model)[0])
+        return provider.base if provider is not None else None
+    base = resolved(spec.api_base, compiled, ("api_base",))
+    assert base is not None
+    place = compiled.place("api_base")
+    if not re.match(r"https?://[^\s/]+", base):
+        raise _unusable("`api_base` leads to something that is no http(s) address", compiled, place)
+    if base.startswith("http://") and not spec.allow_http and not is_loopback(base):
+        raise _unusable(
+            "`api_base` leads to plain http on another machine",
+            compiled,
+            place,
+            help="use https, or say `allow_http: true`",
+        )
+    return base.rstrip("/")
+
+
+def resolved(value: object, compiled: Compiled, path: Path) -> str | None:
+    """Return the text that the field at `path` stands for now; None for a field left out.
+
+    Raises:
+        AuthenticationFailed: a credential, a header or anything given in code leads nowhere.
+        ConnectionFailed: something else leads nowhere.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Public):
+        return None if value.value is None else str(value.value)
+    missing = ""
+    if isinstance(value, Given):
+        name = value.name if value.name in compiled.given else ".".join(map(str, path))
+        if name in compiled.given:
+            return compiled.given[name]
+        missing = f"`{name}` was given in code and no state holds it"
+        help_ = f"pass it again: lm.copy({path[0]}=…)"
+    else:
+        assert isinstance(value, Env | File)
+        help_ = ""
+        try:
+            return resolve(value)
+        except Missing as error:
+            missing = str(error)
+    shown = ".".join(map(str, path))
+    kind: type[CallError] = AuthenticationFailed
+    if path[0] not in ("headers", "extra") and fields(LMSpec)[str(path[0])].role != "secret":
+        kind = ConnectionFailed
+    named = f"set {value.name}, or name another variable" if isinstance(value, Env) else ""
+    raise kind(
+        f"`{shown}` cannot be had: {missing}",
+        lm=compiled.name,
+        place=compiled.place(*path),
+        retryable=False,
+        help=help_ or named or f"check what `{shown}` names",
+    )
+
+
+def with_values(value: Any, compiled: Compiled, path: Path) -> Any:
+    """Return the plain data `value` with each reference in it resolved.
+
+    Raises:
+        AuthenticationFailed: one of them leads nowhere.
+    """
+    if isinstance(value, Public):
+        return value.value
+    if isinstance(value, REFERENCES):
+        return resolved(value, compiled, path)
+    if isinstance(value, Mapping):
+        return {key: with_values(item, compiled, (*path, key)) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [with_values(item, compiled, (*path, i)) for i, item in enumerate(value)]
+    return value
+
+
+def _unusable(
+    message: str, compiled: Compiled, place: Mark | None, help: str = ""
+) -> ConnectionFailed:
+    return ConnectionFailed(message, lm=compiled.name, place=place, retryable=False, help=help)

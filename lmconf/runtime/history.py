@@ -1,0 +1,85 @@
+"""What an LM was asked and what it answered: the last calls, kept in memory."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TextIO, TypeAlias, overload
+
+__all__ = ["LENGTH", "Entry", "History", "tell"]
+
+LENGTH = 10_000
+"""How many calls are kept; the oldest are dropped first."""
+
+Entry: TypeAlias = dict[str, Any]
+"""One call: `prompt`, `messages`, `kwargs`, `response`, `outputs`, `usage`, `cost`, and beside
+these `timestamp` (seconds since 1970), `uuid`, `model`, `cache_hit`, `latency` (seconds) and
+`attempts`. It holds no secret and no header."""
+
+
+class History(Sequence[Entry]):
+    """The entries of the last calls, oldest first; safe to read while calls go on."""
+
+    def __init__(self, length: int = LENGTH) -> None:
+        self._entries: deque[Entry] = deque(maxlen=length)
+        self._lock = threading.Lock()
+
+    def append(self, entry: Entry) -> None:
+        """Add `entry` at the end."""
+        with self._lock:
+            self._entries.append(entry)
+
+    def clear(self) -> None:
+        """Drop every entry."""
+        with self._lock:
+            self._entries.clear()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, place: int) -> Entry: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Entry]: ...
+    def __getitem__(self, place: int | slice) -> Entry | list[Entry]:
+        with self._lock:
+            return list(self._entries)[place] if isinstance(place, slice) else self._entries[place]
+
+    def __iter__(self) -> Iterator[Entry]:
+        with self._lock:
+            return iter(list(self._entries))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, History | list):
+            return list(self) == list(other)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<History of {len(self)} calls>"
+
+
+def tell(entries: Sequence[Entry], out: TextIO | None = None) -> None:
+    """Write `entries` for a person to read, to standard output if nothing else is named."""
+    stream = out or sys.stdout
+    for entry in entries:
+        stream.write(f"\n[{entry['model']}]\n")
+        for message in entry["messages"]:
+            stream.write(f"\n{message['role']}:\n{_shown(message.get('content'))}\n")
+        for output in entry["outputs"]:
+            text = output if isinstance(output, str | None) else output.get("text")
+            stream.write(f"\nanswer:\n{text or ''}\n")
+            calls = output.get("tool_calls") if isinstance(output, Mapping) else None
+            for call in calls or ():
+                function = call.get("function") or {}
+                stream.write(f"{function.get('name')}({function.get('arguments')})\n")
+
+
+def _shown(content: object) -> str:
+    if not isinstance(content, list | tuple):
+        return "" if content is None else str(content)
+    parts = (part["text"] if part["type"] == "text" else f"<{part['type']}>" for part in content)
+    return "\n".join(map(str, parts))

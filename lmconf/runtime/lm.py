@@ -1,0 +1,357 @@
+"""`LM`: a language model that can be called."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from lmconf.errors import CallError, Closed, UsageError
+from lmconf.profile import making
+from lmconf.profile.compiled import Compiled
+from lmconf.profile.lm import LMSpec, ModelType
+from lmconf.profile.providers import provider_of
+from lmconf.profile.state import Style, dump_lm
+from lmconf.runtime.answer import Answer
+from lmconf.runtime.call import Call, Reply
+from lmconf.runtime.driving import adrive, drive
+from lmconf.runtime.history import History, tell
+from lmconf.runtime.layers import compose
+from lmconf.runtime.messages import Messages, as_messages
+from lmconf.runtime.parts import Parts
+from lmconf.runtime.serving import Launched
+from lmconf.runtime.streams import AsyncStream, Stream
+from lmconf.spec.declaring import fields
+from lmconf.transports import Transport
+
+if TYPE_CHECKING:
+    from lmconf.launchers.contract import Server
+
+__all__ = ["LM"]
+
+_STEPS = compose()
+
+
+class LM:
+    """A language model: its spec, and what it takes to call it.
+
+        lm = LM("openai/gpt-4o-mini", temperature=0.9, max_tokens=3000)
+        lm("Say this is a test!")            # ['This is a test!']
+        lm.ask("Say this is a test!").usage
+
+    The settings are the fields of a profile's LM, checked as a profile's are. A secret may be
+    passed as text; it is kept beside the spec and never shown or dumped. Nothing is opened or
+    sent before the first call. One LM may be used from many threads and event loops at once.
+
+    Raises:
+        ProfileError: the settings do not fit; every mistake at once.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        model_type: ModelType | None = None,
+        *,
+        name: str | None = None,
+        **settings: Any,
+    ) -> None:
+        said: dict[str, object] = {"model": model, **settings}
+        if model_type is not None:
+            said["model_type"] = model_type
+        self._set_up(making.make(said, name=name))
+
+    @classmethod
+    def of(cls, compiled: Compiled) -> LM:
+        """Return the LM that the compiler's `compiled` describes."""
+        return cls._with(compiled, None, None)
+
+    @classmethod
+    def _with(
+        cls, compiled: Compiled, transport: Transport | None, launched: Launched | None
+    ) -> LM:
+        made = cls.__new__(cls)
+        made._set_up(compiled, transport, launched)  # noqa: SLF001 - its own class
+        return made
+
+    def _set_up(
+        self,
+        compiled: Compiled,
+        transport: Transport | None = None,
+        launched: Launched | None = None,
+    ) -> None:
+        spec = compiled.spec
+        self._compiled = compiled
+        self._spec = spec
+        self._closed = False
+        self._lock = threading.Lock()
+        if launched is None and spec.launch_kwargs is not None:
+            model = provider_of(spec.model)[1]
+            launched = Launched(spec.launch_kwargs, model, compiled.given)
+        if launched is not None:
+            launched.join()
+        self._launched = launched
+        self._made: Parts | None = None
+        self._given_transport = transport
+        self._history = History()
+
+    # Calls
+
+    def __call__(
+        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+    ) -> list[Any]:
+        """Return what the LM answers: a list of texts, one for each of `n`.
+
+        Answers with log probabilities or tool calls are mappings: `{"text": …, "logprobs": …}`.
+        `settings` hold for this call alone.
+
+        Raises:
+            UsageError, ProfileError: the arguments do not fit.
+            CallError: the call failed; the class says how.
+        """
+        return list(self._call(prompt, messages, settings).outputs)
+
+    def ask(
+        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+    ) -> Answer:
+        """Return what the LM answers, with everything that is known of it.
+
+        Raises:
+            UsageError, ProfileError, CallError: as calling the LM.
+        """
+        return _answer(self._call(prompt, messages, settings))
+
+    async def acall(
+        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+    ) -> list[Any]:
+        """Return what calling the LM returns, from an event loop.
+
+        Raises:
+            UsageError, ProfileError, CallError: as calling the LM.
+        """
+        return list((await self._acall(prompt, messages, settings)).outputs)
+
+    async def aask(
+        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+    ) -> Answer:
+        """Return what `ask` returns, from an event loop.
+
+        Raises:
+            UsageError, ProfileError, CallError: as calling the LM.
+        """
+        return _answer(await self._acall(prompt, messages, settings))
+
+    def stream(
+        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+    ) -> Stream:
+        """Return the answer as a stream of pieces of text, to be used in a `with` block.
+
+        A stored answer comes as one piece. The stream's `answer` is there at its end.
+
+        Raises:
+            UsageError, ProfileError: the arguments do not fit. Reading raises `CallError`.
+        """
+        call = self._new(prompt, messages, settings, stream=True)
+        return Stream(lambda: drive(_STEPS(call), call.parts))
+
+    def astream(
+        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+    ) -> AsyncStream:
+        """Return what `stream` returns, for `async with` and `async for`.
+
+        Raises:
+            UsageError, ProfileError: the arguments do not fit. Reading raises `CallError`.
+        """
+        call = self._new(prompt, messages, settings, stream=True)
+        return AsyncStream(lambda: adrive(_STEPS(call), call.parts))
+
+    def _call(
+        self, prompt: str | None, messages: Messages | None, settings: Mapping[str, Any]
+    ) -> Reply:
+        call = self._new(prompt, messages, settings)
+        return drive(_STEPS(call), call.parts)
+
+    async def _acall(
+        self, prompt: str | None, messages: Messages | None, settings: Mapping[str, Any]
+    ) -> Reply:
+        call = self._new(prompt, messages, settings)
+        return await adrive(_STEPS(call), call.parts)
+
+    def _new(
+        self,
+        prompt: str | None,
+        messages: Messages | None,
+        settings: Mapping[str, Any],
+        *,
+        stream: bool = False,
+    ) -> Call:
+        checked = as_messages(prompt, messages)
+        parts = self._parts()
+        return Call(parts, parts.spec_of(settings), prompt, checked, stream=stream)
+
+    def _parts(self) -> Parts:
+        """Return the live parts, made by the first call.
+
+        Raises:
+            NotCarriedOut: this version cannot do what the spec asks for.
+            Closed: the LM was closed.
+        """
+        if self._closed:
+            raise Closed("the LM was closed", lm=self.name)
+        made = self._made
+        if made is None:
+            with self._lock:
+                made = self._made
+                if made is None:
+                    made = Parts(
+                        self._compiled,
+                        history=self._history,
+                        transport=self._given_transport,
+                        launched=self._launched,
+                    )
+                    self._made = made
+        return made
+
+    # What it is
+
+    @property
+    def spec(self) -> LMSpec:
+        """The frozen spec: everything that a profile can say of this LM."""
+        return self._spec
+
+    @property
+    def name(self) -> str:
+        """What messages call it: its name in the profile, or the model."""
+        return self._compiled.name
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The generation settings by the names under which they are sent, as `dspy.LM.kwargs`."""
+        from lmconf.runtime.requests import kwargs_of
+
+        return kwargs_of(self._spec)
+
+    @property
+    def history(self) -> History:
+        """The last calls of this LM, oldest first."""
+        return self._history
+
+    def inspect_history(self, n: int = 1, file: TextIO | None = None) -> None:
+        """Write the last `n` calls to standard output, or to `file`."""
+        tell(self._history[-n:] if n > 0 else [], file)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the field `name` of the spec."""
+        if name.startswith("_") or name not in fields(LMSpec):
+            raise AttributeError(f"an LM has no attribute {name!r}")
+        return getattr(self._spec, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *fields(LMSpec)})
+
+    def __repr__(self) -> str:
+        named = f", name={self.name!r}" if self.name != self._spec.model else ""
+        return f"LM({self._spec.model!r}{named})"
+
+    def __eq__(self, other: object) -> bool:
+        """Say whether two LMs have equal specs; names, histories and secrets count for nothing."""
+        return self._spec == other._spec if isinstance(other, LM) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self._spec.model, self._spec.model_type))
+
+    # Copies and states
+
+    def copy(self, **settings: Any) -> LM:
+        """Return an LM with `settings` laid over this one's, checked anew, with an empty history.
+
+        Another `model` resets what belongs to the model, and a key never goes along to another
+        provider.
+
+        Raises:
+            ProfileError: the changed LM does not fit.
+        """
+        changed = making.change(self._compiled, settings) if settings else self._compiled
+        spec = changed.spec
+        transport = None
+        if self._made is not None and spec.transport == self._spec.transport:
+            transport = self._made.transport_in_use
+        launched = self._launched
+        if launched and not launched.fits(spec.launch_kwargs, provider_of(spec.model)[1]):
+            launched = None
+        return self._with(changed, transport, launched)
+
+    def __copy__(self) -> LM:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, object]) -> LM:
+        return self.copy()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the spec alone: secrets given in code stay behind, and the history with them."""
+        compiled = self._compiled
+        return (LM.of, (Compiled(spec=compiled.spec, name=compiled.name, stated=compiled.stated),))
+
+    def dump_state(self, format: Style | Literal["dspy"] = "resolved") -> dict[str, Any]:
+        """Return this LM as plain data: a document that is whole by itself and loads again.
+
+        `resolved` writes every value that has an effect, `minimal` what was said, `dspy` the
+        keyword arguments of `dspy.LM`. References stay references, and no secret is in it.
+        """
+        return dump_lm(self._compiled, style=format)
+
+    # The server and the end
+
+    def launch(self) -> Server:
+        """Return this LM's own server, started now if it is not running.
+
+        Raises:
+            UsageError: the LM has none: it says no `launch_kwargs`.
+            LaunchError: it cannot be started.
+        """
+        if self._closed:
+            raise Closed("the LM was closed", lm=self.name)
+        if self._launched is None:
+            raise UsageError(f"{self.name} has no server of its own: state `launch_kwargs`")
+        return self._launched.start()
+
+    def kill(self) -> None:
+        """End this LM's own server if it runs; `launch` starts it again."""
+        if self._launched is not None:
+            self._launched.stop()
+
+    @property
+    def server(self) -> Server | None:
+        """This LM's own server while it runs."""
+        return None if self._launched is None else self._launched.server
+
+    def close(self) -> None:
+        """Close the callbacks, and end the server if no copy uses it; later calls raise `Closed`.
+
+        Connections and stores are shared with other LMs and stay open as long as one uses them.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._made is not None:
+            self._made.dispatcher.close()
+        if self._launched is not None:
+            self._launched.leave()
+
+    def __enter__(self) -> LM:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _answer(reply: Reply) -> Answer:
+    if reply.answer is None:
+        raise CallError("no answer came")
+    return reply.answer

@@ -1,0 +1,249 @@
+"""The live parts of one LM: made when the first call needs them, shared by all of its calls."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, cast
+
+from lmconf import caches, callbacks, transports
+from lmconf.caches.specs import DiskStore, MemoryStore
+from lmconf.callbacks import Dispatcher
+from lmconf.errors import LaunchError, NotCarriedOut
+from lmconf.profile.compiled import Compiled
+from lmconf.profile.lm import LMSpec
+from lmconf.profile.making import for_call
+from lmconf.profile.policies import Pricing
+from lmconf.profile.providers import provider_of
+from lmconf.retries.policy import parse_retry_after
+from lmconf.runtime.call import Call
+from lmconf.runtime.connecting import base_of
+from lmconf.runtime.history import History
+from lmconf.runtime.identity import digest_of, facts
+from lmconf.runtime.pending import pending
+from lmconf.runtime.requests import kwargs_of, request_of
+from lmconf.runtime.serving import Launched
+from lmconf.spec.navigating import REFERENCES
+from lmconf.transports import Json, Request, Transport
+
+__all__ = ["Parts"]
+
+
+MOST_REMEMBERED = 256
+"""How many different settings of calls are remembered with what follows from them."""
+
+
+class Parts:
+    """What the calls of one LM share. Making it has no effect beyond this object."""
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        *,
+        history: History,
+        transport: Transport | None,
+        launched: Launched | None,
+    ) -> None:
+        self.compiled = compiled
+        self.spec = compiled.spec
+        self.name = compiled.name
+        self.history = history
+        self.kwargs = kwargs_of(compiled.spec)
+        self.check()
+        named = (
+            callbacks.make(spec, allow_imports=compiled.allow_imports)
+            for spec in compiled.spec.callbacks
+            if not isinstance(spec, str)
+        )
+        live = cast("tuple[callbacks.Callback, ...]", compiled.live)  # the dispatcher checks them
+        self.dispatcher = Dispatcher((*named, *live))
+        self.launched = launched
+        self._transport = transport
+        self._lock = threading.Lock()
+        self._prefix = secrets.token_hex(8)
+        self._counter = itertools.count()
+        self._tiers: dict[object, caches.Tiers | None] = {}
+        self._fixed = not _may_change(compiled.spec)
+        self._digests: dict[int, tuple[LMSpec, tuple[object, ...], bytes]] = {}
+        self._specs: dict[object, LMSpec] = {}
+        self._override = caches.override_from_environment()
+
+    @property
+    def transport(self) -> Transport:
+        """What carries the requests."""
+        if self._transport is None:
+            with self._lock:
+                if self._transport is None:
+                    self._transport = transports.make(self.spec.transport, _advice)
+        return self._transport
+
+    @property
+    def transport_in_use(self) -> Transport | None:
+        """What carries the requests, if any was sent yet."""
+        return self._transport
+
+    def spec_of(self, settings: Mapping[str, Any]) -> LMSpec:
+        """Return the spec of a call with `settings` of its own.
+
+        Raises:
+            ProfileError, UsageError: they do not fit.
+        """
+        if not settings:
+            return self.spec
+        # Types are part of the key: 1, 1.0 and True are equal and mean different things.
+        key: object = tuple((name, type(value), value) for name, value in settings.items())
+        try:
+            known = self._specs.get(key)
+        except TypeError:  # a list or a mapping among them
+            return for_call(self.compiled, settings)
+        if known is None:
+            known = for_call(self.compiled, settings)
+            if len(self._specs) >= MOST_REMEMBERED:
+                self._specs = {}
+            self._specs[key] = known
+        return known
+
+    def tiers_of(self, spec: LMSpec) -> caches.Tiers | None:
+        """Return the stores that a call with `spec` uses; None for none."""
+        if spec.cache.mode == "disabled" or self._override == "disabled":
+            return None
+        key = (spec.cache.store, spec.cache_in_memory)
+        if key not in self._tiers:
+            self._tiers[key] = _tiers(spec, self._override)
+        return self._tiers[key]
+
+    def digest_of(self, spec: LMSpec) -> bytes:
+        """Return the digest of what all calls with `spec` have in common.
+
+        Raises:
+            CallError: an address or an account leads nowhere.
+        """
+        known = self._digests.get(id(spec))
+        if known is not None and self._fixed:
+            return known[2]
+        found = facts(spec, self.compiled)
+        if known is not None and known[1] == found:
+            return known[2]
+        digest = digest_of(spec, found)
+        if len(self._digests) >= MOST_REMEMBERED:
+            self._digests = {}
+        # The spec is kept beside its digest, so that no other object can take over its id.
+        self._digests[id(spec)] = (spec, found, digest)
+        return digest
+
+    def request_of(self, call: Call, base: str | None) -> Request:
+        """Return the request of the next attempt of `call`.
+
+        Raises:
+            CallError: a reference leads nowhere.
+        """
+        return request_of(
+            call.spec,
+            self.compiled,
+            call.messages,
+            call.prompt,
+            base=base or base_of(call.spec, self.compiled),
+            seconds_left=call.left,
+        )
+
+    @property
+    def must_start(self) -> bool:
+        """Whether a server of this LM's own answers its calls."""
+        return self.launched is not None
+
+    def start(self) -> str:
+        """Return the address of this LM's own server, started now if it is not running.
+
+        Raises:
+            LaunchError: it cannot be started, or only `launch()` may start it.
+        """
+        assert self.launched is not None
+        if self.launched.spec.auto == "manual" and self.launched.server is None:
+            raise LaunchError(f"{self.name}: its server is not running; call launch() first")
+        return self.launched.start().api_base
+
+    def cost_of(self, call: Call, response: Json) -> float | None:
+        """Return what `response` cost in US dollars; None where no price is known."""
+        usage = response.get("usage")
+        if not isinstance(usage, Mapping):
+            return None
+        if self.spec.pricing is not None:
+            return _priced(self.spec.pricing, usage)
+        if self.launched is not None:
+            return None
+        price = getattr(self._transport, "cost", None)
+        if price is None:
+            return None
+        provider, model = provider_of(call.spec.model)
+        cost: float | None = price(provider, model, call.spec.base_model, response)
+        return cost
+
+    def check(self) -> None:
+        """See that this version can carry out everything that the spec asks for.
+
+        Raises:
+            NotCarriedOut: it cannot; the error names the field and its place.
+        """
+        for path, what in pending(self.spec):
+            raise NotCarriedOut(
+                f"{what} is checked and kept, but cannot be carried out yet",
+                lm=self.name,
+                place=self.compiled.place(*path),
+                help="leave it out for now",
+            )
+
+    def new_id(self) -> str:
+        """Return an id that no other call has: 32 hexadecimal digits.
+
+        A random number for each call would cost a third of a cache hit.
+        """
+        return f"{self._prefix}{os.getpid() & 0xFFFFFF:06x}{next(self._counter):010x}"
+
+
+def _tiers(spec: LMSpec, override: str | None) -> caches.Tiers | None:
+    store = spec.cache.store if spec.cache.store is not None else DiskStore()
+    assert not isinstance(store, str)
+    stores = []
+    if (spec.cache_in_memory or override == "memory") and not isinstance(store, MemoryStore):
+        stores.append(caches.live_store(MemoryStore()))
+    if override != "memory" or isinstance(store, MemoryStore):
+        stores.append(caches.live_store(DiskStore() if override == "disk" else store))
+    return caches.Tiers(stores)
+
+
+def _may_change(spec: LMSpec) -> bool:
+    """Say whether an LM's identity can change while it lives: by a reference, or by a file."""
+    places = (
+        spec.api_base,
+        spec.organization,
+        spec.project,
+        spec.api_version,
+        spec.aws_region_name,
+        spec.vertex_project,
+    )
+    return spec.launch_kwargs is not None or any(isinstance(x, REFERENCES) for x in places)
+
+
+def _priced(pricing: Pricing, usage: Mapping[str, Any]) -> float:
+    prompt = usage.get("prompt_tokens") or 0
+    details = usage.get("prompt_tokens_details") or {}
+    cached = 0
+    if pricing.cached_input is not None:
+        cached = min(details.get("cached_tokens") or 0, prompt)
+    total = (
+        (prompt - cached) * pricing.input
+        + cached * (pricing.cached_input or 0.0)
+        + (usage.get("completion_tokens") or 0) * pricing.output
+    )
+    return total / 1_000_000
+
+
+def _advice(status: int, headers: Mapping[str, str]) -> tuple[float | None, bool | None]:
+    """Read from a refusal's headers how long to wait, and whether to try again."""
+    said = {name.lower(): value.strip().lower() for name, value in headers.items()}
+    again = {"true": True, "false": False}.get(said.get("x-should-retry", ""))
+    return parse_retry_after(headers, time.time()), again

@@ -1,0 +1,37 @@
+"""What a spec may say that this version checks and keeps, and cannot carry out yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lmconf import caches, callbacks, launchers
+from lmconf.callbacks.specs import CALLBACK_SPECS, CustomCallback
+from lmconf.profile.lm import LMSpec
+from lmconf.spec.declaring import fields
+
+__all__ = ["Path", "pending"]
+
+Path = tuple[str | int, ...]
+
+
+def pending(spec: LMSpec) -> Iterator[tuple[Path, str]]:
+    """Yield path and name of each thing in `spec` that cannot be carried out yet."""
+    for name, field in fields(LMSpec).items():
+        if field.pending and getattr(spec, name) != field.default:
+            yield (name,), f"`{name}`"
+    if spec.model_type == "responses":
+        yield ("model_type",), "`model_type: responses`"
+    store = spec.cache.store
+    if store is not None and not isinstance(store, str) and store.backend not in caches.KINDS:
+        yield ("cache", "store"), f"a store with `backend: {store.backend}`"
+    for index, callback in enumerate(spec.callbacks):
+        if isinstance(callback, str | CustomCallback):
+            continue
+        if callback.use in CALLBACK_SPECS and callback.use not in callbacks.KINDS:
+            yield ("callbacks", index), f"a callback with `use: {callback.use}`"
+    server = spec.launch_kwargs
+    if server is not None:
+        if server.use is not None and server.use not in launchers.KINDS:
+            yield ("launch_kwargs",), f"a server with `use: {server.use}`"
+        if server.ttl is not None:
+            yield ("launch_kwargs", "ttl"), "`launch_kwargs.ttl`"
