@@ -19,13 +19,12 @@ def write_file(path: Path, text: str, *, make_folders: bool = False) -> None:
     Raises:
         Unwritable: it cannot be written; what was there is there still.
     """
-    from lmconf.loading.saving import write_atomically
+    from lmconf.loading.files import write_atomically
 
     try:
         if make_folders:
             path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)
     except OSError as error:
-        # The name in the error may be that of a temporary file.
         reason = (error.strerror or type(error).__name__).lower()
         raise Unwritable(f"{path} cannot be written: {reason}") from None

@@ -1,12 +1,12 @@
-"""Writing states to files: whole, or not at all."""
+"""Writing states as documents, to text and to files."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from lmconf.document.writing import write
+from lmconf.loading.files import write_atomically
 from lmconf.loading.live import Profile
 from lmconf.profile.state import Style
 from lmconf.runtime.lm import LM
@@ -29,31 +29,3 @@ def dump(what: LM | Profile, path: str | os.PathLike[str], style: Style = "resol
         OSError: the file cannot be written.
     """
     write_atomically(Path(path), dumps(what, style))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the content of `path` by `text`, keeping its mode; a link is followed.
-
-    Raises:
-        OSError: the file cannot be written; the old content is still there.
-    """
-    target = path.resolve()
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    # The process's umask can only be read by setting it.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

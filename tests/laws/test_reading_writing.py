@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import pytest
+import ruamel.yaml
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -94,8 +94,7 @@ def test_stock_yaml_1_1_sees_the_same(value: Plain) -> None:
 @given(values)
 @settings(max_examples=200, deadline=None)
 def test_stock_yaml_1_2_sees_the_same(value: Plain) -> None:
-    ruamel = pytest.importorskip("ruamel.yaml")
-    reader: Any = ruamel.YAML(typ="safe", pure=True)
+    reader: Any = ruamel.yaml.YAML(typ="safe", pure=True)
     assert same(reader.load(io.StringIO(write(value))), value)
 
 
