@@ -26,13 +26,15 @@ def shared_credentials(entries: Mapping[str, Node], data: Mapping[str, object]) 
         if model is None or not isinstance(node, Map):
             continue
         provider = provider_of(model)[0]
-        for path, mark in _credentials(node):
-            if not mark.line or mark.key in reported:
+        for path, value in _credentials(node):
+            # A value made in code has no place of its own, and is one object where it is inherited.
+            key = value.mark.key if value.mark.line else ("", 0, id(value))
+            if key in reported:
                 continue
-            heir, known = first.setdefault(mark.key, (name, provider))
+            heir, known = first.setdefault(key, (name, provider))
             if known != provider:
-                reported.add(mark.key)
-                found.append(_shared(path, mark, (heir, known), (name, provider), node))
+                reported.add(key)
+                found.append(_shared(path, value.mark, (heir, known), (name, provider), node))
     return found
 
 
@@ -41,16 +43,16 @@ def _model(data: object) -> str | None:
     return model if isinstance(model, str) else None
 
 
-def _credentials(lm: Map) -> Iterator[tuple[tuple[str, ...], Mark]]:
-    """Yield path and place of each value that must not reach another provider."""
+def _credentials(lm: Map) -> Iterator[tuple[tuple[str, ...], Node]]:
+    """Yield path and node of each value that must not reach another provider."""
     for key in sorted(CREDENTIALS):
         value = lm.get(key)
         if isinstance(value, Map):
             for header, inner in value:
                 if isinstance(inner, Reference) or is_secret_name(header):
-                    yield (key, header), inner.mark
+                    yield (key, header), inner
         elif isinstance(value, Reference) or (isinstance(value, Scalar) and value.value):
-            yield (key,), value.mark
+            yield (key,), value
 
 
 def _shared(

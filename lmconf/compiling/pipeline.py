@@ -290,7 +290,8 @@ class _Compiler:
         right = {key: value for key, value in data.items() if not isinstance(value, Unread)}
         known: dict[str, tuple[str, ...]] = {"stores": (), "callbacks": (), "lms": ()}
         if not self.flat:
-            known = {key: tuple(head.get(key, ())) for key in ("stores", "callbacks")}
+            for key in ("stores", "callbacks"):
+                known[key] = tuple(head[key]) if isinstance(head.get(key), Mapping) else ()
             known["lms"] = tuple(parts.entries)
         self.report(name, node, list(unknown_names(right, known, alone=self.flat)))
 

@@ -15,9 +15,18 @@ from msgspec.structs import replace
 
 from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.profile.families import Family, family_of
-from lmconf.profile.providers import PROVIDERS, Provider, is_loopback, origin, provider_of
+from lmconf.profile.lm import LMSpec
+from lmconf.profile.providers import (
+    PROVIDERS,
+    Provider,
+    is_address,
+    is_loopback,
+    origin,
+    provider_of,
+)
 from lmconf.secrets import Env
 from lmconf.spec.checking import Fault
+from lmconf.spec.declaring import fields
 from lmconf.spec.navigating import Unread
 from lmconf.spelling import did_you_mean
 
@@ -162,6 +171,14 @@ def _address_is_safe(data: Data) -> Iterator[Fault]:
     base = _text(data, "api_base")
     if base is None:
         return
+    if not is_address(base):
+        yield Fault(
+            "bad-address",
+            ("api_base",),
+            "`api_base` does not name a host and a port",
+            help="an address is written `https://host` or `https://host:port/path`",
+        )
+        return
     parts = urlsplit(base)
     if parts.scheme == "http" and not is_loopback(base) and data.get("allow_http") is not True:
         yield Fault(
@@ -170,6 +187,34 @@ def _address_is_safe(data: Data) -> Iterator[Fault]:
             f"plain http to {parts.hostname} sends prompts and keys unencrypted",
             help="write `https://…`, or add `allow_http: true` if the network is trusted",
         )
+
+
+_CONNECTION = tuple(name for name, field in fields(LMSpec).items() if field.role == "connection")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+
+
+def _nothing_splits_a_request(data: Data) -> Iterator[Fault]:
+    """Control characters in an address or header would let a value add headers (RFC 9110, 5.5)."""
+    for name in _CONNECTION:
+        value = data.get(name)
+        for path, text in (
+            [((name, key), item) for key, item in value.items()]
+            if isinstance(value, Mapping)
+            else [((name,), value)]
+        ):
+            if isinstance(text, str) and _CONTROL.search(text):
+                yield Fault("control-character", path, f"`{path[-1]}` holds control characters")
+    headers = data.get("headers")
+    for key in headers if isinstance(headers, Mapping) else ():
+        if not _HEADER_NAME.match(key):
+            yield Fault(
+                "bad-name",
+                ("headers", key),
+                "this is not the name of a header",
+                help="names are letters, digits and `-`, such as `X-Team`",
+                at_key=True,
+            )
 
 
 def _family_rules_hold(data: Data) -> Iterator[Fault]:
@@ -275,6 +320,7 @@ _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     _provider_is_known,
     _credential_is_said,
     _address_is_safe,
+    _nothing_splits_a_request,
     _family_rules_hold,
     _server_kind_is_said,
     _log_probabilities_agree,

@@ -36,7 +36,7 @@ Address = str | Reference
 JsonMap = FrozenMap[str, Any]
 ModelType = Literal["chat", "text", "responses"]
 
-_ADDRESS = Referable(Text(what="an http(s) address", pattern=r"^https?://[^\s/]+"))
+_ADDRESS = Referable(Text(what="an http(s) address", pattern=r"^https?://[^\s/]\S*$"))
 _TEXT = Text()
 _REGION = Referable(Text(what="a region"))
 _EFFORT = ("none", "minimal", "low", "medium", "high", "xhigh")

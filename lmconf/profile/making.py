@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 
 from lmconf.document.composing import Crossing, Fold, fold, normalise, settle
 from lmconf.document.dollar import recognise
+from lmconf.document.limits import DEPTH
 from lmconf.document.nodes import Broken, Change, Map, Node, Path, from_plain, to_plain
 from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source, UsageError
 from lmconf.profile.compiled import Compiled
@@ -239,6 +240,8 @@ def _said(
 
 def _without_secrets(value: object, path: Path, secret: bool, given: dict[str, str]) -> Any:
     """Return `value` with each literal secret in it replaced by `{$given: its dotted path}`."""
+    if len(path) > DEPTH:
+        raise UsageError(f"`{path[0]}` is nested more than {DEPTH} deep")
     if isinstance(value, REFERENCES):
         # Spelt out, so that it is judged as one in a document is.
         return dict(value.written())

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-__all__ = ["PROVIDERS", "Provider", "is_loopback", "origin", "provider_of"]
+__all__ = ["PROVIDERS", "Provider", "is_address", "is_loopback", "origin", "provider_of"]
 
 Credentials = Literal["key", "optional", "cloud", "unknown"]
 
@@ -108,14 +108,30 @@ def provider_of(model: str) -> tuple[str, str]:
 
 
 def origin(address: str) -> str:
-    """Return scheme, host and port of `address` in lower case, without credentials or path."""
+    """Return scheme, host and port of `address` in lower case, without credentials or path.
+
+    It is empty where `address` is none.
+    """
+    if not is_address(address):
+        return ""
     parts = urlsplit(address)
     host = (parts.hostname or "").lower()
     port = f":{parts.port}" if parts.port is not None else ""
     return f"{parts.scheme.lower()}://{host}{port}"
 
 
+def is_address(address: str) -> bool:
+    """Say whether `address` names a host, and a port that there can be."""
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
 def is_loopback(address: str) -> bool:
     """Say whether `address` names this machine: localhost, 127.0.0.0/8 or ::1."""
+    if not is_address(address):
+        return False
     host = (urlsplit(address).hostname or "").lower()
     return host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from lmconf.document.composing import Pairing
-from lmconf.document.nodes import Broken, Change, Map, Node, Path, Scalar, Seq, from_plain, to_plain
+from lmconf.document.nodes import (
+    Broken,
+    Change,
+    Map,
+    Node,
+    Path,
+    Scalar,
+    Seq,
+    Verbatim,
+    from_plain,
+    to_plain,
+)
 from lmconf.profile.authored import MANY_LMS, ONE_LM
 from lmconf.profile.lm import LMSpec
 from lmconf.spec.declaring import fields
@@ -94,15 +105,19 @@ def _block(shape: Shape) -> Shape:
 def _full(shape: Shape, node: Node) -> Node:
     """Return `node` as its shape is written without shorthands."""
     for option in shape.options if isinstance(shape, Either) else (shape,):
-        if isinstance(option, Record) and option.shorthand and isinstance(node, Scalar):
+        if isinstance(option, Record) and option.shorthand and isinstance(node, Scalar | Verbatim):
             block = option.shorthand(node.value)
             if block is not None:
                 return from_plain(block, node.mark)
-        if isinstance(option, ListOf) and option.single and not isinstance(node, Seq):
-            if isinstance(node, Scalar) and node.value is None:
-                return node
+        if isinstance(option, ListOf) and option.single and not _is_list_or_null(node):
             return Seq((node,), node.mark)
     return node
+
+
+def _is_list_or_null(node: Node) -> bool:
+    if isinstance(node, Scalar | Verbatim):
+        return node.value is None or isinstance(node.value, list)
+    return isinstance(node, Seq)
 
 
 def _restated(lower: Map, upper: Map, key: str) -> bool:

@@ -53,8 +53,8 @@ def fully_fits(shape: Shape, data: object, *, partial: bool = False) -> bool:
     if partial and isinstance(shape, Record):
         return isinstance(data, dict) and _record_fits(shape.type, data, partial=True)
     match shape:
-        case Text(pattern=pattern, empty=empty):
-            if not isinstance(data, str):
+        case Text(pattern=pattern, empty=empty, path=path):
+            if not isinstance(data, str) or (path and "\0" in data):
                 return False
             return matches(pattern, data) if pattern else empty or data != ""
         case Integer(low=low, high=high):

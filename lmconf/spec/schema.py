@@ -21,6 +21,7 @@ from lmconf.spec.describing import describe
 from lmconf.spec.patterns import exact
 from lmconf.spec.quantities import DURATION_PATTERN, SIZE_PATTERN
 from lmconf.spec.shapes import (
+    PATH_PATTERN,
     Choice,
     Duration,
     Either,
@@ -173,10 +174,12 @@ class Writer:
 
     def _strict(self, shape: Shape) -> Schema:
         match shape:
-            case Text(pattern=pattern, empty=empty):
+            case Text(pattern=pattern, empty=empty, path=path):
                 text: Schema = {"type": "string"}
                 if pattern is not None:
                     text["pattern"] = self._pattern(pattern)
+                elif path:
+                    text["pattern"] = self._pattern(PATH_PATTERN)
                 elif not empty:
                     text["minLength"] = 1
                 return text

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 __all__ = [
+    "PATH_PATTERN",
     "Choice",
     "Duration",
     "Either",
@@ -32,6 +33,10 @@ __all__ = [
     "Text",
     "nullable",
 ]
+
+
+PATH_PATTERN = r"^[^\u0000]+$"
+"""What no operating system's path goes beyond."""
 
 
 class Text(Struct, frozen=True):

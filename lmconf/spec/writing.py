@@ -43,6 +43,8 @@ def write(shape: Shape, value: object, stated: object = Everything) -> Any:
             aligned = said if len(said) == len(value) else (Everything,) * len(value)
             return [write(item, entry, s) for entry, s in zip(value, aligned, strict=True)]
         case MapOf(value=inner) if isinstance(value, Mapping):
+            if _needs_escape(value):
+                return {"$value": _bare(value)}
             words = stated if isinstance(stated, Mapping) else {}
             return {key: write(inner, entry, words.get(key)) for key, entry in value.items()}
         case Record() | Kinds() if isinstance(value, Struct):
@@ -57,6 +59,8 @@ def write(shape: Shape, value: object, stated: object = Everything) -> Any:
 
 def _write_record(value: Struct, stated: object) -> dict[str, object]:
     written = {}
+    if isinstance(stated, Mapping) and "$value" in stated:
+        stated = stated["$value"]
     for name, declared in fields(type(value)).items():
         held = getattr(value, name)
         if isinstance(stated, Mapping):
@@ -82,12 +86,18 @@ def _write_atom(value: object) -> object:
 
 def _write_json(value: object) -> object:
     if isinstance(value, Mapping):
-        if any(key.startswith("$") for key in value) and not _holds_reference(value):
+        if _needs_escape(value):
             return {"$value": _bare(value)}
         return {key: _write_json(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [_write_json(item) for item in value]
     return _write_atom(value)
+
+
+def _needs_escape(value: Mapping[str, object]) -> bool:
+    """Say whether a reader could take a key of `value` for a dollar word."""
+    # A mapping that holds references was read without `$value`: its keys are no dollar words.
+    return any(key.startswith("$") for key in value) and not _holds_reference(value)
 
 
 def _holds_reference(value: object) -> bool:

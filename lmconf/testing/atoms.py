@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ _PIECES = [
 ]
 
 
+@functools.cache
 def texts(*, empty: bool = False) -> st.SearchStrategy[str]:
     """Return texts that YAML, a template or a dollar word could be mistaken for."""
     found = st.one_of(
@@ -37,16 +39,19 @@ def texts(*, empty: bool = False) -> st.SearchStrategy[str]:
     return st.one_of(st.just(""), found) if empty else found
 
 
+@functools.cache
 def whole_numbers(low: int | None = None, high: int | None = None) -> st.SearchStrategy[int]:
     """Return whole numbers that a document can hold, within bounds."""
     return st.integers(-(2**63) if low is None else low, 2**63 - 1 if high is None else high)
 
 
+@functools.cache
 def numbers(low: float | None = None, high: float | None = None) -> st.SearchStrategy[float]:
     """Return finite numbers within bounds."""
     return st.floats(low, high, allow_nan=False, allow_infinity=False)
 
 
+@functools.cache
 def keys(*, dollars: bool = True) -> st.SearchStrategy[str]:
     """Return keys that are no secret's name; those that look like dollar words with `dollars`."""
     words = ["$env", "$value", "$evn", "$ref", "default", "$append"] if dollars else ["a", "top_k"]
@@ -57,6 +62,7 @@ def keys(*, dollars: bool = True) -> st.SearchStrategy[str]:
 _atoms = st.one_of(st.none(), st.booleans(), whole_numbers(), numbers(), texts(empty=True))
 
 
+@functools.cache
 def _plain() -> st.SearchStrategy[Any]:
     return st.recursive(
         _atoms,
@@ -67,11 +73,13 @@ def _plain() -> st.SearchStrategy[Any]:
     )
 
 
+@functools.cache
 def json_values() -> st.SearchStrategy[Any]:
     """Return JSON values in which text stands under no secret's name; references among them."""
     return st.one_of(_plain(), st.lists(references(), max_size=2), json_maps())
 
 
+@functools.cache
 def json_maps() -> st.SearchStrategy[dict[str, Any]]:
     """Return JSON mappings: with keys of any kind, or with references under names of secrets."""
     secret = st.sampled_from(["api_key", "clientSecret", "X-Api-Key", "hf_token"])
@@ -88,6 +96,7 @@ def json_maps() -> st.SearchStrategy[dict[str, Any]]:
 _VARIABLES = st.sampled_from(["OPENAI_API_KEY", "LMCONF_TEST_SECRET", "TEAM", "_x1"])
 
 
+@functools.cache
 def _environment() -> st.SearchStrategy[Env]:
     plain = st.sampled_from(["TEAM", "_x1", "AWS_REGION_NAME"])
     default = texts(empty=True).filter(lambda text: "{{" not in text)
@@ -102,6 +111,7 @@ def _environment() -> st.SearchStrategy[Env]:
     )
 
 
+@functools.cache
 def references() -> st.SearchStrategy[Env | File | Given | Public]:
     """Return references of every kind, as a document may spell them."""
     folder = st.sampled_from(["/run/secrets/key", "~/key", "/a b/ë"])

@@ -52,7 +52,7 @@ _PATHS = st.sampled_from(["runs/calls.jsonl", "./off", "../a b", "/srv/ë", "~/.
 def addresses(*, loopback: bool) -> st.SearchStrategy[str]:
     """Return addresses of servers: https anywhere, or http on this machine."""
     hosts = ["http://localhost", "http://127.0.0.1", "https://[::1]"]
-    away = ["https://llm.acme.example", "HTTPS://Ë.example", "https://10.0.0.7"]
+    away = ["https://llm.acme.example", "https://Ë.example", "https://10.0.0.7"]
     return st.builds(
         "".join,
         st.tuples(

@@ -29,7 +29,7 @@ def profile_data(draw: st.DrawFn) -> dict[str, Any]:
     stores = draw(st.dictionaries(names(), values(STORE), max_size=2))
     callbacks = draw(st.dictionaries(names(), values(CALLBACK), max_size=2))
     called = draw(st.lists(names(), unique=True, min_size=1, max_size=3))
-    known = Known(list(stores), list(callbacks), called)
+    known = Known(tuple(stores), tuple(callbacks), tuple(called))
     lms = {name: draw(lm_data(known)) for name in called}
     data: dict[str, Any] = {"lms": lms}
     if draw(st.booleans()):

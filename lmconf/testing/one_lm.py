@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 from typing import Any
 
 from hypothesis import strategies as st
@@ -47,9 +47,9 @@ _TIED = frozenset(
 class Known(Struct, frozen=True):
     """The names that an LM of a profile may refer to."""
 
-    stores: Sequence[str] = ()
-    callbacks: Sequence[str] = ()
-    lms: Sequence[str] = ()
+    stores: tuple[str, ...] = ()
+    callbacks: tuple[str, ...] = ()
+    lms: tuple[str, ...] = ()
 
 
 ALONE = Known()
@@ -67,7 +67,7 @@ def lm_data(draw: st.DrawFn, known: Known = ALONE, *, sole: bool = False) -> dic
     chosen = draw(st.lists(st.sampled_from(free), unique=True, max_size=8))
     data = draw(_model())
     data |= draw(_probabilities())
-    data |= {name: draw(values(declared[name].shape)) for name in chosen}
+    data |= {name: draw(_field(name)) for name in chosen}
     parts = {
         "cache": st.booleans() | _stored(CachePolicy, known),
         "callbacks": _callbacks(known),
@@ -97,6 +97,7 @@ def lms() -> st.SearchStrategy[LMSpec]:
     return compiled_lms().map(lambda compiled: compiled.spec)
 
 
+@functools.cache
 def _model() -> st.SearchStrategy[dict[str, Any]]:
     """Return a model with what must be said beside it: a key, an address, a server."""
     return st.one_of(
@@ -117,6 +118,7 @@ def _with(
     )
 
 
+@functools.cache
 def _ordinary() -> st.SearchStrategy[dict[str, Any]]:
     declared = fields(LMSpec)
     return _some(
@@ -128,10 +130,33 @@ def _ordinary() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+_HEADERS = st.dictionaries(
+    st.sampled_from(["X-Team", "off", "x-1", "Max_Tokens"]),
+    st.one_of(texts(empty=True).filter(str.isprintable), references()),
+    max_size=3,
+) | st.one_of(
+    st.dictionaries(st.sampled_from(["X-Api-Key", "Authorization"]), references(), max_size=2),
+    st.dictionaries(st.sampled_from(["$a", "$env", "x"]), st.sampled_from(["", "off"]), max_size=2),
+)
+
+
+@functools.cache
+def _field(name: str) -> st.SearchStrategy[Any]:
+    """Return values of a field that a call can send."""
+    if name == "headers":
+        return _HEADERS
+    found = values(fields(LMSpec)[name].shape)
+    if fields(LMSpec)[name].role != "connection":
+        return found
+    return found.filter(lambda value: not isinstance(value, str) or value.isprintable())
+
+
+@functools.cache
 def _key() -> st.SearchStrategy[Any]:
     return values(fields(LMSpec)["api_key"].shape)
 
 
+@functools.cache
 def _hosted() -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of(
         _with({"model": st.sampled_from(_HOSTED)}, _ordinary(), _some(api_key=_key())),
@@ -145,6 +170,7 @@ def _hosted() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+@functools.cache
 def _reasoning() -> st.SearchStrategy[dict[str, Any]]:
     rules = _some(
         temperature=st.sampled_from([1, 1.0, None]), max_tokens=st.sampled_from([None, 5000, 10**6])
@@ -155,6 +181,7 @@ def _reasoning() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+@functools.cache
 def _addressed() -> st.SearchStrategy[dict[str, Any]]:
     base = st.one_of(addresses(loopback=True), addresses(loopback=False), references())
     away = st.sampled_from(["http://llm.acme.example/v1", "http://10.0.0.7:8000"])
@@ -166,6 +193,7 @@ def _addressed() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+@functools.cache
 def _launched() -> st.SearchStrategy[dict[str, Any]]:
     kind = st.sampled_from(_LAUNCHED)
     server = block(LaunchSpec, use=kind).map(lambda d: {k: d[k] for k in d if k != "command"})
@@ -177,18 +205,21 @@ def _launched() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+@functools.cache
 def _commanded() -> st.SearchStrategy[dict[str, Any]]:
     words = st.lists(texts(), min_size=1, max_size=3)
     server = block(LaunchSpec, use=st.just("command"), command=words)
     return _with({"model": st.just("openai/house"), "launch_kwargs": server})
 
 
+@functools.cache
 def _transported() -> st.SearchStrategy[dict[str, Any]]:
     declared = fields(LMSpec)["transport"].shape
     named = values(declared).map(lambda data: {**data, "use": "acme"})
     return _with({"model": texts(), "transport": named}, _some(api_key=_key()))
 
 
+@functools.cache
 def _probabilities() -> st.SearchStrategy[dict[str, Any]]:
     declared = fields(LMSpec)
     return st.one_of(
@@ -203,24 +234,32 @@ def _probabilities() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+@functools.cache
 def _stored(type_: type[Struct], known: Known) -> st.SearchStrategy[Any]:
     """Return blocks of `type_`, whose `store` is a known name, a block, or left out."""
     store = values(STORE)
     if known.stores:
-        store = st.sampled_from(list(known.stores)) | store
+        store = st.sampled_from(known.stores) | store
     without = block(type_).map(lambda data: {k: data[k] for k in data if k != "store"})
     return block(type_, store=store) | without
 
 
+@functools.cache
+def _cache(known: Known) -> st.SearchStrategy[Any]:
+    return st.booleans() | _stored(CachePolicy, known)
+
+
+@functools.cache
 def _callbacks(known: Known) -> st.SearchStrategy[Any]:
     item = values(CALLBACK)
     if known.callbacks:
-        item = st.one_of(st.sampled_from(list(known.callbacks)), item)
+        item = st.one_of(st.sampled_from(known.callbacks), item)
     return st.one_of(item, st.lists(item, max_size=3))
 
 
+@functools.cache
 def _fallbacks(known: Known) -> st.SearchStrategy[Any]:
     item: st.SearchStrategy[Any] = lm_data(Known(known.stores, known.callbacks), sole=True)
     if known.lms:
-        item = st.one_of(st.sampled_from(list(known.lms)), item)
+        item = st.one_of(st.sampled_from(known.lms), item)
     return st.one_of(item, st.lists(item, max_size=2))
