@@ -46,9 +46,8 @@ class Assembly:
     @property
     def text(self) -> str:
         """The text of the first choice so far."""
-        for choice in self._choices.values():
-            return choice.get("text") or (choice.get("message") or {}).get("content") or ""
-        return ""
+        choice = self._choices.get(0, {})
+        return choice.get("text") or (choice.get("message") or {}).get("content") or ""
 
     def response(self) -> Json:
         """Return the whole response.

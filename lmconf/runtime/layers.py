@@ -8,7 +8,6 @@ and the next layer, and nothing of the others.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 
@@ -105,6 +104,8 @@ def retry(call: Call, following: Next) -> Steps:
         except CallError as error:
             failure = error
         if waits is None:
+            import random  # only what failed needs it
+
             waits = delays(policy, number, random.Random())  # noqa: S311 - it spreads load
         wait = next(waits, None) if _may_retry(failure, call) else None
         if wait is not None:

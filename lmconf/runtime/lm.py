@@ -88,9 +88,8 @@ class LM:
         if launched is None and spec.launch_kwargs is not None:
             model = provider_of(spec.model)[1]
             launched = Launched(spec.launch_kwargs, model, compiled.given)
-        if launched is not None:
-            launched.join()
         self._launched = launched
+        self._leaving = None if launched is None else launched.join(self)
         self._made: Parts | None = None
         self._given_transport = transport
         self._history = History()
@@ -336,8 +335,8 @@ class LM:
             self._closed = True
         if self._made is not None:
             self._made.dispatcher.close()
-        if self._launched is not None:
-            self._launched.leave()
+        if self._leaving is not None:
+            self._leaving()
 
     def __enter__(self) -> LM:
         return self

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import secrets
 import threading
 import time
 from collections.abc import Mapping
@@ -64,7 +63,7 @@ class Parts:
         self.launched = launched
         self._transport = transport
         self._lock = threading.Lock()
-        self._prefix = secrets.token_hex(8)
+        self._prefix = os.urandom(8).hex()
         self._counter = itertools.count()
         self._tiers: dict[object, caches.Tiers | None] = {}
         self._fixed = not _may_change(compiled.spec)

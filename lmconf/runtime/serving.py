@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lmconf.errors import LaunchError
@@ -27,10 +27,10 @@ class Launched:
         self.spec = spec
         self.model = model
         self._given = given
-        self._lock = threading.Lock()
+        # A finalizer may run in the thread that holds it.
+        self._lock = threading.RLock()
         self._users = 0
         self._server: Server | None = None
-        self._ending: weakref.finalize[[], Launched] | None = None
 
     @property
     def server(self) -> Server | None:
@@ -53,29 +53,30 @@ class Launched:
             if self.spec.use is None:
                 raise LaunchError("nothing says which kind of server to start: state `use`")
             self._end()
-            server = launcher(self.spec.use).start(self.spec, self.model, self._given)
-            self._server = server
-            self._ending = weakref.finalize(self, server.stop)
-            return server
+            self._server = launcher(self.spec.use).start(self.spec, self.model, self._given)
+            return self._server
 
     def stop(self) -> None:
         """End the server if it runs; `start` starts another."""
         with self._lock:
             self._end()
 
-    def join(self) -> None:
-        """Note one more LM that uses the server."""
+    def join(self, user: object) -> Callable[[], object]:
+        """Note that `user` needs the server, and return what notes that it no longer does.
+
+        That happens by itself when `user` is gone; the last one to leave ends the server.
+        """
         with self._lock:
             self._users += 1
+        return weakref.finalize(user, self._leave)
 
-    def leave(self) -> None:
-        """Note that an LM is closed; the last one ends the server."""
+    def _leave(self) -> None:
         with self._lock:
             self._users -= 1
             if self._users <= 0:
                 self._end()
 
     def _end(self) -> None:
-        if self._ending is not None:
-            self._ending()
-        self._ending = self._server = None
+        if self._server is not None:
+            self._server.stop()
+        self._server = None

@@ -10,10 +10,8 @@ from lmconf.transports.contract import Json
 
 __all__ = ["check_chunk", "check_response", "partial_text", "plain"]
 
-# What litellm adds about itself; a server's answer has no such keys.
-_OWN_KEYS = frozenset(("_hidden_params", "_response_headers", "_response_ms", "citations"))
-
-_OFTEN_EMPTY = frozenset(("provider_specific_fields",))
+# What litellm adds to every message and choice, mostly with nothing in it.
+_OWN_KEYS = frozenset(("provider_specific_fields",))
 
 
 def plain(answer: object) -> Json:
@@ -31,13 +29,8 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, Mapping):
-        return {
-            str(key): _plain(item)
-            for key, item in value.items()
-            if item is not None
-            and key not in _OWN_KEYS
-            and not (item == {} and key in _OFTEN_EMPTY)
-        }
+        made = {str(key): _plain(item) for key, item in value.items() if item is not None}
+        return {key: item for key, item in made.items() if item != {} or key not in _OWN_KEYS}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     dump = getattr(value, "model_dump", None)

@@ -1,0 +1,116 @@
+"""An LM with a server of its own: a real model behind llama.cpp, started by the first call."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lmconf.caches import live_store
+from lmconf.caches.specs import MemoryStore
+from lmconf.errors import LaunchError, UsageError
+from lmconf.runtime import LM
+
+pytest.importorskip("xllamacpp")
+WEIGHTS = Path(__file__).parents[2] / "profiles/models/lmconf-tiny-f16.gguf"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def lm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LM]:
+    monkeypatch.setenv("LMCONF_CACHE_DIR", str(tmp_path / "kept"))
+    live_store(MemoryStore()).clear()
+    server = {"use": "llama_cpp", "weights": str(WEIGHTS), "args": {"ctx-size": 512}}
+    with LM("openai/lmconf-tiny", launch_kwargs=server, max_tokens=16) as made:
+        yield made
+
+
+def test_the_first_call_starts_the_server_and_closing_ends_it(lm: LM) -> None:
+    state = json.dumps(lm.dump_state())
+    assert not lm.server
+    assert lm("Say this is a test!") == ["This is a test!"]
+    server = lm.server
+    assert server is not None
+    assert server.status() == "running"
+    assert json.dumps(lm.dump_state()) == state
+    assert str(server.pid) not in json.dumps(lm.history[:][-1]["kwargs"])
+    lm.close()
+    assert server.status() == "stopped"
+
+
+def test_threads_loops_and_copies_share_one_server(lm: LM) -> None:
+    servers = set()
+
+    def ask() -> None:
+        lm.copy(cache=False)("Say hello", temperature=0.5)
+        servers.add(lm.server)
+
+    async def both() -> None:
+        await asyncio.gather(lm.acall("Say hello", cache=False), lm.acall("Hi", cache=False))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    asyncio.run(both())
+    for thread in threads:
+        thread.join()
+    assert len(servers) == 1
+    (server,) = servers
+    copy = lm.copy(temperature=0.7)
+    lm.close()
+    assert server is not None
+    assert server.status() == "running"
+    assert copy.server is server
+    copy.close()
+    assert server.status() == "stopped"
+
+
+def test_an_answer_is_found_again_whatever_the_port_and_without_the_server(lm: LM) -> None:
+    first = lm.ask("Say this is a test!")
+    lm.kill()
+    assert lm.server is None
+    again = lm.copy()
+    assert again.ask("Say this is a test!").cache_hit
+    assert again.server is None
+    assert first.text == again("Say this is a test!")[0]
+    assert lm.ask("Say hello").attempts == 1
+
+
+def test_a_real_model_streams_and_answers_the_text_api(lm: LM) -> None:
+    with lm.stream("Say this is a test!", cache=False) as stream:
+        pieces = list(stream)
+    assert len(pieces) > 1
+    assert "".join(pieces) == "This is a test!"
+    assert stream.answer.usage["completion_tokens"] >= len(pieces)
+    text = lm.copy(model_type="text")
+    assert isinstance(text("Once upon a time")[0], str)
+    assert text.history[-1]["usage"]["total_tokens"] > 0
+
+
+def test_a_server_that_only_a_person_may_start_waits_for_it(lm: LM) -> None:
+    manual = lm.copy(launch_kwargs={"auto": "manual"}, cache=False)
+    with pytest.raises(LaunchError, match=r"call launch\(\) first"):
+        manual("hi")
+    manual.launch()
+    assert manual("Say this is a test!") == ["This is a test!"]
+    manual.close()
+
+
+def test_an_lm_that_is_gone_leaves_no_server(lm: LM) -> None:
+    copy = lm.copy(launch_kwargs={"args": {"ctx-size": 256}}, cache=False)
+    copy("hi")
+    server = copy.server
+    assert server is not None
+    del copy
+    gc.collect()
+    assert server.status() == "stopped"
+
+
+def test_an_lm_without_a_server_says_so() -> None:
+    with pytest.raises(UsageError, match="launch_kwargs"):
+        LM("openai/x", api_key="").launch()

@@ -1,0 +1,162 @@
+"""Which fields tell answers apart: read from their declared roles, so a new field is covered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from lmconf.profile.lm import LMSpec
+from lmconf.profile.making import make
+from lmconf.retries.specs import RetryPolicy
+from lmconf.runtime.identity import digest_of, digest_of_file, facts
+from lmconf.secrets import Env
+from lmconf.spec.declaring import fields
+from lmconf.spec.frozen import FrozenMap, freeze
+from lmconf.spec.shapes import Choice, Duration, Flag, Integer, Json, ListOf, MapOf, Number, Text
+
+BASE = make({"model": "openai/gpt-4o-mini", "api_key": "", "api_base": "http://localhost:1/v1"})
+
+
+def digest(spec: LMSpec) -> bytes:
+    return digest_of(spec, facts(spec, BASE))
+
+
+def changed(**settings: Any) -> bytes:
+    return digest(msgspec.structs.replace(BASE.spec, **settings))
+
+
+def another(name: str) -> Any:
+    """Some value of a field's shape that is not its default."""
+    special: dict[str, Any] = {
+        "cache": msgspec.structs.replace(BASE.spec.cache, namespace="b"),
+        "launch_kwargs": make(
+            {"model": "openai/x", "launch_kwargs": {"use": "llama_cpp", "weights": "w"}}
+        ).spec.launch_kwargs,
+        "logprobs": True,
+        "tool_choice": "auto",
+        "rollout_id": 3,
+        "model_type": "text",
+    }
+    if name in special:
+        return special[name]
+    shape = fields(LMSpec)[name].shape
+    options = getattr(shape, "options", (shape,))
+    match options[0]:
+        case Text() | Choice():
+            return "low"
+        case Integer() | Number() | Duration():
+            return 2
+        case Flag():
+            return True
+        case ListOf(item=Json()):
+            return freeze([{"type": "function"}])
+        case ListOf():
+            return ("a",)
+        case MapOf():
+            return FrozenMap({"5": 1.0})
+        case Json():
+            return FrozenMap({"a": 1})
+        case unknown:
+            raise AssertionError(f"{name}: {unknown}")
+
+
+IDENTITY = [name for name, field in fields(LMSpec).items() if field.role == "identity"]
+
+
+@pytest.mark.parametrize("name", [*IDENTITY, "launch_kwargs", "cache"])
+def test_every_identity_field_counts(name: str) -> None:
+    assert changed(**{name: another(name)}) != digest(BASE.spec)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_retries": 1},
+        {"retry": RetryPolicy(initial=9.0)},
+        {"deadline": 1.0},
+        {"cache_in_memory": False},
+        {"user": "someone"},
+        {"metadata": FrozenMap({"a": "b"})},
+        {"api_key": Env(name="OTHER")},
+        {"azure_ad_token": Env(name="OTHER")},
+        {"headers": FrozenMap({"TraceParent": "1"})},
+        {"provenance": FrozenMap({"a": 1})},
+        {"train_kwargs": FrozenMap({"a": 1})},
+        {"allow_http": True},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_secrets_and_operations_never_count(settings: dict[str, Any]) -> None:
+    assert changed(**settings) == digest(BASE.spec)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://localhost:1/v1", "http://localhost:1/v1/", True),
+        ("http://localhost:1/v1", "http://localhost:2/v1", False),
+        ("http://localhost:1/v1", "http://localhost:1/v2", False),
+        ("https://a.example/v1?x=1", "https://a.example/v1?x=2", True),
+    ],
+)
+def test_an_address_counts_by_origin_and_path(one: str, other: str, same: bool) -> None:
+    assert (changed(api_base=one) == changed(api_base=other)) is same
+
+
+def test_a_reference_counts_by_what_it_leads_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASE", "http://localhost:1/v1")
+    assert changed(api_base=Env(name="BASE")) == digest(BASE.spec)
+
+
+def test_a_named_endpoint_stands_for_the_address() -> None:
+    one = changed(endpoint="house", api_base="http://localhost:1/v1")
+    assert one == changed(endpoint="house", api_base="http://localhost:2/v1")
+
+
+def test_headers_count_by_name_without_case_and_references_by_their_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert changed(headers=FrozenMap({"X-A": "1"})) == changed(headers=FrozenMap({"x-a": "1"}))
+    assert changed(headers=FrozenMap({"X-A": "1"})) != changed(headers=FrozenMap({"X-A": "2"}))
+    team = FrozenMap({"X-Team": Env(name="TEAM")})
+    monkeypatch.setenv("TEAM", "a")
+    first = changed(headers=team)
+    monkeypatch.setenv("TEAM", "b")
+    assert changed(headers=team) == first
+
+
+def launched(weights: Path, **server: Any) -> bytes:
+    settings = {"use": "llama_cpp", "weights": str(weights), **server}
+    return digest(make({"model": "openai/x", "launch_kwargs": settings}).spec)
+
+
+def test_a_launched_server_counts_by_its_files_content_and_arguments(tmp_path: Path) -> None:
+    one, same, other = (tmp_path / name for name in ("one", "same", "other"))
+    one.write_bytes(b"a")
+    same.write_bytes(b"a")
+    other.write_bytes(b"b")
+    assert launched(one) == launched(same)
+    assert launched(one) == launched(one, port=7501, auto="manual")
+    assert launched(one) != launched(other)
+    assert launched(one) != launched(one, args={"ctx-size": 5})
+    assert launched(tmp_path / "absent") != launched(one)
+
+
+def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"a")
+    first = digest_of_file(str(path), 1, 1)
+    path.write_bytes(b"b")
+    assert digest_of_file(str(path), 1, 1) == first
+    assert digest_of_file(str(path), 2, 1) != first
+
+
+def test_digests_are_the_same_in_every_process() -> None:
+    """Pinned: whoever changes this makes every answer that was ever kept unreachable."""
+    assert digest(BASE.spec).hex() == PINNED
+
+
+PINNED = "a70ed173698bf201e42ca19660bc47247627c1191d6d449f991b7c5798f3c61f"
