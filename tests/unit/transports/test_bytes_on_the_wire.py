@@ -354,3 +354,24 @@ def test_a_provider_that_takes_no_client_is_told_that_nothing_can_be_promised(
 ) -> None:
     with serving(chat()) as server, pytest.raises(NotCarriedOut, match="bedrock"):
         transport.complete(request_to(server, "bedrock", connection={"key": ""}))
+
+
+@pytest.mark.parametrize("way", WHOLE)
+def test_the_machines_proxy_is_used_and_never_for_loopback(
+    way: Way, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(chat()) as proxy, serving(chat()) as server:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.delenv("NO_PROXY")
+        way(transport, request_to(server, "openai"))
+        assert (len(server.received), len(proxy.received)) == (1, 0)
+        there = {"base": "http://llm.example/v1"}
+        way(transport, request_to(server, "openai", connection=there))
+        assert (len(server.received), len(proxy.received)) == (1, 1)
+    assert proxy.received[0].path == "http://llm.example/v1/chat/completions"
+
+
+async def test_a_synchronous_call_works_while_an_event_loop_runs(transport: Transport) -> None:
+    with serving(chat()) as server:
+        response = transport.complete(request_to(server, "openai"))
+    assert response["choices"][0]["message"]["content"] == "Hello."
