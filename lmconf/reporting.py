@@ -150,6 +150,8 @@ class _Writer:
         for mark, message in secondary:
             lines += [bar, *self._snippet(mark, message, (), width, "place")]
         remarks = [("note", note.message) for note in diagnostic.notes if not note.mark]
+        if diagnostic.label and not _has_line(diagnostic.mark):
+            remarks.append(("note" if diagnostic.help else "help", diagnostic.label))
         remarks += [("help", diagnostic.help)] if diagnostic.help else []
         if remarks and len(lines) > 2:
             lines.append(bar)
@@ -168,7 +170,7 @@ class _Writer:
     ) -> list[str]:
         arrow = self._paint("place", " " * (width + 1) + "-->")
         where = _clean(shown_path(path))
-        if mark is None or not mark.line or mark.source.text is None:
+        if mark is None or not _has_line(mark):
             place = _clean(str(mark)) if mark is not None else ""
             place = f"{place}: {where}" if place and where else place or where
             place += f": {_clean(label)}" if label and style == "place" else ""
@@ -201,6 +203,11 @@ class _Writer:
 
     def _paint(self, style: str, text: str) -> str:
         return f"{_COLORS[style]}{text}{_PLAIN}" if self._color else text
+
+
+def _has_line(mark: Mark | None) -> bool:
+    """Say whether a line of text can be shown for `mark`, with a label under its caret."""
+    return mark is not None and mark.line > 0 and mark.source.text is not None
 
 
 def _excerpt(mark: Mark, line: Span) -> tuple[str, int, int]:

@@ -23,7 +23,7 @@ MASK = "***"
 EnvType = Literal["str", "int", "float", "bool"]
 
 
-class Env(Struct, frozen=True, kw_only=True):
+class Env(Struct, frozen=True):
     """`{$env: NAME}`: the environment variable `name`, read when a call is sent.
 
     `default` is used when the variable is unset; `type` converts the text; `format` holds one
@@ -47,7 +47,7 @@ class Env(Struct, frozen=True, kw_only=True):
         return text
 
 
-class File(Struct, frozen=True, kw_only=True):
+class File(Struct, frozen=True):
     """`{$file: path}`: the text of a file, less one trailing newline."""
 
     path: str

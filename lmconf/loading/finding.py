@@ -221,7 +221,10 @@ def _no_file(path: Path, name: str) -> Diagnostic:
 def _no_profile(name: str, environment: Mapping[str, str]) -> Diagnostic:
     near = did_you_mean(name, {found.name for found in survey(environment)})
     folders = ", ".join(_shown(folder) for folder in places_searched(environment))
-    if near:
+    profile, lm_name = split(name)
+    if lm_name is not None:
+        help_ = f"in Python one LM is lmconf.lm({name!r}), and lmconf.load({profile!r}) loads all"
+    elif near:
         help_ = f"did you mean `{near}`?"
     else:
         help_ = "`lmconf list` shows every profile; `lmconf init` writes a first one"

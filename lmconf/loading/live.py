@@ -62,6 +62,8 @@ class Profile:
         return self[main]
 
     def __getitem__(self, name: str) -> LM:
+        if not isinstance(name, str):
+            raise UsageError(f"a profile is asked by an LM's name, not by {type(name).__name__}")
         with self._lock:
             if name not in self._live:
                 if name not in self._compiled.lms:

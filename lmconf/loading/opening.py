@@ -55,7 +55,12 @@ def load(
 
     Raises:
         ProfileError: the profile does not exist or is not valid; every mistake at once.
+        UsageError: `source` is none of these.
     """
+    if not isinstance(source, str | os.PathLike | Mapping | None):
+        raise UsageError(
+            f"lmconf.load takes a name, a path or a mapping, not {type(source).__name__}"
+        )
     given = dict(overrides or {})
     variables = dict(vars or {})
     allowed = frozenset(allow_imports)
@@ -125,7 +130,13 @@ def load_state(state: Mapping[str, Any]) -> LM | Profile:
 
     Raises:
         ProfileError: the state is not valid.
+        UsageError: `state` is no mapping.
     """
+    if not isinstance(state, Mapping):
+        raise UsageError(
+            f"lmconf.load_state takes what dump_state returned, not {type(state).__name__};"
+            " a file is read by lmconf.load"
+        )
     document = from_dspy(state) if is_dspy_state(state) else state
     several = "lms" in document
     name = "<state>" if several else str(document.get("model", "<state>"))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias, get_args
 
+from lmconf.errors import UsageError
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.document import FORMAT_VERSION, PROFILE, ProfileSpec
 from lmconf.profile.lm import LM, LMSpec
@@ -30,9 +31,13 @@ def dump_lm(compiled: Compiled, style: Style | Literal["dspy"] = "resolved") -> 
 
     `resolved` writes every value that has an effect, `minimal` what was said, and `dspy` the
     keyword arguments of `dspy.LM`; what that form cannot say is named in a `NotCarried` warning.
+
+    Raises:
+        UsageError: there is no such style.
     """
     if style == "dspy":
         return _dump_dspy(compiled.spec)
+    _check_style(style, (*get_args(Style), "dspy"))
     if compiled.live:
         kinds = ", ".join(type(callback).__name__ for callback in compiled.live)
         warnings.warn(
@@ -48,9 +53,19 @@ def dump_lm(compiled: Compiled, style: Style | Literal["dspy"] = "resolved") -> 
 def dump_profile(
     spec: ProfileSpec, stated: Mapping[str, Any], style: Style = "resolved"
 ) -> dict[str, Any]:
-    """Return the state of a profile as plain data: composed, rendered, self-contained."""
+    """Return the state of a profile as plain data: composed, rendered, self-contained.
+
+    Raises:
+        UsageError: there is no such style.
+    """
+    _check_style(style, get_args(Style))
     written = write(PROFILE, spec, stated if style == "minimal" else None)
     return {"lmconf": FORMAT_VERSION, **written}
+
+
+def _check_style(style: str, known: Sequence[str]) -> None:
+    if style not in known:
+        raise UsageError(f"a state is dumped as {' or '.join(known)}, not {style!r}")
 
 
 # Keys of `dspy.LM.dump_state()` in releases before 3.4, which had no class marker.

@@ -245,6 +245,16 @@ class LM:
             raise AttributeError(f"an LM has no attribute {name!r}")
         return getattr(self._spec, name)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute that is no setting: a spec is frozen, and calls go by it.
+
+        Raises:
+            AttributeError: `name` is a field of the spec.
+        """
+        if not name.startswith("_") and name in fields(LMSpec):
+            raise AttributeError(f"an LM does not change: use lm.copy({name}=…)")
+        super().__setattr__(name, value)
+
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *fields(LMSpec)})
 
