@@ -20,7 +20,6 @@ from lmconf.compiling.extensions import merged, unknown_extensions
 from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.naming import inline, inline_stated, unknown_main, unknown_names
 from lmconf.compiling.parts import Parts, heads, is_of_the_future, part
-from lmconf.compiling.pending import pending
 from lmconf.document.composing import Crossing, Fold, fold, normalise, settle
 from lmconf.document.dollar import recognise
 from lmconf.document.inheriting import Ancestor, inherit
@@ -35,6 +34,7 @@ from lmconf.profile.data import places, to_data, to_diagnostics, with_absolute_p
 from lmconf.profile.document import PROFILE, ProfileSpec
 from lmconf.profile.lm import LM, LMSpec
 from lmconf.profile.making import crossed, data_of
+from lmconf.profile.pending import pending
 from lmconf.profile.rules import LMRules
 from lmconf.reporting import in_order
 from lmconf.spec.building import build

@@ -16,6 +16,7 @@ from lmconf.errors import LaunchError, NotCarriedOut
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import for_call
+from lmconf.profile.pending import pending
 from lmconf.profile.policies import Pricing
 from lmconf.profile.providers import provider_of
 from lmconf.retries.policy import parse_retry_after
@@ -23,7 +24,6 @@ from lmconf.runtime.call import Call
 from lmconf.runtime.connecting import base_of
 from lmconf.runtime.history import History
 from lmconf.runtime.identity import digest_of, facts
-from lmconf.runtime.pending import pending
 from lmconf.runtime.requests import kwargs_of, request_of
 from lmconf.runtime.serving import Launched
 from lmconf.spec.navigating import REFERENCES
