@@ -7,26 +7,12 @@ judged after it: an allowed module may have names in it that it only imported fr
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Mapping
 
 from lmconf.errors import Diagnostic, ProfileError
+from lmconf.imports import is_allowed, is_import_path
 
-__all__ = ["check_allowed", "is_allowed", "make_imported"]
-
-_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")
-
-
-def is_allowed(path: str, allowed: frozenset[str]) -> bool:
-    """Say whether the import path `module:attribute` is among `allowed`.
-
-    An entry allows itself, a whole module (`acme.hooks`), or a package with all that is below it
-    (`acme.*`).
-    """
-    module = path.partition(":")[0]
-    steps = module.split(".")
-    packages = {f"{'.'.join(steps[:end])}.*" for end in range(1, len(steps) + 1)}
-    return not allowed.isdisjoint({path, module} | packages)
+__all__ = ["check_allowed", "make_imported"]
 
 
 def check_allowed(path: str, allowed: frozenset[str]) -> None:
@@ -35,7 +21,7 @@ def check_allowed(path: str, allowed: frozenset[str]) -> None:
     Raises:
         ProfileError: it is refused; the message says how to allow it.
     """
-    if not _PATH.fullmatch(path):
+    if not is_import_path(path):
         raise _refusal(
             "bad-import-path",
             f"`{path}` is not an import path",

@@ -7,10 +7,11 @@ from typing import Any
 
 from lmconf.callbacks.specs import CALLBACK_SPECS
 from lmconf.compiling.inputs import Inputs
+from lmconf.imports import is_allowed, is_import_path
 from lmconf.spec.checking import Fault
 from lmconf.spelling import did_you_mean
 
-__all__ = ["is_allowed", "merged", "unknown_extensions"]
+__all__ = ["merged", "unknown_extensions"]
 
 Path = tuple[str | int, ...]
 
@@ -52,7 +53,14 @@ def _judged(
     if not isinstance(kind, str):
         return
     if ":" in kind:
-        if not is_allowed(kind, inputs.allow_imports):
+        if not is_import_path(kind):
+            yield Fault(
+                "bad-import-path",
+                path,
+                f"`{kind}` is not an import path",
+                help="an import path is `module:attribute`, such as `acme.hooks:CostMeter`",
+            )
+        elif not is_allowed(kind, inputs.allow_imports):
             yield Fault(
                 "import-not-allowed",
                 path,
@@ -71,13 +79,3 @@ def _judged(
             help=f"known kinds: {', '.join(names)}; your own are registered with"
             f" `lmconf.register_{what}`",
         )
-
-
-def is_allowed(path: str, allowed: frozenset[str]) -> bool:
-    """Say whether the import path `module:attribute` is among `allowed`.
-
-    An entry allows itself, a whole module (`acme.hooks`), or everything below one (`acme.*`).
-    """
-    module = path.partition(":")[0]
-    below = {f"{'.'.join(module.split('.')[:end])}.*" for end in range(1, module.count(".") + 2)}
-    return not allowed.isdisjoint({path, module} | below)

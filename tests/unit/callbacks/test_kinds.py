@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from lmconf.callbacks import Deferred, Dispatcher, End, Start, make, names, register_callback
-from lmconf.callbacks.importing import is_allowed
 from lmconf.callbacks.specs import (
     CallbackSpec,
     CustomCallback,
@@ -18,6 +17,7 @@ from lmconf.callbacks.specs import (
     OtelCallback,
 )
 from lmconf.errors import NotCarriedOut, ProfileError, UsageError
+from lmconf.imports import is_allowed
 from lmconf.spec.frozen import freeze
 
 START = Start(call_id="1", lm="gpt", model="m", time=0.0, request={})
