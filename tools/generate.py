@@ -43,18 +43,18 @@ def stale(root: Path = ROOT) -> list[str]:
     ]
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     """Write every generated file, or with `--check` say which are stale; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if a file is stale")
     checking = parser.parse_args(arguments).check
-    old = stale()
+    old = stale(root)
     for name in old:
         if checking:
             print(f"{name} is stale: run `make generate`", file=sys.stderr)
         else:
-            (ROOT / name).parent.mkdir(exist_ok=True)
-            (ROOT / name).write_text(GENERATED[name](), encoding="utf-8")
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).write_text(GENERATED[name](), encoding="utf-8")
             print(f"wrote {name}")
     return 1 if checking and old else 0
 

@@ -26,7 +26,8 @@ def authored_schema() -> Schema:
     one, many = writer.reference(LMDocument), writer.reference(ProfileDocument)
     for name in (LMDocument.__name__, ProfileDocument.__name__):
         writer.defs[name]["patternProperties"] = _PARKED
-    named = {"type": "object", "not": {"required": ["use"]}}
+    words = ("use", "$append", "$prepend", "$unset", "$value")
+    named = {"type": "object", "not": {"anyOf": [{"required": [word]} for word in words]}}
     several: list[Schema] = [{"required": [key]} for key in _SEVERAL]
     several.append({"required": ["callbacks"], "properties": {"callbacks": named}})
     return writer.finish(

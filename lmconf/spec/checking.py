@@ -17,6 +17,7 @@ from lmconf.spec.fault import Fault, Path
 from lmconf.spec.fitting import fully_fits
 from lmconf.spec.literals import literal_secrets
 from lmconf.spec.navigating import REFERENCES, Unread, choose, kind_of, shape_at, step_into
+from lmconf.spec.quantities import LEAST, MOST
 from lmconf.spec.schema import Writer
 from lmconf.spec.shapes import (
     Choice,
@@ -81,7 +82,7 @@ def _unsayable(value: object, path: Path) -> Iterator[Fault]:
                 yield from _unsayable(item, (*path, index))
         case bool():
             return
-        case int() if not -(2**63) <= value < 2**63:
+        case int() if not LEAST <= value <= MOST:
             yield Fault("out-of-range", path, "a number beyond 64 bits cannot stand in a document")
         case float() if not math.isfinite(value):
             yield Fault("out-of-range", path, "NaN and infinities cannot stand in a document")

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from lmconf.secrets import Env, File, Given, Public
 from lmconf.spec.declaring import fields
-from lmconf.spec.navigating import Unread, choose, kind_of
+from lmconf.spec.navigating import Unread, choose, fits, kind_of
 from lmconf.spec.patterns import matches
 from lmconf.spec.quantities import DURATION_PATTERN, SIZE_PATTERN
 from lmconf.spec.shapes import (
@@ -131,7 +131,7 @@ def _is_number(data: object) -> bool:
 
 
 def _is_whole(data: object) -> bool:
-    return _is_number(data) and float(data).is_integer()  # type: ignore[arg-type]
+    return _is_number(data) and fits(Integer(), data)
 
 
 def _within(data: object, low: float | None, high: float | None) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from msgspec import Struct
 
 from lmconf.secrets import Env, File, Given, Public
 from lmconf.spec.declaring import fields
+from lmconf.spec.quantities import LEAST, MOST
 from lmconf.spec.shapes import (
     Choice,
     Duration,
@@ -52,7 +54,8 @@ def fits(shape: Shape, value: object) -> bool:
         case Null():
             return value is None
         case Integer():
-            return _is_number(value) and float(value).is_integer()  # type: ignore[arg-type]
+            # `1e19` is whole, and no whole number that could be written.
+            return _is_number(value) and _is_whole(value)
         case Number():
             return _is_number(value)
         case Duration() | Size():
@@ -71,8 +74,12 @@ def fits(shape: Shape, value: object) -> bool:
             return any(fits(option, value) for option in options)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: int | float) -> bool:
+    return LEAST <= value <= MOST and float(value).is_integer()
 
 
 def choose(shape: Shape, value: object) -> Shape:

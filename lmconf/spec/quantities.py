@@ -7,6 +7,9 @@ import re
 DURATION_PATTERN = r"^\s*([0-9]{1,15}(\.[0-9]{1,15})?)\s*(ms|s|sec|min|h|d)?\s*$"
 SIZE_PATTERN = r"^\s*([0-9]{1,15}(\.[0-9]{1,15})?)\s*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?\s*$"
 
+LEAST, MOST = -(2**63), 2**63 - 1
+"""The whole numbers that a document can hold: those of 64 bits."""
+
 _SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "min": 60, "h": 3600, "d": 86400}
 _BYTES = {
     "B": 1,

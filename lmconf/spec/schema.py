@@ -19,7 +19,7 @@ from msgspec import Struct
 from lmconf.spec.declaring import Declared, fields
 from lmconf.spec.describing import describe
 from lmconf.spec.patterns import exact
-from lmconf.spec.quantities import DURATION_PATTERN, SIZE_PATTERN
+from lmconf.spec.quantities import DURATION_PATTERN, LEAST, MOST, SIZE_PATTERN
 from lmconf.spec.shapes import (
     PATH_PATTERN,
     Choice,
@@ -162,7 +162,7 @@ class Writer:
     def _words(self, shape: Shape, item: bool) -> list[str]:
         """Return what may stand for a value of `shape` beside the value itself."""
         if self.reading == "resolved":
-            return ["value"] if _holds(shape, Text | Referable) else []
+            return ["value"] if _holds(shape, Text | Referable | MapOf) else []
         if not self.authored or (isinstance(shape, Json) and not shape.mapping):
             return []
         words = ["value"] if item else ["value", "unset"]
@@ -174,15 +174,8 @@ class Writer:
 
     def _strict(self, shape: Shape) -> Schema:
         match shape:
-            case Text(pattern=pattern, empty=empty, path=path):
-                text: Schema = {"type": "string"}
-                if pattern is not None:
-                    text["pattern"] = self._pattern(pattern)
-                elif path:
-                    text["pattern"] = self._pattern(PATH_PATTERN)
-                elif not empty:
-                    text["minLength"] = 1
-                return text
+            case Text():
+                return self._text(shape)
             case Choice(values=values):
                 return {"enum": list(values)}
             case Flag():
@@ -190,6 +183,8 @@ class Writer:
             case Null():
                 return {"type": "null"}
             case Integer(low=low, high=high):
+                if self.reading == "checked":
+                    low, high = low if low is not None else LEAST, high or MOST
                 return {"type": "integer"} | _bounds(low, high)
             case Number(low=low, high=high):
                 return {"type": "number"} | _bounds(low, high)
@@ -205,6 +200,13 @@ class Writer:
                 return {"type": "object"} if mapping else {}
             case _:
                 return self._composite(shape)
+
+    def _text(self, shape: Text) -> Schema:
+        if shape.pattern is not None:
+            return {"type": "string", "pattern": self._pattern(shape.pattern)}
+        if shape.path:
+            return {"type": "string", "pattern": self._pattern(PATH_PATTERN)}
+        return {"type": "string"} if shape.empty else {"type": "string", "minLength": 1}
 
     def _or_reference(self, other: Schema) -> Schema:
         if self.reading == "checked":
