@@ -97,13 +97,13 @@ class Profile:
         """Return where the value at `path` of the LM `lm` stands in the profile's files."""
         return self._compiled.lms[lm].place(*path)
 
-    def dump_state(self, style: Style = "resolved") -> dict[str, Any]:
+    def dump_state(self, format: Style = "resolved") -> dict[str, Any]:
         """Return the profile as plain data, composed and rendered: a document by itself.
 
         `resolved` writes every value that has an effect, so that later defaults change nothing;
         `minimal` writes what was said. Secrets stay references.
         """
-        return dump_profile(self.spec, self._compiled.stated, style)
+        return dump_profile(self.spec, self._compiled.stated, format)
 
     def reload(self) -> None:
         """Read the files anew and swap the LMs in once everything is valid.

@@ -14,12 +14,12 @@ from lmconf.runtime.lm import LM
 __all__ = ["dump", "dumps"]
 
 
-def dumps(what: LM | Profile, style: Style = "resolved") -> str:
+def dumps(what: LM | Profile, format: Style = "resolved") -> str:
     """Return the state of an LM or a profile as a YAML document."""
-    return write(what.dump_state(style))
+    return write(what.dump_state(format))
 
 
-def dump(what: LM | Profile, path: str | os.PathLike[str], style: Style = "resolved") -> None:
+def dump(what: LM | Profile, path: str | os.PathLike[str], format: Style = "resolved") -> None:
     """Write the state of an LM or a profile to `path`, as a YAML document.
 
     The file is replaced as a whole: a reader sees the old content or the new, and a failure
@@ -28,4 +28,4 @@ def dump(what: LM | Profile, path: str | os.PathLike[str], style: Style = "resol
     Raises:
         OSError: the file cannot be written.
     """
-    write_atomically(Path(path), dumps(what, style))
+    write_atomically(Path(path), dumps(what, format))
