@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
+from lmconf.caches.specs import CachePolicy
 from lmconf.errors import UsageError
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.document import FORMAT_VERSION, PROFILE, ProfileSpec
 from lmconf.profile.lm import LM, LMSpec
+from lmconf.profile.policies import TimeoutSpec
 from lmconf.profile.providers import PROVIDERS, provider_of
 from lmconf.secrets import Env, is_secret_name
 from lmconf.spec.declaring import fields
@@ -137,41 +139,50 @@ def _without_secrets(value: Mapping[str, Any]) -> dict[str, Any]:
 _DSPY_FIELDS = frozenset(
     ("model", "model_type", "cache_in_memory", "num_retries", "finetuning_model", "train_kwargs")
 )
+_ALWAYS = frozenset(("model_type", "temperature", "max_tokens", "num_retries"))
 _OURS_ALONE = frozenset(("endpoint", "allow_http"))
+_SWITCH = (CachePolicy(mode="read_write"), CachePolicy(mode="disabled"))
 
 
 def _dump_dspy(spec: LMSpec) -> dict[str, Any]:
     """Return the keyword arguments of `dspy.LM` that say what `spec` says."""
     state: dict[str, Any] = {"cache": spec.cache.mode != "disabled"}
-    lost: list[str] = []
+    lost: list[str] = [] if spec.cache in _SWITCH else ["cache"]
+    if spec.timeout != TimeoutSpec():
+        state["timeout"] = spec.timeout.total
+        lost += [] if spec.timeout == TimeoutSpec(total=spec.timeout.total) else ["timeout"]
     for name, field in fields(LMSpec).items():
         value = getattr(spec, name)
-        if name == "extra":
+        if name in ("extra", "cache", "timeout"):
             continue
         if field.role == "secret" or _refers(value):
             # A state never holds a secret: DSPy reads the provider's usual variable by itself.
-            if value not in (None, "") and not _is_usual(spec, value):
+            if value == "":
+                state[name] = value
+            elif value is not None and not _is_usual(spec, value):
                 lost.append(name)
         elif name in _DSPY_FIELDS or (
             field.role in ("identity", "connection") and name not in _OURS_ALONE
         ):
-            if not field.required and value == field.default and name not in _ALWAYS:
-                continue
-            state[name] = thaw(write(field.shape, value))
+            if field.required or value != field.default or name in _ALWAYS:
+                state[name] = thaw(value)
         elif value != field.default:
             lost.append(name)
-    state.update(thaw(spec.extra))
+    for key, value in spec.extra.items():
+        if _refers(value):
+            lost.append(f"extra.{key}")
+        else:
+            state[key] = thaw(value)
     if lost:
         warnings.warn(f"dspy.LM cannot be told: {', '.join(lost)}", NotCarried, stacklevel=4)
     return state
 
 
-_ALWAYS = frozenset(("model_type", "temperature", "max_tokens", "num_retries"))
-
-
 def _refers(value: object) -> bool:
     if isinstance(value, Mapping):
         return any(_refers(item) for item in value.values())
+    if isinstance(value, tuple):
+        return any(_refers(item) for item in value)
     return isinstance(value, REFERENCES)
 
 
