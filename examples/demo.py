@@ -1,57 +1,107 @@
-"""The main job, end to end, with a real language model and no key.
+"""The main job, end to end, with a real language model, no key and no network.
 
-The profile `demo` is validated, shown and called; its state is dumped to a file, loaded from it,
-and the same question is answered again, this time from the cache.
+A named profile is validated, shown and called from the shell; then the same LM is loaded in
+Python, its state is dumped to a file, and the LM that is loaded from the file gives the same
+answer, from the cache.
 
     make demo            (or: python examples/demo.py)
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import lmconf
+from lmconf.shipped import shipped
 
 QUESTION = "What is the capital of Japan?"
 
 
-def command(*words: str) -> None:
-    """Run one `lmconf` command and show it as a person would type it."""
-    shown = " ".join(f'"{word}"' if " " in word else word for word in words)
-    print(f"\n$ lmconf {shown}", flush=True)
-    subprocess.run([sys.executable, "-m", "lmconf", *words], check=True)
-
-
-def in_code(folder: Path) -> None:
-    """Load the profile by name, ask, dump its state, load the state, and ask again."""
-    saved = folder / "answerer.yaml"
-
-    with lmconf.load("demo") as profile:
-        first = profile.lm.ask(QUESTION, cache=False)
-        profile.lm.ask(QUESTION)
-        lmconf.dump(profile.lm, saved)
-
-    with lmconf.load(saved) as again:
-        second = again.lm.ask(QUESTION)
-        same = again.lm.spec == profile.lm.spec
-
-    print(f"\n>>> lmconf.load('demo').lm.ask({QUESTION!r})")
-    print(f"{first.text!r}   served by {first.model}, from the cache: {first.cache_hit}")
-    print(f"\n>>> lmconf.dump(…, {saved.name!r}); lmconf.load({saved.name!r}).lm.ask(…)")
-    print(f"{second.text!r}   same spec: {same}, from the cache: {second.cache_hit}")
-    if not (same and second.cache_hit and second.text == first.text):
-        raise SystemExit("the state that was loaded does not answer as the one that was dumped")
-
-
 def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="lmconf-demo-") as folder:
+        # Whatever the demo keeps goes with this folder: answers, logs of servers, states.
+        os.environ["LMCONF_CACHE_DIR"] = str(Path(folder, "answers"))
+        os.environ["LMCONF_STATE_DIR"] = str(Path(folder, "servers"))
+        os.chdir(folder)
+        from_the_shell()
+        in_code(Path("answerer.yaml"))
+
+
+def from_the_shell() -> None:
+    """Show the profile `demo`, check it beside a broken copy, and ask its LM."""
+    profile = (shipped("profiles") / "demo.yaml").read_text(encoding="utf-8")
+    said = [line for line in profile.splitlines() if not line.startswith("#")]
+
+    step("A profile is a small file. This one is called `demo`:")
+    print("\n".join(said))
+
+    step("It is checked before anything runs. A mistake is told with its place and its mend:")
+    Path("misspelt.yaml").write_text("\n".join(said).replace("max_tokens", "max_token") + "\n")
     command("validate", "demo")
-    command("show", "demo")
-    command("call", "demo", QUESTION)
-    with tempfile.TemporaryDirectory() as folder:
-        in_code(Path(folder))
+    command("validate", "misspelt.yaml", code=1)
+
+    step("This is all that it comes to, and which line of which file says so:")
+    command("show", "demo", "--origin")
+
+    step("A real model answers: llama.cpp's own server is started, asked and ended.")
+    command("call", "demo", QUESTION, "--verbose")
+
+
+def in_code(state: Path) -> None:
+    """Load the profile by name, ask, dump the LM's state, and ask the LM that loads from it."""
+    step("The same in Python. What was asked before is answered from the cache:")
+    with lmconf.load("demo") as profile:
+        lm = profile.lm
+        show("lm = lmconf.load('demo').lm")
+        first = ask(lm, QUESTION)
+        ask(lm, "What is 3 + 4?")
+        server = lm.server
+
+    step("Its state is a profile too. Loading it gives an equal LM, which answers the same:")
+    lmconf.dump(lm, state)
+    show(f"lmconf.dump(lm, {state.name!r})")
+    with lmconf.load(state) as loaded:
+        show(f"same = lmconf.load({state.name!r}).lm")
+        show("same.spec == lm.spec", loaded.lm.spec == lm.spec)
+        again = ask(loaded.lm, QUESTION, name="same")
+
+    alike = loaded.lm.spec == lm.spec and again.text == first.text
+    if not (alike and first.cache_hit and again.cache_hit):
+        raise SystemExit("the state that was loaded does not answer as the one that was dumped")
+    if server is None or server.status() != "stopped":
+        raise SystemExit("the server that was started did not end")
+    print("\nEvery server that was started has ended. Next: the five minutes in README.md.")
+
+
+def step(text: str) -> None:
+    print(f"\n== {text}\n", flush=True)
+
+
+def command(*words: str, code: int = 0) -> None:
+    """Run one `lmconf` command, shown as a person would type it; it must exit with `code`."""
+    shown = " ".join(f'"{word}"' if " " in word else word for word in words)
+    print(f"$ lmconf {shown}", flush=True)
+    ran = subprocess.run([sys.executable, "-m", "lmconf", *words], check=False)
+    if ran.returncode != code:
+        raise SystemExit(f"lmconf {shown} exited with {ran.returncode}, not {code}")
+
+
+def ask(lm: lmconf.LM, question: str, name: str = "lm") -> lmconf.Answer:
+    answer = lm.ask(question)
+    show(f"answer = {name}.ask({question!r})")
+    show("answer.text, answer.cache_hit", (answer.text, answer.cache_hit))
+    return answer
+
+
+def show(source: str, *value: object) -> None:
+    """Show an expression and its value, as in a Python session."""
+    print(f">>> {source}")
+    for each in value:
+        print(repr(each))
 
 
 if __name__ == "__main__":
