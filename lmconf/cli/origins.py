@@ -80,7 +80,9 @@ def _origin(chosen: Chosen, path: Path, value: Any) -> Origin:
     from lmconf.cli.states import is_one_lm
 
     profile = chosen.profile
-    whole = ("lms", chosen.lm, *path) if is_one_lm(chosen) else path
+    # The format's version is said once, for a document of one LM too.
+    of_lm = is_one_lm(chosen) and path != ("lmconf",)
+    whole = ("lms", chosen.lm, *path) if of_lm else path
     node = _stated(profile, whole)
     filled = _filled(profile, whole, node, value)
     if filled is not None:
