@@ -62,6 +62,9 @@ class CompiledProfile(Struct, frozen=True, eq=False, kw_only=True):
     nodes: Map
     flat: bool
 
+    def __repr__(self) -> str:
+        return f"CompiledProfile(name={self.name!r}, spec={self.spec!r})"
+
 
 class Outcome(Struct, frozen=True, eq=False):
     """What compiling came to: a profile, unless a diagnostic is an error."""
@@ -69,6 +72,10 @@ class Outcome(Struct, frozen=True, eq=False):
     profile: CompiledProfile | None
     diagnostics: tuple[Diagnostic, ...]
     entries: Mapping[str, Node] = FrozenMap()
+
+    def __repr__(self) -> str:
+        """Leave out the entries: what is wrong with them may be a secret that stands in them."""
+        return f"Outcome(profile={self.profile!r}, diagnostics={self.diagnostics!r})"
 
 
 def compile_documents(documents: Sequence[Document], inputs: Inputs) -> Outcome:

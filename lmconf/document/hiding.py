@@ -5,6 +5,7 @@ The spans are known before anything of the text can be printed, so that no diagn
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -21,6 +22,8 @@ __all__ = ["hidden_spans"]
 
 # Under these keys stands the name of a secret, or what its author declared to be none.
 _SHOWN_WORDS = frozenset({"$env", "$file", "$given", "$public"})
+_NAMING_WORDS = frozenset({"$env", "$given"})
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 # Names that are often given to secrets, and to other things: nothing is refused under them.
 _LIKELY_NAMES = frozenset({"key", "pass", "pwd", "bearer"})
 _NO_SECRETS = frozenset({"", "~", "null", "Null", "NULL", "true", "True", "false", "False"})
@@ -35,6 +38,7 @@ class _Level(Struct):
     child_secret: bool
     began: int
     anchor: str | None
+    awaits_name: bool = False
 
 
 def hidden_spans(events: Sequence[Event], key: str = "") -> tuple[Span, ...]:
@@ -92,6 +96,10 @@ class _Walk:
             self._anchors[event.anchor] = (index, index + 1)
         if is_key:
             level.child_secret = self._makes_secret(event.value, level.secret)
+            level.awaits_name = level.secret and event.value in _NAMING_WORDS
+        elif level.awaits_name and not _NAME.match(event.value):
+            # The secret itself was pasted where its name belongs.
+            self.spans.append((event.start, event.end))
         elif secret and event.value not in _NO_SECRETS:
             self.spans.append((event.start, event.end))
 

@@ -155,7 +155,7 @@ def test_every_kind_choice_and_alternative_of_every_field_is_drawn(type_: type[S
 
 
 def test_every_field_of_an_lm_is_drawn() -> None:
-    seen = drawn(testing.lm_data(), lambda data: ((name,) for name in data), 300)
+    seen = drawn(testing.lm_data(), lambda data: ((name,) for name in data), 1200)
     assert sorted({(name,) for name in fields(LMSpec)} - seen) == []
 
 
@@ -165,7 +165,7 @@ def test_every_part_of_a_profile_is_drawn() -> None:
         for lm in data["lms"].values():
             yield from _named(lm)
 
-    seen = drawn(profile_data(), look, 150)
+    seen = drawn(profile_data(), look, 600)
     wanted: set[Feature] = {(name,) for name in fields(ProfileSpec)}
     wanted |= {(name, how) for name in ("store", "callback", "fallback") for how in _HOWS}
     assert sorted(wanted - seen) == []

@@ -1,0 +1,112 @@
+"""Law 5, for everything before a call: a secret's value stands in no dump, message or pickle."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from typing import Any
+
+import pytest
+
+from lmconf.compiling.inputs import Inputs
+from lmconf.compiling.pipeline import compile_documents
+from lmconf.document import read, write
+from lmconf.errors import ProfileError, UsageError
+from lmconf.profile.lm import LMSpec
+from lmconf.profile.making import change, for_call, make, make_stated
+from lmconf.profile.state import Style, dump_lm
+from lmconf.reporting import to_json, to_text
+from lmconf.spec.declaring import fields
+
+MARKER = "Kq7-marker-of-a-secret"
+SECRET_FIELDS = [name for name, field in fields(LMSpec).items() if field.role == "secret"]
+PLACES: list[dict[str, Any]] = [
+    *({name: MARKER} for name in SECRET_FIELDS),
+    {"headers": {"Authorization": f"Bearer {MARKER}"}},
+    {"headers": {"X-Api-Key": MARKER, "X-Team": "open"}},
+    {"extra": {"deep": [{"password": MARKER}]}},
+    {"extra": {"clientSecret": {"a": [MARKER]}}},
+    {"train_kwargs": {"hf_token": MARKER}},
+    {"metadata": {"session token": MARKER}},
+    {"launch_kwargs": {"use": "sglang", "env": {"HF_TOKEN": MARKER}}},
+    {"transport": {"use": "acme", "args": {"secret": MARKER}}},
+    {"callbacks": [{"use": "acme", "args": {"dsn": MARKER}}]},
+]
+
+
+def base(place: dict[str, Any]) -> dict[str, Any]:
+    return {"model": "openai/gpt-4o-mini", **place}
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: next(iter(place)))
+def test_a_secret_given_in_code_stays_beside_the_spec(place: dict[str, Any]) -> None:
+    lm = make(base(place))
+    assert any(MARKER in value for value in lm.given.values())
+    changed = change(lm, {"num_retries": 2})
+    assert changed.given == lm.given
+    artefacts = [repr(lm), str(lm), repr(lm.spec), repr(lm.stated), repr(changed)]
+    artefacts += [write(dump_lm(each, style)) for each in (lm, changed) for style in STYLES]
+    artefacts.append(repr(pickle.dumps(lm.spec)))
+    assert not [text for text in artefacts if MARKER in text]
+
+
+STYLES: tuple[Style, ...] = ("resolved", "minimal")
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: next(iter(place)))
+def test_a_literal_secret_in_a_document_is_refused_without_being_shown(
+    place: dict[str, Any],
+) -> None:
+    text = write(base(place))
+    inputs = Inputs(
+        name="p", callback_names=frozenset({"acme"}), transport_names=frozenset({"acme"})
+    )
+    outcome = compile_documents([read(text, "p.yaml", path="/srv/p.yaml")], inputs)
+    assert outcome.profile is None
+    assert "literal-secret" in {each.code for each in outcome.diagnostics}
+    shown = to_text(outcome.diagnostics) + str(to_json(outcome.diagnostics)) + repr(outcome)
+    assert MARKER not in shown
+    with pytest.raises(ProfileError) as caught:
+        make_stated(base(place))
+    assert MARKER not in told(caught.value)
+
+
+def told(error: BaseException) -> str:
+    shown = "".join(traceback.format_exception(error)) + repr(error) + repr(error.args)
+    return shown + repr(pickle.dumps(str(error)))
+
+
+@pytest.mark.parametrize("name", SECRET_FIELDS)
+@pytest.mark.parametrize("wrong", [[MARKER], {"a": MARKER}, {"$env": MARKER}, {"$evn": MARKER}])
+def test_a_secret_in_the_wrong_form_is_not_shown(name: str, wrong: Any) -> None:
+    document = read(write(base({name: wrong})), "p.yaml", path="/srv/p.yaml")
+    outcome = compile_documents([document], Inputs(name="p"))
+    assert outcome.profile is None
+    assert MARKER not in to_text(outcome.diagnostics) + str(to_json(outcome.diagnostics))
+
+
+def test_a_secret_in_a_call_is_refused_without_being_shown() -> None:
+    lm = make({"model": "openai/gpt-4o-mini"})
+    with pytest.raises(UsageError) as caught:
+        for_call(lm, {"headers": {"Authorization": MARKER}})
+    assert MARKER not in told(caught.value)
+
+
+def test_a_number_under_a_secrets_name_is_a_literal_too() -> None:
+    with pytest.raises(ProfileError, match="literal-secret"):
+        make_stated(base({"extra": {"password": 12345}}))
+
+
+def test_a_secret_that_was_replaced_is_let_go() -> None:
+    lm = make(base({"api_key": MARKER}))
+    assert change(lm, {"api_key": {"$env": "OPENAI_API_KEY"}}).given == {}
+    assert change(lm, {"api_key": ""}).given == {}
+    assert change(lm, {"api_key": None}).given == {}
+
+
+def test_a_key_never_goes_to_another_provider_by_a_copy() -> None:
+    lm = make(base({"api_key": MARKER}))
+    with pytest.raises(ProfileError, match="credential-crosses") as caught:
+        change(lm, {"model": "groq/llama"})
+    assert MARKER not in told(caught.value)
+    assert change(lm, {"model": "groq/llama", "api_key": "other"}).given == {"api_key": "other"}
