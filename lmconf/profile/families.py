@@ -34,10 +34,11 @@ _ORDINARY = Family("ordinary", "", temperature=0.0, max_tokens=1000)
 
 FAMILIES: tuple[Family, ...] = (
     # A chat-tuned sibling of a reasoning family follows the ordinary rules.
-    Family("gpt-5-chat", r"gpt-5[.\d]*-chat", temperature=0.0, max_tokens=1000),
+    Family("gpt-5-chat", r"gpt-5(\.\d+)?-chat", temperature=0.0, max_tokens=1000),
     Family(
         "openai-reasoning",
-        r"(o[134](-mini|-pro|-preview|-deep-research)?|gpt-5[.\d]*(-mini|-nano|-pro|-codex)?)"
+        r"(o[134](-mini)?(-pro|-preview|-deep-research)?"
+        r"|gpt-5(\.\d+)?(-mini|-nano|-pro|-codex(-mini|-max)?)?)"
         r"(-\d{4}-\d{2}-\d{2})?$",
         temperature=1.0,
         max_tokens=16_000,

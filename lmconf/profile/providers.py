@@ -7,6 +7,7 @@ providers' own.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -116,6 +117,8 @@ def origin(address: str) -> str:
         return ""
     parts = urlsplit(address)
     host = (parts.hostname or "").lower()
+    # Without its brackets an IPv6 address would swallow a port.
+    host = f"[{host}]" if ":" in host else host
     port = f":{parts.port}" if parts.port is not None else ""
     return f"{parts.scheme.lower()}://{host}{port}"
 
@@ -130,8 +133,16 @@ def is_address(address: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Say whether `address` names this machine: localhost, 127.0.0.0/8 or ::1."""
+    """Say whether `address` names this machine: localhost, 127.0.0.0/8 or ::1.
+
+    A name that only begins like such a number, as `127.0.0.1.example`, leads anywhere.
+    """
     if not is_address(address):
         return False
     host = (urlsplit(address).hostname or "").lower()
-    return host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
