@@ -72,6 +72,8 @@ def parse_size(written: str | int | float) -> int:
 def write_size(count: int) -> str | int:
     """Return the shortest spelling that `parse_size` reads back to exactly `count`."""
     for unit in ("TiB", "GiB", "MiB", "KiB"):
-        if count and count % _BYTES[unit] == 0:
-            return f"{count // _BYTES[unit]}{unit}"
+        whole, rest = divmod(count, _BYTES[unit])
+        # Longer texts are no sizes, and floats tell no larger counts apart.
+        if whole and not rest and whole < 10**15 and parse_size(f"{whole}{unit}") == count:
+            return f"{whole}{unit}"
     return count
