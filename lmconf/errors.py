@@ -57,6 +57,15 @@ class Source(Struct, frozen=True, eq=False):
         """Name the source alone: its text may hold secrets, and every mark would repeat it."""
         return f"Source(name={self.name!r})"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the text with every secret's characters replaced, so that all marks still fit."""
+        text = self.text
+        if text is not None:
+            from lmconf.masking import blanked
+
+            text = blanked(text, self.hidden)
+        return (Source, (self.name, text, (), self.reached, self.path))
+
 
 class Mark(Struct, frozen=True, eq=False, gc=False):
     """The place of one key or value: a source and a span on one of its lines.

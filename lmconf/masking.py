@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from lmconf.secrets import MASK, is_secret_name
 
-__all__ = ["Span", "mask", "merged", "named_spans", "shape_spans", "unparsed_spans"]
+__all__ = ["Span", "blanked", "mask", "merged", "named_spans", "shape_spans", "unparsed_spans"]
 
 Span = tuple[int, int]
 
@@ -112,6 +112,19 @@ def merged(spans: Iterable[Span]) -> list[Span]:
         else:
             joined.append((start, end))
     return joined
+
+
+def blanked(text: str, hidden: Iterable[Span]) -> str:
+    """Return `text`, as long as before, with `*` for each letter of what is or may be a secret.
+
+    That is what `hidden` spans, what has the shape of a key, and what follows a secret's name.
+    """
+    letters = list(text)
+    for start, end in merged([*hidden, *shape_spans(text), *named_spans(text)]):
+        for index in range(start, min(end, len(letters))):
+            if letters[index] not in "\r\n":
+                letters[index] = "*"
+    return "".join(letters)
 
 
 def mask(text: str) -> str:

@@ -9,13 +9,24 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["MASK", "Env", "File", "Given", "Missing", "Public", "is_secret_name", "resolve"]
+__all__ = [
+    "MASK",
+    "Env",
+    "File",
+    "Given",
+    "Missing",
+    "Public",
+    "Unshown",
+    "is_secret_name",
+    "resolve",
+    "resolve_parts",
+]
 
 MASK = "***"
 """What is shown in the place of a secret."""
@@ -81,6 +92,33 @@ class Public(Struct, frozen=True):
         return {"$public": self.value}
 
 
+class Unshown(Mapping[str, str]):
+    """Secrets by name that are there to be asked for, one by one.
+
+    No repr shows them, and pickling leaves them behind.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str] | None = None) -> None:
+        self._values = dict(values or {})
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Unshown({sorted(self._values)!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Unshown, ())
+
+
 class Missing(Exception):
     """A reference leads nowhere; the text says which and why, never a value."""
 
@@ -124,6 +162,19 @@ def resolve(reference: Env | File, environment: Mapping[str, str] | None = None)
         Missing: the variable is unset and has no default, the file cannot be read, or the text
             holds control characters (a header or URL made from it could be split).
     """
+    return resolve_parts(reference, environment)[0]
+
+
+def resolve_parts(
+    reference: Env | File, environment: Mapping[str, str] | None = None
+) -> tuple[str, str]:
+    """Return the text that `reference` leads to, and the part of it that comes from outside.
+
+    The two differ where the reference has a `format`.
+
+    Raises:
+        Missing: as `resolve`.
+    """
     if isinstance(reference, Env):
         text = _from_environment(reference, os.environ if environment is None else environment)
         what = f"environment variable {reference.name}"
@@ -132,7 +183,8 @@ def resolve(reference: Env | File, environment: Mapping[str, str] | None = None)
         what = f"file {reference.path}"
     if re.search(r"[\x00-\x1f\x7f]", text):
         raise Missing(f"{what} holds control characters")
-    return text if reference.format is None else reference.format.replace("{}", text, 1)
+    whole = text if reference.format is None else reference.format.replace("{}", text, 1)
+    return whole, text
 
 
 def _from_environment(reference: Env, environment: Mapping[str, str]) -> str:

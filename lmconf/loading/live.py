@@ -8,6 +8,7 @@ from typing import Any
 
 from lmconf.compiling.pipeline import CompiledProfile
 from lmconf.errors import Diagnostic, Mark, ProfileError, UsageError
+from lmconf.frames import without_frames
 from lmconf.profile.document import ProfileSpec
 from lmconf.profile.state import Style, dump_profile
 from lmconf.runtime.lm import LM
@@ -105,6 +106,7 @@ class Profile:
         """
         return dump_profile(self.spec, self._compiled.stated, format)
 
+    @without_frames
     def reload(self) -> None:
         """Read the files anew and swap the LMs in once everything is valid.
 

@@ -14,6 +14,7 @@ from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.pipeline import CompiledProfile, Outcome, compile_documents
 from lmconf.document.overriding import from_mapping
 from lmconf.errors import Diagnostic, ProfileError, UsageError
+from lmconf.frames import without_frames
 from lmconf.loading.examining import examine
 from lmconf.loading.finding import split
 from lmconf.loading.gathering import gather_mapping
@@ -30,6 +31,7 @@ class ProfileWarning(UserWarning):
     """A profile loads, and asks for something that this version cannot do."""
 
 
+@without_frames
 def load(
     source: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     *,
@@ -74,12 +76,12 @@ def load(
         outcome = examine(
             source, assignments, variables, allow_imports=allowed, trusted_env=trusted
         )
-        return _settled(outcome)
+        return _settled(outcome, stacklevel=5)
 
     return Profile(compiled(), compiled)
 
 
-def _settled(outcome: Outcome) -> CompiledProfile:
+def _settled(outcome: Outcome, *, stacklevel: int) -> CompiledProfile:
     """Return the profile of `outcome`, warning of what it asks for in vain.
 
     Raises:
@@ -88,7 +90,7 @@ def _settled(outcome: Outcome) -> CompiledProfile:
     if outcome.profile is None:
         raise ProfileError(outcome.diagnostics)
     if outcome.diagnostics:
-        warnings.warn("\n" + to_text(outcome.diagnostics), ProfileWarning, stacklevel=4)
+        warnings.warn("\n" + to_text(outcome.diagnostics), ProfileWarning, stacklevel=stacklevel)
     return outcome.profile
 
 
@@ -97,6 +99,7 @@ _memo: dict[_Key, Profile] = {}
 _memo_lock = threading.Lock()
 
 
+@without_frames
 def lm(name: str | None = None) -> LM:
     """Return a named LM: `"support:gpt"`, or `"support"` for the profile's main LM.
 
@@ -123,6 +126,7 @@ def lm(name: str | None = None) -> LM:
     return profile.lm if lm_name is None else profile[lm_name]
 
 
+@without_frames
 def load_state(state: Mapping[str, Any]) -> LM | Profile:
     """Return what was dumped: an `LM` from the state of one, a `Profile` from that of several.
 
@@ -150,5 +154,5 @@ def load_state(state: Mapping[str, Any]) -> LM | Profile:
             transport_names=frozenset(transports.names()),
         ),
     )
-    profile = _settled(outcome)
+    profile = _settled(outcome, stacklevel=4)
     return Profile(profile) if several else LM.of(profile.lms[profile.spec.main or ""])

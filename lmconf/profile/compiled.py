@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from lmconf.errors import Mark
 from lmconf.profile.lm import LMSpec
+from lmconf.secrets import Unshown
 from lmconf.spec.frozen import FrozenMap
 
 Path = tuple[str | int, ...]
@@ -28,12 +29,16 @@ class Compiled(Struct, frozen=True, eq=False, kw_only=True):
     name: str
     stated: FrozenMap[str, Any] = FrozenMap()
     places: Mapping[Path, Mark] = FrozenMap()
-    given: Mapping[str, str] = FrozenMap()
+    given: Mapping[str, str] = Unshown()
     live: tuple[object, ...] = ()
     allow_imports: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"Compiled(name={self.name!r}, spec={self.spec!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle what a document could say: no secret, no object, no text of a file."""
+        return (_compiled, (self.spec, self.name, self.stated))
 
     def place(self, *path: str | int) -> Mark | None:
         """Return where the value at `path` stands, or its nearest ancestor, if anywhere."""
@@ -41,3 +46,7 @@ class Compiled(Struct, frozen=True, eq=False, kw_only=True):
             if path[:end] in self.places:
                 return self.places[path[:end]]
         return None
+
+
+def _compiled(spec: LMSpec, name: str, stated: FrozenMap[str, Any]) -> Compiled:
+    return Compiled(spec=spec, name=name, stated=stated)

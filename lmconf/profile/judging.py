@@ -180,6 +180,13 @@ def _address_is_safe(data: Data) -> Iterator[Fault]:
         )
         return
     parts = urlsplit(base)
+    if _transport(data) == "litellm" and (parts.query or parts.fragment):
+        yield Fault(
+            "bad-address",
+            ("api_base",),
+            "`api_base` holds more than an address: what follows `?` or `#` is not sent",
+            help="end it with its path; `api_version` and `headers` have fields of their own",
+        )
     if parts.scheme == "http" and not is_loopback(base) and data.get("allow_http") is not True:
         yield Fault(
             "plain-http",

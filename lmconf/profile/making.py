@@ -15,6 +15,7 @@ from lmconf.document.dollar import recognise
 from lmconf.document.limits import DEPTH
 from lmconf.document.nodes import Broken, Change, Map, Node, Path, from_plain, to_plain
 from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source, UsageError
+from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.data import to_data, to_diagnostics, with_absolute_paths
 from lmconf.profile.judging import complete, judge, with_usual_variable
@@ -22,7 +23,7 @@ from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
 from lmconf.profile.mentions import mentions
 from lmconf.profile.providers import provider_of
 from lmconf.profile.rules import LMRules
-from lmconf.secrets import Given, is_secret_name
+from lmconf.secrets import MASK, Given, Unshown, is_secret_name
 from lmconf.spec.building import build
 from lmconf.spec.checking import Fault, check
 from lmconf.spec.declaring import Spec, fields
@@ -31,7 +32,7 @@ from lmconf.spec.navigating import REFERENCES, Unread, choose, fits
 from lmconf.spec.shapes import Record, Secret
 from lmconf.spec.writing import write
 
-__all__ = ["change", "crossed", "data_of", "for_call", "make", "make_stated"]
+__all__ = ["change", "crossed", "data_of", "for_call", "hide", "make", "make_stated"]
 
 CALL_FIELDS = frozenset(
     name
@@ -52,6 +53,7 @@ CALL_FIELDS = frozenset(
 """The settings that a single call may change."""
 
 
+@without_frames
 def make(settings: Mapping[str, object], *, name: str | None = None) -> Compiled:
     """Return the LM that `settings`, keyword arguments in code, describe.
 
@@ -65,6 +67,7 @@ def make(settings: Mapping[str, object], *, name: str | None = None) -> Compiled
     return _compiled(*_said(settings), name=name)
 
 
+@without_frames
 def make_stated(stated: Mapping[str, Any], *, name: str | None = None) -> Compiled:
     """Return the LM that `stated`, plain data as a document spells it, describes.
 
@@ -74,6 +77,7 @@ def make_stated(stated: Mapping[str, Any], *, name: str | None = None) -> Compil
     return _compile(root, {}, (), name, mark)
 
 
+@without_frames
 def change(compiled: Compiled, settings: Mapping[str, object]) -> Compiled:
     """Return `compiled` with `settings` laid over what was said of it, checked anew.
 
@@ -96,6 +100,7 @@ def change(compiled: Compiled, settings: Mapping[str, object]) -> Compiled:
     return _compile(root, {**compiled.given, **given}, objects, compiled.name, mark)
 
 
+@without_frames
 def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
     """Return the spec of one call: that of `compiled` with the call's own `settings`.
 
@@ -137,6 +142,20 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
     if faults:
         raise ProfileError(to_diagnostics(faults, node))
     return spec
+
+
+def hide(settings: dict[str, Any]) -> None:
+    """Put a mask in the place of each of `settings` that holds a literal secret.
+
+    An error's traceback shows them to whatever reports it with the locals of every frame.
+    """
+    try:
+        _, given, _, _ = _said(settings)
+    except UsageError:
+        settings.clear()
+        return
+    for place in given:
+        settings[place.partition(".")[0]] = MASK
 
 
 _RULED = (
@@ -312,7 +331,7 @@ def _compile(
         spec=spec,
         name=name or spec.model,
         stated=freeze(stated),
-        given={key: value for key, value in given.items() if key in used},
+        given=Unshown({key: value for key, value in given.items() if key in used}),
         live=live,
     )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from lmconf.errors import AuthenticationFailed, CallError, ConnectionFailed, Mark
+from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.providers import PROVIDERS, is_loopback, provider_of
-from lmconf.secrets import Env, File, Given, Missing, Public, resolve
+from lmconf.secrets import Env, File, Given, Missing, Public, resolve_parts
 from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import FrozenMap
 from lmconf.spec.navigating import REFERENCES
@@ -32,37 +34,43 @@ _OTHERS = tuple(
 )
 
 
-def connection_of(spec: LMSpec, compiled: Compiled, base: str | None) -> Connection:
+def connection_of(spec: LMSpec, compiled: Compiled, base: str | None, met: list[str]) -> Connection:
     """Return how the server of `spec` at `base` is reached, with every reference resolved.
+
+    `met` holds what references of the request's body led to: no message may repeat that either.
 
     Raises:
         AuthenticationFailed: a credential or a header leads nowhere.
         ConnectionFailed: an address or a name leads nowhere, or is none.
     """
-    other = {name: resolved(getattr(spec, name), compiled, (name,)) for name in _OTHERS}
-    key = resolved(spec.api_key, compiled, ("api_key",))
+    met = list(met)
+    other = {name: resolved(getattr(spec, name), compiled, (name,), met) for name in _OTHERS}
+    key = resolved(spec.api_key, compiled, ("api_key",), met)
     if key is None:
         # Azure takes a token in the place of a key, and the transport only ever sends one.
         key = other.get("azure_ad_token")
     headers = {
-        name: resolved(value, compiled, ("headers", name)) or ""
+        name: resolved(value, compiled, ("headers", name), met) or ""
         for name, value in spec.headers.items()
     }
     return Connection(
         base=base,
         key=key,
         headers=FrozenMap(headers),
-        organization=resolved(spec.organization, compiled, ("organization",)),
-        project=resolved(spec.project, compiled, ("project",)),
+        organization=resolved(spec.organization, compiled, ("organization",), met),
+        project=resolved(spec.project, compiled, ("project",), met),
         other=FrozenMap({name: text for name, text in other.items() if text is not None}),
+        hidden=tuple(met),
     )
 
 
+@without_frames
 def base_of(spec: LMSpec, compiled: Compiled) -> str | None:
     """Return the address of the server: the one stated, else the provider's own; None: neither.
 
     Raises:
-        ConnectionFailed: the address leads nowhere, is none, or is plain http to another machine.
+        ConnectionFailed: the address leads nowhere, is none, is plain http to another machine,
+            or holds more than scheme, host, port and path.
     """
     if spec.api_base is None:
         provider = PROVIDERS.get(provider_of(spec.model)[0])
@@ -72,6 +80,14 @@ def base_of(spec: LMSpec, compiled: Compiled) -> str | None:
     place = compiled.place("api_base")
     if not re.match(r"https?://[^\s/]+", base):
         raise _unusable("`api_base` leads to something that is no http(s) address", compiled, place)
+    parts = urlsplit(base)
+    if spec.transport.use == "litellm" and (parts.username or parts.query or parts.fragment):
+        raise _unusable(
+            "`api_base` leads to an address with a user, `?` or `#` in it, which is not sent",
+            compiled,
+            place,
+            help="an address ends with its path; credentials belong under `api_key` or `headers`",
+        )
     if base.startswith("http://") and not spec.allow_http and not is_loopback(base):
         raise _unusable(
             "`api_base` leads to plain http on another machine",
@@ -82,8 +98,12 @@ def base_of(spec: LMSpec, compiled: Compiled) -> str | None:
     return base.rstrip("/")
 
 
-def resolved(value: object, compiled: Compiled, path: Path) -> str | None:
+def resolved(
+    value: object, compiled: Compiled, path: Path, met: list[str] | None = None
+) -> str | None:
     """Return the text that the field at `path` stands for now; None for a field left out.
+
+    What a reference led to, before it was formatted, is added to `met`.
 
     Raises:
         AuthenticationFailed: a credential, a header or anything given in code leads nowhere.
@@ -96,17 +116,26 @@ def resolved(value: object, compiled: Compiled, path: Path) -> str | None:
     missing = ""
     if isinstance(value, Given):
         name = value.name if value.name in compiled.given else ".".join(map(str, path))
-        if name in compiled.given:
-            return compiled.given[name]
+        text = compiled.given.get(name)
+        if text is not None and not re.search(r"[\x00-\x1f\x7f]", text):
+            if met is not None:
+                met.append(text)
+            return text
         missing = f"`{name}` was given in code and no state holds it"
+        if text is not None:
+            missing = f"what was given in code as `{name}` holds control characters"
         help_ = f"pass it again: lm.copy({path[0]}=…)"
     else:
         assert isinstance(value, Env | File)
         help_ = ""
         try:
-            return resolve(value)
+            whole, text = resolve_parts(value)
         except Missing as error:
             missing = str(error)
+        else:
+            if met is not None:
+                met.append(text)
+            return whole
     shown = ".".join(map(str, path))
     kind: type[CallError] = AuthenticationFailed
     if path[0] not in ("headers", "extra") and fields(LMSpec)[str(path[0])].role != "secret":
@@ -121,8 +150,10 @@ def resolved(value: object, compiled: Compiled, path: Path) -> str | None:
     )
 
 
-def with_values(value: Any, compiled: Compiled, path: Path) -> Any:
+def with_values(value: Any, compiled: Compiled, path: Path, met: list[str]) -> Any:
     """Return the plain data `value` with each reference in it resolved.
+
+    What a reference led to, before it was formatted, is added to `met`.
 
     Raises:
         AuthenticationFailed: one of them leads nowhere.
@@ -130,11 +161,11 @@ def with_values(value: Any, compiled: Compiled, path: Path) -> Any:
     if isinstance(value, Public):
         return value.value
     if isinstance(value, REFERENCES):
-        return resolved(value, compiled, path)
+        return resolved(value, compiled, path, met)
     if isinstance(value, Mapping):
-        return {key: with_values(item, compiled, (*path, key)) for key, item in value.items()}
+        return {key: with_values(item, compiled, (*path, key), met) for key, item in value.items()}
     if isinstance(value, tuple):
-        return [with_values(item, compiled, (*path, i)) for i, item in enumerate(value)]
+        return [with_values(item, compiled, (*path, i), met) for i, item in enumerate(value)]
     return value
 
 

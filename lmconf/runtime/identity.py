@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lmconf.caches import spec_digest
+from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.providers import origin, provider_of
@@ -41,6 +42,7 @@ _STEERING = tuple(
 _PLACES = ("organization", "project", "api_version", "aws_region_name", "vertex_project")
 
 
+@without_frames
 def facts(spec: LMSpec, compiled: Compiled) -> tuple[object, ...]:
     """Return what of an LM's identity may change while the LM lives: addresses and a file.
 

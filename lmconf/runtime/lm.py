@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from lmconf.errors import CallError, Closed, UsageError
+from lmconf.errors import CallError, Closed, Error, UsageError
+from lmconf.frames import bare, without_frames
 from lmconf.profile import making
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec, ModelType
@@ -48,6 +48,7 @@ class LM:
         ProfileError: the settings do not fit; every mistake at once.
     """
 
+    @without_frames
     def __init__(
         self,
         model: str,
@@ -165,13 +166,13 @@ class LM:
         return AsyncStream(lambda: adrive(_STEPS(call), call.parts))
 
     def _call(
-        self, prompt: str | None, messages: Messages | None, settings: Mapping[str, Any]
+        self, prompt: str | None, messages: Messages | None, settings: dict[str, Any]
     ) -> Reply:
         call = self._new(prompt, messages, settings)
         return drive(_STEPS(call), call.parts)
 
     async def _acall(
-        self, prompt: str | None, messages: Messages | None, settings: Mapping[str, Any]
+        self, prompt: str | None, messages: Messages | None, settings: dict[str, Any]
     ) -> Reply:
         call = self._new(prompt, messages, settings)
         return await adrive(_STEPS(call), call.parts)
@@ -180,13 +181,20 @@ class LM:
         self,
         prompt: str | None,
         messages: Messages | None,
-        settings: Mapping[str, Any],
+        settings: dict[str, Any],
         *,
         stream: bool = False,
     ) -> Call:
         checked = as_messages(prompt, messages)
         parts = self._parts()
-        return Call(parts, parts.spec_of(settings), prompt, checked, stream=stream)
+        failure: Error
+        try:
+            return Call(parts, parts.spec_of(settings), prompt, checked, stream=stream)
+        except Error as error:
+            failure = bare(error)
+        # The frames between here and the caller hold the same settings.
+        making.hide(settings)
+        raise failure
 
     def _parts(self) -> Parts:
         """Return the live parts, made by the first call.
@@ -271,6 +279,7 @@ class LM:
 
     # Copies and states
 
+    @without_frames
     def copy(self, **settings: Any) -> LM:
         """Return an LM with `settings` laid over this one's, checked anew, with an empty history.
 

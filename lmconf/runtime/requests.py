@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.families import wire_max_tokens
 from lmconf.profile.lm import LMSpec
@@ -24,6 +25,7 @@ _NOT_SENT = frozenset(("model_type", "base_model", "rollout_id", "extra"))
 _SENT_TOO = ("service_tier", "user", "metadata")
 
 
+@without_frames
 def request_of(
     spec: LMSpec,
     compiled: Compiled,
@@ -41,21 +43,23 @@ def request_of(
     """
     provider, model = provider_of(spec.model)
     tokens_field = wire_max_tokens(spec.model, spec.base_model)
+    met: list[str] = []
     sent = {
-        tokens_field if name == "max_tokens" else name: with_values(value, compiled, (name,))
+        tokens_field if name == "max_tokens" else name: with_values(value, compiled, (name,), met)
         for name, value in _settings(spec).items()
     }
+    extra = with_values(spec.extra, compiled, ("extra",), met)
     text = spec.model_type == "text"
     timeout = spec.timeout
     return Request(
         route=spec.model_type,
         provider=provider,
         model=model,
-        connection=connection_of(spec, compiled, base),
+        connection=connection_of(spec, compiled, base, met),
         messages=() if text else messages,
         prompt=(prompt if prompt is not None else as_prompt(messages)) if text else None,
         settings=freeze(sent),
-        extra=freeze(with_values(spec.extra, compiled, ("extra",))),
+        extra=freeze(extra),
         timeout=Phases(
             min(timeout.total, seconds_left), timeout.connect, timeout.first_byte, timeout.idle
         ),

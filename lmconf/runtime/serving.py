@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lmconf.errors import LaunchError
+from lmconf.frames import without_frames
 from lmconf.launchers import LaunchSpec, launcher
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Launched:
         """Say whether an LM with `spec` and `model` wants this very server."""
         return spec == self.spec and model == self.model
 
+    @without_frames
     def start(self) -> Server:
         """Return the running server, started now if it is not running.
 

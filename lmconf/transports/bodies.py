@@ -88,7 +88,7 @@ class Pieces(httpx.SyncByteStream):
                 parts.append(raw)
                 if sum(map(len, parts)) > LARGEST_ERROR or self._exchange.left <= 0:
                     break
-        return b"".join(parts)[:LARGEST_ERROR]
+        return _beginning(b"".join(parts))
 
     def close(self) -> None:
         """Give the connection back."""
@@ -124,11 +124,19 @@ class AsyncPieces(httpx.AsyncByteStream):
                 parts.append(raw)
                 if sum(map(len, parts)) > LARGEST_ERROR or self._exchange.left <= 0:
                     break
-        return b"".join(parts)[:LARGEST_ERROR]
+        return _beginning(b"".join(parts))
 
     async def aclose(self) -> None:
         """Give the connection back."""
         await self._stream.aclose()
+
+
+def _beginning(body: bytes) -> bytes:
+    """Return as much of `body` as is read; its last word is left out where it was cut."""
+    if len(body) <= LARGEST_ERROR:
+        return body
+    words = body[:LARGEST_ERROR].rsplit(maxsplit=1)
+    return words[0] if len(words) == 2 else b""
 
 
 def _unpacker(encoding: str, exchange: Exchange) -> _Unpacker | None:

@@ -49,9 +49,13 @@ class Phases(Struct, frozen=True):
 class Connection(Struct, frozen=True, eq=False, kw_only=True):
     """How a server is reached, with every reference resolved. No repr shows its values.
 
+    It holds credentials, and therefore cannot be pickled.
+
     `base` is always the address that the profile or the provider's definition states. `key` is
     the credential, and `""` means that none is sent. `headers` are sent as they stand. `other`
     holds what only some providers know (`api_version`, `aws_region_name`, …), by field name.
+    `hidden` are further texts that no message may repeat: what stands formatted in a header, or
+    in the body.
     """
 
     base: str | None
@@ -60,14 +64,18 @@ class Connection(Struct, frozen=True, eq=False, kw_only=True):
     organization: str | None = None
     project: str | None = None
     other: Mapping[str, str] = FrozenMap()
+    hidden: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Connection(headers={sorted(self.headers)!r}, other={sorted(self.other)!r})"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a connection holds credentials and is never pickled")
+
     def secrets(self) -> tuple[str, ...]:
         """Return every text here that no message may repeat."""
-        texts = (self.key, *self.headers.values(), *self.other.values())
-        return tuple(text for text in texts if text)
+        texts = (self.key, *self.headers.values(), *self.other.values(), *self.hidden)
+        return tuple(dict.fromkeys(text for text in texts if text))
 
 
 class Request(Struct, frozen=True, eq=False, kw_only=True):
@@ -89,6 +97,10 @@ class Request(Struct, frozen=True, eq=False, kw_only=True):
     extra: Mapping[str, Any] = FrozenMap()
     timeout: Phases = Phases()
     name: str = ""
+
+    def __repr__(self) -> str:
+        """Name the model alone: a reference in the body is resolved here."""
+        return f"Request({self.provider}/{self.model}, {self.route})"
 
 
 class Transport(Protocol):

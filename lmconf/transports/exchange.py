@@ -14,7 +14,7 @@ import httpx
 from lmconf.errors import BadResponse, CallError, ConnectionFailed, Timeout
 from lmconf.spec.frozen import thaw
 from lmconf.transports.contract import Request
-from lmconf.transports.failures import Advice, refused, request_id
+from lmconf.transports.failures import Advice, refused, request_id, without_secrets
 from lmconf.transports.routes import client_of
 
 __all__ = ["PLACEHOLDER", "Exchange", "Halt", "current_exchange", "exchanging"]
@@ -110,6 +110,9 @@ class Exchange:
     def halt(self, failure: CallError) -> Halt:
         """Note `failure` as the attempt's outcome, and return what ends the attempt."""
         if self.failure is None:
+            # A server may say a secret where nobody expects it.
+            failure.message = without_secrets(failure.message, self.secrets)
+            failure.args = (failure.message,)
             failure.request_id = failure.request_id or self.request_id
             self.failure = failure
         return Halt()
@@ -169,7 +172,7 @@ class Exchange:
     def began(self, response: httpx.Response, request: httpx.Request) -> None:
         """Note the status, and let the body's pauses be bounded from here on."""
         self.status = response.status_code
-        self.request_id = request_id(response.headers)
+        self.request_id = request_id(response.headers, self.secrets)
         left = self.left
         request.extensions["timeout"]["read"] = max(min(self.phases.idle or left, left), 0.001)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 from lmconf.errors import (
     AuthenticationFailed,
@@ -65,7 +66,7 @@ def refused(
     return kind(
         message[:LONGEST],
         status=status,
-        request_id=request_id(headers),
+        request_id=request_id(headers, secrets),
         retry_after=wait,
         retryable=retryable,
         help=_help(status, codes),
@@ -77,20 +78,33 @@ def no_advice(status: int, headers: Mapping[str, str]) -> tuple[float | None, bo
     return None, None
 
 
-def request_id(headers: Mapping[str, str]) -> str | None:
+def request_id(headers: Mapping[str, str], secrets: Iterable[str]) -> str | None:
     """Return the id that the server gave to a request, by the names that providers use."""
     for name in ("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid"):
         if headers.get(name):
-            return mask(headers[name])[:200]
+            return without_secrets(headers[name], secrets)[:200]
     return None
 
 
 def without_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with every one of `secrets`, and all that has the shape of a key, masked."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= 4:
-            text = text.replace(secret, MASK)
+    """Return `text` with every one of `secrets`, and all that has the shape of a key, masked.
+
+    Secrets are also known as JSON and URLs write them; those of less than four letters are words.
+    """
+    spelled = {form for secret in secrets if len(secret) >= 4 for form in _spellings(secret)}
+    for secret in sorted(spelled, key=len, reverse=True):
+        text = text.replace(secret, MASK)
     return mask(text)
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    yield secret
+    for ascii_only in (True, False):
+        quoted = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
+        yield quoted
+        yield quoted.replace("/", "\\/")
+    yield quote(secret)
+    yield quote(secret, safe="")
 
 
 def _kind(status: int, codes: frozenset[str], said: str) -> tuple[type[CallError], bool]:
@@ -128,7 +142,7 @@ def _read(body: bytes) -> tuple[str, frozenset[str]]:
     try:
         found: Any = json.loads(body)
     except (ValueError, RecursionError):
-        text = " ".join(body[: 4 * LONGEST].decode("utf-8", "replace").split())
+        text = " ".join(body.decode("utf-8", "replace").split())
         return ("" if text.startswith("<") else text), frozenset()
     if isinstance(found, list) and found:
         found = found[0]
