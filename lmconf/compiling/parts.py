@@ -8,27 +8,57 @@ from typing import Literal
 from msgspec import Struct
 
 from lmconf.document.composing import Crossing
-from lmconf.document.nodes import Map, Node, Scalar
+from lmconf.document.inheriting import Ancestor
+from lmconf.document.nodes import Map, Node, Path, Scalar
 from lmconf.errors import Diagnostic, Mark, Note
 from lmconf.profile.document import FORMAT_VERSION
+from lmconf.spec.frozen import FrozenMap
 from lmconf.spelling import did_you_mean
 
-__all__ = ["Parts", "heads", "is_of_the_future", "part"]
+__all__ = ["Parts", "heads", "is_of_the_future", "no_block", "part"]
 
 
 class Parts(Struct, frozen=True, eq=False, kw_only=True):
     """A composed document, taken apart.
 
-    `head` is what stands beside the LMs; `entries` are the LMs with all they inherit; `abstract`
-    holds what is only inherited from, `defaults` among it.
+    `flat` says that it is one LM by itself. `head` is what stands beside the LMs; `entries` are
+    the LMs with all they inherit; `abstract` holds what is only inherited from, `defaults` among
+    it. `written` are the LMs as they stand in the document, and `chains` says where each inherits
+    from, the nearest first.
     """
 
+    flat: bool
     variables: Map | None
     head: Map
     entries: Mapping[str, Node]
     abstract: Mapping[str, Node]
     crossings: tuple[Crossing, ...]
     defaults: Map | None = None
+    written: Map | None = None
+    chains: Mapping[str, tuple[Ancestor, ...]] = FrozenMap()
+
+    def path(self, name: str) -> Path:
+        """Return the path under which people know the LM `name`."""
+        if self.flat:
+            return ()
+        return ("defaults",) if name == "defaults" else ("lms", name)
+
+
+def no_block(node: Node, path: Path) -> Diagnostic:
+    """Return what is said of an LM, or of all of them, that is no mapping."""
+    value = node.value if isinstance(node, Scalar) else None
+    model = value if isinstance(value, str) and "/" in value else "provider/name"
+    if path == ("lms",):
+        what, help_ = "of LMs by name", "write `lms: {name: {model: provider/name}}`"
+    else:
+        what, help_ = "with the LM's settings", f"write `{{model: {model}}}`"
+    return Diagnostic(
+        code="wrong-type",
+        message=f"`{path[-1]}` must be a mapping {what}",
+        mark=node.mark,
+        path=path,
+        help=help_,
+    )
 
 
 _LEFT_OUT: dict[str, tuple[str, ...]] = {

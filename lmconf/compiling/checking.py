@@ -1,0 +1,133 @@
+"""The middle stage: rendered parts become plain data, with every fault reported at its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from lmconf.compiling.credentials import shared_credentials
+from lmconf.compiling.extensions import merged, unknown_extensions
+from lmconf.compiling.inputs import Inputs
+from lmconf.compiling.layering import FLAT_NAME
+from lmconf.compiling.naming import unknown_main, unknown_names
+from lmconf.compiling.parts import Parts, no_block
+from lmconf.document.nodes import Broken, Map, Node
+from lmconf.errors import Diagnostic, Note
+from lmconf.profile.authored import MANY_LMS, ONE_LM
+from lmconf.profile.data import to_data, to_diagnostics
+from lmconf.profile.making import data_of
+from lmconf.spec.checking import Fault, check
+from lmconf.spec.navigating import Unread
+
+__all__ = ["checked"]
+
+
+def checked(parts: Parts, inputs: Inputs, found: list[Diagnostic]) -> dict[str, Any]:
+    """Return the plain data of the whole profile, reporting every fault of the rendered `parts`.
+
+    The data builds a `ProfileSpec` if nothing that was reported is an error.
+    """
+    return _Checker(parts, inputs, found).all()
+
+
+class _Checker:
+    """One pass over the parts of a profile."""
+
+    def __init__(self, parts: Parts, inputs: Inputs, found: list[Diagnostic]) -> None:
+        self.parts = parts
+        self.inputs = inputs
+        self.found = found
+
+    def all(self) -> dict[str, Any]:
+        # Parents first: a mistake of theirs is told as theirs, not as something inherited.
+        for name, node in self.parts.abstract.items():
+            if isinstance(node, Map):
+                _, faults = data_of(node, abstract=True)
+                self.report(name, node, self.with_extensions(node, faults))
+        lms = {name: self.lm(name, node) for name, node in self.parts.entries.items()}
+        head = self.head(lms)
+        for name, data in lms.items():
+            self.names(name, data, head)
+        if not self.parts.flat:
+            crossing = {said.mark for said in self.found if said.code == "credential-crosses"}
+            shared = shared_credentials(self.parts.entries, lms)
+            self.found += [said for said in shared if said.mark not in crossing]
+        return {**head, "lms": lms}
+
+    def lm(self, name: str, node: Node) -> object:
+        """Return the data of one LM, with what is wrong in it unread."""
+        if not isinstance(node, Map):
+            if not isinstance(node, Broken):
+                self.found.append(no_block(node, self.parts.path(name)))
+            return Unread()
+        data, faults = data_of(node, _soft(node, self.parts.defaults))
+        self.report(name, node, self.with_extensions(node, faults))
+        wrong = {fault.path[0] for fault in faults if fault.path}
+        return {key: Unread() if key in wrong else value for key, value in data.items()}
+
+    def with_extensions(self, node: Map, faults: Sequence[Fault]) -> list[Fault]:
+        """Return `faults` and the kinds in `node` that nothing provides, without what follows."""
+        data = to_data(node)
+        assert isinstance(data, dict)
+        return merged(faults, unknown_extensions(data, self.inputs))
+
+    def head(self, lms: Mapping[str, object]) -> dict[str, Any]:
+        """Return the data of what stands beside the LMs."""
+        parts = self.parts
+        data = to_data(parts.head)
+        assert isinstance(data, dict)
+        if parts.flat:
+            self.found += to_diagnostics(check(ONE_LM, data, partial=True), parts.head)
+            return {"main": FLAT_NAME}
+        names = [*lms, *(name for name in parts.abstract if name != "defaults")]
+        faults = check(MANY_LMS, {**data, "lms": dict.fromkeys(names, Unread())})
+        faults += unknown_main(data.get("main"), lms)
+        faults = merged(faults, unknown_extensions(data, self.inputs))
+        written = {} if parts.written is None else {"lms": parts.written}
+        whole = Map({**parts.head.entries, **written}, parts.head.keys, parts.head.mark)
+        self.found += to_diagnostics(faults, whole)
+        if "main" not in data and (len(lms) == 1 or FLAT_NAME in lms):
+            data["main"] = FLAT_NAME if FLAT_NAME in lms else next(iter(lms))
+        return data
+
+    def names(self, name: str, data: object, head: Mapping[str, Any]) -> None:
+        """Report the names in one LM that nothing has; a fallback to itself is dropped."""
+        node = self.parts.entries[name]
+        if not isinstance(data, dict) or not isinstance(node, Map):
+            return
+        if isinstance(data.get("fallbacks"), list):
+            data["fallbacks"] = [item for item in data["fallbacks"] if item != name]
+        right = {key: value for key, value in data.items() if not isinstance(value, Unread)}
+        known: dict[str, tuple[str, ...]] = {"stores": (), "callbacks": (), "lms": ()}
+        if not self.parts.flat:
+            for key in ("stores", "callbacks"):
+                known[key] = tuple(head[key]) if isinstance(head.get(key), Mapping) else ()
+            known["lms"] = tuple(self.parts.entries)
+        self.report(name, node, list(unknown_names(right, known, alone=self.parts.flat)))
+
+    def report(self, name: str, node: Node, faults: Sequence[Fault]) -> None:
+        for diagnostic in to_diagnostics(faults, node, shown=self.parts.path(name)):
+            self.found.append(self.with_heir(name, diagnostic))
+
+    def with_heir(self, name: str, diagnostic: Diagnostic) -> Diagnostic:
+        """Return `diagnostic` saying who inherits the value, when it is not the LM's own."""
+        own = self.parts.written.get(name) if self.parts.written is not None else None
+        field = diagnostic.path[2] if len(diagnostic.path) > 2 else None
+        chain = self.parts.chains.get(name, ())
+        if not chain or not isinstance(own, Map) or field is None or field in own.entries:
+            return diagnostic
+        note = Note(f"inherited by `{name}`, which extends `{chain[0].name}` here", chain[0].mark)
+        return msgspec.structs.replace(diagnostic, notes=(*diagnostic.notes, note))
+
+
+def _soft(node: Map, defaults: Map | None) -> frozenset[str]:
+    """Return the names of the fields of `node` whose values came from `defaults`."""
+    if defaults is None:
+        return frozenset()
+    return frozenset(
+        key
+        for key, value in node
+        if (default := defaults.get(key)) is not None and default.mark is value.mark
+    )

@@ -1,0 +1,112 @@
+"""The first stages: documents are recognised, normalised, folded, and their LMs inherit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from lmconf.compiling.inputs import Inputs
+from lmconf.compiling.parts import Parts, heads, is_of_the_future, no_block, part
+from lmconf.document.composing import Fold, fold, normalise, settle
+from lmconf.document.dollar import recognise
+from lmconf.document.inheriting import inherit
+from lmconf.document.nodes import Broken, Document, Map
+from lmconf.document.overriding import overlay
+from lmconf.errors import Diagnostic
+from lmconf.profile.authored import ProfileDocument
+from lmconf.profile.rules import LMRules
+from lmconf.spec.declaring import fields
+
+__all__ = ["FLAT_NAME", "composed"]
+
+FLAT_NAME = "main"
+"""The name of the LM that a one-LM document holds."""
+
+
+def composed(
+    documents: Sequence[Document], inputs: Inputs, found: list[Diagnostic]
+) -> Parts | None:
+    """Return what `documents`, the lowest first, say together, or None after reporting why not."""
+    roots = [recognise(document.root, found, folder=_folder(document)) for document in documents]
+    if [root for root in roots if is_of_the_future(root, found)]:
+        # What else would be wrong with it is a matter of that version.
+        return None
+    form = heads(roots, found)
+    if form is None:
+        return None
+    flat = form == "one"
+    rules = LMRules(flat=flat)
+    folding = Fold(rules)
+    root = fold([normalise(part(root, "head"), rules) for root in roots], folding)
+    if inputs.assignments:
+        top = () if flat else tuple(fields(ProfileDocument))
+        layer = overlay(root, inputs.assignments, found, folding, top=top)
+        root = fold([root, layer], folding)
+    return _one(root, folding, found) if flat else _many(root, folding, inputs, found)
+
+
+def _one(root: Map, folding: Fold, found: list[Diagnostic]) -> Parts:
+    settled = settle(root, found)
+    return Parts(
+        flat=True,
+        variables=_variables(settled, found),
+        head=part(settled, "version"),
+        entries={FLAT_NAME: part(settled, "lm")},
+        abstract={},
+        crossings=folding.standing(settled),
+    )
+
+
+def _many(root: Map, folding: Fold, inputs: Inputs, found: list[Diagnostic]) -> Parts:
+    head = settle(part(root, "profile"), found)
+    variables = _variables(head, found)
+    entries, defaults = _block(root, "lms", found), _block(root, "defaults", found)
+    nothing = Map({}, {}, root.mark)
+    inherited = inherit(
+        entries or nothing, defaults, folding, found, ("lms",), foreign=inputs.foreign
+    )
+    abstract = inherited.abstract
+    if defaults is not None:
+        kept = {key: value for key, value in defaults if key != "extends"}
+        own = Map(kept, defaults.keys, defaults.mark)
+        abstract = {"defaults": settle(own, found, ("defaults",)), **abstract}
+    return Parts(
+        flat=False,
+        variables=variables,
+        head=head,
+        entries=inherited.entries.entries,
+        abstract=abstract,
+        crossings=inherited.crossings,
+        defaults=defaults,
+        written=entries,
+        chains=inherited.chains,
+    )
+
+
+def _block(root: Map, name: str, found: list[Diagnostic]) -> Map | None:
+    """Return the mapping under `name`, None after reporting that it is something else."""
+    node = root.get(name)
+    if node is not None and not isinstance(node, Map | Broken):
+        found.append(no_block(node, (name,)))
+    return node if isinstance(node, Map) else None
+
+
+def _variables(head: Map, found: list[Diagnostic]) -> Map | None:
+    """Return `vars`, None after reporting that it is no mapping."""
+    node = head.get("vars")
+    if node is not None and not isinstance(node, Map | Broken):
+        found.append(
+            Diagnostic(
+                code="wrong-type",
+                message="`vars` must be a mapping of variables and their values",
+                mark=node.mark,
+                path=("vars",),
+                help="write `vars: {name: value}`",
+            )
+        )
+    return node if isinstance(node, Map) else None
+
+
+def _folder(document: Document) -> str | None:
+    path = document.source.path
+    return None if path is None else str(PurePath(path).parent)
