@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -51,6 +53,10 @@ CALL_FIELDS = frozenset(
     "service_tier",
 }
 """The settings that a single call may change."""
+
+_BLOCKS = frozenset(
+    name for name in CALL_FIELDS if isinstance(fields(SoleLMSpec)[name].shape, Record)
+) | {"headers"}
 
 
 @without_frames
@@ -122,7 +128,8 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
         )
     layer = _recognised(said, mark)
     below = {key: compiled.stated[key] for key in said if key in compiled.stated}
-    below = {key: below[key] for key in below if isinstance(layer.get(key), Change)}
+    # Blocks merge as they do between files; what goes into the request's body replaces.
+    below = {key: below[key] for key in below if key in _BLOCKS or type(layer.get(key)) is Change}
     lower = _recognised(below, Mark(Source(compiled.name)))
     found: list[Diagnostic] = []
     root = settle(fold([lower, layer], LMRules(flat=True)), found)
@@ -279,12 +286,19 @@ def _without_secrets(value: object, path: Path, secret: bool, given: dict[str, s
             for index, item in enumerate(value)
         ]
     if secret and isinstance(value, str) and value:
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", ".".join(str(step) for step in path))
-        while name in given:
-            name += "_"
+        name = _name_of(path)
         given[name] = value
         return {"$given": name}
     return value
+
+
+def _name_of(path: Path) -> str:
+    """Return the dotted `path`, and what tells it from others where a dot or space hides that."""
+    steps = [str(step) for step in path]
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", ".".join(steps))
+    if name.split(".") == steps:
+        return name
+    return f"{name}-{sha256(json.dumps(steps).encode()).hexdigest()[:8]}"
 
 
 def _compiled(
