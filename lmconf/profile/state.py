@@ -76,7 +76,9 @@ _OLD_DSPY_KEYS = frozenset(
 )
 _DSPY_CLASS = "_dspy_lm_class"
 # Keys of a DSPy state that name parts of DSPy itself.
-_DSPY_ONLY = frozenset((_DSPY_CLASS, "engine", "async_engine", "use_developer_role", "api_key"))
+_DSPY_ONLY = frozenset(
+    (_DSPY_CLASS, "engine", "async_engine", "prompt_cache", "use_developer_role", "api_key")
+)
 
 
 def is_dspy_state(state: Mapping[str, Any]) -> bool:
