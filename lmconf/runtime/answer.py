@@ -70,6 +70,10 @@ class Answer(Struct, frozen=True, kw_only=True):
             logprobs=first.get("logprobs"),
         )
 
+    def __repr__(self) -> str:
+        """Show what a person asks for first: the response alone would fill a screen."""
+        return f"Answer({self.text!r}, lm={self.lm!r}, cache_hit={self.cache_hit})"
+
 
 def texts_of(response: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the text of every choice; a choice that only calls tools has the text `""`."""

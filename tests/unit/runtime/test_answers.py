@@ -127,6 +127,7 @@ def test_a_hit_says_that_nothing_was_paid() -> None:
         chat(), lm="a", model="b", cost=None, cache_hit=True, attempts=0, request_id=None
     )
     assert (answer.usage, answer.cost) == ({}, None)
+    assert repr(answer) == "Answer('Hello.', lm='a', cache_hit=True)"
 
 
 def test_the_history_drops_the_oldest_and_can_be_read_while_it_grows() -> None:
