@@ -67,4 +67,6 @@ def rows() -> Iterator[Row]:
             compiled, lambda: yaml.load(text, yaml.CSafeLoader), rounds=7, calls=3
         )
     assert theirs is not None
-    yield Row("50 LMs read to compiled", ours * 1e3, "ms", "yaml.CSafeLoader", theirs * 1e3, "<= 60 ms")
+    yield Row(
+        "50 LMs read to compiled", ours * 1e3, "ms", "yaml.CSafeLoader", theirs * 1e3, "<= 60 ms"
+    )

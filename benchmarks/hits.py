@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import tempfile
@@ -10,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def rows() -> Iterator[Row]:
             "DSPY_CACHEDIR": str(Path(folder) / "dspy"),
         }
         os.environ.update(caches)
-        has_dspy = importlib.util.find_spec("dspy") is not None
+        has_dspy = find_spec("dspy") is not None
         yield _memory(base, has_dspy=has_dspy)
         yield _disk(base, has_dspy=has_dspy)
 
@@ -84,9 +85,7 @@ def _memory(base: str, *, has_dspy: bool) -> Row:
     lm(PROMPT)
     theirs: Callable[[], object] | None = None
     if has_dspy:
-        import dspy
-
-        other = dspy.LM(MODEL, api_base=base, api_key="none")
+        other = import_module("dspy").LM(MODEL, api_base=base, api_key="none")
         other(PROMPT)
         theirs = lambda: other(PROMPT)  # noqa: E731 - a name for the call that is timed
     mine, peer = in_process(lambda: lm(PROMPT), theirs, rounds=9, calls=500)
@@ -103,4 +102,6 @@ def _disk(base: str, *, has_dspy: bool) -> Row:
     processes(["-c", ours], ["-c", peer], rounds=1)
     mine, theirs = processes(["-c", ours], ["-c", peer], rounds=7)
     name = "dspy.LM" if has_dspy else "bare Python"
-    return Row("an answer from disk, new process", mine * 1e3, "ms", name, theirs * 1e3, "<= 250 ms")
+    return Row(
+        "an answer from disk, new process", mine * 1e3, "ms", name, theirs * 1e3, "<= 250 ms"
+    )

@@ -27,4 +27,6 @@ def rows() -> Iterator[Row]:
             ["-c", f"import yaml; yaml.safe_load(open({str(path)!r}))"],
             rounds=ROUNDS,
         )
-    yield Row("lmconf validate, one file", ours * 1e3, "ms", "yaml.safe_load", theirs * 1e3, "<= 400 ms")
+    yield Row(
+        "lmconf validate, one file", ours * 1e3, "ms", "yaml.safe_load", theirs * 1e3, "<= 400 ms"
+    )
