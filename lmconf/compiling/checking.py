@@ -62,7 +62,7 @@ class _Checker:
             if not isinstance(node, Broken):
                 self.found.append(no_block(node, self.parts.path(name)))
             return Unread()
-        data, faults = data_of(node, _soft(node, self.parts.defaults))
+        data, faults = data_of(node, self.parts.soft.get(name, frozenset()))
         self.report(name, node, self.with_extensions(node, faults))
         wrong = {fault.path[0] for fault in faults if fault.path}
         return {key: Unread() if key in wrong else value for key, value in data.items()}
@@ -120,14 +120,3 @@ class _Checker:
             return diagnostic
         note = Note(f"inherited by `{name}`, which extends `{chain[0].name}` here", chain[0].mark)
         return msgspec.structs.replace(diagnostic, notes=(*diagnostic.notes, note))
-
-
-def _soft(node: Map, defaults: Map | None) -> frozenset[str]:
-    """Return the names of the fields of `node` whose values came from `defaults`."""
-    if defaults is None:
-        return frozenset()
-    return frozenset(
-        key
-        for key, value in node
-        if (default := defaults.get(key)) is not None and default.mark is value.mark
-    )

@@ -10,7 +10,7 @@ from lmconf.compiling.parts import Parts, heads, is_of_the_future, no_block, par
 from lmconf.document.composing import Fold, fold, normalise, settle
 from lmconf.document.dollar import recognise
 from lmconf.document.inheriting import inherit
-from lmconf.document.nodes import Broken, Document, Map
+from lmconf.document.nodes import Broken, Document, Map, Node
 from lmconf.document.overriding import overlay
 from lmconf.errors import Diagnostic
 from lmconf.profile.authored import ProfileDocument
@@ -77,10 +77,18 @@ def _many(root: Map, folding: Fold, inputs: Inputs, found: list[Diagnostic]) -> 
         entries=inherited.entries.entries,
         abstract=abstract,
         crossings=inherited.crossings,
-        defaults=defaults,
+        soft={name: _soft(node, defaults) for name, node in inherited.entries},
         written=entries,
         chains=inherited.chains,
     )
+
+
+def _soft(node: Node, defaults: Map | None) -> frozenset[str]:
+    """Return the names of the fields of `node` that were taken over from `defaults` as they are."""
+    if defaults is None or not isinstance(node, Map):
+        return frozenset()
+    # Not by their marks: everything in a mapping made in code has the same.
+    return frozenset(key for key, value in node if value is defaults.get(key))
 
 
 def _block(root: Map, name: str, found: list[Diagnostic]) -> Map | None:

@@ -8,14 +8,16 @@ from typing import Any
 import msgspec
 
 from lmconf.callbacks.specs import CallbackSpec
+from lmconf.document.nodes import Map, Node, Scalar, Seq, at
 from lmconf.profile.document import ProfileSpec
 from lmconf.profile.lm import LMSpec, SoleLMSpec
 from lmconf.profile.mentions import mentions
 from lmconf.spec.checking import Fault
 from lmconf.spelling import did_you_mean
 
-Data = Mapping[str, Any]
+__all__ = ["inline", "inline_nodes", "inline_stated", "unknown_main", "unknown_names"]
 
+Data = Mapping[str, Any]
 
 _WHAT = {"stores": "store", "callbacks": "callback", "lms": "LM"}
 _IN_PLACE = {
@@ -127,3 +129,52 @@ def _stated(profile: Data, lm: Data, *, alone: bool = False) -> dict[str, Any]:
             for item in fallbacks
         ]
     return said
+
+
+def inline_nodes(profile: Map, stated: Data, name: str) -> Map:
+    """Return the nodes of the LM `name` of `profile` with those of the things it names in place.
+
+    `stated` is what was said of the profile: a value that is missing there gave way.
+    """
+    lm = at(profile, ("lms", name))
+    assert isinstance(lm, Map)
+    said = stated["lms"][name]
+    return _whole(profile, stated, Map({k: v for k, v in lm if k in said}, lm.keys, lm.mark), name)
+
+
+def _whole(profile: Map, stated: Data, lm: Map, own: str | None) -> Map:
+    entries = dict(lm.entries)
+    for field in ("cache", "budget"):
+        block = entries.get(field)
+        store = _named(profile, "stores", block.get("store")) if isinstance(block, Map) else None
+        if isinstance(block, Map) and store is not None:
+            entries[field] = Map({**block.entries, "store": store}, block.keys, block.mark)
+    callbacks = entries.get("callbacks")
+    if isinstance(callbacks, Seq):
+        items = tuple(_named(profile, "callbacks", item) or item for item in callbacks.items)
+        entries["callbacks"] = Seq(items, callbacks.mark)
+    fallbacks = entries.pop("fallbacks", None)
+    if isinstance(fallbacks, Seq) and own is not None:
+        others = [
+            item for item in fallbacks.items if not (isinstance(item, Scalar) and item.value == own)
+        ]
+        sole = tuple(_sole(profile, stated, item) for item in others)
+        entries["fallbacks"] = Seq(sole, fallbacks.mark)
+    return Map(entries, lm.keys, lm.mark)
+
+
+def _sole(profile: Map, stated: Data, item: Node) -> Node:
+    """Return a fallback, a name or an LM in place, as an LM by itself without fallbacks."""
+    if isinstance(item, Scalar):
+        said = stated["lms"][item.value]
+        lm = _named(profile, "lms", item)
+        assert isinstance(lm, Map)
+        item = Map({key: value for key, value in lm if key in said}, lm.keys, lm.mark)
+    return _whole(profile, stated, item, None) if isinstance(item, Map) else item
+
+
+def _named(profile: Map, block: str, name: Node | None) -> Node | None:
+    """Return what `name` means in a block of the profile; None where it is no name."""
+    if isinstance(name, Scalar) and isinstance(name.value, str):
+        return at(profile, (block, name.value))
+    return None

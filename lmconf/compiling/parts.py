@@ -23,8 +23,9 @@ class Parts(Struct, frozen=True, eq=False, kw_only=True):
 
     `flat` says that it is one LM by itself. `head` is what stands beside the LMs; `entries` are
     the LMs with all they inherit; `abstract` holds what is only inherited from, `defaults` among
-    it. `written` are the LMs as they stand in the document, and `chains` says where each inherits
-    from, the nearest first.
+    it. `soft` names, for each LM, the fields that it has from `defaults` alone. `written` are the
+    LMs as they stand in the document, and `chains` says where each inherits from, the nearest
+    first.
     """
 
     flat: bool
@@ -33,7 +34,7 @@ class Parts(Struct, frozen=True, eq=False, kw_only=True):
     entries: Mapping[str, Node]
     abstract: Mapping[str, Node]
     crossings: tuple[Crossing, ...]
-    defaults: Map | None = None
+    soft: Mapping[str, frozenset[str]] = FrozenMap()
     written: Map | None = None
     chains: Mapping[str, tuple[Ancestor, ...]] = FrozenMap()
 

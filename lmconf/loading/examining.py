@@ -13,6 +13,7 @@ from typing import Any
 
 from lmconf import callbacks, transports
 from lmconf.compiling.inputs import Inputs
+from lmconf.compiling.naming import inline_nodes
 from lmconf.compiling.pipeline import Outcome, compile_documents
 from lmconf.compiling.trust import distrust
 from lmconf.document.dollar import recognise
@@ -48,7 +49,7 @@ def examine(
     Raises:
         ProfileError: the documents cannot be read at all.
     """
-    name, documents = _documents(source, reached, within_folder=trusted_env is not None)
+    name, documents = _documents(source, reached, alone=trusted_env is not None)
     if trusted_env is not None:
         _refuse_untrusted(documents, trusted_env)
     inputs = Inputs(
@@ -61,7 +62,9 @@ def examine(
         else allow_imports | project_allow_imports(),
         callback_names=frozenset(callbacks.names()) if registered else None,
         transport_names=frozenset(transports.names()) if registered else None,
-        foreign=None if trusted_env is not None else _foreign_of((*chain, *_files(documents))),
+        foreign=None
+        if trusted_env is not None
+        else _foreign_of((*chain, *_files(documents)), allow_imports, registered=registered),
     )
     return compile_documents(documents, inputs)
 
@@ -70,13 +73,14 @@ def _documents(
     source: str | os.PathLike[str] | Mapping[str, Any] | None,
     reached: Mark | None,
     *,
-    within_folder: bool,
+    alone: bool,
 ) -> tuple[str, list[Document]]:
     if isinstance(source, Mapping):
-        return "<mapping>", gather_mapping(source, "<mapping>")
+        here = Path.cwd() if alone else None
+        return "<mapping>", gather_mapping(source, "<mapping>", within=here)
     wanted = nearest(os.environ) if source is None else os.fspath(source)
     path = find(wanted, os.environ)
-    return path.stem, gather(path, within=path.parent if within_folder else None, reached=reached)
+    return path.stem, gather(path, within=path.parent if alone else None, reached=reached)
 
 
 def _refuse_untrusted(documents: list[Document], allow_env: frozenset[str]) -> None:
@@ -93,7 +97,9 @@ def _files(documents: list[Document]) -> tuple[Path, ...]:
     return tuple(Path(document.source.path) for document in documents if document.source.path)
 
 
-def _foreign_of(chain: tuple[Path, ...]) -> Foreign:
+def _foreign_of(
+    chain: tuple[Path, ...], allow_imports: frozenset[str], *, registered: bool
+) -> Foreign:
     """Return what resolves `profile:lm` for a document that was reached through `chain`."""
 
     def foreign(name: str, mark: Mark) -> Map | None:
@@ -102,12 +108,14 @@ def _foreign_of(chain: tuple[Path, ...]) -> Foreign:
         path = find_beside(profile, child, mark).resolve()
         if path in chain:
             raise ProfileError([_circle(name, mark)])
-        outcome = examine(path, chain=chain, reached=mark)
-        node = outcome.entries.get(lm_name)
-        if outcome.profile is None:
+        outcome = examine(
+            path, allow_imports=allow_imports, registered=registered, chain=chain, reached=mark
+        )
+        found = outcome.profile
+        if found is None:
             raise ProfileError(outcome.diagnostics)
-        if isinstance(node, Map):
-            return node
+        if lm_name in found.lms:
+            return inline_nodes(found.nodes, found.stated, lm_name)
         raise ProfileError([_no_such_lm(name, lm_name, outcome, mark)])
 
     return foreign

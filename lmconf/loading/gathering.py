@@ -32,8 +32,12 @@ def gather(
     return gathering.order(gathering.take(path, reached))
 
 
-def gather_mapping(content: Mapping[str, object], name: str) -> list[Document]:
+def gather_mapping(
+    content: Mapping[str, object], name: str, *, within: Path | None = None
+) -> list[Document]:
     """Return the document that a mapping made in code is, and those that it extends.
+
+    With `within`, parents outside that folder are refused.
 
     Raises:
         ProfileError: as `gather`.
@@ -45,7 +49,7 @@ def gather_mapping(content: Mapping[str, object], name: str) -> list[Document]:
     except TypeError as error:
         raise UsageError(f"{name}: {error}") from None
     assert isinstance(root, Map)
-    gathering = _Gathering(None)
+    gathering = _Gathering(within)
     key = f"{name}\0"
     gathering.add(key, Document(root, source), None)
     return gathering.order(key)
