@@ -67,14 +67,9 @@ def find(name: str, environment: Mapping[str, str]) -> Path:
         if path.is_file():
             return path
         raise ProfileError([_no_file(path, name)])
-    if name == Path(NEAREST_NAME).stem:
-        for folder in upwards():
-            if (folder / NEAREST_NAME).is_file():
-                return folder / NEAREST_NAME
-    for folder, _ in _folders(environment):
-        found = _in_folder(folder, name)
-        if found is not None:
-            return found
+    for found in survey(environment):
+        if found.name == name:
+            return found.path
     raise ProfileError([_no_profile(name, environment)])
 
 
@@ -131,11 +126,10 @@ def find_beside(name: str, child: Path | None, place: Mark) -> Path:
 def survey(environment: Mapping[str, str]) -> list[Found]:
     """Return every profile that can be named, nearest first; later ones of a name are shadowed."""
     found = []
-    for folder in upwards():
-        if (folder / NEAREST_NAME).is_file():
-            found.append(Found("lmconf", folder / NEAREST_NAME, "project"))
-            break
     for folder, place in _folders(environment):
+        alone = folder.parent / NEAREST_NAME
+        if place == "project" and alone.is_file():
+            found.append(Found(alone.stem, alone, place))
         found += [Found(path.stem, path, place) for path in _files(folder)]
     return found
 
@@ -146,16 +140,17 @@ def places_searched(environment: Mapping[str, str]) -> list[Path]:
 
 
 def _folders(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
-    for entry in environment.get("LMCONF_PATH", "").split(os.pathsep):
-        if entry:
-            yield Path(entry).expanduser(), "LMCONF_PATH"
+    """Yield each folder once, where it comes first, with the kind of place that it is."""
+    listed = [entry for entry in environment.get("LMCONF_PATH", "").split(os.pathsep) if entry]
+    folders = [(Path(entry).expanduser(), "LMCONF_PATH") for entry in listed]
+    folders += [(folder / "profiles", "project") for folder in upwards()]
+    folders += [(_user_folder(environment), "user"), (shipped("profiles"), "shipped")]
     seen = set()
-    for folder in upwards():
-        seen.add(folder / "profiles")
-        yield folder / "profiles", "project"
-    yield _user_folder(environment), "user"
-    if shipped("profiles") not in seen:
-        yield shipped("profiles"), "shipped"
+    for folder, place in folders:
+        whole = os.path.realpath(folder)
+        if whole not in seen:
+            seen.add(whole)
+            yield folder, place
 
 
 def _user_folder(environment: Mapping[str, str]) -> Path:
@@ -187,11 +182,13 @@ def _in_folder(folder: Path, name: str) -> Path | None:
 
 
 def _files(folder: Path) -> list[Path]:
+    """Return the profiles in `folder`, by name; of one name, the one that it means first."""
     try:
-        entries = sorted(folder.iterdir())
+        entries = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
     except OSError:
         return []
-    return [path for path in entries if path.suffix in SUFFIXES and path.is_file()]
+    entries.sort(key=lambda path: (path.stem, SUFFIXES.index(path.suffix)))
+    return [path for path in entries if path.is_file()]
 
 
 def _no_file(path: Path, name: str) -> Diagnostic:

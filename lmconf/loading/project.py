@@ -28,17 +28,23 @@ def project_allow_imports() -> frozenset[str]:
 
 
 def _allowed(path: Path) -> frozenset[str]:
-    text = path.read_text(encoding="utf-8")
-    if "[tool.lmconf]" not in text:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise _wrong(path, f"cannot be read: {type(error).__name__}", "") from None
+    if "lmconf" not in text:
         return frozenset()
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
     try:
-        table = tomllib.loads(text)["tool"]["lmconf"]
+        tool = tomllib.loads(text).get("tool")
     except tomllib.TOMLDecodeError as error:
         raise _wrong(path, f"is not valid TOML: {error}", "") from None
+    table = tool.get("lmconf", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise _wrong(path, "tool.lmconf must be a table", "write it as [tool.lmconf]")
     for key in table:
         if key not in _KNOWN:
             near = did_you_mean(key, _KNOWN)
