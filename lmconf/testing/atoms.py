@@ -88,7 +88,7 @@ def json_maps() -> st.SearchStrategy[dict[str, Any]]:
         st.builds(
             lambda plain, secrets: {**plain, **secrets},
             st.dictionaries(keys(dollars=False), _plain(), max_size=2),
-            st.dictionaries(secret, references(), max_size=2),
+            st.dictionaries(secret, references(secret=True), max_size=2),
         ),
     )
 
@@ -96,15 +96,20 @@ def json_maps() -> st.SearchStrategy[dict[str, Any]]:
 _VARIABLES = st.sampled_from(["OPENAI_API_KEY", "LMCONF_TEST_SECRET", "TEAM", "_x1"])
 
 
-@functools.cache
+def _bare_environment() -> st.SearchStrategy[Env]:
+    return st.one_of(
+        st.builds(Env, name=_VARIABLES),
+        st.builds(Env, name=_VARIABLES, format=st.sampled_from(["Bearer {}", "{}", "a: {} #"])),
+        st.builds(Env, name=st.just("OPENAI_API_KEY"), default=st.just("")),
+    )
+
+
 def _environment() -> st.SearchStrategy[Env]:
     plain = st.sampled_from(["TEAM", "_x1", "AWS_REGION_NAME"])
     default = texts(empty=True).filter(lambda text: "{{" not in text)
     return st.one_of(
-        st.builds(Env, name=_VARIABLES),
-        st.builds(Env, name=_VARIABLES, format=st.sampled_from(["Bearer {}", "{}", "a: {} #"])),
+        _bare_environment(),
         st.builds(Env, name=plain, default=default),
-        st.builds(Env, name=st.just("OPENAI_API_KEY"), default=st.just("")),
         st.builds(Env, name=plain, type=st.just("int"), default=whole_numbers()),
         st.builds(Env, name=plain, type=st.just("float"), default=numbers()),
         st.builds(Env, name=plain, type=st.just("bool"), default=st.booleans()),
@@ -112,11 +117,14 @@ def _environment() -> st.SearchStrategy[Env]:
 
 
 @functools.cache
-def references() -> st.SearchStrategy[Env | File | Given | Public]:
-    """Return references of every kind, as a document may spell them."""
+def references(*, secret: bool = False) -> st.SearchStrategy[Env | File | Given | Public]:
+    """Return references of every kind, as a document may spell them.
+
+    With `secret`, those that may stand in a secret's place: without a default.
+    """
     folder = st.sampled_from(["/run/secrets/key", "~/key", "/a b/ë"])
     return st.one_of(
-        _environment(),
+        _bare_environment() if secret else _environment(),
         st.builds(File, path=folder, format=st.sampled_from([None, "Bearer {}"])),
         st.builds(Given, name=st.sampled_from(["api_key", "headers.X-Api-Key"])),
         st.builds(Public, st.one_of(texts(empty=True), whole_numbers(), st.none(), st.booleans())),

@@ -95,7 +95,7 @@ def values(shape: Shape) -> st.SearchStrategy[Any]:
         case Referable(text=text):
             return st.one_of(values(text), references())
         case Secret():
-            return st.one_of(st.just(""), references())
+            return st.one_of(st.just(""), references(secret=True))
         case _:
             return _composite(shape)
 

@@ -135,7 +135,9 @@ _HEADERS = st.dictionaries(
     st.one_of(texts(empty=True).filter(str.isprintable), references()),
     max_size=3,
 ) | st.one_of(
-    st.dictionaries(st.sampled_from(["X-Api-Key", "Authorization"]), references(), max_size=2),
+    st.dictionaries(
+        st.sampled_from(["X-Api-Key", "Authorization"]), references(secret=True), max_size=2
+    ),
     st.dictionaries(st.sampled_from(["$a", "$env", "x"]), st.sampled_from(["", "off"]), max_size=2),
 )
 
