@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lmconf.document.parsing import Event
 
-__all__ = ["hidden_spans"]
+__all__ = ["hidden_spans", "with_repetitions"]
 
 # Under these keys stands the name of a secret, or what its author declared to be none.
 _SHOWN_WORDS = frozenset({"$env", "$file", "$given", "$public"})
@@ -28,9 +28,17 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 _LIKELY_NAMES = frozenset({"key", "pass", "pwd", "bearer"})
 _NO_SECRETS = frozenset({"", "~", "null", "Null", "NULL", "true", "True", "false", "False"})
 
+SHORTEST = 8
+MOST = 100
+"""How many secrets are looked for again: a document that is all secrets need not be read twice."""
+
 
 class _Level(Struct):
-    """An open collection: whether its values are secret, and its key while a value is awaited."""
+    """An open collection: whether its values are secret, and its key while a value is awaited.
+
+    Below a word such as `$env` a text is shown, and anything else is as secret as the whole.
+    `beside` holds the spans of what stands beside a name that may yet turn out to be a secret's.
+    """
 
     secret: bool
     is_map: bool
@@ -39,6 +47,8 @@ class _Level(Struct):
     began: int
     anchor: str | None
     awaits_name: bool = False
+    key: str = ""
+    beside: list[Span] = []
 
 
 def hidden_spans(events: Sequence[Event], key: str = "") -> tuple[Span, ...]:
@@ -51,6 +61,19 @@ def hidden_spans(events: Sequence[Event], key: str = "") -> tuple[Span, ...]:
     walk.over(0, len(events), bool(key) and is_secret_name(key))
     walk.follow_aliases()
     return tuple(merged(walk.spans))
+
+
+def with_repetitions(text: str, spans: Sequence[Span]) -> list[Span]:
+    """Return `spans` and those of `text` where the same secrets stand again: in a comment, say.
+
+    Words of less than `SHORTEST` letters are not looked for.
+    """
+    secrets = {text[start:end].strip("\"' \t\r\n") for start, end in spans}
+    words = sorted((word for word in secrets if len(word) >= SHORTEST), key=len, reverse=True)
+    if not words:
+        return list(spans)
+    again = re.finditer("|".join(map(re.escape, words[:MOST])), text)
+    return [*spans, *(found.span() for found in again)]
 
 
 class _Walk:
@@ -88,6 +111,8 @@ class _Walk:
             else:
                 # A collection as a key is a mistake; its parts are judged like values.
                 inner = value_secret and not is_key
+                if level.is_map and level.key in _SHOWN_WORDS:
+                    inner = level.secret
                 is_map = event.kind == "map"
                 levels.append(_Level(inner, is_map, is_map, inner, index, event.anchor))
 
@@ -97,11 +122,30 @@ class _Walk:
         if is_key:
             level.child_secret = self._makes_secret(event.value, level.secret)
             level.awaits_name = level.secret and event.value in _NAMING_WORDS
+            level.key = event.value
         elif level.awaits_name and not _NAME.match(event.value):
             # The secret itself was pasted where its name belongs.
             self.spans.append((event.start, event.end))
         elif secret and event.value not in _NO_SECRETS:
             self.spans.append((event.start, event.end))
+        elif level.is_map:
+            self._beside(event.value, (event.start, event.end), level)
+        else:
+            self._option(event.value, (event.start, event.end), level)
+
+    def _beside(self, text: str, span: Span, level: _Level) -> None:
+        """Hide the `default` and `format` of a reference to a secret's variable."""
+        if level.key == "$env" and is_secret_name(text):
+            level.secret = True
+            self.spans += level.beside
+        elif level.key in ("default", "format") and text not in _NO_SECRETS:
+            level.beside.append(span)
+
+    def _option(self, text: str, span: Span, level: _Level) -> None:
+        """Hide the word after an option such as `--api-key` in a command."""
+        if level.key.startswith("-") and is_secret_name(level.key.lstrip("-")):
+            self.spans.append(span)
+        level.key = text
 
     def _makes_secret(self, name: str, inherited: bool) -> bool:
         if name in _SHOWN_WORDS:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lmconf.document.building import build
 from lmconf.document.faults import Fault, Places
 from lmconf.document.guard import Scan, scan
-from lmconf.document.hiding import hidden_spans
+from lmconf.document.hiding import hidden_spans, with_repetitions
 from lmconf.document.limits import LENGTH
 from lmconf.document.mistakes import missing_space
 from lmconf.document.nodes import Document, Map, Node, Scalar, Seq
@@ -75,7 +75,7 @@ def _nodes(
     if not found.whole:
         secret = bool(key) and is_secret_name(key)
         hidden += [(0, len(decoded))] if secret else unparsed_spans(decoded[:LENGTH])
-    source = _with_text(source, decoded, hidden)
+    source = _with_text(source, decoded, with_repetitions(decoded, hidden))
     places = Places(source)
     diagnostics = [places.diagnostic(fault) for fault in found.faults]
     if not found.whole:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from lmconf.secrets import Env, is_secret_name
+from lmconf.masking import mask
+from lmconf.secrets import Env, File, is_secret_name
 from lmconf.spec.fault import Fault, Path
 from lmconf.spec.navigating import choose, fits, shape_at
 from lmconf.spec.shapes import Secret, Shape
@@ -19,6 +20,8 @@ _UNEXPANDED = re.compile(
 )
 _WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@?#]*:[^/\s@?#]+@\S*", re.IGNORECASE)
 _WITH_USER = re.compile(r"https?://[^/\s@?#]+@\S*", re.IGNORECASE)
+# A word of a format that is long and has digits is no word.
+_KEYLIKE = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])\S{12,}")
 _PARAMETER = re.compile(r"[?&]([^=&#\s]+)=(?=[^&#\s])")
 
 
@@ -34,6 +37,8 @@ def literal_secrets(shape: Shape | None, value: object, path: Path = ()) -> Iter
             if isinstance(choose(inner, item) if inner else None, Secret) or is_secret_name(key):
                 referable = inner is None or fits(inner, Env(name=key))
                 yield from _under_name(item, here, key, referable)
+            elif key == "command":
+                yield from _in_command(item, here)
             else:
                 yield from literal_secrets(inner, item, here)
     elif isinstance(value, list | tuple):
@@ -45,6 +50,18 @@ def literal_secrets(shape: Shape | None, value: object, path: Path = ()) -> Iter
 
 
 def _under_name(value: object, path: Path, name: str, referable: bool) -> Iterator[Fault]:
+    part = _in_reference(value)
+    if part:
+        yield Fault(
+            "literal-secret",
+            path,
+            f"`{part}` in `{name}` holds a literal secret",
+            label=_LABEL,
+            help=f"leave `{part}` out, or let it hold words alone, such as `Bearer {{}}`"
+            if part == "format"
+            else 'leave `default` out, or write `default: ""` for a server without keys',
+        )
+        return
     literal = next(_literals(value), None)
     if literal is None:
         return
@@ -78,6 +95,38 @@ def _under_name(value: object, path: Path, name: str, referable: bool) -> Iterat
         help=f"put it into the environment and write `{name}: {{$env: {variable}{form}}}`"
         " (or `{$file: path}`; `{$public: …}` if it is no secret)",
     )
+
+
+def _in_reference(value: object) -> str:
+    """Return which option of a reference to a secret holds one itself, if any does."""
+    if isinstance(value, Env) and value.default not in (None, "") and value.default is not False:
+        return "default"
+    if isinstance(value, Env | File) and value.format is not None:
+        words = re.split(r"[\s={}:,;]+", value.format)
+        if mask(value.format) != value.format or any(map(_KEYLIKE.fullmatch, words)):
+            return "format"
+    return ""
+
+
+def _in_command(value: object, path: Path) -> Iterator[Fault]:
+    """Yield a fault for each word of a command that is the value of a secret option."""
+    before = ""
+    for index, word in enumerate(value if isinstance(value, list | tuple) else ()):
+        if not isinstance(word, str):
+            continue
+        option, _, literal = word.partition("=") if word.startswith("-") else (before, "", word)
+        secret = option.startswith("-") and is_secret_name(option.lstrip("-"))
+        # `{port}` and its like are put in when the command is run.
+        if secret and literal and not re.fullmatch(r"\{\w+\}", literal):
+            yield Fault(
+                "literal-secret",
+                (*path, index),
+                f"`{option}` is given a literal secret",
+                label=_LABEL,
+                help="a program's arguments show in the list of processes: give it under `env`, as"
+                " a reference",
+            )
+        before = word
 
 
 def _literals(value: object) -> Iterator[str | int | float]:
