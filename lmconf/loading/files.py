@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 __all__ = ["write_atomically"]
@@ -15,34 +16,33 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OSError: the file cannot be written; its name is `path`, and the old content is still there.
     """
-    target = path.resolve()
     try:
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-        _replace(target, text, mode)
+        target = path.resolve()
+        _replace(target, text, target.stat().st_mode & 0o777 if target.exists() else None)
     except OSError as error:
         # The name of the temporary file would mean nothing to whoever asked for `path`.
         failure = type(error)(error.errno, error.strerror, str(path))
+    except RuntimeError:
+        # Until Python 3.13, what `resolve` says of links that lead in a circle.
+        failure = OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     else:
         return
     raise failure
 
 
-def _replace(target: Path, text: str, mode: int) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+def _replace(target: Path, text: str, mode: int | None) -> None:
+    """Write a file beside `target` and move it there; without a `mode` the umask decides."""
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    handle = os.open(beside, flags, 0o666 if mode is None else 0o600)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(target)
+        if mode is not None:
+            beside.chmod(mode)
+        beside.replace(target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    # The process's umask can only be read by setting it.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
