@@ -95,7 +95,13 @@ class Profile:
         return name in self._compiled.lms
 
     def place(self, lm: str, *path: str | int) -> Mark | None:
-        """Return where the value at `path` of the LM `lm` stands in the profile's files."""
+        """Return where the value at `path` of the LM `lm` stands in the profile's files.
+
+        Raises:
+            ProfileError: there is no such LM.
+        """
+        if lm not in self._compiled.lms:
+            raise self._no_lm(lm)
         return self._compiled.lms[lm].place(*path)
 
     def dump_state(self, format: Style = "resolved") -> dict[str, Any]:
