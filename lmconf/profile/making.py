@@ -103,7 +103,8 @@ def change(compiled: Compiled, settings: Mapping[str, object]) -> Compiled:
     if found:
         raise ProfileError(found)
     objects = live if "callbacks" in settings else compiled.live
-    return _compile(root, {**compiled.given, **given}, objects, compiled.name, mark)
+    changed = _compile(root, {**compiled.given, **given}, objects, compiled.name, mark)
+    return structs.replace(changed, allow_imports=compiled.allow_imports)
 
 
 @without_frames

@@ -191,3 +191,10 @@ def test_callbacks_of_a_copy_replace_those_of_the_lm() -> None:
     assert (other.live, other.spec.callbacks) == ((second,), ())
     none = change(lm, {"callbacks": None})
     assert (none.live, none.spec.callbacks) == ((), ())
+
+
+def test_a_copy_may_import_what_its_lm_may() -> None:
+    named = {"model": GPT, "callbacks": [{"use": "acme.hooks:Meter"}]}
+    loaded = load(named, allow_imports=["acme.hooks"]).lm
+    assert change(loaded._compiled, {"seed": 1}).allow_imports == {"acme.hooks"}
+    assert change(make(named), {"seed": 1}).allow_imports == frozenset()
