@@ -17,6 +17,8 @@ from msgspec import Struct
 
 __all__ = [
     "MASK",
+    "PUBLIC_NAMES",
+    "SECRET_WORDS",
     "Env",
     "File",
     "Given",
@@ -123,36 +125,53 @@ class Missing(Exception):
     """A reference leads nowhere; the text says which and why, never a value."""
 
 
-# Names that say "secret" by their last word, whatever stands before it.
-_SECRET_WORDS = (
-    "api_key apikey key_id access_key secret_key secret_access_key private_key account_key "
-    "subscription_key signing_key master_key license_key secret client_secret password passwd "
-    "passphrase token auth_token access_token refresh_token session_token id_token bearer_token "
-    "ad_token credential credentials vertex_credentials authorization proxy_authorization cookie "
-    "set_cookie x_api_key connection_string dsn auth"
-).split()
-# Names that end like a secret and are none: how much text, or which text.
-_PUBLIC_NAMES = frozenset(
-    "eos_token bos_token pad_token unk_token sep_token cls_token mask_token stop_token start_token "
-    "end_token image_token prompt_cache_key cache_key sort_key foreign_key primary_key max_token "
-    "first_token next_token last_token new_token aws_region_name routing_key partition_key".split()
+SECRET_WORDS = frozenset(
+    """
+    api_key api_keys apikey apikeys access_key access_keys account_key auth_key encryption_key
+    key_id license_key master_key private_key secret_key shared_key signing_key ssh_key
+    subscription_key webhook_key
+    ad_token token auth_tokens access_tokens api_tokens
+    secret secrets credential credentials password passwords passwd passphrase
+    auth authorization cookie connection_string dsn jwt
+    """.split()
 )
-_SECRET_SUFFIXES = tuple(f"_{word}" for word in _SECRET_WORDS)
+"""Words that say "secret" where a name ends with them, whatever stands before."""
+
+PUBLIC_NAMES = frozenset(
+    """
+    additional_special_token audio_token bos_token cls_token completion_token cost_per_token
+    decoder_start_token end_token eom_token eos_token eot_token first_token image_token last_token
+    mask_token max_new_token max_token min_token next_token num_token pad_token per_token
+    prompt_token reasoning_token sep_token special_token start_token stop_token unk_token
+    video_token
+    """.split()
+)
+"""Names that end like a secret and are none: they tell how much text, or which."""
+
+_SUFFIXES = tuple(f"_{word}" for word in (*SECRET_WORDS, "pwd"))
+_PUBLIC_SUFFIXES = tuple(f"_{name}" for name in PUBLIC_NAMES)
+# Words that are also written as one: `secretkey`, `ACCESSTOKEN`.
+_RUN_TOGETHER = tuple(
+    "accesskey accesstoken authtoken bearertoken clientsecret passwd password privatekey secretkey"
+    " sessiontoken".split()
+)
 
 
 @functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Say whether a value under `name` must be a reference.
 
-    Names are compared without case, with `-`, ` ` and `.` read as `_`, and camelCase split; the
-    last words decide: `OPENAI_API_KEY`, `X-Api-Key`, `clientSecret` and `hf_token` are secret
-    names; `max_tokens`, `eos_token` and `prompt_cache_key` are not.
+    Names are compared without case and a number at their end, with `-`, ` ` and `.` read as `_`,
+    and camelCase split; the last words decide (`SECRET_WORDS`, `PUBLIC_NAMES`): `OPENAI_API_KEY`,
+    `X-Api-Key`, `clientSecret` and `hf_token` are secret names; `max_tokens`, `eos_token` and
+    `prompt_cache_key` are not.
     """
-    spelled = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    spelled = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
     flat = re.sub(r"[-. ]+", "_", spelled).strip("_").lower()
-    if flat in _PUBLIC_NAMES or any(flat.endswith(f"_{known}") for known in _PUBLIC_NAMES):
+    flat = re.sub(r"(?<=key|ken|ret|ord)_?[0-9]+$|_[0-9]+$", "", flat)
+    if flat in PUBLIC_NAMES or flat.endswith(_PUBLIC_SUFFIXES):
         return False
-    return flat in _SECRET_WORDS or flat.endswith(_SECRET_SUFFIXES)
+    return flat in SECRET_WORDS or flat.endswith((*_SUFFIXES, *_RUN_TOGETHER))
 
 
 def resolve(reference: Env | File, environment: Mapping[str, str] | None = None) -> str:
