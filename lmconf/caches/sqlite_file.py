@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
+from urllib.parse import quote
 
 __all__ = [
     "FILE",
@@ -187,7 +188,7 @@ def _may_write(path: Path) -> bool:
 def _connect(path: Path, how: str, patience: float) -> sqlite3.Connection:
     # Statements are few and always the same; each runs under the store's own lock.
     return sqlite3.connect(
-        f"{path.as_uri()}?{how}",
+        f"file:{quote(str(path))}?{how}",
         uri=True,
         timeout=patience,
         isolation_level=None,
