@@ -46,6 +46,8 @@ class _Checker:
             if isinstance(node, Map):
                 _, faults = data_of(node, abstract=True)
                 self.report(name, node, self.with_extensions(node, faults))
+            elif not isinstance(node, Broken):
+                self.found.append(no_block(node, self.parts.path(name)))
         lms = {name: self.lm(name, node) for name, node in self.parts.entries.items()}
         head = self.head(lms)
         for name, data in lms.items():
