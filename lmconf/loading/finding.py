@@ -21,6 +21,7 @@ from lmconf.spelling import did_you_mean
 
 __all__ = [
     "Found",
+    "expanded",
     "find",
     "find_beside",
     "is_path",
@@ -29,6 +30,7 @@ __all__ = [
     "split",
     "survey",
     "upwards",
+    "without_links",
 ]
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -48,6 +50,23 @@ def is_path(name: str) -> bool:
     return name.endswith(SUFFIXES) or "/" in name or os.sep in name or name.startswith("~")
 
 
+def expanded(name: str) -> Path:
+    """Return the path `name` with the home folder for its `~`; as it is where nobody has one."""
+    path = Path(name)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def without_links(path: Path) -> Path:
+    """Return the file that `path` leads to; `path` itself where no file can have that name."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:
+        return path.absolute()
+
+
 def split(name: str) -> tuple[str, str | None]:
     """Return the profile and the LM that `profile:lm` names; the LM is None when it is left out."""
     profile, colon, lm_name = name.rpartition(":")
@@ -63,8 +82,8 @@ def find(name: str, environment: Mapping[str, str]) -> Path:
         ProfileError: there is none; the message says where it was looked for, and near names.
     """
     if is_path(name):
-        path = Path(name).expanduser()
-        if path.is_file():
+        path = expanded(name)
+        if _is_file(path):
             return path
         raise ProfileError([_no_file(path, name)])
     for found in survey(environment):
@@ -108,8 +127,8 @@ def find_beside(name: str, child: Path | None, place: Mark) -> Path:
     """
     start = child.parent if child is not None else Path.cwd()
     if is_path(name):
-        path = (start / Path(name).expanduser()).resolve()
-        if path.is_file():
+        path = without_links(start / expanded(name))
+        if _is_file(path):
             return path
         beside = did_you_mean(path.name, [other.name for other in _files(path.parent)])
         near = name.removesuffix(Path(name).name) + beside if beside else None
@@ -142,7 +161,7 @@ def places_searched(environment: Mapping[str, str]) -> list[Path]:
 def _folders(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     """Yield each folder once, where it comes first, with the kind of place that it is."""
     listed = [entry for entry in environment.get("LMCONF_PATH", "").split(os.pathsep) if entry]
-    folders = [(Path(entry).expanduser(), "LMCONF_PATH") for entry in listed]
+    folders = [(expanded(entry), "LMCONF_PATH") for entry in listed]
     folders += [(folder / "profiles", "project") for folder in upwards()]
     folders += [(_user_folder(environment), "user"), (shipped("profiles"), "shipped")]
     seen = set()
@@ -176,9 +195,13 @@ def upwards(start: Path | None = None) -> Iterator[Path]:
 def _in_folder(folder: Path, name: str) -> Path | None:
     for suffix in SUFFIXES:
         path = folder / f"{name}{suffix}"
-        if path.is_file():
+        if _is_file(path):
             return path
     return None
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - `is_file` raises for names longer than can be
 
 
 def _files(folder: Path) -> list[Path]:
@@ -188,7 +211,7 @@ def _files(folder: Path) -> list[Path]:
     except OSError:
         return []
     entries.sort(key=lambda path: (path.stem, SUFFIXES.index(path.suffix)))
-    return [path for path in entries if path.is_file()]
+    return [path for path in entries if _is_file(path)]
 
 
 def _no_file(path: Path, name: str) -> Diagnostic:
@@ -199,7 +222,7 @@ def _no_file(path: Path, name: str) -> Diagnostic:
             help=f'in Python that LM is lmconf.LM("{name}"); the command line wants a profile:'
             f" a file that says `model: {name}`",
         )
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - `is_dir` raises for names longer than a name can be
         return Diagnostic(
             code="no-profile",
             message=f"{path} is a folder",

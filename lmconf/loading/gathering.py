@@ -11,7 +11,7 @@ from lmconf.document.composing import Cycle, linearise
 from lmconf.document.nodes import Document, Map, Scalar, Seq, from_plain
 from lmconf.document.reading import read
 from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source, UsageError
-from lmconf.loading.finding import find_beside, is_path
+from lmconf.loading.finding import expanded, find_beside, is_path, without_links
 
 __all__ = ["gather", "gather_mapping", "read_file"]
 
@@ -114,7 +114,7 @@ class _Gathering:
             if is_path(name):
                 # Before it is looked for: whether it exists is not to be learnt either.
                 start = child.resolve().parent if child else Path.cwd()
-                self.refuse_outside(start / Path(name).expanduser(), name, mark)
+                self.refuse_outside(start / expanded(name), name, mark)
             parent = find_beside(name, child.resolve() if child else None, mark)
             self.refuse_outside(parent, name, mark)
             return self.take(parent, mark)
@@ -123,7 +123,7 @@ class _Gathering:
             return None
 
     def refuse_outside(self, parent: Path, name: str, mark: Mark) -> None:
-        if self.within is not None and not parent.resolve().is_relative_to(self.within):
+        if self.within is not None and not without_links(parent).is_relative_to(self.within):
             raise ProfileError(
                 [
                     Diagnostic(

@@ -233,6 +233,23 @@ def test_every_parent_that_is_missing_is_told_at_once(project: Path) -> None:
     assert codes(caught) == ["unknown-parent"] * 3
 
 
+@pytest.mark.parametrize(
+    "parent",
+    ["~nobody-of-this-name/x", "./circle.yaml", "./" + "a" * 5000, "a" * 5000, "a\0b", "./a\0b"],
+)
+@pytest.mark.parametrize("untrusted", [False, True])
+def test_a_parent_that_cannot_be_is_told_like_one_that_is_not(
+    project: Path, parent: str, untrusted: bool
+) -> None:
+    (project / "circle.yaml").symlink_to(project / "circle.yaml")
+    for document in (
+        {"extends": parent, "model": "openai/x"},
+        {"lms": {"a": {"extends": f"{parent}:b", "model": "openai/x"}}},
+    ):
+        with pytest.raises(ProfileError, match=r"unknown-parent|extends-unknown"):
+            lmconf.load(document, untrusted=untrusted)
+
+
 # --- trust --------------------------------------------------------------------------------------
 
 

@@ -203,6 +203,14 @@ def test_a_name_that_is_not_found_says_where_it_was_looked_for(
     assert "lmconf list" in text
 
 
+@pytest.mark.parametrize(
+    "name", ["", ".", "a" * 5000, "./" + "a" * 5000, "a\0b", "./a\0b", "~nobody-of-this-name/a"]
+)
+def test_a_name_that_no_file_can_have_is_told_as_not_found(project: Path, name: str) -> None:
+    with pytest.raises(ProfileError, match="no-profile"):
+        lmconf.load(name)
+
+
 def test_one_lm_is_not_a_profile(project: Path) -> None:
     put(project / "profiles/support.yaml")
     with pytest.raises(ProfileError) as caught:
