@@ -120,15 +120,20 @@ def _stated(profile: Data, lm: Data, *, alone: bool = False) -> dict[str, Any]:
     if "callbacks" in said:
         said["callbacks"] = [
             profile["callbacks"][item] if isinstance(item, str) else item
-            for item in said["callbacks"]
+            for item in _bare(said["callbacks"])
         ]
     fallbacks = said.pop("fallbacks", None)
     if fallbacks is not None and not alone:
         said["fallbacks"] = [
             _stated(profile, profile["lms"][item] if isinstance(item, str) else item, alone=True)
-            for item in fallbacks
+            for item in _bare(fallbacks)
         ]
     return said
+
+
+def _bare(listed: Any) -> Any:
+    """Return a list that was said, also where it was said as `{$value: […]}`."""
+    return listed["$value"] if isinstance(listed, Mapping) and "$value" in listed else listed
 
 
 def inline_nodes(profile: Map, stated: Data, name: str) -> Map:

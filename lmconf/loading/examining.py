@@ -15,7 +15,7 @@ from lmconf import callbacks, transports
 from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.naming import inline_nodes
 from lmconf.compiling.pipeline import Outcome, compile_documents
-from lmconf.compiling.trust import distrust
+from lmconf.compiling.trust import distrust, distrust_profile
 from lmconf.document.dollar import recognise
 from lmconf.document.inheriting import Foreign
 from lmconf.document.nodes import Document, Map
@@ -66,7 +66,17 @@ def examine(
         if trusted_env is not None
         else _foreign_of((*chain, *_files(documents)), allow_imports, registered=registered),
     )
-    return compile_documents(documents, inputs)
+    outcome = compile_documents(documents, inputs)
+    if trusted_env is not None and outcome.profile is not None:
+        found = distrust_profile(outcome.profile, trusted_env, _folder_of(documents[-1]))
+        if found:
+            raise ProfileError(found)
+    return outcome
+
+
+def _folder_of(document: Document) -> Path:
+    path = document.source.path
+    return Path.cwd() if path is None else Path(path).parent
 
 
 def _documents(

@@ -116,7 +116,14 @@ def _provider_is_known(data: Data) -> Iterator[Fault]:
     if model is None or _transport(data) != "litellm":
         return
     provider, name = provider_of(model)
-    if not provider:
+    if "://" in name:
+        yield Fault(
+            "no-model",
+            ("model",),
+            "`model` holds an address and no model",
+            help="state the address as `api_base`, with the `api_key` to send there",
+        )
+    elif not provider:
         near = "openai" if re.match(r"(gpt|o\d|text-)", model) else None
         near = "anthropic" if model.startswith("claude") else near
         yield Fault(
@@ -139,6 +146,9 @@ def _provider_is_known(data: Data) -> Iterator[Fault]:
         yield Fault("no-model", ("model",), f"`{model}` names a provider and no model")
 
 
+_CLOUD_CREDENTIALS = ("aws_profile_name", "aws_access_key_id", "vertex_credentials")
+
+
 def _credential_is_said(data: Data) -> Iterator[Fault]:
     model = _text(data, "model")
     if model is None or "api_key" in data or launches(data) or _transport(data) != "litellm":
@@ -146,7 +156,18 @@ def _credential_is_said(data: Data) -> Iterator[Fault]:
     provider = PROVIDERS.get(provider_of(model)[0])
     if provider is None or isinstance(data.get("api_base"), Unread):
         return
-    if provider.credentials == "unknown":
+    if provider.credentials == "cloud" and "api_base" in data:
+        if not any(data.get(name) is not None for name in _CLOUD_CREDENTIALS):
+            yield Fault(
+                "no-credential",
+                ("api_base",),
+                "this address is the profile's own, and which account's credentials to send there"
+                " is not said",
+                help="add `aws_profile_name`, `aws_access_key_id` and `aws_secret_access_key`, or"
+                " `vertex_credentials`: those of this machine go to the provider's own address"
+                " only",
+            )
+    elif provider.credentials == "unknown":
         yield Fault(
             "no-credential",
             ("model",),
@@ -198,6 +219,15 @@ def _address_is_safe(data: Data) -> Iterator[Fault]:
 
 _CONNECTION = tuple(name for name, field in fields(LMSpec).items() if field.role == "connection")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+HOST_PART = re.compile(r"[A-Za-z0-9-]+\Z")
+"""What a region may be: it becomes a part of a host's name."""
+
+HOST_PARTS = ("aws_region_name", "vertex_location")
+# They say where a message ends and whom it is for (RFC 9110, 7.2 and 7.6): the client's alone.
+_FRAMING = frozenset(
+    "connection content-length expect host keep-alive proxy-authorization proxy-connection te"
+    " trailer transfer-encoding upgrade".split()
+)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
@@ -212,8 +242,25 @@ def _nothing_splits_a_request(data: Data) -> Iterator[Fault]:
         ):
             if isinstance(text, str) and _CONTROL.search(text):
                 yield Fault("control-character", path, f"`{path[-1]}` holds control characters")
+    for name in HOST_PARTS:
+        region = _text(data, name)
+        if region is not None and not HOST_PART.match(region):
+            yield Fault(
+                "bad-name",
+                (name,),
+                f"`{name}` is not the name of a region",
+                help="names are letters, digits and `-`, such as `us-east-1`",
+            )
     headers = data.get("headers")
     for key in headers if isinstance(headers, Mapping) else ():
+        if key.lower() in _FRAMING:
+            yield Fault(
+                "bad-name",
+                ("headers", key),
+                f"the header `{key}` is not a profile's to set",
+                help="leave it out: it says whom a message is for or where it ends",
+                at_key=True,
+            )
         if not _HEADER_NAME.match(key):
             yield Fault(
                 "bad-name",

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from lmconf.errors import AuthenticationFailed, CallError, ConnectionFailed, Mark
 from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
+from lmconf.profile.judging import HOST_PART, HOST_PARTS
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.providers import PROVIDERS, is_loopback, provider_of
 from lmconf.secrets import Env, File, Given, Missing, Public, resolve_parts
@@ -45,7 +46,13 @@ def connection_of(spec: LMSpec, compiled: Compiled, base: str | None, met: list[
     """
     met = list(met)
     other = {name: resolved(getattr(spec, name), compiled, (name,), met) for name in _OTHERS}
+    for name in HOST_PARTS:
+        if other[name] is not None and not HOST_PART.match(other[name] or ""):
+            place = compiled.place(name)
+            raise _unusable(f"`{name}` leads to something that is no region", compiled, place)
     key = resolved(spec.api_key, compiled, ("api_key",), met)
+    if key is None and spec.api_key is not None:
+        key = ""  # `{$public: null}`: nothing of the environment takes its place
     if key is None:
         # Azure takes a token in the place of a key, and the transport only ever sends one.
         key = other.get("azure_ad_token")

@@ -8,6 +8,8 @@ its HTTP client can be replaced (`lmconf.transports.routes`).
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from types import ModuleType
@@ -15,7 +17,15 @@ from typing import Any
 
 import httpx
 
-from lmconf.errors import BadRequest, BadResponse, CallError, NotCarriedOut, Timeout, UsageError
+from lmconf.errors import (
+    BadRequest,
+    BadResponse,
+    CallError,
+    ConnectionFailed,
+    NotCarriedOut,
+    Timeout,
+    UsageError,
+)
 from lmconf.spec.frozen import thaw
 from lmconf.transports.answers import check_chunk, check_response, partial_text, plain
 from lmconf.transports.clients import Clients
@@ -36,11 +46,24 @@ _RESERVED = frozenset(
 )
 
 
+# Where litellm would send by its own means, these of its arguments lead elsewhere, too.
+_LEADING = frozenset(
+    "aws_bedrock_runtime_endpoint aws_sts_endpoint azure_endpoint endpoint_url"
+    " vertex_api_base".split()
+)
+_LEADS = re.compile(r"[A-Z0-9_]+_(API_BASE|BASE_URL|API_URL|ENDPOINT|ENDPOINT_URL|HOST|URL)\Z")
+# AWS's SDK has settings of this form that lead to credentials and not to models.
+_AWS_LEADS = re.compile(
+    r"AWS_(ENDPOINT_URL(_BEDROCK_RUNTIME|_SAGEMAKER_RUNTIME|_STS)?|BEDROCK_RUNTIME_ENDPOINT"
+    r"|STS_ENDPOINT)\Z"
+)
+
+
 class LiteLLM:
     """Sends requests through litellm; `arguments` are further keywords for its functions."""
 
     def __init__(self, arguments: Mapping[str, Any], advice: Advice = no_advice) -> None:
-        taken = sorted(_RESERVED & set(arguments))
+        taken = sorted((_RESERVED | _LEADING) & set(arguments))
         if taken:
             raise UsageError(f"transport.args: {taken[0]!r} has a place of its own in a profile")
         self._arguments = dict(arguments)
@@ -238,6 +261,19 @@ def _model_name(request: Request) -> str:
 def _openly(request: Request) -> dict[str, Any]:
     """Return what litellm must be told where it sends by its own means."""
     connection = request.connection
+    taken = sorted((_RESERVED | _LEADING) & request.extra.keys())
+    if taken:
+        raise BadRequest(
+            f"`extra.{taken[0]}` would lead the request elsewhere",
+            help="state `api_base`, with the credential to send there",
+        )
+    variable = None if connection.base else _ambient_address(request.provider)
+    if variable:
+        raise ConnectionFailed(
+            f"the environment variable {variable} would lead the request elsewhere",
+            retryable=False,
+            help=f"write `api_base: {{$env: {variable}}}` if it shall, or unset it",
+        )
     told: dict[str, Any] = {**connection.other, **thaw(request.extra)}
     told["api_key"] = connection.key
     if connection.headers:
@@ -245,6 +281,16 @@ def _openly(request: Request) -> dict[str, Any]:
     if connection.organization:
         told["organization"] = connection.organization
     return told
+
+
+def _ambient_address(provider: str) -> str | None:
+    """Return the variable by which the environment would choose the address of `provider`."""
+    if provider.startswith(("bedrock", "sagemaker", "amazon_nova")):
+        form, first = _AWS_LEADS, "AWS_"
+    else:
+        form, first = _LEADS, re.split(r"[_-]", provider.upper())[0]
+    names = [name for name in os.environ if name.startswith(first) and form.match(name)]
+    return min(names, default=None)
 
 
 def _function(request: Request, *, asynchronous: bool = False) -> Any:
