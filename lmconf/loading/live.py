@@ -66,11 +66,13 @@ class Profile:
         if not isinstance(name, str):
             raise UsageError(f"a profile is asked by an LM's name, not by {type(name).__name__}")
         with self._lock:
-            if name not in self._live:
+            live = self._live.get(name)
+            # Whoever closed an LM is done with it; whoever asks for it next wants one that works.
+            if live is None or live.closed:
                 if name not in self._compiled.lms:
                     raise self._no_lm(name)
-                self._live[name] = LM.of(self._compiled.lms[name])
-            return self._live[name]
+                live = self._live[name] = LM.of(self._compiled.lms[name])
+            return live
 
     def _no_lm(self, name: str) -> ProfileError:
         near = did_you_mean(name, self._compiled.lms)

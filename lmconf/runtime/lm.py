@@ -343,6 +343,11 @@ class LM:
         """This LM's own server while it runs."""
         return None if self._launched is None else self._launched.server
 
+    @property
+    def closed(self) -> bool:
+        """Whether the LM was closed: a call raises `Closed` then."""
+        return self._closed
+
     def close(self) -> None:
         """Close the callbacks, and end the server if no copy uses it; later calls raise `Closed`.
 

@@ -290,3 +290,14 @@ def test_what_is_carried_out_loads_without_a_word() -> None:
                 },
             }
         )
+
+
+def test_an_lm_that_was_closed_is_made_anew_when_it_is_asked_for_again(project: Path) -> None:
+    put(project / "lmconf.yaml", "model: openai/a\n")
+    first = lmconf.lm()
+    first.close()
+    second = lmconf.lm()
+    assert first.closed
+    assert not second.closed
+    assert second is lmconf.lm()
+    assert second == first
