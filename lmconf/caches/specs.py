@@ -92,14 +92,13 @@ class CachePolicy(Spec, frozen=True, kw_only=True):
         ),
     ] = "read_write"
     store: Annotated[
-        str | StoreSpec | None,
+        str | StoreSpec,
         operations(
             Either((Text(what="a store's name"), STORE)),
-            "The store: a name from `stores`, or a store written in place; left out, the disk"
-            " store with its defaults.",
+            "The store: a name from `stores`, or a store written in place.",
             examples=("disk",),
         ),
-    ] = None
+    ] = DiskStore()
     ttl: Annotated[
         float | None,
         operations(

@@ -22,7 +22,7 @@ def pending(spec: LMSpec) -> Iterator[tuple[Path, str]]:
     if spec.model_type == "responses":
         yield ("model_type",), "`model_type: responses`"
     store = spec.cache.store
-    if store is not None and not isinstance(store, str) and store.backend not in caches.KINDS:
+    if not isinstance(store, str) and store.backend not in caches.KINDS:
         yield ("cache", "store"), f"a store with `backend: {store.backend}`"
     for index, callback in enumerate(spec.callbacks):
         if isinstance(callback, str | CustomCallback):

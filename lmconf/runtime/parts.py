@@ -204,7 +204,7 @@ class Parts:
 
 
 def _tiers(spec: LMSpec, override: str | None) -> caches.Tiers | None:
-    store = spec.cache.store if spec.cache.store is not None else DiskStore()
+    store = spec.cache.store
     assert not isinstance(store, str)
     stores = []
     if (spec.cache_in_memory or override == "memory") and not isinstance(store, MemoryStore):
