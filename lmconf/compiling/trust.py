@@ -51,6 +51,12 @@ _REFUSED_KEYS = {
 _DATA = frozenset(
     "extra metadata logit_bias provenance response_format thinking tool_choice tools vars".split()
 )
+# Fields that one layer states as a whole: their place tells whose they are.
+_WHOLE = frozenset(
+    "allow_http api_base api_key aws_access_key_id aws_profile_name aws_region_name"
+    " aws_secret_access_key aws_session_token azure_ad_token endpoint organization project"
+    " vertex_credentials vertex_location vertex_project".split()
+)
 _FILES = "choose files outside its own folder"
 
 
@@ -71,20 +77,25 @@ def distrust(documents: Sequence[Document], allow_env: frozenset[str]) -> list[D
 
 
 def distrust_profile(
-    profile: CompiledProfile, allow_env: frozenset[str], folder: FilePath
+    profile: CompiledProfile, documents: Sequence[Document], allow_env: frozenset[str]
 ) -> list[Diagnostic]:
     """Return a diagnostic for everything in `profile` that needs trust.
 
-    `folder` is the document's own. What was not said and follows from the model is no demand: the
-    provider's usual variables, which go to the provider's own address alone.
+    `documents` are those that it was compiled from, the lowest layer first. What follows from the
+    model is no demand: the provider's usual variables, which go to the provider's own address
+    alone. Neither is a field that the application laid over the documents as a whole.
     """
+    path = documents[-1].source.path
+    folder = FilePath(path).parent.resolve() if path else FilePath.cwd()
+    theirs = {id(document.source) for document in documents}
     found = []
     for name, compiled in profile.lms.items():
         above: Path = () if profile.flat else ("lms", name)
-        found += [
-            _refusal(what, (*above, *path), compiled.place(*path))
-            for path, what in _demands(compiled.spec, allow_env, folder.resolve())
-        ]
+        for place, what in _demands(compiled.spec, allow_env, folder):
+            mark = compiled.place(*place)
+            if place[0] in _WHOLE and mark is not None and id(mark.source) not in theirs:
+                continue
+            found.append(_refusal(what, (*above, *place), mark))
     return found
 
 

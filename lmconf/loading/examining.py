@@ -68,15 +68,10 @@ def examine(
     )
     outcome = compile_documents(documents, inputs)
     if trusted_env is not None and outcome.profile is not None:
-        found = distrust_profile(outcome.profile, trusted_env, _folder_of(documents[-1]))
+        found = distrust_profile(outcome.profile, documents, trusted_env)
         if found:
             raise ProfileError(found)
     return outcome
-
-
-def _folder_of(document: Document) -> Path:
-    path = document.source.path
-    return Path.cwd() if path is None else Path(path).parent
 
 
 def _documents(

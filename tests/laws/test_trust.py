@@ -176,6 +176,17 @@ def test_an_untrusted_mapping_extends_nothing_outside_the_working_folder(
         lmconf.load({"model": "openai/tiny", "extends": "../outside.yaml"}, untrusted=True)
 
 
+def test_what_the_application_lays_over_a_document_needs_no_trust(folder: Path) -> None:
+    path = folder / "p.yaml"
+    path.write_text(ONE)
+    own = {"api_base": "https://llm.acme.example/v1", "api_key": {"$env": "ACME_KEY"}}
+    profile = lmconf.load(path, untrusted=True, overrides=own)
+    assert profile.lm.spec.api_base == own["api_base"]
+    path.write_text(ONE + "cache: {store: {backend: disk, path: {$value: /elsewhere}}}\n")
+    with pytest.raises(ProfileError, match="untrusted"):
+        lmconf.load(path, untrusted=True, overrides={"cache.ttl": "1d"})
+
+
 # Addresses by other doors
 
 
