@@ -81,19 +81,54 @@ _KNOWN = (
     Provider("vertex_ai_beta", credentials="cloud"),
 )
 
+# Providers of which only the address is known here: LiteLLM's own default for each.
+_ADDRESSES = {
+    "ai21_chat": "https://api.ai21.com/studio/v1",
+    "aiml": "https://api.aimlapi.com/v1",
+    "baseten": "https://inference.baseten.co/v1",
+    "chutes": "https://llm.chutes.ai/v1",
+    "codestral": "https://codestral.mistral.ai/v1",
+    "cometapi": "https://api.cometapi.com/v1",
+    "compactifai": "https://api.compactif.ai/v1",
+    "dashscope": "https://dashscope.aliyuncs.com/compatible-mode/v1",
+    "docker_model_runner": "http://localhost:22088/engines/llama.cpp",
+    "empower": "https://app.empower.dev/api/v1",
+    "featherless_ai": "https://api.featherless.ai/v1",
+    "friendliai": "https://api.friendli.ai/serverless/v1",
+    "galadriel": "https://api.galadriel.com/v1",
+    "github": "https://models.inference.ai.azure.com",
+    "hyperbolic": "https://api.hyperbolic.xyz/v1",
+    "inception": "https://api.inceptionlabs.ai/v1",
+    "lambda_ai": "https://api.lambda.ai/v1",
+    "meta_llama": "https://api.llama.com/compat/v1",
+    "minimax": "https://api.minimax.io/v1",
+    "modelscope": "https://api-inference.modelscope.cn/v1",
+    "morph": "https://api.morphllm.com/v1",
+    "nebius": "https://api.studio.nebius.ai/v1",
+    "novita": "https://api.novita.ai/v3/openai",
+    "nscale": "https://inference.api.nscale.com/v1",
+    "ovhcloud": "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1",
+    "publicai": "https://api.publicai.co/v1",
+    "scaleway": "https://api.scaleway.ai/v1",
+    "synthetic": "https://api.synthetic.new/openai/v1",
+    "v0": "https://api.v0.dev/v1",
+    "vercel_ai_gateway": "https://ai-gateway.vercel.sh/v1",
+    "volcengine": "https://ark.cn-beijing.volces.com/api/v3",
+    "wandb": "https://api.inference.wandb.ai/v1",
+    "zai": "https://api.z.ai/api/paas/v4",
+}
+
 # Providers that LiteLLM routes to and of which nothing more is known here.
 _OTHERS = """
-    ai21 ai21_chat aiml amazon_nova baseten bytez chutes clarifai cloudflare codestral cometapi
-    compactifai custom_openai dashscope datarobot docker_model_runner empower featherless_ai
-    friendliai galadriel gigachat github github_copilot gradient_ai heroku hyperbolic inception
-    infinity lambda_ai lemonade maritalk meta_llama minimax modelscope morph nebius nlp_cloud
-    novita nscale oci oobabooga openai_like ovhcloud petals predibase publicai replicate
-    sagemaker_nova sap scaleway snowflake stability synthetic text-completion-codestral topaz
-    triton v0 vercel_ai_gateway volcengine wandb watsonx watsonx_text xinference zai
+    ai21 amazon_nova bytez clarifai cloudflare custom_openai datarobot gigachat github_copilot
+    gradient_ai heroku infinity lemonade maritalk nlp_cloud oci oobabooga openai_like petals
+    predibase replicate sagemaker_nova sap snowflake stability text-completion-codestral topaz
+    triton watsonx watsonx_text xinference
 """.split()
 
 PROVIDERS: dict[str, Provider] = {
     **{provider.name: provider for provider in _KNOWN},
+    **{name: Provider(name, base=base, credentials="unknown") for name, base in _ADDRESSES.items()},
     **{name: Provider(name, credentials="unknown") for name in _OTHERS},
 }
 """Every provider that a model's name may begin with."""

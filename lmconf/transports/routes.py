@@ -17,13 +17,17 @@ of litellm's own."""
 
 CHAT: dict[str, Client] = {
     **dict.fromkeys(
-        "cerebras custom_openai deepinfra litellm_proxy llamafile lm_studio moonshot nvidia_nim"
-        " openai perplexity sambanova xinference".split(),
+        "ai21_chat aiml baseten cerebras chutes codestral custom_openai dashscope deepinfra"
+        " docker_model_runner empower featherless_ai friendliai galadriel github hyperbolic"
+        " inception lambda_ai litellm_proxy llamafile lm_studio meta_llama modelscope moonshot"
+        " morph nebius novita nscale nvidia_nim openai perplexity publicai sambanova scaleway"
+        " synthetic v0 vercel_ai_gateway volcengine wandb xinference zai".split(),
         "openai",
     ),
     **dict.fromkeys(
-        "anthropic azure_ai databricks deepseek fireworks_ai gemini groq hosted_vllm mistral"
-        " ollama ollama_chat openrouter together_ai xai".split(),
+        "anthropic azure_ai cometapi compactifai databricks datarobot deepseek fireworks_ai"
+        " gemini groq heroku hosted_vllm huggingface minimax mistral ollama ollama_chat openrouter"
+        " ovhcloud snowflake together_ai xai".split(),
         "http",
     ),
     "azure": "azure",

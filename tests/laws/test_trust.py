@@ -208,24 +208,22 @@ def test_no_other_field_is_a_way_to_another_address(settings: dict[str, object])
     with pytest.raises(ProfileError) as refused:
         lmconf.LM(**settings)  # type: ignore[arg-type]
     codes = {each.code for each in refused.value.diagnostics}
-    assert codes <= {"no-model", "bad-name", "bad-address", "no-credential"}
+    assert codes <= {"no-model", "bad-name", "bad-address", "no-credential", "wrong-type"}
 
 
-@pytest.mark.parametrize("provider", ["nebius", "cohere"])
+@pytest.mark.parametrize("provider", ["replicate", "cohere"])
 @pytest.mark.parametrize("name", ["api_base", "base_url", "custom_llm_provider"])
-def test_the_body_is_no_way_to_another_address(
-    provider: str, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_body_is_no_way_to_another_address(provider: str, name: str) -> None:
     lm = lmconf.LM(f"{provider}/tiny", api_key="the-key", extra={name: "http://127.0.0.1:9"})
     with pytest.raises(CallError, match=f"`extra.{name}` would lead the request elsewhere"):
         lm("hi", cache=False)
 
 
 def test_the_environment_is_no_way_to_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NEBIUS_API_BASE", "http://127.0.0.1:9")
-    with pytest.raises(ConnectionFailed, match="NEBIUS_API_BASE would lead") as refused:
-        lmconf.LM("nebius/tiny", api_key="the-key")("hi", cache=False)
-    assert "api_base: {$env: NEBIUS_API_BASE}" in refused.value.help
+    monkeypatch.setenv("REPLICATE_API_BASE", "http://127.0.0.1:9")
+    with pytest.raises(ConnectionFailed, match="REPLICATE_API_BASE would lead") as refused:
+        lmconf.LM("replicate/tiny", api_key="the-key")("hi", cache=False)
+    assert "api_base: {$env: REPLICATE_API_BASE}" in refused.value.help
 
 
 def test_a_region_of_the_environment_is_judged_when_it_is_read(
@@ -240,9 +238,9 @@ def test_a_region_of_the_environment_is_judged_when_it_is_read(
 def test_a_public_null_is_no_call_for_the_environments_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("NEBIUS_API_KEY", "ambient")
+    monkeypatch.setenv("REPLICATE_API_KEY", "ambient")
     with pytest.raises((AuthenticationFailed, CallError), match="no credential is sent"):
-        lmconf.LM("nebius/tiny", api_key={"$public": None})("hi", cache=False)
+        lmconf.LM("replicate/tiny", api_key={"$public": None})("hi", cache=False)
 
 
 # Import paths
