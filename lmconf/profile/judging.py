@@ -219,10 +219,6 @@ def _address_is_safe(data: Data) -> Iterator[Fault]:
 
 _CONNECTION = tuple(name for name, field in fields(LMSpec).items() if field.role == "connection")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-HOST_PART = re.compile(r"[A-Za-z0-9-]+\Z")
-"""What a region may be: it becomes a part of a host's name."""
-
-HOST_PARTS = ("aws_region_name", "vertex_location")
 # They say where a message ends and whom it is for (RFC 9110, 7.2 and 7.6): the client's alone.
 _FRAMING = frozenset(
     "connection content-length expect host keep-alive proxy-authorization proxy-connection te"
@@ -242,15 +238,6 @@ def _nothing_splits_a_request(data: Data) -> Iterator[Fault]:
         ):
             if isinstance(text, str) and _CONTROL.search(text):
                 yield Fault("control-character", path, f"`{path[-1]}` holds control characters")
-    for name in HOST_PARTS:
-        region = _text(data, name)
-        if region is not None and not HOST_PART.match(region):
-            yield Fault(
-                "bad-name",
-                (name,),
-                f"`{name}` is not the name of a region",
-                help="names are letters, digits and `-`, such as `us-east-1`",
-            )
     headers = data.get("headers")
     for key in headers if isinstance(headers, Mapping) else ():
         if key.lower() in _FRAMING:

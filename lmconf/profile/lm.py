@@ -38,7 +38,10 @@ ModelType = Literal["chat", "text", "responses"]
 
 _ADDRESS = Referable(Text(what="an http(s) address", pattern=r"^https?://[^\s/]\S*$"))
 _TEXT = Text()
-_REGION = Referable(Text(what="a region"))
+REGION_PATTERN = r"^[A-Za-z0-9-]+$"
+"""What a region may be: it becomes a part of a host's name."""
+
+_REGION = Referable(Text(what="a region such as `us-east-1`", pattern=REGION_PATTERN))
 _EFFORT = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 

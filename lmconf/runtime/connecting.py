@@ -10,19 +10,20 @@ from urllib.parse import urlsplit
 from lmconf.errors import AuthenticationFailed, CallError, ConnectionFailed, Mark
 from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
-from lmconf.profile.judging import HOST_PART, HOST_PARTS
-from lmconf.profile.lm import LMSpec
+from lmconf.profile.lm import REGION_PATTERN, LMSpec
 from lmconf.profile.providers import PROVIDERS, is_loopback, provider_of
 from lmconf.secrets import Env, File, Given, Missing, Public, resolve_parts
 from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import FrozenMap
 from lmconf.spec.navigating import REFERENCES
+from lmconf.spec.patterns import matches
 from lmconf.transports import Connection
 
 __all__ = ["Path", "base_of", "connection_of", "resolved", "with_values"]
 
 Path = tuple[str | int, ...]
 
+_REGIONS = ("aws_region_name", "vertex_location")
 # What has a place of its own in a `Connection`; every other field of these two roles goes into
 # its `other`.
 _OWN = frozenset(
@@ -46,8 +47,9 @@ def connection_of(spec: LMSpec, compiled: Compiled, base: str | None, met: list[
     """
     met = list(met)
     other = {name: resolved(getattr(spec, name), compiled, (name,), met) for name in _OTHERS}
-    for name in HOST_PARTS:
-        if other[name] is not None and not HOST_PART.match(other[name] or ""):
+    for name in _REGIONS:
+        region = other[name]
+        if region is not None and not matches(REGION_PATTERN, region):
             place = compiled.place(name)
             raise _unusable(f"`{name}` leads to something that is no region", compiled, place)
     key = resolved(spec.api_key, compiled, ("api_key",), met)

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from lmconf.profile.lm import REGION_PATTERN
 from lmconf.secrets import is_secret_name
 from lmconf.spec.declaring import fields
 from lmconf.spec.shapes import (
@@ -154,6 +155,8 @@ def _text(shape: Text) -> st.SearchStrategy[str]:
         return texts(empty=shape.empty)
     if shape.pattern.startswith("^https?"):
         return st.booleans().flatmap(lambda loopback: addresses(loopback=loopback))
+    if shape.pattern == REGION_PATTERN:
+        return st.from_regex(r"[A-Za-z0-9-]+", fullmatch=True)
     return names()
 
 
