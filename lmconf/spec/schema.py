@@ -365,8 +365,9 @@ class Writer:
 
 def _holds(shape: Shape, kind: type[Any] | UnionType) -> bool:
     """Say whether `shape` or one of its alternatives is of `kind`."""
-    options = shape.options if isinstance(shape, Either) else (shape,)
-    return any(isinstance(option, kind) for option in options)
+    if isinstance(shape, Either):
+        return any(_holds(option, kind) for option in shape.options)
+    return isinstance(shape, kind)
 
 
 def _is_plain_block(shape: Shape) -> bool:
