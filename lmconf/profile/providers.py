@@ -83,6 +83,7 @@ _KNOWN = (
 
 # Providers of which only the address is known here: LiteLLM's own default for each.
 _ADDRESSES = {
+    "ai21": "https://api.ai21.com/studio/v1",
     "ai21_chat": "https://api.ai21.com/studio/v1",
     "aiml": "https://api.aimlapi.com/v1",
     "baseten": "https://inference.baseten.co/v1",
@@ -120,7 +121,7 @@ _ADDRESSES = {
 
 # Providers that LiteLLM routes to and of which nothing more is known here.
 _OTHERS = """
-    ai21 amazon_nova bytez clarifai cloudflare custom_openai datarobot gigachat github_copilot
+    amazon_nova bytez clarifai cloudflare custom_openai datarobot gigachat github_copilot
     gradient_ai heroku infinity lemonade maritalk nlp_cloud oci oobabooga openai_like petals
     predibase replicate sagemaker_nova sap snowflake stability text-completion-codestral topaz
     triton watsonx watsonx_text xinference

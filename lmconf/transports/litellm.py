@@ -34,7 +34,7 @@ from lmconf.transports.exchange import PLACEHOLDER, Exchange, Halt, exchanging
 from lmconf.transports.failures import LONGEST, Advice, no_advice, without_secrets
 from lmconf.transports.foreign import failure_of
 from lmconf.transports.quiet import import_litellm
-from lmconf.transports.routes import Client, client_of
+from lmconf.transports.routes import CHAT, TEXT, Client, client_of
 
 __all__ = ["LiteLLM"]
 
@@ -239,6 +239,10 @@ class LiteLLM:
 def _kind(request: Request) -> Client | None:
     if request.route == "responses":
         raise NotCarriedOut("`model_type: responses` cannot be sent yet")
+    if request.route == "chat" and request.provider in TEXT.keys() - CHAT.keys():
+        raise BadRequest(
+            f"{request.provider}/ is an API for completions", help="say `model_type: text`"
+        )
     kind = client_of(request.provider, request.route)
     if kind is None and request.connection.key == "":
         raise NotCarriedOut(

@@ -17,7 +17,7 @@ of litellm's own."""
 
 CHAT: dict[str, Client] = {
     **dict.fromkeys(
-        "ai21_chat aiml baseten cerebras chutes codestral custom_openai dashscope deepinfra"
+        "ai21 ai21_chat aiml baseten cerebras chutes codestral custom_openai dashscope deepinfra"
         " docker_model_runner empower featherless_ai friendliai galadriel github hyperbolic"
         " inception lambda_ai litellm_proxy llamafile lm_studio meta_llama modelscope moonshot"
         " morph nebius novita nscale nvidia_nim openai perplexity publicai sambanova scaleway"

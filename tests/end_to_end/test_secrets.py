@@ -2,102 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import io
 import logging
-import pickle
-import traceback
-import warnings
+import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
-import lmconf
 from lmconf.caches import live_store
 from lmconf.caches.specs import MemoryStore
-from lmconf.cli.running import run
-from lmconf.errors import CallError, Error, ProfileError
-from lmconf.reporting import to_json, to_text
+from lmconf.errors import CallError, LaunchError
+from lmconf.launchers.folders import new_run_folder
+from lmconf.launchers.processes import Command, environment, start
+from lmconf.launchers.specs import LaunchSpec, Ready
 from lmconf.runtime import LM
+from lmconf.secrets import Env
+from lmconf.spec.frozen import FrozenMap
 from lmconf.transports.quiet import import_litellm
-from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse
-
-MARK = "Zq7vR-unseen-marker-93kd"
-"""The secret. It has the shape of no known key, so that no mask finds it by its looks."""
-PARTS = [MARK[:14], MARK[-14:], base64.b64encode(f"user:{MARK}".encode()).decode()[:-4]]
-"""What would give it away: also its halves, for texts that were cut in its middle."""
-
-
-def held(artefacts: dict[str, str | bytes]) -> list[str]:
-    """Return the names of the artefacts that hold the secret, or a part of it."""
-    return [
-        name
-        for name, made in artefacts.items()
-        if any(part.encode() in made if isinstance(made, bytes) else part in made for part in PARTS)
-    ]
-
-
-def of_error(error: BaseException) -> dict[str, str | bytes]:
-    """Return everything that may be read off an error, locals of our frames included."""
-    made: dict[str, str | bytes] = {
-        "str": str(error),
-        "repr": repr(error),
-        "args": repr(error.args),
-        "dict": repr(vars(error)),
-        "cause": repr(error.__cause__),
-        "context": repr(error.__context__),
-        "pickle": pickle.dumps(error),
-        "pickle, read": repr(vars(pickle.loads(pickle.dumps(error)))),
-    }
-    told: traceback.TracebackException | None = traceback.TracebackException(
-        type(error), error, error.__traceback__, capture_locals=True
-    )
-    depth = 0
-    while told is not None:
-        for number, frame in enumerate(told.stack):
-            # A test knows the secret, and its own frames may.
-            if "/tests/" not in frame.filename:
-                made[f"locals {depth}.{number} {frame.name}"] = repr(frame.locals)
-        told, depth = told.__cause__ or told.__context__, depth + 1
-    return made
-
-
-def pickled(thing: object) -> bytes:
-    """Return `thing` pickled, or the words of the refusal."""
-    try:
-        return pickle.dumps(thing)
-    except TypeError as refusal:
-        return str(refusal).encode()
-
-
-def of_lm(lm: LM) -> dict[str, str | bytes]:
-    """Return everything that an LM tells of itself."""
-    shown = io.StringIO()
-    lm.inspect_history(n=100, file=shown)
-    compiled = lm._compiled
-    made: dict[str, str | bytes] = {
-        "inspect_history": shown.getvalue(),
-        "history": repr(list(lm.history)),
-        "kwargs": repr(lm.kwargs),
-        "pickled history": pickle.dumps(list(lm.history)),
-        "compiled": f"{compiled} {compiled!r} {compiled.given!r}",
-        "pickled compiled": pickled(compiled),
-        "vars": repr(vars(lm)),
-        "vars of its parts": repr(vars(lm._parts())),
-    }
-    for name, thing in {"lm": lm, "spec": lm.spec, "copy": lm.copy(temperature=0.5)}.items():
-        made |= {f"str {name}": str(thing), f"repr {name}": repr(thing)}
-        made[f"pickled {name}"] = pickled(thing)
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        for style in ("resolved", "minimal", "dspy"):
-            made[f"state {style}"] = repr(lm.dump_state(style))
-    made["warnings"] = " ".join(str(warning.message) for warning in warned)
-    return made
+from tests.artefacts import MARK, WAYS, ask, failure_of, held, of_error, of_lm
+from tests.loopback import (
+    Loopback,
+    Reply,
+    chat,
+    chat_chunks,
+    serving,
+    sse,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -198,29 +132,6 @@ def answers(server: Loopback, elsewhere: Loopback) -> dict[str, Reply | None]:
     }
 
 
-WAYS = ("sync", "async", "stream", "astream")
-
-
-def ask(lm: LM, way: str) -> str:
-    async def awaited() -> str:
-        return (await lm.aask("hi")).text
-
-    async def streamed() -> str:
-        async with lm.astream("hi") as pieces:
-            return "".join([piece async for piece in pieces])
-
-    match way:
-        case "sync":
-            return lm.ask("hi").text
-        case "async":
-            return asyncio.run(awaited())
-        case "stream":
-            with lm.stream("hi") as pieces:
-                return "".join(pieces)
-        case _:
-            return asyncio.run(streamed())
-
-
 def of_failure(lm: LM, way: str) -> dict[str, str | bytes]:
     """Return what may be read off the failure of a call; nothing if it succeeds."""
     try:
@@ -282,124 +193,67 @@ def test_a_secret_leaves_on_the_wire_and_stays_in_nothing(
     assert held(artefacts) == []
 
 
-# Mistakes, told before anything is sent
+# Servers of one's own
 
 
-def failure_of(act: Callable[[], object]) -> BaseException:
-    """Return what `act` raises, which is something that lmconf raises on purpose."""
-    with pytest.raises(Error) as raised:
-        act()
-    return raised.value
-
-
-def shown(error: BaseException) -> dict[str, str | bytes]:
-    """Return everything that may be read off an error and its diagnostics."""
-    made = of_error(error)
-    if isinstance(error, ProfileError):
-        made |= {"text": to_text(error.diagnostics), "json": repr(to_json(error.diagnostics))}
-    return made
-
-
-@pytest.mark.parametrize(
-    "act",
-    [
-        lambda: LM("openai/tiny", api_key=MARK, temperature=99),
-        lambda: LM("openai/tiny", headers={"X-Api-Key": MARK}, no_such_setting=1),
-        lambda: LM("openai/tiny", extra={"deep": [{"password": MARK}]}, n=0),
-        lambda: LM("openai/tiny", api_key=[MARK]),
-        lambda: LM("openai/tiny", api_key={"$evn": MARK}),
-        lambda: LM("openai/tiny", openai_api_key=MARK),
-        lambda: LM("openai/tiny", api_key=MARK.encode()),
-        lambda: LM("openai/tiny").copy(api_key=MARK, temperature=99),
-        lambda: LM("openai/tiny", api_key=MARK).copy(model="groq/tiny"),
-        lambda: LM("openai/tiny", api_key="")("hi", api_key=MARK),
-        lambda: LM("openai/tiny", api_key="").ask("hi", headers={"X-Api-Key": MARK}),
-        lambda: LM("openai/tiny", api_key="").stream("hi", extra={"access_token": MARK}),
-        lambda: asyncio.run(LM("openai/tiny", api_key="").acall("hi", headers={"a": {"token": MARK}})),
-        lambda: LM("openai/tiny", api_key=f"{MARK}\r\nX-Evil: 1")("hi"),
-        lambda: LM("openai/tiny", api_key=MARK, headers={"X-Team": {"$env": "ABSENT"}})("hi"),
-        lambda: LM("openai/tiny", api_base={"$env": "BAD_BASE"}, api_key="")("hi"),
-        lambda: LM("openai/tiny", api_base={"$env": "USER_BASE"}, api_key="")("hi"),
-        lambda: LM("openai/tiny", api_base={"$env": "QUERY_BASE"}, api_key="")("hi"),
-        lambda: LM("openai/tiny", api_base={"$env": "FAR_BASE"}, api_key="")("hi"),
-        lambda: LM("openai/tiny", api_key={"$env": "SPLIT"})("hi"),
-        lambda: lmconf.load({"model": "openai/tiny", "api_key": MARK}),
-        lambda: lmconf.load({"model": "openai/tiny", "headers": {"X-Api-Key": MARK}}, untrusted=True),
-        lambda: lmconf.load({"model": "openai/tiny"}, overrides={"api_key": MARK}),
-        lambda: lmconf.load({"model": "openai/tiny"}, overrides={"headers.X-Api-Key": MARK}),
-        lambda: lmconf.load({"model": "openai/tiny"}, vars={"api_key": MARK}),
-        lambda: lmconf.load({"model": "openai/tiny", "vars": {"api_key": MARK}}),
-        lambda: lmconf.load_state({"lmconf": 1, "model": "openai/tiny", "api_key": MARK}),
-        lambda: lmconf.load_state({"_dspy_lm_class": "LM", "model": "openai/tiny", "hf_token": MARK}),
-    ],
-)  # fmt: skip
-def test_a_mistake_in_code_is_told_without_the_secret_beside_it(
-    act: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="it reads /proc")
+def test_a_launched_server_sees_what_the_profile_names_and_shows_none_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BAD_BASE", f"ftp://{MARK}")
-    monkeypatch.setenv("USER_BASE", f"http://user:{MARK}@127.0.0.1:9/v1")
-    monkeypatch.setenv("QUERY_BASE", f"http://127.0.0.1:9/v1?key={MARK}")
-    monkeypatch.setenv("FAR_BASE", f"http://{MARK}.example/v1")
-    monkeypatch.setenv("SPLIT", f"{MARK}\r\nX-Evil: 1")
-    assert held(shown(failure_of(act))) == []
+    monkeypatch.setenv("LMCONF_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("ACME", MARK)
+    monkeypatch.setenv("UNNAMED_API_KEY", "ambient-secret")
+    spec = LaunchSpec(use="command", env=FrozenMap({"HF_TOKEN": Env(name="ACME")}))
+    env, hidden = environment(spec, {})
+    folder = new_run_folder("echo")
+    command = Command(
+        argv=(sys.executable, "-I", "-c", TELLING),
+        model="tiny",
+        folder=folder,
+        env=env,
+        find=lambda: None,
+        input=f'{{"key": "{MARK}"}}',
+        hidden=hidden,
+    )
+    brief = msgspec.structs.replace(spec, ready=Ready(timeout=1.0))
+    with pytest.raises(LaunchError) as raised:
+        start(command, brief)
+    seen = (folder / "seen").read_bytes()
+    assert MARK.encode() in seen.partition(b"--")[0]  # the server has it,
+    artefacts: dict[str, str | bytes] = {
+        "command lines": seen.partition(b"--")[2],
+        "command": repr(command),
+    }
+    artefacts |= {f"error: {key}": text for key, text in of_error(raised.value).items()}
+    assert b"ambient-secret" not in seen
+    assert "***" in str(raised.value)
+    assert held(artefacts) == []  # and nobody else.
 
 
-PASTED = [
-    "model: openai/tiny\napi_key: {it}\n",
-    'model: openai/tiny\napi_key: "{it}"\n',
-    "{{model: openai/tiny, api_key: {it}, temperature: 99}}\n",
-    "model: openai/tiny\napi_key: |\n  {it}\n",
-    "model: openai/tiny\napi_key: >-\n  {it}\n  {it}\ntemperature: hot\n",
-    "model: openai/tiny\napi_key: [{it}, {{a: {it}}}]\n",
-    "model: openai/tiny\nx-parked: &key {it}\napi_key: *key\n",
-    "model: openai/tiny\nx-parked: &all {{api_key: {it}}}\n<<: *all\n",
-    "model: openai/tiny\napi_key: {it}\napi_key: {it}\n",
-    "model: openai/tiny\napi_key: {it}\n\ttemperature: 1\n",
-    "model: openai/tiny\napi_key: '{it}\n",
-    "model: openai/tiny\napi_key: !secret {it}\n",
-    "model: openai/tiny\napi_key: {it} # {it}\nn: many\n",
-    "model: openai/tiny\napi_key: {{$env: {{a: {it}}}}}\n",
-    "model: openai/tiny\napi_key: {{$evn: '{it}'}}\n",
-    "model: openai/tiny\napi_key: {{$env: KEY, default: {it}}}\n",
-    "model: openai/tiny\napi_key: {{$env: KEY, format: 'Bearer {it} {{}}'}}\n",
-    "model: openai/tiny\napi_key: {{$value: {it}}}\n",
-    "model: openai/tiny\napi_key: '{it}{{{{ vars.a }}}}'\nvars: {{a: b}}\n",
-    "model: openai/tiny\napi_key: {it}{{{{ vars.b }}}}\nvars: {{a: b}}\n",
-    "model: openai/tiny\nopenai_api_key: {it}\n",
-    "model: openai/tiny\nheaders: {{Authorization: Bearer {it}}}\n",
-    "model: openai/tiny\nheaders:\n  X-Api-Key: {it}\n  X-Team: 5\n",
-    "model: openai/tiny\nextra: {{deep: [{{client_secret: {it}}}]}}\n",
-    "model: openai/tiny\nmetadata: {{password: {it}}}\n",
-    "model: openai/tiny\ntrain_kwargs: {{hf_token: {it}}}\n",
-    "model: openai/tiny\nlaunch_kwargs: {{use: vllm, env: {{HF_TOKEN: {it}}}}}\n",
-    "model: openai/tiny\nlaunch_kwargs: {{use: vllm, args: {{api-key: {it}}}}}\n",
-    "model: openai/tiny\nlaunch_kwargs: {{use: command, command: [run, --api-key, {it}]}}\n",
-    "model: openai/tiny\nlaunch_kwargs: {{use: command, command: [run, --api-key={it}]}}\n",
-    "model: openai/tiny\ntransport: {{args: {{aws_session_token: {it}}}}}\n",
-    "model: openai/tiny\ncallbacks: [{{use: 'a:B', args: {{dsn: {it}}}}}]\n",
-    "model: openai/tiny\ncache: {{store: {{backend: redis, url: 'redis://:{it}@h/0', namespace: a}}}}\n",
-    "model: openai/tiny\napi_base: https://user:{it}@llm.example/v1\n",
-    "model: openai/tiny\napi_base: https://llm.example/v1?api_key={it}\n",
-    "model: openai/tiny\nvars: {{token: {it}}}\n",
-    "model: openai/tiny\nvars: {{a: {{$env: MY_TOKEN, default: {it}}}}}\n",
-    "model: openai/tiny\nprovenance: {{secret: {it}}}\n",
-    "lms:\n  gpt: {{model: openai/tiny, api_key: {it}}}\n  other: {{extends: gpt, n: many}}\n",
-    "stores: {{team: {{backend: redis, password: {it}}}}}\nlms: {{a: {{model: openai/tiny}}}}\n",
-    "defaults: {{api_key: {it}}}\nlms: {{a: {{model: openai/tiny}}, b: {{model: groq/tiny}}}}\n",
-    "lms: {{_base: {{api_key: {it}}}, b: {{extends: _base, model: groq/tiny}}}}\n",
-    "fallbacks: [{{model: openai/tiny, api_key: {it}}}]\nmodel: openai/tiny\n",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("document", PASTED)
-def test_a_secret_pasted_into_a_document_is_refused_and_never_repeated(
-    document: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_a_server_that_cannot_start_is_told_without_its_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "profile.yaml"
-    path.write_text(document.format(it=MARK))
-    artefacts = shown(failure_of(lambda: lmconf.load(path)))
-    artefacts |= shown(failure_of(lambda: lmconf.load(path, untrusted=True)))
-    for arguments in (["validate"], ["validate", "--format", "json"], ["show"], ["dump"]):
-        assert run([*arguments, str(path)]) == 1
-    artefacts["output"] = repr(capfd.readouterr())
+    pytest.importorskip("xllamacpp")
+    monkeypatch.setenv("LMCONF_STATE_DIR", str(tmp_path / "state"))
+    weights = tmp_path / "broken.gguf"
+    weights.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 1))
+    server = {"use": "llama_cpp", "weights": str(weights), "env": {"HF_TOKEN": MARK}}
+    lm = LM("openai/tiny", launch_kwargs=server)
+    artefacts = of_lm(lm)
+    for name, act in {"launch": lm.launch, "call": lambda: lm("hi")}.items():
+        error = failure_of(act)
+        assert isinstance(error, LaunchError)
+        artefacts |= {f"{name}: {key}": text for key, text in of_error(error).items()}
     assert held(artefacts) == []
+
+
+TELLING = """
+import os, pathlib, sys, time
+folder = next(p for p in pathlib.Path(os.environ["HOME"]).parent.glob("state/servers/*"))
+lines = [pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (os.getpid(), os.getppid())]
+above = pathlib.Path(f"/proc/{os.getppid()}/environ").read_bytes()
+own = pathlib.Path("/proc/self/environ").read_bytes()
+(folder / "seen").write_bytes(own + b"--" + b"".join(lines) + above)
+print("the token is", os.environ["HF_TOKEN"], flush=True)
+time.sleep(30)
+"""

@@ -130,11 +130,14 @@ def test_an_untrusted_document_is_data_however_it_is_written(
     assert "elsewhere" not in {path.name for path in folder.parent.iterdir()}
 
 
-@pytest.mark.parametrize("text", REFUSED)
+NAMES_WHAT_IS_NOT_THERE = ("transport: acme", "extends: /etc", "~/profile", "side:main")
+
+
+@pytest.mark.parametrize(
+    "text", [text for text in REFUSED if not any(word in text for word in NAMES_WHAT_IS_NOT_THERE)]
+)
 def test_what_is_refused_is_refused_for_want_of_trust_alone(text: str, folder: Path) -> None:
     """Otherwise the test above would show nothing."""
-    if any(word in text for word in ("transport: acme", "extends: /etc", "~/profile", "side:main")):
-        pytest.skip("it names what is not there")
     path = folder / "p.yaml"
     path.write_text(text)
     with warnings.catch_warnings():
