@@ -175,7 +175,6 @@ def _is_alive(pid: int) -> bool:
 def test_a_server_that_was_started_is_ended_with_the_call(
     server: Loopback, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    pytest.importorskip("xllamacpp")
     weights = ROOT / "profiles/models/lmconf-tiny-f16.gguf"
     (tmp_path / "local.yaml").write_text(
         "model: openai/lmconf-tiny\nmax_tokens: 100000\nextra: {ignore_eos: true}\n"

@@ -16,7 +16,6 @@ from lmconf.caches.specs import MemoryStore
 from lmconf.errors import LaunchError, UsageError
 from lmconf.runtime import LM
 
-pytest.importorskip("xllamacpp")
 WEIGHTS = Path(__file__).parents[2] / "profiles/models/lmconf-tiny-f16.gguf"
 pytestmark = pytest.mark.slow
 
