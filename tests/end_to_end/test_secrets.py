@@ -62,6 +62,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[int], str]]:
             return text
 
         yield said
+    structlog.reset_defaults()  # capturing counts as configuring
     for logger, (level, propagate) in zip(loggers, before, strict=True):
         logger.setLevel(level)
         logger.propagate = propagate
