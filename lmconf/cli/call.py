@@ -131,8 +131,9 @@ def _streamed(lm: LM, messages: list[dict[str, str]], settings: dict[str, Any]) 
     try:
         with lm.stream(messages=messages, **settings) as stream:
             for piece in stream:
-                say(shown(piece), newline=False)
+                # Noted first: a signal may come right after the terminal has it.
                 last = piece or last
+                say(shown(piece), newline=False)
             answer = stream.answer
             _print_tool_calls(answer)
     finally:
