@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -24,6 +24,7 @@ __all__ = [
     "Given",
     "Missing",
     "Public",
+    "Reference",
     "Unshown",
     "is_secret_name",
     "resolve",
@@ -119,6 +120,10 @@ class Unshown(Mapping[str, str]):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Unshown, ())
+
+
+Reference: TypeAlias = Env | File | Given | Public
+"""What may stand where a spec holds no value of its own."""
 
 
 class Missing(Exception):

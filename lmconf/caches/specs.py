@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from lmconf.secrets import Env, File, Given, Public
+from lmconf.secrets import Reference
 from lmconf.spec.declaring import Spec, connection, identity, operations
 from lmconf.spec.shapes import (
     Choice,
@@ -18,8 +18,6 @@ from lmconf.spec.shapes import (
     Size,
     Text,
 )
-
-Reference = Env | File | Given | Public
 
 
 class MemoryStore(Spec, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from lmconf.secrets import Env, File, Given, Public
+from lmconf.secrets import Reference
 from lmconf.spec.declaring import Spec, identity, operations
 from lmconf.spec.frozen import FrozenMap
 from lmconf.spec.shapes import (
@@ -23,7 +23,6 @@ from lmconf.spec.shapes import (
     Text,
 )
 
-Reference = Env | File | Given | Public
 LAUNCHER_NAMES = ("llama_cpp", "sglang", "vllm", "transformers", "ollama", "command")
 """Every kind that a profile may name; `lmconf.launchers.KINDS` holds those that can start."""
 

@@ -10,7 +10,7 @@ from lmconf.callbacks.specs import CALLBACK, CallbackSpec
 from lmconf.launchers.specs import LAUNCH, LaunchSpec
 from lmconf.profile.policies import TIMEOUT, Budget, Limits, Pricing, TimeoutSpec
 from lmconf.retries.specs import RetryPolicy
-from lmconf.secrets import Env, File, Given, Public
+from lmconf.secrets import Reference
 from lmconf.spec.declaring import Spec, connection, identity, operations, secret
 from lmconf.spec.frozen import FrozenMap
 from lmconf.spec.shapes import (
@@ -31,7 +31,6 @@ from lmconf.spec.shapes import (
 )
 from lmconf.transports.specs import TRANSPORT, TransportSpec
 
-Reference = Env | File | Given | Public
 Address = str | Reference
 JsonMap = FrozenMap[str, Any]
 ModelType = Literal["chat", "text", "responses"]

@@ -23,7 +23,6 @@ class _Read:
     def __init__(self) -> None:
         self._reply: Reply | None = None
         self._assembly = Assembly()
-        self._over = False
 
     @property
     def answer(self) -> Answer:
@@ -42,13 +41,11 @@ class _Read:
 
     def _complete(self) -> None:
         assert self._reply is not None
-        self._over = True
         if self._reply.opened is not None:
             self._reply.complete(self._assembly.response())
 
     def _failed(self, error: BaseException) -> None:
         """Note what ended the stream; a whole answer can no longer come of it."""
-        self._over = True
         if isinstance(error, CallError):
             error.retryable = False
             error.partial = error.partial or self._assembly.text
@@ -86,7 +83,6 @@ class Stream(_Read, Iterator[str]):
         self._reply = reply = self._start()
         opened = reply.opened
         if opened is None:
-            self._over = True
             yield self._whole() or ""
             return
         assert isinstance(opened.rest, Iterator)
@@ -138,7 +134,6 @@ class AsyncStream(_Read, AsyncIterator[str]):
         self._reply = reply = await self._start()
         opened = reply.opened
         if opened is None:
-            self._over = True
             yield self._whole() or ""
             return
         assert isinstance(opened.rest, AsyncIterator)

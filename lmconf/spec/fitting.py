@@ -13,9 +13,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from lmconf.secrets import Env, File, Given, Public
 from lmconf.spec.declaring import fields
-from lmconf.spec.navigating import Unread, choose, fits, kind_of
+from lmconf.spec.navigating import REFERENCES, Unread, choose, fits, kind_of
 from lmconf.spec.patterns import matches
 from lmconf.spec.quantities import DURATION_PATTERN, SIZE_PATTERN
 from lmconf.spec.shapes import (
@@ -39,8 +38,6 @@ from lmconf.spec.shapes import (
 )
 
 __all__ = ["fully_fits"]
-
-_REFERENCE = (Env, File, Given, Public)
 
 
 def fully_fits(shape: Shape, data: object, *, partial: bool = False) -> bool:
@@ -68,9 +65,9 @@ def fully_fits(shape: Shape, data: object, *, partial: bool = False) -> bool:
         case Null():
             return data is None
         case Referable(text=text):
-            return isinstance(data, _REFERENCE) or fully_fits(text, data)
+            return isinstance(data, REFERENCES) or fully_fits(text, data)
         case Secret():
-            return isinstance(data, _REFERENCE) or data == ""
+            return isinstance(data, REFERENCES) or data == ""
         case Duration() | Size():
             return _quantity_fits(shape, data)
         case _:
@@ -145,4 +142,4 @@ def _is_json(data: object) -> bool:
         return all(_is_json(value) for value in data.values())
     if isinstance(data, list):
         return all(_is_json(value) for value in data)
-    return data is None or isinstance(data, (str, int, float, *_REFERENCE))
+    return data is None or isinstance(data, (str, int, float, *REFERENCES))

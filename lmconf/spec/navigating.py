@@ -37,11 +37,6 @@ class Unread(Struct, frozen=True):
     """Stands in plain data where a mistake was already reported; no fault is found in it."""
 
 
-def is_mapping(value: object) -> bool:
-    """Say whether `value` is a mapping of plain data (a reference is none)."""
-    return isinstance(value, Mapping)
-
-
 def fits(shape: Shape, value: object) -> bool:
     """Say whether `value` has the JSON type that `shape` is written in, without looking inside."""
     match shape:
@@ -63,13 +58,13 @@ def fits(shape: Shape, value: object) -> bool:
         case ListOf():
             return isinstance(value, list | tuple)
         case MapOf():
-            return is_mapping(value)
+            return isinstance(value, Mapping)
         case Record(type=type_):
-            return is_mapping(value) or isinstance(value, type_)
+            return isinstance(value, (Mapping, type_))
         case Kinds(table=table):
-            return is_mapping(value) or isinstance(value, tuple(table.values()))
+            return isinstance(value, (Mapping, *table.values()))
         case Json(mapping=mapping):
-            return is_mapping(value) or not mapping
+            return isinstance(value, Mapping) or not mapping
         case Either(options=options):
             return any(fits(option, value) for option in options)
 

@@ -247,11 +247,6 @@ def _stored(type_: type[Struct], known: Known) -> st.SearchStrategy[Any]:
 
 
 @functools.cache
-def _cache(known: Known) -> st.SearchStrategy[Any]:
-    return st.booleans() | _stored(CachePolicy, known)
-
-
-@functools.cache
 def _callbacks(known: Known) -> st.SearchStrategy[Any]:
     item = values(CALLBACK)
     if known.callbacks:
