@@ -28,6 +28,7 @@ from lmconf.runtime.history import Entry
 from lmconf.runtime.identity import settings_of
 from lmconf.runtime.kept import read, worth_keeping, write
 from lmconf.runtime.requests import kwargs_of
+from lmconf.runtime.settings import settings
 from lmconf.transports import REQUEST_ID, Json
 
 __all__ = ["LAYERS", "compose"]
@@ -207,7 +208,8 @@ def _note(call: Call, reply: Reply, response: Json) -> None:
         "latency": duration,
         "attempts": call.attempts,
     }
-    parts.history.append(entry)
+    if not settings.disable_history:
+        parts.history.append(entry)
     if parts.dispatcher:
         parts.dispatcher.end(
             End(
