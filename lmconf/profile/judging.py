@@ -188,6 +188,32 @@ def _credential_is_said(data: Data) -> Iterator[Fault]:
         )
 
 
+_API_TYPES = ("azure", "azure_ad", "azuread", "open_ai", "openai")
+
+
+def _azures_credential_is_one(data: Data) -> Iterator[Fault]:
+    """Azure is sent a key or a token of its directory, never both (Azure OpenAI REST API)."""
+    if data.get("api_key") is not None and data.get("azure_ad_token") is not None:
+        yield Fault(
+            "contradiction",
+            ("azure_ad_token",),
+            "`azure_ad_token` and `api_key` are both stated, and only one of them is sent",
+            help="leave one of them out",
+            at_key=True,
+        )
+    stated, model = _text(data, "api_type"), _text(data, "model")
+    if stated is None or model is None or _transport(data) != "litellm":
+        return
+    azure = provider_of(model)[0].startswith("azure")
+    if stated not in _API_TYPES or stated.startswith("azure") is not azure:
+        yield Fault(
+            "unknown-value",
+            ("api_type",),
+            f"`api_type` cannot be `{stated}` for `{model}`",
+            help="leave it out; `azure_ad` says that an `azure/` LM's `api_key` is a token",
+        )
+
+
 def _address_is_safe(data: Data) -> Iterator[Fault]:
     base = _text(data, "api_base")
     if base is None:
@@ -360,6 +386,7 @@ def _transport(data: Data) -> object:
 _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     _provider_is_known,
     _credential_is_said,
+    _azures_credential_is_one,
     _address_is_safe,
     _nothing_splits_a_request,
     _family_rules_hold,

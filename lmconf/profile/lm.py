@@ -221,7 +221,9 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
         Address | None,
         connection(Referable(_TEXT), "The API's version.", examples=("2024-10-21",)),
     ] = None
-    api_type: Annotated[Address | None, connection(Referable(_TEXT), "Azure's API type.")] = None
+    api_type: Annotated[
+        Address | None, connection(Referable(_TEXT), "`azure_ad`: Azure's `api_key` is a token.")
+    ] = None
     organization: Annotated[
         Address | None, connection(Referable(_TEXT), "The account's organization.")
     ] = None

@@ -132,7 +132,7 @@ def _key(kind: Client, request: Request) -> tuple[str, str, str]:
     if kind == "http":
         return (kind, "", "")
     other = request.connection.other
-    account = f"{other.get('api_version', '')} {'azure_ad_token' in other}"
+    account = f"{other.get('api_version', '')} {_is_token(request)}"
     return (kind, request.connection.base or "", account)
 
 
@@ -142,15 +142,23 @@ def _sdk(request: Request) -> dict[str, Any]:
 
 def _azure(request: Request) -> dict[str, Any]:
     other = request.connection.other
-    # With a token, Azure takes `Authorization: Bearer` in the place of the `api-key` header.
-    with_token = "azure_ad_token" in other
     return {
-        "azure_ad_token" if with_token else "api_key": PLACEHOLDER,
+        # With a token, Azure takes `Authorization: Bearer` in the place of the `api-key` header.
+        "azure_ad_token" if _is_token(request) else "api_key": PLACEHOLDER,
         "azure_endpoint": request.connection.base,
         "api_version": other.get("api_version") or DEFAULT_AZURE_VERSION,
         "max_retries": 0,
     }
 
+
+def _is_token(request: Request) -> bool:
+    """Say whether Azure's credential is a token of its directory and no key."""
+    other = request.connection.other
+    return "azure_ad_token" in other or other.get("api_type") in AZURE_AD_TYPES
+
+
+AZURE_AD_TYPES = ("azure_ad", "azuread")
+"""The values of `api_type` with which `api_key` is a token, as in the OpenAI SDK before 1.0."""
 
 DEFAULT_AZURE_VERSION = "2024-10-21"
 """Azure's generally available version of the API, used where a profile names none."""

@@ -13,9 +13,9 @@ import httpx
 
 from lmconf.errors import BadResponse, CallError, ConnectionFailed, Timeout
 from lmconf.spec.frozen import thaw
+from lmconf.transports.carrying import completed, placed
 from lmconf.transports.contract import Request
 from lmconf.transports.failures import Advice, refused, request_id, without_secrets
-from lmconf.transports.routes import client_of
 
 __all__ = ["PLACEHOLDER", "Exchange", "Halt", "current_exchange", "exchanging"]
 
@@ -38,32 +38,16 @@ def _headers_of(request: Request) -> Mapping[str, str]:
     return {**{name: text for name, text in account.items() if text}, **connection.headers}
 
 
-def _left_out(request: Request) -> Mapping[str, Any]:
-    """Return the settings that litellm may have dropped, for a server that reads them as stated.
+def _completed(content: bytes, own: Mapping[str, Any], extra: Mapping[str, Any]) -> bytes:
+    """Return a JSON body completed with `own`, and with `extra` merged into it.
 
-    It keeps `metadata` to itself, and leaves out what it does not know of a model (`user`).
-    """
-    if client_of(request.provider, request.route) not in ("openai", "azure"):
-        return {key: x for key, x in request.settings.items() if key == "metadata"}
-    return {key: x for key, x in request.settings.items() if key not in TOKEN_LIMITS}
-
-
-TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
-"""Settings that litellm spells as each provider wants them."""
-
-
-def _completed(content: bytes, settings: Mapping[str, Any], extra: Mapping[str, Any]) -> bytes:
-    """Return a JSON body with the `settings` that it lacks, and with `extra` merged into it.
-
-    Where both hold a mapping the two are merged; anything else in `extra` replaces.
+    Where both hold a mapping, `extra` is merged; anything else in it replaces.
     """
     body = json.loads(content) if content else None
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or not (own or extra):
         return content
-    missing = {key: thaw(value) for key, value in settings.items() if key not in body}
-    if not missing and not extra:
-        return content
-    return json.dumps(_merged({**body, **missing}, thaw(extra)), ensure_ascii=False).encode()
+    made = _merged(completed(body, own), thaw(extra))
+    return json.dumps(made, ensure_ascii=False).encode()
 
 
 def _merged(body: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +71,7 @@ class Exchange:
     def __init__(self, request: Request, advice: Advice, *, streaming: bool = False) -> None:
         self.key = request.connection.key
         self.headers = _headers_of(request)
-        self.settings = _left_out(request)
+        self.own = placed(request)
         self.extra = request.extra
         self.base = httpx.URL(request.connection.base or "")
         self.phases = request.timeout
@@ -145,7 +129,7 @@ class Exchange:
         }
         if left <= 0:
             raise self.overdue("no answer", self.phases.total)
-        content = _completed(request.content, self.settings, self.extra)
+        content = _completed(request.content, self.own, self.extra)
         return httpx.Request(
             request.method,
             url,
@@ -158,6 +142,9 @@ class Exchange:
         placeholder, key = PLACEHOLDER.encode(), self.key
         kept = [(b"Accept-Encoding", b"identity"), (b"Content-Length", str(length).encode())]
         ours = {name.lower().encode() for name in self.headers}
+        if length and "content-type" not in given and b"content-type" not in ours:
+            # Ollama itself guesses; servers that only speak its API do not.
+            kept.append((b"Content-Type", b"application/json"))
         for name, value in given.raw:
             low = name.lower()
             if low in ours:

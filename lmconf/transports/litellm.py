@@ -28,6 +28,7 @@ from lmconf.errors import (
 )
 from lmconf.spec.frozen import thaw
 from lmconf.transports.answers import check_chunk, check_response, partial_text, plain
+from lmconf.transports.carrying import check_carried, is_as_stated, told
 from lmconf.transports.clients import Clients
 from lmconf.transports.contract import REQUEST_ID, Json, Request
 from lmconf.transports.exchange import PLACEHOLDER, Exchange, Halt, exchanging
@@ -195,10 +196,11 @@ class LiteLLM:
         self._clients.close()
 
     def _keywords(self, request: Request, client: object) -> dict[str, Any]:
+        check_carried(request)
         connection = request.connection
         keywords: dict[str, Any] = {
             **thaw(self._arguments),
-            **{key: thaw(x) for key, x in request.settings.items() if key != "metadata"},
+            **told(request),
             "model": _model_name(request),
             "api_base": connection.base,
             "max_retries": 0,
@@ -212,7 +214,7 @@ class LiteLLM:
             keywords["cache"] = {"no-cache": True, "no-store": True}
         if _kind(request) in ("openai", "azure"):
             # A server behind an OpenAI API may know more than litellm knows of its model.
-            keywords["allowed_openai_params"] = list(keywords.keys() & request.settings.keys())
+            keywords["allowed_openai_params"] = list(told(request))
         if request.settings.get("tools"):
             # Otherwise litellm looks for MCP servers among them, and wants a package for that.
             keywords["_skip_mcp_handler"] = True
@@ -256,9 +258,11 @@ def _kind(request: Request) -> Client | None:
 
 
 def _model_name(request: Request) -> str:
-    if request.route == "text" and _kind(request) in ("openai", "azure"):
-        # The client decides the address; litellm's own routes for Azure misread the answers.
-        return f"text-completion-openai/{request.model}"
+    if is_as_stated(request):
+        # The client decides the address. Under a provider's own name litellm would read its table
+        # of models, send some to another API, and misread Azure's completions.
+        api = "text-completion-openai" if request.route == "text" else "custom_openai"
+        return f"{api}/{request.model}"
     return f"{request.provider}/{request.model}" if request.provider else request.model
 
 
@@ -333,7 +337,20 @@ def _failed(error: Exception, exchange: Exchange, request: Request) -> CallError
         )
     if _kind(request) is None:
         return failure_of(error, said)
+    if names := _unknown_to(error):
+        return BadRequest(
+            f"litellm knows no {names} for {request.provider}/{request.model}",
+            help="leave it out, or write it under `extra` if the server takes it",
+        )
     return BadRequest(f"litellm refused the request: {said}")
+
+
+def _unknown_to(error: Exception) -> str:
+    """Return the settings that litellm would not map, as a message names them."""
+    if type(error).__name__ != "UnsupportedParamsError":
+        return ""
+    found = re.search(r"does not support parameters: \[([^\]]*)\]", str(error))
+    return ", ".join(f"`{name}`" for name in re.findall(r"'(\w+)'", found[1])) if found else ""
 
 
 def _finished(failure: CallError | None, read: Any, exchange: Exchange, request: Request) -> Json:

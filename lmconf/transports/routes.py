@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["CHAT", "TEXT", "Client", "client_of"]
+__all__ = ["AS_STATED", "CHAT", "TEXT", "Client", "client_of"]
 
 Client = Literal["openai", "azure", "http"]
 """The kind of client that litellm takes: an OpenAI SDK client, its Azure kind, or an HTTP handler
@@ -17,26 +17,34 @@ of litellm's own."""
 
 CHAT: dict[str, Client] = {
     **dict.fromkeys(
-        "ai21 ai21_chat aiml baseten cerebras chutes codestral custom_openai dashscope deepinfra"
-        " docker_model_runner empower featherless_ai friendliai galadriel github hyperbolic"
-        " inception lambda_ai litellm_proxy llamafile lm_studio meta_llama modelscope moonshot"
-        " morph nebius novita nscale nvidia_nim openai perplexity publicai sambanova scaleway"
-        " synthetic v0 vercel_ai_gateway volcengine wandb xinference zai".split(),
+        "ai21 ai21_chat aiml anyscale baseten cerebras chutes codestral custom_openai dashscope deepinfra"
+        " docker_model_runner empower featherless_ai friendliai galadriel github groq hosted_vllm"
+        " hyperbolic inception lambda_ai litellm_proxy llamafile lm_studio meta_llama modelscope moonshot"
+        " morph nebius novita nscale nvidia_nim openai openrouter perplexity publicai"
+        " sambanova scaleway synthetic together_ai v0 vercel_ai_gateway volcengine wandb xinference zai".split(),
         "openai",
     ),
     **dict.fromkeys(
         "anthropic azure_ai cometapi compactifai databricks datarobot deepseek fireworks_ai"
-        " gemini groq heroku hosted_vllm huggingface minimax mistral ollama ollama_chat openrouter"
-        " ovhcloud snowflake together_ai xai".split(),
+        " gemini heroku huggingface minimax mistral ollama ollama_chat ovhcloud snowflake"
+        " xai".split(),
         "http",
     ),
     "azure": "azure",
 }
 
+AS_STATED = frozenset(
+    "anyscale azure custom_openai groq hosted_vllm litellm_proxy llamafile lm_studio openai"
+    " openrouter together_ai xinference".split()
+)
+"""Providers whose servers speak the OpenAI API itself: settings and messages go to them as they
+were stated, and litellm's table of what each model takes has no say. `anyscale` is one of them
+because litellm knows it no longer."""
+
 # The completions API of every one of these is OpenAI's, so all are sent the same way.
 TEXT: dict[str, Client] = {
     **dict.fromkeys(
-        "cerebras custom_openai deepinfra fireworks_ai hosted_vllm litellm_proxy llamafile"
+        "anyscale cerebras custom_openai deepinfra fireworks_ai hosted_vllm litellm_proxy llamafile"
         " lm_studio openai openrouter sambanova text-completion-openai together_ai"
         " xinference".split(),
         "openai",
