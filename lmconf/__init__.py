@@ -44,9 +44,10 @@ if TYPE_CHECKING:
     from lmconf.loading.saving import dump, dumps
     from lmconf.profile.document import ProfileSpec
     from lmconf.profile.lm import LMSpec
-    from lmconf.runtime.answer import Answer
+    from lmconf.runtime.answer import Answer, TruncatedWarning
     from lmconf.runtime.lm import LM
     from lmconf.runtime.settings import configure, context, settings
+    from lmconf.runtime.usage import Usage, track_usage
     from lmconf.secrets import Env, File
     from lmconf.transports import register_transport
 
@@ -78,6 +79,8 @@ _HOMES: dict[str, str] = {
     "ServerError": "errors",
     "Timeout": "errors",
     "TrainError": "errors",
+    "TruncatedWarning": "runtime.answer",
+    "Usage": "runtime.usage",
     "UsageError": "errors",
     "configure": "runtime.settings",
     "context": "runtime.settings",
@@ -89,6 +92,7 @@ _HOMES: dict[str, str] = {
     "register_callback": "callbacks",
     "register_transport": "transports",
     "settings": "runtime.settings",
+    "track_usage": "runtime.usage",
 }
 
 __all__ = [
@@ -119,6 +123,8 @@ __all__ = [
     "ServerError",
     "Timeout",
     "TrainError",
+    "TruncatedWarning",
+    "Usage",
     "UsageError",
     "__version__",
     "configure",
@@ -131,6 +137,7 @@ __all__ = [
     "register_callback",
     "register_transport",
     "settings",
+    "track_usage",
 ]
 
 

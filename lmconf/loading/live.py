@@ -12,6 +12,7 @@ from lmconf.frames import without_frames
 from lmconf.profile.document import ProfileSpec
 from lmconf.profile.state import Style, dump_profile
 from lmconf.runtime.lm import LM
+from lmconf.runtime.usage import Tally, Usage
 from lmconf.spelling import did_you_mean
 
 __all__ = ["Profile"]
@@ -31,6 +32,7 @@ class Profile:
         self._again = again
         self._live: dict[str, LM] = {}
         self._lock = threading.Lock()
+        self._tally = Tally()
 
     @property
     def name(self) -> str:
@@ -62,6 +64,11 @@ class Profile:
             )
         return self[main]
 
+    @property
+    def usage(self) -> Usage:
+        """What the calls of its LMs and of their copies have used in all, since it was loaded."""
+        return self._tally.total
+
     def __getitem__(self, name: str) -> LM:
         if not isinstance(name, str):
             raise UsageError(f"a profile is asked by an LM's name, not by {type(name).__name__}")
@@ -71,7 +78,7 @@ class Profile:
             if live is None or live.closed:
                 if name not in self._compiled.lms:
                     raise self._no_lm(name)
-                live = self._live[name] = LM.of(self._compiled.lms[name])
+                live = self._live[name] = LM.of(self._compiled.lms[name], self._tally)
             return live
 
     def _no_lm(self, name: str) -> ProfileError:

@@ -92,6 +92,16 @@ def with_usual_variable(faults: list[Fault], data: Data) -> list[Fault]:
     ]
 
 
+def kind_of(spec: LMSpec) -> str | None:
+    """Return the kind of launcher or trainer that an LM is for, None for neither."""
+    if spec.provider is not None:
+        return spec.provider
+    if spec.launch_kwargs is not None:
+        return spec.launch_kwargs.use
+    provider = provider_of(spec.finetuning_model or spec.model)[0]
+    return {"azure": "openai"}.get(provider, provider if provider in TRAINER_NAMES else None)
+
+
 def launches(data: Data) -> bool:
     """Say whether the LM's answers come from a server that lmconf starts."""
     return bool(data.get("launch_kwargs")) or data.get("provider") in LAUNCHER_NAMES[:-1]

@@ -8,7 +8,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from lmconf.caches.specs import CACHE, CachePolicy
 from lmconf.callbacks.specs import CALLBACK, CallbackSpec
 from lmconf.launchers.specs import LAUNCH, LaunchSpec
-from lmconf.profile.policies import TIMEOUT, Budget, Limits, Pricing, TimeoutSpec
+from lmconf.profile.policies import (
+    HISTORY,
+    TIMEOUT,
+    Budget,
+    HistoryPolicy,
+    Limits,
+    Pricing,
+    TimeoutSpec,
+)
 from lmconf.retries.specs import RetryPolicy
 from lmconf.secrets import Reference
 from lmconf.spec.declaring import Spec, connection, identity, operations, secret
@@ -299,6 +307,14 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
             examples=(["audit"],),
         ),
     ] = ()
+    history: Annotated[
+        HistoryPolicy,
+        operations(
+            HISTORY,
+            "What is remembered of calls.",
+            examples=(False, {"max": 100, "content": False}),
+        ),
+    ] = HistoryPolicy()
     limits: Annotated[
         Limits | None,
         operations(Record(Limits), "How much may be asked at once.", pending=True),

@@ -20,6 +20,7 @@ from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source, UsageErr
 from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.data import to_data, to_diagnostics, with_absolute_paths
+from lmconf.profile.formats import written_format
 from lmconf.profile.judging import complete, judge, with_usual_variable
 from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
 from lmconf.profile.mentions import mentions
@@ -260,6 +261,8 @@ def _said(
             live = tuple(item for item in value if not isinstance(item, str | Mapping | Struct))
             plain[name] = [_without_secrets(item, (name,), False, given) for item in named]
             continue
+        if name == "response_format":
+            value = written_format(value)  # noqa: PLW2901 - a class stands for its schema
         secret = field is not None and isinstance(choose(field.shape, value), Secret)
         plain[name] = _without_secrets(value, (name,), secret or is_secret_name(name), given)
     return plain, given, live, dropped

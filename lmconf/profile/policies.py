@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from lmconf.caches.specs import STORE, StoreSpec
 from lmconf.spec.declaring import Spec, operations
-from lmconf.spec.shapes import Choice, Duration, Either, Integer, Number, Record, Shape, Text
+from lmconf.spec.shapes import Choice, Duration, Either, Flag, Integer, Number, Record, Shape, Text
 
 
 class TimeoutSpec(Spec, frozen=True, kw_only=True):
@@ -32,6 +32,30 @@ def timeout_shorthand(short: object) -> dict[str, object] | None:
 
 
 TIMEOUT = Record(TimeoutSpec, shorthand=timeout_shorthand, short=Duration())
+
+
+class HistoryPolicy(Spec, frozen=True, kw_only=True):
+    """What an LM remembers of its calls, in memory."""
+
+    max: Annotated[int, operations(Integer(0), "How many calls; the oldest are dropped first.")] = (
+        10_000
+    )
+    content: Annotated[
+        bool,
+        operations(
+            Flag(), "Whether prompts and answers are kept, or only what is told about a call."
+        ),
+    ] = True
+
+
+def history_shorthand(short: object) -> dict[str, object] | None:
+    """Return the block that `history: false` and `true` stand for, None for other values."""
+    if isinstance(short, bool):
+        return {} if short else {"max": 0}
+    return None
+
+
+HISTORY = Record(HistoryPolicy, shorthand=history_shorthand, short=Flag())
 
 
 class Pricing(Spec, frozen=True, kw_only=True):

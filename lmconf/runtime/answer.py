@@ -7,7 +7,11 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["Answer", "outputs_of", "texts_of"]
+__all__ = ["Answer", "TruncatedWarning", "is_truncated", "outputs_of", "texts_of"]
+
+
+class TruncatedWarning(UserWarning):
+    """An answer was cut short by `max_tokens`; it is returned all the same."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -17,14 +21,21 @@ class Answer(Struct, frozen=True, kw_only=True):
     were paid for and `cost` is in US dollars: a cache hit has `{}` and None. `model` is the name
     that the server gave, `lm` the name of the LM that answered. `attempts` is how often the
     request was sent: 0 for a cache hit. `response` is the whole response of the OpenAI API's
-    shape, as plain data. `parsed` is None until response formats are parsed.
+    shape, as plain data.
+
+    `parsed` is what the text says in the form that `response_format` asked for: an object of the
+    class, or JSON data. It is None where no form was asked for, where only tools are called, and
+    where the model refused and said so in `refusal`. `citations` are the sources that the
+    provider names, as it writes them.
     """
 
     text: str
     texts: tuple[str, ...]
-    parsed: object | None = None
+    parsed: Any = None
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     reasoning: str | None = None
+    refusal: str | None = None
+    citations: tuple[Any, ...] = ()
     usage: Mapping[str, Any]
     cost: float | None
     finish_reason: str | None
@@ -47,6 +58,7 @@ class Answer(Struct, frozen=True, kw_only=True):
         cache_hit: bool,
         attempts: int,
         request_id: str | None,
+        parsed: object = None,
     ) -> Answer:
         """Return the answer that a response of the OpenAI API's shape holds."""
         choices = response["choices"]
@@ -56,8 +68,11 @@ class Answer(Struct, frozen=True, kw_only=True):
         return cls(
             text=texts[0],
             texts=texts,
+            parsed=parsed,
             tool_calls=tuple(message.get("tool_calls") or ()),
             reasoning=message.get("reasoning_content"),
+            refusal=message.get("refusal") or _own(message, "refusal"),
+            citations=_citations(response, message),
             usage={} if cache_hit else response.get("usage") or {},
             cost=cost,
             finish_reason=first.get("finish_reason"),
@@ -69,6 +84,11 @@ class Answer(Struct, frozen=True, kw_only=True):
             response=response,
             logprobs=first.get("logprobs"),
         )
+
+    @property
+    def truncated(self) -> bool:
+        """Whether one of the answers was cut short by `max_tokens`."""
+        return is_truncated(self.response)
 
     def __repr__(self) -> str:
         """Show what a person asks for first: the response alone would fill a screen."""
@@ -98,6 +118,31 @@ def outputs_of(response: Mapping[str, Any]) -> list[Any]:
     if any(len(output) > 1 for output in found):
         return found
     return [output["text"] for output in found]
+
+
+def is_truncated(response: Mapping[str, Any]) -> bool:
+    """Say whether a choice of `response` was cut short by `max_tokens`."""
+    return any(choice.get("finish_reason") == "length" for choice in response["choices"])
+
+
+def _own(message: Mapping[str, Any], name: str) -> Any:
+    """Return what LiteLLM keeps of a provider's answer where it has no place of its own for it."""
+    return (message.get("provider_specific_fields") or {}).get(name)
+
+
+def _citations(response: Mapping[str, Any], message: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the sources of an answer.
+
+    OpenAI has them as annotations of the message, Anthropic as a list for each block of text
+    (LiteLLM's `provider_specific_fields`), and Perplexity beside the choices.
+    """
+    found = message.get("annotations") or _own(message, "citations") or response.get("citations")
+    if not isinstance(found, list | tuple):
+        return ()
+    flat: list[Any] = []
+    for item in found:
+        flat.extend(item if isinstance(item, list | tuple) else [item])
+    return tuple(flat)
 
 
 def _text(choice: Mapping[str, Any]) -> Any:

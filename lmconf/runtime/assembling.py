@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lmconf.errors import BadResponse
 from lmconf.transports import Json
 
-__all__ = ["Assembly", "has_begun", "text_of"]
+__all__ = ["Assembly", "as_chunks", "has_begun", "text_of"]
 
 
 class Assembly:
@@ -42,6 +42,11 @@ class Assembly:
                 message[key] = (message.get(key) or "") + delta[key]
         for call in delta.get("tool_calls") or ():
             _add_call(message.setdefault("tool_calls", []), call)
+        if isinstance(delta.get("annotations"), list):
+            message.setdefault("annotations", []).extend(delta["annotations"])
+        own = delta.get("provider_specific_fields")
+        if isinstance(own, dict):
+            _add_own(message.setdefault("provider_specific_fields", {}), own)
 
     @property
     def text(self) -> str:
@@ -72,6 +77,24 @@ def text_of(chunk: Json) -> str:
     return ""
 
 
+def as_chunks(response: Mapping[str, Any]) -> Iterator[Json]:
+    """Yield the chunks of a stream whose whole response is `response`: one for each choice."""
+    head = {
+        key: value for key, value in response.items() if key not in ("choices", "usage", "object")
+    }
+    text = response.get("object") == "text_completion"
+    head["object"] = "text_completion" if text else "chat.completion.chunk"
+    for choice in response["choices"]:
+        piece = {key: value for key, value in choice.items() if key != "message"}
+        if "message" in choice:
+            calls = choice["message"].get("tool_calls") or ()
+            numbered = [{"index": place, **call} for place, call in enumerate(calls)]
+            piece["delta"] = {**choice["message"], **({"tool_calls": numbered} if calls else {})}
+        yield {**head, "choices": [piece]}
+    if response.get("usage"):
+        yield {**head, "choices": [], "usage": response["usage"]}
+
+
 def has_begun(chunk: Json) -> bool:
     """Say whether `chunk` holds any part of an answer: from here on nothing is tried again."""
     for choice in chunk["choices"]:
@@ -94,6 +117,17 @@ def _add_call(calls: list[Json], piece: Mapping[str, Any]) -> None:
         call["function"]["name"] = function["name"]
     if function.get("arguments"):
         call["function"]["arguments"] += function["arguments"]
+
+
+def _add_own(fields: Json, piece: Mapping[str, Any]) -> None:
+    """Add what only one provider has; Anthropic's citations come one by one."""
+    for key, value in piece.items():
+        if key == "citation":
+            fields.setdefault("citations", []).append(value)
+        elif isinstance(value, list) and isinstance(fields.get(key), list):
+            fields[key].extend(value)
+        else:
+            fields[key] = value
 
 
 def _extend(logprobs: Json, piece: Mapping[str, Any]) -> None:

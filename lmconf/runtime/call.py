@@ -7,13 +7,17 @@ written once; `lmconf.runtime.driving` carries the commands out with or without 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
 
+from lmconf.errors import BadResponse
+from lmconf.profile.formats import Misfit, Read
 from lmconf.profile.lm import LMSpec
-from lmconf.runtime.answer import Answer
+from lmconf.runtime.answer import Answer, TruncatedWarning, texts_of
+from lmconf.runtime.usage import tracking
 from lmconf.transports import Json, Request
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ __all__ = [
     "Send",
     "Sleep",
     "Steps",
+    "warn_if_truncated",
 ]
 
 
@@ -66,7 +71,9 @@ class Opened:
 class Call:
     """What is asked of an LM once, and what has been done for it so far.
 
-    `spec` is the LM's own with the call's settings laid over it.
+    `spec` is the LM's own with the call's settings laid over it. `read` makes of a text what the
+    call's `response_format` asks for; None leaves texts as they are. `tallies` add up what is
+    used, beside the LM's own.
     """
 
     __slots__ = (
@@ -75,9 +82,11 @@ class Call:
         "messages",
         "parts",
         "prompt",
+        "read",
         "spec",
         "started",
         "stream",
+        "tallies",
         "time",
         "waited",
     )
@@ -90,12 +99,15 @@ class Call:
         messages: list[dict[str, Any]],
         *,
         stream: bool,
+        read: Read | None = None,
     ) -> None:
         self.parts = parts
         self.spec = spec
         self.prompt = prompt
         self.messages = messages
         self.stream = stream
+        self.read = read
+        self.tallies = tracking()
         self.id = ""
         self.time = time.time()
         self.started = time.monotonic()
@@ -107,12 +119,30 @@ class Call:
         """The seconds until the call's deadline."""
         return self.started + self.spec.deadline - time.monotonic()
 
+    def fits(self, response: Json) -> bool:
+        """Say whether `response` has the form that was asked for."""
+        return self.reading_of(response)[1] is None
+
+    def reading_of(self, response: Json) -> tuple[object, Misfit | None]:
+        """Return what the first answer says in the form that was asked for, or why it does not.
+
+        Where nothing was asked for, or nothing is said, it is None.
+        """
+        text = texts_of(response)[0] if self.read is not None else ""
+        if not text or self.read is None:
+            return None, None
+        try:
+            return self.read(text), None
+        except Misfit as misfit:
+            return None, misfit.with_traceback(None)
+
 
 class Reply:
     """What came back: a whole response, or a stream that has been opened.
 
     What a layer does with the whole response it hands to `when_done`. It is done once: at once
     for a whole response, and when the last chunk was read or the stream failed for an opened one.
+    `misfit` says why the answer has not the form that was asked for.
     """
 
     __slots__ = (
@@ -120,6 +150,7 @@ class Reply:
         "_waiting",
         "answer",
         "cache_hit",
+        "misfit",
         "opened",
         "outputs",
         "request_id",
@@ -140,6 +171,7 @@ class Reply:
         self.request_id = request_id
         self.answer: Answer | None = None
         self.outputs: list[Any] = []
+        self.misfit: BadResponse | None = None
         self._done = response is not None
         self._waiting: list[
             tuple[Callable[[Json], None], Callable[[BaseException], None] | None]
@@ -156,6 +188,17 @@ class Reply:
         else:
             self._waiting.append((succeeded, failed))
 
+    def in_form(self) -> Answer:
+        """Return the answer.
+
+        Raises:
+            BadResponse: it has not the form that was asked for.
+        """
+        if self.misfit is not None:
+            raise self.misfit
+        assert self.answer is not None
+        return self.answer
+
     def complete(self, response: Json) -> None:
         """Note that the stream has ended with `response`; later news counts for nothing."""
         if not self._done:
@@ -171,6 +214,17 @@ class Reply:
             for _, failed in self._waiting:
                 if failed is not None:
                     failed(error)
+
+
+def warn_if_truncated(reply: Reply, *, depth: int = 3) -> None:
+    """Warn whoever called, `depth` frames up, of an answer that `max_tokens` cut short."""
+    answer = reply.answer
+    if answer is not None and answer.truncated:
+        warnings.warn(
+            f"{answer.lm}: the answer was cut short by `max_tokens`; raise it for a whole one",
+            TruncatedWarning,
+            stacklevel=depth,
+        )
 
 
 Steps: TypeAlias = Generator[Command, Any, Reply]

@@ -8,22 +8,29 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO, TypeAlias, overload
 
-__all__ = ["LENGTH", "Entry", "History", "tell"]
+from lmconf.profile.policies import HistoryPolicy
 
-LENGTH = 10_000
-"""How many calls are kept; the oldest are dropped first."""
+__all__ = ["Entry", "History", "tell"]
 
 Entry: TypeAlias = dict[str, Any]
 """One call: `prompt`, `messages`, `kwargs`, `response`, `outputs`, `usage`, `cost`, and beside
-these `timestamp` (seconds since 1970), `uuid`, `model`, `cache_hit`, `latency` (seconds) and
-`attempts`. It holds no secret and no header."""
+these `timestamp` (seconds since 1970), `uuid`, `lm`, `model`, `model_type`, `response_model` (the
+name that the server gave), `cache_hit`, `finish_reason`, `latency` (seconds), `attempts` and
+`request_id`. It holds no secret and no header. Where the profile says `history: {content: false}`,
+`prompt`, `messages`, `response` and `outputs` are None."""
 
 
 class History(Sequence[Entry]):
-    """The entries of the last calls, oldest first; safe to read while calls go on."""
+    """The entries of the last calls, oldest first; safe to read while calls go on.
 
-    def __init__(self, length: int = LENGTH) -> None:
-        self._entries: deque[Entry] = deque(maxlen=length)
+    `content` says whether prompts and answers are kept, `kept` whether anything is.
+    """
+
+    def __init__(self, policy: HistoryPolicy | None = None) -> None:
+        policy = policy or HistoryPolicy()
+        self.content = policy.content
+        self.kept = policy.max > 0
+        self._entries: deque[Entry] = deque(maxlen=policy.max)
         self._lock = threading.Lock()
 
     def append(self, entry: Entry) -> None:
@@ -67,6 +74,9 @@ def tell(entries: Sequence[Entry], out: TextIO | None = None) -> None:
     stream = out or sys.stdout
     for entry in entries:
         stream.write(f"\n[{entry['model']}]\n")
+        if entry["messages"] is None:
+            stream.write("\nwhat was said is not kept: the profile says `content: false`\n")
+            continue
         for message in entry["messages"]:
             stream.write(f"\n{message['role']}:\n{_shown(message.get('content'))}\n")
         for output in entry["outputs"]:

@@ -21,6 +21,7 @@ from lmconf.errors import (
     ServerError,
     Timeout,
 )
+from lmconf.profile.formats import Misfit
 from lmconf.retries.policy import after, delays, should_retry
 from lmconf.runtime.answer import Answer, outputs_of
 from lmconf.runtime.call import Call, Layer, Next, Opened, Perform, Reply, Send, Sleep, Steps
@@ -81,13 +82,13 @@ def cache(call: Call, following: Next) -> Steps:
     if policy.mode != "refresh":
         kept = tiers.get(key)
         found = read(kept) if kept is not None else None
-        if found is not None:
+        if found is not None and (call.read is None or call.fits(found)):
             return Reply(found, cache_hit=True)
     reply = yield from following(call)
     if policy.mode != "read_only":
 
         def keep(response: Json) -> None:
-            if worth_keeping(response):
+            if worth_keeping(response) and (call.read is None or call.fits(response)):
                 tiers.put(key, write(response), ttl=policy.ttl)
 
         reply.when_done(keep)
@@ -182,6 +183,7 @@ def _note(call: Call, reply: Reply, response: Json) -> None:
     parts = call.parts
     request_id = reply.request_id or response.pop(REQUEST_ID, None)
     cost = None if reply.cache_hit else parts.cost_of(call, response)
+    parsed, misfit = call.reading_of(response)
     answer = Answer.of(
         response,
         lm=parts.name,
@@ -190,26 +192,19 @@ def _note(call: Call, reply: Reply, response: Json) -> None:
         cache_hit=reply.cache_hit,
         attempts=call.attempts,
         request_id=request_id,
+        parsed=parsed,
     )
     reply.answer, reply.outputs = answer, outputs_of(response)
+    if misfit is not None:
+        reply.misfit = _misfit(answer, misfit, call)
+    for tally in (parts.tally, *call.tallies):
+        if reply.cache_hit:
+            tally.add_hit(parts.name)
+        else:
+            tally.add(parts.name, call.attempts, answer.usage, cost)
     duration = time.monotonic() - call.started
-    entry: Entry = {
-        "prompt": call.prompt,
-        "messages": call.messages,
-        "kwargs": dict(parts.kwargs) if call.spec is parts.spec else kwargs_of(call.spec),
-        "response": response,
-        "outputs": reply.outputs,
-        "usage": answer.usage,
-        "cost": cost,
-        "timestamp": call.time,
-        "uuid": call.id or parts.new_id(),
-        "model": call.spec.model,
-        "cache_hit": reply.cache_hit,
-        "latency": duration,
-        "attempts": call.attempts,
-    }
-    if not settings.disable_history:
-        parts.history.append(entry)
+    if parts.history.kept and not settings.disable_history:
+        parts.history.append(_entry(call, reply, answer, duration))
     if parts.dispatcher:
         parts.dispatcher.end(
             End(
@@ -226,6 +221,51 @@ def _note(call: Call, reply: Reply, response: Json) -> None:
                 request=_told(call),
             )
         )
+
+
+def _entry(call: Call, reply: Reply, answer: Answer, duration: float) -> Entry:
+    """Return what the history keeps of a call."""
+    parts = call.parts
+    content = parts.history.content
+    return {
+        "prompt": call.prompt if content else None,
+        "messages": call.messages if content else None,
+        "kwargs": dict(parts.kwargs) if call.spec is parts.spec else kwargs_of(call.spec),
+        "response": answer.response if content else None,
+        "outputs": reply.outputs if content else None,
+        "usage": answer.usage,
+        "cost": answer.cost,
+        "timestamp": call.time,
+        "uuid": call.id or parts.new_id(),
+        "model": call.spec.model,
+        "model_type": call.spec.model_type,
+        "response_model": answer.model,
+        "lm": parts.name,
+        "cache_hit": answer.cache_hit,
+        "finish_reason": answer.finish_reason,
+        "latency": duration,
+        "attempts": answer.attempts,
+        "request_id": answer.request_id,
+    }
+
+
+def _misfit(answer: Answer, why: Misfit, call: Call) -> BadResponse:
+    """Return the failure of an answer that has not the form that was asked for."""
+    if answer.truncated:
+        message = "the answer was cut short by `max_tokens`, and is not whole"
+        help_ = f"raise `max_tokens`, which is {call.spec.max_tokens}"
+    else:
+        message = f"the answer has not the form that `response_format` asks for: {why}"
+        help_ = "name the form in the prompt too, or ask a model that keeps to it"
+    return BadResponse(
+        message,
+        lm=answer.lm,
+        attempts=answer.attempts,
+        request_id=answer.request_id,
+        retryable=False,
+        partial=answer.text,
+        help=help_,
+    )
 
 
 def _tell_failure(call: Call, error: BaseException) -> None:

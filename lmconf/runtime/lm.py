@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from lmconf.errors import CallError, Closed, Error, UsageError
+from lmconf.errors import Closed, Error, UsageError
 from lmconf.frames import bare, without_frames
 from lmconf.profile import making
 from lmconf.profile.compiled import Compiled
+from lmconf.profile.formats import reader_of
+from lmconf.profile.judging import kind_of
 from lmconf.profile.lm import LMSpec, ModelType
 from lmconf.profile.providers import provider_of
 from lmconf.profile.state import Style, dump_lm
 from lmconf.runtime.answer import Answer
-from lmconf.runtime.call import Call, Reply
+from lmconf.runtime.call import Call, Reply, warn_if_truncated
 from lmconf.runtime.driving import adrive, drive
 from lmconf.runtime.history import History, tell
 from lmconf.runtime.layers import compose
@@ -22,6 +25,7 @@ from lmconf.runtime.messages import Messages, as_messages
 from lmconf.runtime.parts import Parts
 from lmconf.runtime.serving import Launched
 from lmconf.runtime.streams import AsyncStream, Stream
+from lmconf.runtime.usage import Tally, Usage
 from lmconf.spec.declaring import fields
 from lmconf.transports import Transport
 
@@ -63,16 +67,23 @@ class LM:
         self._set_up(making.make(said, name=name))
 
     @classmethod
-    def of(cls, compiled: Compiled) -> LM:
-        """Return the LM that the compiler's `compiled` describes."""
-        return cls._with(compiled, None, None)
+    def of(cls, compiled: Compiled, whole: Tally | None = None) -> LM:
+        """Return the LM that the compiler's `compiled` describes.
+
+        What it and its copies use is added to `whole`, too.
+        """
+        return cls._with(compiled, None, None, whole)
 
     @classmethod
     def _with(
-        cls, compiled: Compiled, transport: Transport | None, launched: Launched | None
+        cls,
+        compiled: Compiled,
+        transport: Transport | None,
+        launched: Launched | None,
+        whole: Tally | None,
     ) -> LM:
         made = cls.__new__(cls)
-        made._set_up(compiled, transport, launched)  # noqa: SLF001 - its own class
+        made._set_up(compiled, transport, launched, whole)  # noqa: SLF001 - its own class
         return made
 
     def _set_up(
@@ -80,6 +91,7 @@ class LM:
         compiled: Compiled,
         transport: Transport | None = None,
         launched: Launched | None = None,
+        whole: Tally | None = None,
     ) -> None:
         spec = compiled.spec
         self._compiled = compiled
@@ -93,7 +105,8 @@ class LM:
         self._leaving = None if launched is None else launched.join(self)
         self._made: Parts | None = None
         self._given_transport = transport
-        self._history = History()
+        self._history = History(spec.history)
+        self._tally = Tally(whole)
 
     # Calls
 
@@ -103,23 +116,36 @@ class LM:
         """Return what the LM answers: a list of texts, one for each of `n`.
 
         Answers with log probabilities or tool calls are mappings: `{"text": …, "logprobs": …}`.
-        `settings` hold for this call alone.
+        `settings` hold for this call alone. An answer that `max_tokens` cut short is returned,
+        with a `TruncatedWarning`.
 
         Raises:
             UsageError, ProfileError: the arguments do not fit.
             CallError: the call failed; the class says how.
         """
-        return list(self._call(prompt, messages, settings).outputs)
+        reply = self._call(prompt, messages, settings)
+        warn_if_truncated(reply)
+        return list(reply.outputs)
 
     def ask(
         self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
     ) -> Answer:
         """Return what the LM answers, with everything that is known of it.
 
+            lm.ask("…", response_format=Invoice).parsed
+
+        A `response_format` may be a pydantic model, a msgspec Struct, a dataclass or a TypedDict:
+        `parsed` is an object of it then. With a JSON Schema, in a call or in the profile, it is
+        data that fits the schema.
+
         Raises:
             UsageError, ProfileError, CallError: as calling the LM.
+            BadResponse: the answer has not the form that was asked for; its text is `partial`.
         """
-        return _answer(self._call(prompt, messages, settings))
+        reply = self._call(prompt, messages, settings, reading=True)
+        answer = reply.in_form()
+        warn_if_truncated(reply)
+        return answer
 
     async def acall(
         self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
@@ -129,7 +155,9 @@ class LM:
         Raises:
             UsageError, ProfileError, CallError: as calling the LM.
         """
-        return list((await self._acall(prompt, messages, settings)).outputs)
+        reply = await self._acall(prompt, messages, settings)
+        warn_if_truncated(reply)
+        return list(reply.outputs)
 
     async def aask(
         self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
@@ -137,9 +165,12 @@ class LM:
         """Return what `ask` returns, from an event loop.
 
         Raises:
-            UsageError, ProfileError, CallError: as calling the LM.
+            UsageError, ProfileError, CallError: as `ask`.
         """
-        return _answer(await self._acall(prompt, messages, settings))
+        reply = await self._acall(prompt, messages, settings, reading=True)
+        answer = reply.in_form()
+        warn_if_truncated(reply)
+        return answer
 
     def stream(
         self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
@@ -151,7 +182,7 @@ class LM:
         Raises:
             UsageError, ProfileError: the arguments do not fit. Reading raises `CallError`.
         """
-        call = self._new(prompt, messages, settings, stream=True)
+        call = self._new(prompt, messages, settings, stream=True, reading=True)
         return Stream(lambda: drive(_STEPS(call), call.parts))
 
     def astream(
@@ -162,19 +193,29 @@ class LM:
         Raises:
             UsageError, ProfileError: the arguments do not fit. Reading raises `CallError`.
         """
-        call = self._new(prompt, messages, settings, stream=True)
+        call = self._new(prompt, messages, settings, stream=True, reading=True)
         return AsyncStream(lambda: adrive(_STEPS(call), call.parts))
 
     def _call(
-        self, prompt: str | None, messages: Messages | None, settings: dict[str, Any]
+        self,
+        prompt: str | None,
+        messages: Messages | None,
+        settings: dict[str, Any],
+        *,
+        reading: bool = False,
     ) -> Reply:
-        call = self._new(prompt, messages, settings)
+        call = self._new(prompt, messages, settings, reading=reading)
         return drive(_STEPS(call), call.parts)
 
     async def _acall(
-        self, prompt: str | None, messages: Messages | None, settings: dict[str, Any]
+        self,
+        prompt: str | None,
+        messages: Messages | None,
+        settings: dict[str, Any],
+        *,
+        reading: bool = False,
     ) -> Reply:
-        call = self._new(prompt, messages, settings)
+        call = self._new(prompt, messages, settings, reading=reading)
         return await adrive(_STEPS(call), call.parts)
 
     def _new(
@@ -184,12 +225,17 @@ class LM:
         settings: dict[str, Any],
         *,
         stream: bool = False,
+        reading: bool = False,
     ) -> Call:
         checked = as_messages(prompt, messages)
         parts = self._parts()
         failure: Error
         try:
-            return Call(parts, parts.spec_of(settings), prompt, checked, stream=stream)
+            spec = parts.spec_of(settings)
+            read = None
+            if reading and spec.response_format is not None:
+                read = reader_of(settings.get("response_format"), spec.response_format)
+            return Call(parts, spec, prompt, checked, stream=stream, read=read)
         except Error as error:
             failure = bare(error)
         # The frames between here and the caller hold the same settings.
@@ -213,6 +259,7 @@ class LM:
                     made = Parts(
                         self._compiled,
                         history=self._history,
+                        tally=self._tally,
                         transport=self._given_transport,
                         launched=self._launched,
                     )
@@ -242,6 +289,19 @@ class LM:
     def history(self) -> History:
         """The last calls of this LM, oldest first."""
         return self._history
+
+    @property
+    def usage(self) -> Usage:
+        """What the calls of this LM have used in all; copies count their own."""
+        return self._tally.total
+
+    def infer_provider(self) -> str | None:
+        """Return the kind of launcher or trainer that this LM is for, None for neither.
+
+        It is what the profile says as `provider` or `launch_kwargs.use`; left out there, it
+        follows from the model.
+        """
+        return kind_of(self._spec)
 
     def inspect_history(self, n: int = 1, file: TextIO | None = None) -> None:
         """Write the last `n` calls to standard output, or to `file`."""
@@ -297,7 +357,7 @@ class LM:
         launched = self._launched
         if launched and not launched.fits(spec.launch_kwargs, provider_of(spec.model)[1]):
             launched = None
-        return self._with(changed, transport, launched)
+        return self._with(changed, transport, launched, self._tally.whole)
 
     def __copy__(self) -> LM:
         return self.copy()
@@ -320,21 +380,34 @@ class LM:
 
     # The server and the end
 
-    def launch(self) -> Server:
+    def launch(self, launch_kwargs: Mapping[str, Any] | None = None) -> Server:
         """Return this LM's own server, started now if it is not running.
 
+        `launch_kwargs` are laid over the profile's for this one start: where the server listens,
+        how long it may take, what it sees. What decides its answers (`use`, `weights`, `args`)
+        belongs to the LM: `lm.copy(launch_kwargs=…).launch()`.
+
         Raises:
-            UsageError: the LM has none: it says no `launch_kwargs`.
-            LaunchError: it cannot be started.
+            UsageError: the LM has none: it says no `launch_kwargs`; or those given here would
+                change its answers.
+            ProfileError: those given here do not fit.
+            LaunchError: it cannot be started, or it already runs with others.
         """
         if self._closed:
             raise Closed("the LM was closed", lm=self.name)
         if self._launched is None:
             raise UsageError(f"{self.name} has no server of its own: state `launch_kwargs`")
-        return self._launched.start()
+        if not launch_kwargs:
+            return self._launched.start()
+        wanted = making.change(self._compiled, {"launch_kwargs": launch_kwargs}).spec.launch_kwargs
+        assert wanted is not None
+        return self._launched.start(wanted)
 
-    def kill(self) -> None:
-        """End this LM's own server if it runs; `launch` starts it again."""
+    def kill(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
+        """End this LM's own server if it runs; `launch` starts it again.
+
+        `launch_kwargs` are taken as `dspy.LM.kill` takes them; the server is known without.
+        """
         if self._launched is not None:
             self._launched.stop()
 
@@ -372,9 +445,3 @@ class LM:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _answer(reply: Reply) -> Answer:
-    if reply.answer is None:
-        raise CallError("no answer came")
-    return reply.answer

@@ -26,6 +26,7 @@ from lmconf.runtime.history import History
 from lmconf.runtime.identity import digest_of, facts
 from lmconf.runtime.requests import kwargs_of, request_of
 from lmconf.runtime.serving import Launched
+from lmconf.runtime.usage import Tally
 from lmconf.spec.navigating import REFERENCES
 from lmconf.transports import Json, Request, Transport
 
@@ -44,6 +45,7 @@ class Parts:
         compiled: Compiled,
         *,
         history: History,
+        tally: Tally,
         transport: Transport | None,
         launched: Launched | None,
     ) -> None:
@@ -51,6 +53,7 @@ class Parts:
         self.spec = compiled.spec
         self.name = compiled.name
         self.history = history
+        self.tally = tally
         self.kwargs = kwargs_of(compiled.spec)
         self.check()
         named = (

@@ -7,14 +7,17 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from lmconf.errors import LaunchError
+from lmconf.errors import LaunchError, UsageError
 from lmconf.frames import without_frames
 from lmconf.launchers import LaunchSpec, launcher
+from lmconf.spec.declaring import fields
 
 if TYPE_CHECKING:
     from lmconf.launchers.contract import Server
 
 __all__ = ["Launched"]
+
+_STEERING = tuple(name for name, field in fields(LaunchSpec).items() if field.role == "identity")
 
 
 class Launched:
@@ -32,6 +35,7 @@ class Launched:
         self._lock = threading.RLock()
         self._users = 0
         self._server: Server | None = None
+        self._started = spec
 
     @property
     def server(self) -> Server | None:
@@ -43,19 +47,30 @@ class Launched:
         return spec == self.spec and model == self.model
 
     @without_frames
-    def start(self) -> Server:
-        """Return the running server, started now if it is not running.
+    def start(self, spec: LaunchSpec | None = None) -> Server:
+        """Return the running server, started now if it is not running, as `spec` says.
 
         Raises:
-            LaunchError: it cannot be started.
+            LaunchError: it cannot be started, or runs and is not as `spec` says.
+            UsageError: `spec` asks for a server that would give other answers.
         """
+        wanted = spec or self.spec
+        for name in _STEERING:
+            if getattr(wanted, name) != getattr(self.spec, name):
+                raise UsageError(
+                    f"`launch_kwargs.{name}` decides what the server answers, and belongs to the"
+                    f" LM: use lm.copy(launch_kwargs=…).launch()"
+                )
         with self._lock:
             if self._server is not None and self._server.status() == "running":
+                if spec is not None and spec != self._started:
+                    raise LaunchError("the server runs with other arguments: call kill() first")
                 return self._server
-            if self.spec.use is None:
+            if wanted.use is None:
                 raise LaunchError("nothing says which kind of server to start: state `use`")
             self._end()
-            self._server = launcher(self.spec.use).start(self.spec, self.model, self._given)
+            self._server = launcher(wanted.use).start(wanted, self.model, self._given)
+            self._started = wanted
             return self._server
 
     def stop(self) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any
 
 from lmconf.errors import CallError, Closed
-from lmconf.runtime.answer import Answer, texts_of
-from lmconf.runtime.assembling import Assembly, text_of
-from lmconf.runtime.call import Reply
+from lmconf.runtime.answer import Answer
+from lmconf.runtime.assembling import Assembly, as_chunks, text_of
+from lmconf.runtime.call import Reply, warn_if_truncated
 from lmconf.transports import Json
 
 __all__ = ["AsyncStream", "Stream"]
@@ -30,19 +31,17 @@ class _Read:
 
         Raises:
             Closed: it has not been.
+            BadResponse: it has not the form that `response_format` asks for.
         """
         if self._reply is None or self._reply.answer is None:
             raise Closed("the answer is there when the stream was read to its end")
-        return self._reply.answer
-
-    def _take(self, chunk: Json) -> str:
-        self._assembly.add(chunk)
-        return text_of(chunk)
+        return self._reply.in_form()
 
     def _complete(self) -> None:
         assert self._reply is not None
         if self._reply.opened is not None:
             self._reply.complete(self._assembly.response())
+        warn_if_truncated(self._reply, depth=5)
 
     def _failed(self, error: BaseException) -> None:
         """Note what ended the stream; a whole answer can no longer come of it."""
@@ -51,12 +50,6 @@ class _Read:
             error.partial = error.partial or self._assembly.text
         if self._reply is not None:
             self._reply.fail(error)
-
-    def _whole(self) -> str | None:
-        """Return the text of an answer that came in one piece: a stored one."""
-        assert self._reply is not None
-        response = self._reply.response
-        return texts_of(response)[0] if response is not None else None
 
 
 class Stream(_Read, Iterator[str]):
@@ -74,25 +67,34 @@ class Stream(_Read, Iterator[str]):
     def __init__(self, start: Callable[[], Reply]) -> None:
         super().__init__()
         self._start = start
-        self._pieces = self._read()
+        self._chunks = self._read()
 
     def __next__(self) -> str:
-        return next(self._pieces)
+        for chunk in self._chunks:
+            if piece := text_of(chunk):
+                return piece
+        raise StopIteration
 
-    def _read(self) -> Iterator[str]:
+    def chunks(self) -> Iterator[dict[str, Any]]:
+        """Return what is left of the stream as the chunks that the OpenAI API writes.
+
+        They hold what is no text as well: reasoning, tool calls, log probabilities, the usage.
+        """
+        return self._chunks
+
+    def _read(self) -> Iterator[Json]:
         self._reply = reply = self._start()
         opened = reply.opened
         if opened is None:
-            yield self._whole() or ""
+            assert reply.response is not None
+            yield from as_chunks(reply.response)
+            self._complete()
             return
         assert isinstance(opened.rest, Iterator)
         try:
-            for chunk in opened.begun:
-                if piece := self._take(chunk):
-                    yield piece
-            for chunk in opened.rest:
-                if piece := self._take(chunk):
-                    yield piece
+            for chunk in itertools.chain(opened.begun, opened.rest):
+                self._assembly.add(chunk)
+                yield chunk
             self._complete()
         except GeneratorExit:
             self._failed(Closed(_EARLY))
@@ -105,7 +107,7 @@ class Stream(_Read, Iterator[str]):
 
     def close(self) -> None:
         """Stop reading; the connection is freed, and what was read so far is not kept."""
-        self._pieces.close()  # type: ignore[attr-defined]
+        self._chunks.close()  # type: ignore[attr-defined]
 
     def __enter__(self) -> Stream:
         return self
@@ -125,25 +127,35 @@ class AsyncStream(_Read, AsyncIterator[str]):
     def __init__(self, start: Callable[[], Coroutine[Any, Any, Reply]]) -> None:
         super().__init__()
         self._start = start
-        self._pieces = self._read()
+        self._chunks = self._read()
 
     async def __anext__(self) -> str:
-        return await anext(self._pieces)
+        async for chunk in self._chunks:
+            if piece := text_of(chunk):
+                return piece
+        raise StopAsyncIteration
 
-    async def _read(self) -> AsyncIterator[str]:
+    def chunks(self) -> AsyncIterator[dict[str, Any]]:
+        """Return what is left of the stream as chunks, as `Stream.chunks` does."""
+        return self._chunks
+
+    async def _read(self) -> AsyncIterator[Json]:
         self._reply = reply = await self._start()
         opened = reply.opened
         if opened is None:
-            yield self._whole() or ""
+            assert reply.response is not None
+            for chunk in as_chunks(reply.response):
+                yield chunk
+            self._complete()
             return
         assert isinstance(opened.rest, AsyncIterator)
         try:
             for chunk in opened.begun:
-                if piece := self._take(chunk):
-                    yield piece
+                self._assembly.add(chunk)
+                yield chunk
             async for chunk in opened.rest:
-                if piece := self._take(chunk):
-                    yield piece
+                self._assembly.add(chunk)
+                yield chunk
             self._complete()
         except GeneratorExit:
             self._failed(Closed(_EARLY))
@@ -156,7 +168,7 @@ class AsyncStream(_Read, AsyncIterator[str]):
 
     async def aclose(self) -> None:
         """Stop reading; the connection is freed, and what was read so far is not kept."""
-        await self._pieces.aclose()  # type: ignore[attr-defined]
+        await self._chunks.aclose()  # type: ignore[attr-defined]
 
     async def __aenter__(self) -> AsyncStream:
         return self

@@ -328,7 +328,9 @@ def _failed(error: Exception, exchange: Exchange, request: Request) -> CallError
         return exchange.failure
     if isinstance(error, CallError):
         return error.with_traceback(None)
-    said = without_secrets(str(error), exchange.secrets)[:LONGEST]
+    # Some of litellm's messages hold the whole traceback of what they are raised for.
+    reason = str(error).partition("Traceback (most recent call last)")[0].rstrip()
+    said = without_secrets(reason, exchange.secrets)[:LONGEST]
     if exchange.status is not None:
         return BadResponse(
             f"the answer is not one that {request.provider}/ gives: {said}",

@@ -461,6 +461,7 @@ def test_a_tracing_header_does_not_keep_answers_apart(server: Loopback) -> None:
     assert len(server.received) == 1
 
 
+@pytest.mark.filterwarnings("ignore::lmconf.TruncatedWarning")
 @pytest.mark.parametrize(
     "reply",
     [

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmconf.errors import BadResponse, UsageError
+from lmconf.profile.policies import HistoryPolicy
 from lmconf.runtime.answer import Answer, outputs_of, texts_of
 from lmconf.runtime.assembling import Assembly, has_begun, text_of
 from lmconf.runtime.history import History
@@ -131,7 +132,7 @@ def test_a_hit_says_that_nothing_was_paid() -> None:
 
 
 def test_the_history_drops_the_oldest_and_can_be_read_while_it_grows() -> None:
-    history = History(3)
+    history = History(HistoryPolicy(max=3))
     for number in range(5):
         history.append({"n": number})
     assert [entry["n"] for entry in history] == [2, 3, 4]

@@ -1,0 +1,228 @@
+"""The forms that an answer may be asked to have: from a class to its JSON Schema, and back.
+
+A class is a pydantic model, or anything that msgspec has a JSON Schema for: a Struct, a dataclass,
+a TypedDict, a NamedTuple. What is sent is the `response_format` of the OpenAI API ("Structured
+model outputs"); its strict mode demands that every object names all of its properties as required
+and allows no others, so a schema is brought into that form, or sent without `strict` where it
+cannot be.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, cast
+
+from msgspec import Struct
+
+from lmconf.errors import UsageError
+from lmconf.spec.frozen import thaw
+
+__all__ = ["Format", "Misfit", "Read", "format_of", "read_as", "reader_of", "written_format"]
+
+Read: TypeAlias = Callable[[str], object]
+
+
+class Misfit(ValueError):
+    """A text is not of the form that was asked for; the message says where and why."""
+
+
+class Format(Struct, frozen=True, eq=False):
+    """A class as a form of answers: `written` is what is sent, `read` makes an object of a text.
+
+    `read` raises `Misfit`.
+    """
+
+    written: Mapping[str, Any]
+    read: Read
+
+
+def is_class(value: object) -> bool:
+    """Say whether `value` is a class or an alias such as `list[int]`, rather than data."""
+    return isinstance(value, type) or hasattr(value, "__origin__")
+
+
+def written_format(value: object) -> object:
+    """Return what a `response_format` is as data: the form of a class, anything else as it is.
+
+    Raises:
+        UsageError: the class has no schema.
+    """
+    return thaw(format_of(value).written) if is_class(value) else value
+
+
+@functools.lru_cache(maxsize=256)
+def format_of(kind: Any) -> Format:
+    """Return the form that the class `kind` asks for.
+
+    Raises:
+        UsageError: it has no JSON Schema, or none of an object.
+    """
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", getattr(kind, "__name__", str(kind)))[:64]
+    schema, read = _pydantic(kind) if hasattr(kind, "model_json_schema") else _msgspec(kind, name)
+    schema = _with_root(schema)
+    if schema.get("type") != "object":
+        raise UsageError(
+            f"response_format={name}: an answer must be an object, and the schema of this class"
+            " is not that of one; wrap it in a class with a field"
+        )
+    strict = _strict(schema)
+    form: dict[str, Any] = {"name": name, "schema": schema if strict is None else strict}
+    if strict is not None:
+        form["strict"] = True
+    return Format({"type": "json_schema", "json_schema": form}, read)
+
+
+def read_as(written: Mapping[str, Any]) -> Read | None:
+    """Return what reads answers of the form `written`, as data; None where any text will do.
+
+    Raises:
+        UsageError: the JSON Schema in it is none.
+    """
+    match written.get("type"):
+        case "json_object":
+            return _decoded
+        case "json_schema":
+            schema = (written.get("json_schema") or {}).get("schema")
+            if isinstance(schema, Mapping):
+                return _by_schema(json.dumps(thaw(schema), sort_keys=True))
+            return _decoded
+        case _:
+            return None
+
+
+def reader_of(asked: object, written: Mapping[str, Any]) -> Read | None:
+    """Return what reads answers of the form `written`, which came from `asked` if it is a class.
+
+    Raises:
+        UsageError: the JSON Schema is none.
+    """
+    return format_of(asked).read if is_class(asked) else read_as(written)
+
+
+def _pydantic(kind: Any) -> tuple[dict[str, Any], Read]:
+    from pydantic import ValidationError
+    from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
+
+    try:
+        schema = kind.model_json_schema()
+    except (PydanticInvalidForJsonSchema, PydanticUserError) as error:
+        raise UsageError(f"{kind.__name__} has no JSON Schema: {error.message}") from None
+
+    def read(text: str) -> object:
+        try:
+            return kind.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = "".join(f"[{x}]" if isinstance(x, int) else f".{x}" for x in first["loc"])
+            raise Misfit(f"{first['msg']} - at `${place}`") from None
+
+    return schema, read
+
+
+def _msgspec(kind: Any, name: str) -> tuple[dict[str, Any], Read]:
+    import msgspec
+
+    try:
+        if inspect.isclass(kind) and not hasattr(kind, "__annotations__"):
+            raise TypeError("it declares no fields")
+        schema = msgspec.json.schema(kind)
+        decoder = msgspec.json.Decoder(kind)
+    except (TypeError, NameError) as error:
+        raise UsageError(
+            f"response_format={name} has no JSON Schema: {str(error).splitlines()[0]}; use a"
+            " pydantic model, a msgspec Struct, a dataclass or a TypedDict, or write the schema"
+        ) from None
+
+    def read(text: str) -> object:
+        try:
+            return decoder.decode(text)
+        except msgspec.DecodeError as error:
+            raise Misfit(str(error)) from None
+
+    return schema, read
+
+
+def _with_root(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `schema` with the definition that its root refers to in the root's place."""
+    found = dict(schema)
+    reference, defined = found.get("$ref"), found.get("$defs")
+    if not isinstance(reference, str) or not isinstance(defined, Mapping):
+        return found
+    name = reference.rpartition("/")[2]
+    root = {**defined[name], "$defs": dict(defined)}
+    if f'"{reference}"' not in json.dumps(defined):  # else the class refers to itself
+        del root["$defs"][name]
+    if not root["$defs"]:
+        del root["$defs"]
+    return root
+
+
+def _strict(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return `schema` as strict mode wants it; None where an object's keys are not all known."""
+    try:
+        return cast("dict[str, Any]", _closed(schema))
+    except _Open:
+        return None
+
+
+class _Open(Exception):
+    """A schema holds an object whose keys are not all known."""
+
+
+def _closed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_closed(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    closed: dict[str, Any] = {}
+    for key, item in value.items():
+        if key in ("properties", "$defs", "patternProperties"):
+            closed[key] = {name: _closed(inner) for name, inner in item.items()}
+        elif key in ("enum", "const", "examples", "required"):
+            closed[key] = item
+        elif key != "default":
+            closed[key] = _closed(item)
+    if closed.get("type") == "object":
+        named = closed.get("properties")
+        if not named or isinstance(closed.get("additionalProperties"), Mapping):
+            raise _Open
+        closed["required"] = list(named)
+        closed["additionalProperties"] = False
+    return closed
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Misfit(f"it is no JSON: {error}") from None
+
+
+@functools.lru_cache(maxsize=256)
+def _by_schema(schema: str) -> Read:
+    from jsonschema import SchemaError, validators
+    from jsonschema.exceptions import best_match
+    from referencing import Registry
+
+    plain = json.loads(schema)
+    validator = validators.validator_for(plain, default=validators.Draft202012Validator)
+    try:
+        validator.check_schema(plain)
+    except SchemaError as error:
+        raise UsageError(
+            f"response_format: its JSON Schema is none: {error.message} at {error.json_path}"
+        ) from None
+    checker = validator(plain, registry=Registry())
+
+    def read(text: str) -> object:
+        found = _decoded(text)
+        worst = best_match(checker.iter_errors(found))
+        if worst is not None:
+            raise Misfit(f"{worst.message[:300]} - at `{worst.json_path}`")
+        return found
+
+    return read
