@@ -22,6 +22,9 @@ def plain(answer: object) -> Json:
         raise BadResponse(f"the answer is no object but {type(answer).__name__}")
     made = _plain(found)
     assert isinstance(made, dict)
+    if isinstance(made.get("model"), str):
+        # litellm writes the API that it was told of before the name that the server gave.
+        made["model"] = made["model"].removeprefix("custom_openai/")
     return made
 
 
