@@ -7,10 +7,12 @@ import re
 import zlib
 from collections.abc import AsyncIterator, Iterator
 
+import httpcore
 import httpx
 
 from lmconf.errors import BadResponse
 from lmconf.transports.exchange import Exchange, Halt
+from lmconf.transports.pools import FAULTS
 
 __all__ = ["LARGEST_ANSWER", "LARGEST_ERROR", "AsyncPieces", "Pieces"]
 
@@ -64,18 +66,18 @@ class Pieces(httpx.SyncByteStream):
     """The body of an answer, watched."""
 
     def __init__(
-        self, stream: httpx.SyncByteStream, response: httpx.Response, exchange: Exchange
+        self, answer: httpcore.Response, response: httpx.Response, exchange: Exchange
     ) -> None:
-        self._stream = stream
+        self._answer = answer
         self._exchange = exchange
         self._watch = _Watch(response, exchange)
 
     def __iter__(self) -> Iterator[bytes]:
         halt: Halt | None = None
         try:
-            for raw in self._stream:
+            for raw in self._answer.iter_stream():
                 yield from self._watch.see(raw)
-        except httpx.TransportError as error:
+        except FAULTS as error:
             halt = self._exchange.broken(error)
         if halt is not None:
             raise halt
@@ -83,8 +85,8 @@ class Pieces(httpx.SyncByteStream):
     def excerpt(self) -> bytes:
         """Return the beginning of an error's body, as much of it as comes."""
         parts: list[bytes] = []
-        with contextlib.suppress(httpx.TransportError):
-            for raw in self._stream:
+        with contextlib.suppress(*FAULTS):
+            for raw in self._answer.iter_stream():
                 parts.append(raw)
                 if sum(map(len, parts)) > LARGEST_ERROR or self._exchange.left <= 0:
                     break
@@ -92,26 +94,26 @@ class Pieces(httpx.SyncByteStream):
 
     def close(self) -> None:
         """Give the connection back."""
-        self._stream.close()
+        self._answer.close()
 
 
 class AsyncPieces(httpx.AsyncByteStream):
     """The body of an answer, watched."""
 
     def __init__(
-        self, stream: httpx.AsyncByteStream, response: httpx.Response, exchange: Exchange
+        self, answer: httpcore.Response, response: httpx.Response, exchange: Exchange
     ) -> None:
-        self._stream = stream
+        self._answer = answer
         self._exchange = exchange
         self._watch = _Watch(response, exchange)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         halt: Halt | None = None
         try:
-            async for raw in self._stream:
+            async for raw in self._answer.aiter_stream():
                 for piece in self._watch.see(raw):
                     yield piece
-        except httpx.TransportError as error:
+        except FAULTS as error:
             halt = self._exchange.broken(error)
         if halt is not None:
             raise halt
@@ -119,8 +121,8 @@ class AsyncPieces(httpx.AsyncByteStream):
     async def excerpt(self) -> bytes:
         """Return the beginning of an error's body, as much of it as comes."""
         parts: list[bytes] = []
-        with contextlib.suppress(httpx.TransportError):
-            async for raw in self._stream:
+        with contextlib.suppress(*FAULTS):
+            async for raw in self._answer.aiter_stream():
                 parts.append(raw)
                 if sum(map(len, parts)) > LARGEST_ERROR or self._exchange.left <= 0:
                     break
@@ -128,7 +130,7 @@ class AsyncPieces(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         """Give the connection back."""
-        await self._stream.aclose()
+        await self._answer.aclose()
 
 
 def _beginning(body: bytes) -> bytes:

@@ -7,8 +7,9 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
+import httpcore
 import httpx
 
 from lmconf.errors import BadResponse, CallError, ConnectionFailed, Timeout
@@ -17,7 +18,10 @@ from lmconf.transports.carrying import completed, placed
 from lmconf.transports.contract import Request
 from lmconf.transports.failures import Advice, refused, request_id, without_secrets
 
-__all__ = ["PLACEHOLDER", "Exchange", "Halt", "current_exchange", "exchanging"]
+__all__ = ["PLACEHOLDER", "Exchange", "Halt", "Phase", "current_exchange", "exchanging"]
+
+Phase: TypeAlias = Literal["connect", "first_byte", "idle", "total"]
+"""What an attempt may be waiting for; each has a bound of its own in `timeout`."""
 
 PLACEHOLDER = "lmconf-places-the-credential-here"
 """What litellm and the SDKs are given in the place of a credential."""
@@ -85,11 +89,46 @@ class Exchange:
         self.failure: CallError | None = None
         self.ended = False
         self.body: httpx.SyncByteStream | httpx.AsyncByteStream | None = None
+        self.host = ""
+        self.secure = False
+        self._connecting = self.started
+        self._came = False
+        self._phase: Phase = "total"
+        self._bound: float = self.phases.total
 
     @property
     def left(self) -> float:
         """The seconds until the attempt's deadline."""
         return self.started + self.phases.total - time.monotonic()
+
+    def start(self) -> None:
+        """Count the attempt's time from now on: not what had to be imported for the first one."""
+        self.started = time.monotonic()
+
+    def connecting(self) -> None:
+        """Note that a connection is being opened from now on."""
+        self._connecting = time.monotonic()
+
+    def came(self) -> None:
+        """Note that bytes of the answer came."""
+        self._came = True
+
+    @property
+    def reading(self) -> Phase:
+        """The phase that reading on belongs to: bytes count, whatever they say."""
+        return "idle" if self._came else "first_byte"
+
+    def wait(self, phase: Phase) -> float:
+        """Return the seconds that `phase` may go on from now; 0 or less: it is overdue."""
+        left, own = self.left, None if phase == "total" else getattr(self.phases, phase)
+        self._phase, self._bound = phase, self.phases.total
+        if own is None:
+            return left
+        since = time.monotonic() - self._connecting if phase == "connect" else 0.0
+        if own - since >= left:
+            return left
+        self._bound = own
+        return float(own - since)
 
     def halt(self, failure: CallError) -> Halt:
         """Note `failure` as the attempt's outcome, and return what ends the attempt."""
@@ -120,14 +159,8 @@ class Exchange:
         if PLACEHOLDER.encode() in url.raw_path:
             path = url.raw_path.replace(PLACEHOLDER.encode(), (self.key or "").encode())
             url = url.copy_with(raw_path=path)
-        left = self.left
-        waits = {
-            "connect": min(self.phases.connect, left),
-            "read": min(self.phases.first_byte or left, left),
-            "write": left,
-            "pool": left,
-        }
-        if left <= 0:
+        self.host, self.secure = url.raw_host.decode("ascii"), url.scheme == "https"
+        if self.left <= 0:
             raise self.overdue("no answer", self.phases.total)
         content = _completed(request.content, self.own, self.extra)
         return httpx.Request(
@@ -135,7 +168,6 @@ class Exchange:
             url,
             headers=self._headers(request.headers, len(content)),
             content=content,
-            extensions={**request.extensions, "timeout": waits},
         )
 
     def _headers(self, given: httpx.Headers, length: int) -> list[tuple[bytes, bytes]]:
@@ -156,26 +188,22 @@ class Exchange:
                 kept.append((name, value))
         return kept + [(name.encode(), value.encode()) for name, value in self.headers.items()]
 
-    def began(self, response: httpx.Response, request: httpx.Request) -> None:
-        """Note the status, and let the body's pauses be bounded from here on."""
+    def began(self, response: httpx.Response) -> None:
+        """Note the status and the id of an answer that begins."""
         self.status = response.status_code
         self.request_id = request_id(response.headers, self.secrets)
-        left = self.left
-        request.extensions["timeout"]["read"] = max(min(self.phases.idle or left, left), 0.001)
 
-    def broken(self, error: httpx.TransportError) -> Halt:
+    def broken(self, error: Exception) -> Halt:
         """End the attempt because the connection failed or a phase took too long."""
-        phases = self.phases
-        if isinstance(error, httpx.ConnectTimeout):
-            return self.overdue("no connection", min(phases.connect, phases.total))
-        if isinstance(error, httpx.TimeoutException):
-            if self.status is None:
-                return self.overdue("no answer", min(phases.first_byte or 1e9, phases.total))
-            return self.overdue("no more of the answer came", min(phases.idle or 1e9, phases.total))
+        if isinstance(error, httpcore.TimeoutException):
+            if self._phase == "connect":
+                return self.overdue("no connection", self._bound)
+            said = "no more of the answer came" if self._came else "no answer"
+            return self.overdue(said, self._bound)
         if self.status is not None:
             return self.halt(BadResponse("the connection broke in the middle of the answer"))
         where = _origin(self.base)
-        if isinstance(error, httpx.ConnectError):
+        if isinstance(error, httpcore.ConnectError):
             return self.halt(ConnectionFailed(f"no connection to {where}: {_reason(error)}"))
         return self.halt(ConnectionFailed(f"{where} closed the connection without an answer"))
 

@@ -78,8 +78,10 @@ class LiteLLM:
         client = self._clients.sync(kind, request) if kind else None
         failure: CallError | None = None
         try:
+            function = _function(request)
+            exchange.start()
             with exchanging(exchange):
-                answer = _function(request)(**self._keywords(request, client))
+                answer = function(**self._keywords(request, client))
         except Halt:
             failure = exchange.failure
         except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
@@ -94,9 +96,13 @@ class LiteLLM:
         failure: CallError | None = None
         answer: object = None
         try:
+            function = _function(request, asynchronous=True)
+            exchange.start()
             with exchanging(exchange):
-                sending = _function(request, asynchronous=True)(**self._keywords(request, client))
-                answer = await asyncio.wait_for(sending, request.timeout.total)
+                sending = function(**self._keywords(request, client))
+                # Where the client is ours it ends in time, and says what it was waiting for.
+                grace = 0.1 if kind else 0.0
+                answer = await asyncio.wait_for(sending, request.timeout.total + grace)
         except Halt:
             failure = exchange.failure
         except asyncio.TimeoutError:
@@ -118,9 +124,12 @@ class LiteLLM:
         try:
             while True:
                 try:
+                    if chunks is None:
+                        function = _function(request)
+                        exchange.start()
                     with exchanging(exchange):
                         if chunks is None:
-                            chunks = iter(_function(request)(**self._streaming(request, client)))
+                            chunks = iter(function(**self._streaming(request, client)))
                         chunk = next(chunks, None)
                     if chunk is None:
                         break
@@ -153,9 +162,11 @@ class LiteLLM:
         try:
             while True:
                 try:
+                    if chunks is None:
+                        function = _function(request, asynchronous=True)
+                        exchange.start()
                     with exchanging(exchange):
                         if chunks is None:
-                            function = _function(request, asynchronous=True)
                             chunks = aiter(await function(**self._streaming(request, client)))
                         chunk = await anext(chunks, None)
                     if chunk is None:

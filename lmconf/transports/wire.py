@@ -9,101 +9,95 @@ through every `except Exception` on the way, so nothing above retries, logs or r
 
 from __future__ import annotations
 
-import urllib.request
-from collections.abc import Mapping
-
+import httpcore
 import httpx
 
 from lmconf.transports.bodies import AsyncPieces, Pieces
-from lmconf.transports.exchange import Halt, current_exchange
+from lmconf.transports.exchange import Exchange, Halt, current_exchange
+from lmconf.transports.pools import FAULTS, Trust, async_pools, outgoing, sync_pools
 
 __all__ = ["AsyncWire", "Wire"]
-
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30)
 
 
 class Wire(httpx.BaseTransport):
     """Sends synchronous requests for the exchange of the current context."""
 
-    def __init__(self) -> None:
-        self._by_proxy: dict[str | None, httpx.HTTPTransport] = {}
+    def __init__(self, trust: Trust = httpx.create_ssl_context) -> None:
+        self._pools = sync_pools(trust)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` as its exchange allows, and watch the answer."""
         exchange = current_exchange()
         ready = exchange.prepare(request)
-        response: httpx.Response | None = None
+        answer: httpcore.Response | None = None
         halt: Halt | None = None
         try:
-            response = self._via(ready.url).handle_request(ready)
-        except httpx.TransportError as error:
+            pool = self._pools.towards(ready.url)
+            answer = pool.handle_request(outgoing(ready, exchange.left))
+        except FAULTS as error:
             halt = exchange.broken(error)
-        if response is None:
+        if answer is None:
             raise halt or Halt()
-        exchange.began(response, ready)
-        stream = response.stream
-        assert isinstance(stream, httpx.SyncByteStream)
-        pieces = Pieces(stream, response, exchange)
-        exchange.body = pieces
+        response = _begun(answer, exchange)
+        exchange.body = pieces = Pieces(answer, response, exchange)
         if response.status_code >= 300:
             body = pieces.excerpt()
-            response.close()
+            pieces.close()
             raise exchange.refuse(response, body)
         return _watched(response, pieces, ready)
 
-    def _via(self, url: httpx.URL) -> httpx.HTTPTransport:
-        proxy = _proxy(url)
-        if proxy not in self._by_proxy:
-            made = httpx.HTTPTransport(limits=_LIMITS, proxy=proxy)
-            return self._by_proxy.setdefault(proxy, made)
-        return self._by_proxy[proxy]
-
     def close(self) -> None:
-        """Close every connection."""
-        for transport in self._by_proxy.values():
-            transport.close()
+        """Close every connection; one that is waited for, as soon as its thread wakes up."""
+        for pool in self._pools.all():
+            pool.close()
+
+    def abandon(self) -> None:
+        """Let go of every connection without a word to the server; for a forked child."""
+        self._pools.sockets.abandon()
 
 
 class AsyncWire(httpx.AsyncBaseTransport):
     """Sends asynchronous requests for the exchange of the current context, on one event loop."""
 
-    def __init__(self) -> None:
-        self._by_proxy: dict[str | None, httpx.AsyncHTTPTransport] = {}
+    def __init__(self, trust: Trust = httpx.create_ssl_context) -> None:
+        self._pools = async_pools(trust)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` as its exchange allows, and watch the answer."""
         exchange = current_exchange()
         ready = exchange.prepare(request)
-        response: httpx.Response | None = None
+        answer: httpcore.Response | None = None
         halt: Halt | None = None
         try:
-            response = await self._via(ready.url).handle_async_request(ready)
-        except httpx.TransportError as error:
+            pool = self._pools.towards(ready.url)
+            answer = await pool.handle_async_request(outgoing(ready, exchange.left))
+        except FAULTS as error:
             halt = exchange.broken(error)
-        if response is None:
+        if answer is None:
             raise halt or Halt()
-        exchange.began(response, ready)
-        stream = response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)
-        pieces = AsyncPieces(stream, response, exchange)
-        exchange.body = pieces
+        response = _begun(answer, exchange)
+        exchange.body = pieces = AsyncPieces(answer, response, exchange)
         if response.status_code >= 300:
             body = await pieces.excerpt()
-            await response.aclose()
+            await pieces.aclose()
             raise exchange.refuse(response, body)
         return _watched(response, pieces, ready)
 
-    def _via(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
-        proxy = _proxy(url)
-        if proxy not in self._by_proxy:
-            made = httpx.AsyncHTTPTransport(limits=_LIMITS, proxy=proxy)
-            return self._by_proxy.setdefault(proxy, made)
-        return self._by_proxy[proxy]
-
     async def aclose(self) -> None:
         """Close every connection."""
-        for transport in self._by_proxy.values():
-            await transport.aclose()
+        for pool in self._pools.all():
+            await pool.aclose()
+
+    def abandon(self) -> None:
+        """Let go of every connection without a word to the server; for a forked child."""
+        self._pools.sockets.abandon()
+
+
+def _begun(answer: httpcore.Response, exchange: Exchange) -> httpx.Response:
+    """Return the head of `answer`, and note in `exchange` what it says."""
+    response = httpx.Response(answer.status, headers=answer.headers)
+    exchange.began(response)
+    return response
 
 
 def _watched(
@@ -114,16 +108,6 @@ def _watched(
         response.status_code,
         headers=headers,
         stream=pieces,
-        extensions=response.extensions,
         # Without the request's own headers: they hold the credential.
         request=httpx.Request(request.method, request.url.copy_with(query=None)),
     )
-
-
-def _proxy(url: httpx.URL) -> str | None:
-    """Return the proxy that the machine's settings name for `url`, None for none."""
-    proxies: Mapping[str, str] = urllib.request.getproxies()
-    found = proxies.get(url.scheme) or proxies.get("all")
-    if not found or url.host == "localhost" or url.host.startswith(("127.", "[::1", "::1")):
-        return None
-    return None if urllib.request.proxy_bypass(url.host) else found
