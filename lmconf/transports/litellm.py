@@ -124,11 +124,10 @@ class LiteLLM:
         try:
             while True:
                 try:
-                    if chunks is None:
-                        function = _function(request)
-                        exchange.start()
                     with exchanging(exchange):
                         if chunks is None:
+                            function = _function(request)
+                            exchange.start()
                             chunks = iter(function(**self._streaming(request, client)))
                         chunk = next(chunks, None)
                     if chunk is None:
@@ -162,11 +161,10 @@ class LiteLLM:
         try:
             while True:
                 try:
-                    if chunks is None:
-                        function = _function(request, asynchronous=True)
-                        exchange.start()
                     with exchanging(exchange):
                         if chunks is None:
+                            function = _function(request, asynchronous=True)
+                            exchange.start()
                             chunks = aiter(await function(**self._streaming(request, client)))
                         chunk = await anext(chunks, None)
                     if chunk is None:
