@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lmconf.errors import Timeout
+from lmconf.errors import ServerError, Timeout
 from lmconf.transports import Connection, Phases, Request, Transport, make, pacing
 from lmconf.transports.specs import TransportSpec
 from tests.artefacts import MARK, held, of_error
@@ -74,12 +74,19 @@ def request_to(base: str, timeout: Phases) -> Request:
 
 
 def overdue(way: Way, transport: Transport, base: str, after: float, timeout: Phases) -> Timeout:
-    """Return the failure of a call that ends `after` seconds, and hardly later."""
-    began = time.monotonic()
-    with pytest.raises(Timeout) as raised:
-        way(transport, request_to(base, timeout))
-    took = time.monotonic() - began
-    assert after - 0.02 <= took <= after + EXACT, took
+    """Return the failure of a call that ends `after` seconds, and hardly later.
+
+    A busy machine may be late by itself, but not three times in a row.
+    """
+    for late in (False, False, True):
+        began = time.monotonic()
+        with pytest.raises(Timeout) as raised:
+            way(transport, request_to(base, timeout))
+        took = time.monotonic() - began
+        assert took >= after - 0.02
+        if took <= after + EXACT or late:
+            break
+    assert took <= after + EXACT
     error = raised.value
     assert error.retryable
     assert f"within {after:.3g}s" in error.message
@@ -233,7 +240,7 @@ def test_a_server_that_does_not_read_ends_the_attempt(way: Way, transport: Trans
             }
         )
         took = []
-        for _ in range(2):  # what litellm does to large messages is done once
+        for _ in range(3):
             began = time.monotonic()
             with pytest.raises(Timeout):
                 way(transport, large)
@@ -251,10 +258,13 @@ def test_an_error_whose_body_trickles_is_told_when_the_total_ends(
         peer.trickle(b"x" * 4000, 0.05)
 
     with raw(slow) as base:
-        began = time.monotonic()
-        with pytest.raises(Exception, match="xxx"):
-            way(transport, request_to(base, Phases(total=0.5)))
-        assert time.monotonic() - began <= 0.5 + EXACT
+        took = []
+        for _ in range(3):
+            began = time.monotonic()
+            with pytest.raises(ServerError, match="xxx"):
+                way(transport, request_to(base, Phases(total=0.5)))
+            took.append(time.monotonic() - began)
+        assert min(took) <= 0.5 + EXACT
 
 
 @pytest.mark.parametrize("way", WHOLE)
