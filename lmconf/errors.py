@@ -143,7 +143,8 @@ class CallError(Error):
     `lm` is the LM's name (or model), `attempts` how often the request was sent, `waited` the
     seconds slept between attempts, `status` the HTTP status where there was one, `retry_after`
     the seconds that the server asked for, `place` the profile's line where one exists, and
-    `partial` the text received before a stream broke.
+    `partial` the text received before a stream broke. `setting` names the field that the failure
+    is about, where that is known, and `help` is a next step.
     """
 
     retryable: bool = False
@@ -163,9 +164,9 @@ class CallError(Error):
         place: Mark | None = None,
         help: str = "",
         partial: str = "",
+        setting: str = "",
     ) -> None:
         super().__init__(message)
-        self.message = message
         self.lm = lm
         self.attempts = attempts
         self.waited = waited
@@ -177,6 +178,36 @@ class CallError(Error):
         self.place = place
         self.help = help or self.default_help
         self.partial = partial
+        self.setting = setting
+
+    @property
+    def message(self) -> str:
+        """What went wrong, without the facts that stand beside it."""
+        return str(self.args[0]) if self.args else ""
+
+    @message.setter
+    def message(self, text: str) -> None:
+        self.args = (text,)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what is known of the failure as plain JSON; `place` is text.
+
+        The text received before a stream broke is left out: logs are no place for it.
+        """
+        return {
+            "type": type(self).__name__,
+            "message": self.message,
+            "lm": self.lm,
+            "attempts": self.attempts,
+            "waited": self.waited,
+            "status": self.status,
+            "request_id": self.request_id,
+            "retry_after": self.retry_after,
+            "retryable": self.retryable,
+            "setting": self.setting or None,
+            "place": None if self.place is None else str(self.place),
+            "help": self.help or None,
+        }
 
     def __str__(self) -> str:
         parts = [f"{self.lm}: {self.message}" if self.lm else self.message]
@@ -224,12 +255,14 @@ class ServerError(CallError):
     """The server failed (a status of 500 or above, 408 or 409)."""
 
     retryable = True
+    default_help = "try again later, or see the provider's status page"
 
 
 class BadResponse(CallError):
     """What came back is not a usable answer: malformed, cut short or empty."""
 
     retryable = True
+    default_help = "try again; if it stays so, check that `api_base` leads to this provider's API"
 
 
 class AuthenticationFailed(CallError):
@@ -239,7 +272,9 @@ class AuthenticationFailed(CallError):
 
 
 class PermissionDenied(CallError):
-    """The credential is valid and may not do this (403)."""
+    """The credential is valid and may not do this (402, 403)."""
+
+    default_help = "see what the key's account, project or plan may use"
 
 
 class NotFound(CallError):
@@ -251,6 +286,8 @@ class NotFound(CallError):
 class BadRequest(CallError):
     """The server refused the request as it stands (400, 413, 422)."""
 
+    default_help = "change what the server complains of: trying the same again does not help"
+
 
 class ContextWindowExceeded(BadRequest):
     """The prompt and `max_tokens` together do not fit the model's context."""
@@ -261,13 +298,19 @@ class ContextWindowExceeded(BadRequest):
 class ContentPolicy(BadRequest):
     """The provider's content policy refused the prompt or the answer."""
 
+    default_help = "change the prompt: the provider's policy says what it may hold"
+
 
 class NotCarriedOut(CallError):
     """The profile asks for something that this version checks but cannot do yet."""
 
+    default_help = "leave it out for now"
+
 
 class Closed(CallError):
     """The LM was closed, or a stream was used after its end."""
+
+    default_help = "make another LM, or call before `close()` and inside the `with` block"
 
 
 class LaunchError(Error):

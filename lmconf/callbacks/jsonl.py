@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from lmconf.callbacks.contract import End, Failure
+from lmconf.errors import CallError
 from lmconf.masking import mask
 
 __all__ = ["JsonlCallback"]
@@ -48,11 +49,7 @@ class JsonlCallback:
 
     def on_error(self, event: Failure) -> None:
         """Append the record of a failure."""
-        error: dict[str, object] = {
-            "type": type(event.error).__name__,
-            "status": getattr(event.error, "status", None),
-            "request_id": getattr(event.error, "request_id", None),
-        }
+        error = _told(event.error)
         record: dict[str, object] = {
             "event": "error",
             **_common(event),
@@ -60,8 +57,10 @@ class JsonlCallback:
             "error": error,
         }
         if self._content:
-            error["message"] = mask(getattr(event.error, "message", None) or str(event.error))
+            error["message"] = mask(str(error["message"]))
             record["request"] = event.request
+        else:
+            del error["message"]  # it may quote the prompt
         self._append(record)
 
     def _append(self, record: dict[str, object]) -> None:
@@ -104,6 +103,12 @@ class JsonlCallback:
             return os.path.samestat(opened, Path(self._path).stat())
         except FileNotFoundError:
             return False
+
+
+def _told(error: BaseException) -> dict[str, object]:
+    if isinstance(error, CallError):
+        return error.to_dict()
+    return {"type": type(error).__name__, "message": str(error)}
 
 
 def _common(event: End | Failure) -> dict[str, object]:

@@ -105,7 +105,13 @@ def change(compiled: Compiled, settings: Mapping[str, object]) -> Compiled:
         raise ProfileError(found)
     objects = live if "callbacks" in settings else compiled.live
     changed = _compile(root, {**compiled.given, **given}, objects, compiled.name, mark)
-    return structs.replace(changed, allow_imports=compiled.allow_imports)
+    # What was not said anew still stands where it stood.
+    kept = {
+        path: place
+        for path, place in compiled.places.items()
+        if not path or (path[0] not in settings and path[0] in changed.stated)
+    }
+    return structs.replace(changed, places=kept, allow_imports=compiled.allow_imports)
 
 
 @without_frames

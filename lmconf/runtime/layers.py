@@ -30,6 +30,7 @@ from lmconf.runtime.identity import settings_of
 from lmconf.runtime.kept import read, worth_keeping, write
 from lmconf.runtime.requests import kwargs_of
 from lmconf.runtime.settings import settings
+from lmconf.runtime.telling import complete
 from lmconf.transports import REQUEST_ID, Json
 
 __all__ = ["LAYERS", "compose"]
@@ -115,8 +116,6 @@ def retry(call: Call, following: Next) -> Steps:
             if wait is None:
                 _say_no_time(failure, call)
         if wait is None:
-            failure.attempts, failure.waited = call.attempts, call.waited
-            failure.lm = failure.lm or call.parts.name
             raise failure
         yield Sleep(wait)
         call.waited += wait
@@ -126,7 +125,9 @@ def transport(call: Call, following: Next) -> Steps:
     """Send the request once."""
     if call.left <= 0:
         raise Timeout(
-            f"the call's deadline of {call.spec.deadline:.3g}s has passed", retryable=False
+            f"the call's deadline of {call.spec.deadline:.3g}s has passed",
+            retryable=False,
+            setting="deadline",
         )
     base: str | None = None
     if call.parts.must_start:
@@ -170,6 +171,8 @@ def _may_retry(failure: CallError, call: Call) -> bool:
 
 def _say_no_time(failure: CallError, call: Call) -> None:
     left = max(call.left, 0.0)
+    if not left and isinstance(failure, Timeout):
+        return  # the attempt ended with the call, and what helps is told of that
     asked = failure.retry_after
     if asked is not None and asked >= left:
         why = f"the server asks to wait {asked:.3g}s"
@@ -271,9 +274,14 @@ def _misfit(answer: Answer, why: Misfit, call: Call) -> BadResponse:
 def _tell_failure(call: Call, error: BaseException) -> None:
     parts = call.parts
     if isinstance(error, CallError):
-        error.lm = error.lm or parts.name
-        error.attempts = error.attempts or call.attempts
-        error.waited = error.waited or call.waited
+        complete(
+            error,
+            parts.compiled,
+            call.spec,
+            attempts=call.attempts,
+            waited=call.waited,
+            late=call.left <= 0,
+        )
     if parts.dispatcher:
         parts.dispatcher.error(
             Failure(

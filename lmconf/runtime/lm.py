@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from lmconf.errors import Closed, Error, UsageError
+from lmconf.errors import CallError, Closed, Error, UsageError
 from lmconf.frames import bare, without_frames
 from lmconf.profile import making
 from lmconf.profile.compiled import Compiled
@@ -25,6 +25,7 @@ from lmconf.runtime.messages import Messages, as_messages
 from lmconf.runtime.parts import Parts
 from lmconf.runtime.serving import Launched
 from lmconf.runtime.streams import AsyncStream, Stream
+from lmconf.runtime.telling import complete
 from lmconf.runtime.usage import Tally, Usage
 from lmconf.spec.declaring import fields
 from lmconf.transports import Transport
@@ -227,10 +228,10 @@ class LM:
         stream: bool = False,
         reading: bool = False,
     ) -> Call:
-        checked = as_messages(prompt, messages)
-        parts = self._parts()
         failure: Error
         try:
+            checked = as_messages(prompt, messages)
+            parts = self._parts()
             spec = parts.spec_of(settings)
             read = None
             if reading and spec.response_format is not None:
@@ -238,6 +239,8 @@ class LM:
             return Call(parts, spec, prompt, checked, stream=stream, read=read)
         except Error as error:
             failure = bare(error)
+        if isinstance(failure, CallError):
+            complete(failure, self._compiled, self._spec)
         # The frames between here and the caller hold the same settings.
         making.hide(settings)
         raise failure

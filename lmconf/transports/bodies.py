@@ -11,13 +11,12 @@ import httpcore
 import httpx
 
 from lmconf.errors import BadResponse
-from lmconf.transports.exchange import Exchange, Halt
+from lmconf.transports.exchange import LARGEST_ERROR, Exchange, Halt
 from lmconf.transports.pools import FAULTS
 
 __all__ = ["LARGEST_ANSWER", "LARGEST_ERROR", "AsyncPieces", "Pieces"]
 
 LARGEST_ANSWER = 256 * 2**20
-LARGEST_ERROR = 64 * 2**10
 
 # How the servers of each API say why an answer ends, in the raw bytes of a stream. Inside a JSON
 # string these quotes would be escaped, so an answer that talks of them does not match. `[DONE]`
@@ -36,6 +35,7 @@ class _Watch:
         self._exchange = exchange
         self._size = 0
         self._tail = b""
+        self._line = b""
         self._unpack = _unpacker(response.headers.get("content-encoding", ""), exchange)
 
     def see(self, raw: bytes) -> Iterator[bytes]:
@@ -53,6 +53,10 @@ class _Watch:
                         f"the answer is larger than {LARGEST_ANSWER >> 20} MiB", retryable=False
                     )
                 )
+            if exchange.streaming:
+                self._look_for_errors(piece)
+            else:
+                exchange.keep(piece)
             if exchange.streaming and not exchange.ended:
                 window = self._tail + piece
                 exchange.ended = _END.search(window) is not None
@@ -60,6 +64,19 @@ class _Watch:
             yield piece
         if exchange.left <= 0:
             raise exchange.overdue("the answer was not complete", exchange.phases.total)
+
+    def end(self) -> None:
+        """Take note that no more pieces come."""
+        self._look_for_errors(b"\n")
+
+    def _look_for_errors(self, piece: bytes) -> None:
+        # Inside a JSON string these quotes would be escaped.
+        *lines, self._line = (self._line + piece).split(b"\n")
+        for line in lines:
+            if b'"error"' in line:
+                self._exchange.hear(line)
+        if len(self._line) > LARGEST_ERROR:
+            self._line = b""
 
 
 class Pieces(httpx.SyncByteStream):
@@ -77,6 +94,7 @@ class Pieces(httpx.SyncByteStream):
         try:
             for raw in self._answer.iter_stream():
                 yield from self._watch.see(raw)
+            self._watch.end()
         except FAULTS as error:
             halt = self._exchange.broken(error)
         if halt is not None:
@@ -113,6 +131,7 @@ class AsyncPieces(httpx.AsyncByteStream):
             async for raw in self._answer.aiter_stream():
                 for piece in self._watch.see(raw):
                     yield piece
+            self._watch.end()
         except FAULTS as error:
             halt = self._exchange.broken(error)
         if halt is not None:

@@ -15,8 +15,9 @@ import httpx
 from lmconf.errors import BadResponse, CallError, ConnectionFailed, Timeout
 from lmconf.spec.frozen import thaw
 from lmconf.transports.carrying import completed, placed
+from lmconf.transports.complaints import Complaint, complaint_in, read_line
 from lmconf.transports.contract import Request
-from lmconf.transports.failures import Advice, refused, request_id, without_secrets
+from lmconf.transports.failures import Advice, refused, reported, request_id, without_secrets
 
 __all__ = ["PLACEHOLDER", "Exchange", "Halt", "Phase", "current_exchange", "exchanging"]
 
@@ -31,6 +32,10 @@ PLACEHOLDER = "lmconf-places-the-credential-here"
 _CLIENT_HEADERS = frozenset(
     b"host accept connection content-type user-agent anthropic-version anthropic-beta".split()
 )
+
+
+LARGEST_ERROR = 64 * 2**10
+"""The most bytes of an error's body that are read."""
 
 
 def _headers_of(request: Request) -> Mapping[str, str]:
@@ -88,6 +93,8 @@ class Exchange:
         self.request_id: str | None = None
         self.failure: CallError | None = None
         self.ended = False
+        self._complaint: Complaint | None = None
+        self._beginning: bytes | None = b""
         self.body: httpx.SyncByteStream | httpx.AsyncByteStream | None = None
         self.host = ""
         self.secure = False
@@ -135,7 +142,6 @@ class Exchange:
         if self.failure is None:
             # A server may say a secret where nobody expects it.
             failure.message = without_secrets(failure.message, self.secrets)
-            failure.args = (failure.message,)
             failure.request_id = failure.request_id or self.request_id
             self.failure = failure
         return Halt()
@@ -206,6 +212,29 @@ class Exchange:
         if isinstance(error, httpcore.ConnectError):
             return self.halt(ConnectionFailed(f"no connection to {where}: {_reason(error)}"))
         return self.halt(ConnectionFailed(f"{where} closed the connection without an answer"))
+
+    def keep(self, piece: bytes) -> None:
+        """Keep the beginning of a whole answer: it may turn out to be an error."""
+        if self._beginning is not None:
+            self._beginning += piece
+            if len(self._beginning) > LARGEST_ERROR:
+                self._beginning = None
+
+    def hear(self, line: bytes) -> None:
+        """Take note of a line of a stream that speaks of an error."""
+        if self._complaint is None:
+            self._complaint = read_line(line)
+
+    def complained(self) -> CallError | None:
+        """Return the failure that the server reports inside of an answer of status 200."""
+        said = self._complaint
+        if said is None and self._beginning and b"error" in self._beginning:
+            said = complaint_in(self._beginning)
+        if said is None:
+            return None
+        failure = reported(said, self.status, self.secrets)
+        failure.request_id = self.request_id or failure.request_id
+        return failure
 
     def refuse(self, response: httpx.Response, body: bytes) -> Halt:
         """End the attempt because the server answered with an error."""

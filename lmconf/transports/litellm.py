@@ -133,13 +133,14 @@ class LiteLLM:
                     if chunk is None:
                         break
                     piece = check_chunk(plain(chunk))
-                    if _is_invented(piece, exchange, kind):
+                    failure = exchange.complained()
+                    if failure is not None or _is_invented(piece, exchange, kind):
                         break
                     seen.append(piece)
                 except Halt:
                     failure = exchange.failure
                 except BadResponse as error:
-                    failure = error.with_traceback(None)
+                    failure = exchange.complained() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
                     failure = _failed(error, exchange, request)
                 if failure is not None:
@@ -170,13 +171,14 @@ class LiteLLM:
                     if chunk is None:
                         break
                     piece = check_chunk(plain(chunk))
-                    if _is_invented(piece, exchange, kind):
+                    failure = exchange.complained()
+                    if failure is not None or _is_invented(piece, exchange, kind):
                         break
                     seen.append(piece)
                 except Halt:
                     failure = exchange.failure
                 except BadResponse as error:
-                    failure = error.with_traceback(None)
+                    failure = exchange.complained() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
                     failure = _failed(error, exchange, request)
                 if failure is not None:
@@ -337,6 +339,9 @@ def _failed(error: Exception, exchange: Exchange, request: Request) -> CallError
         return exchange.failure
     if isinstance(error, CallError):
         return error.with_traceback(None)
+    complaint = exchange.complained()
+    if complaint is not None:
+        return complaint
     # Some of litellm's messages hold the whole traceback of what they are raised for.
     reason = str(error).partition("Traceback (most recent call last)")[0].rstrip()
     said = without_secrets(reason, exchange.secrets)[:LONGEST]
@@ -366,6 +371,8 @@ def _unknown_to(error: Exception) -> str:
 
 def _finished(failure: CallError | None, read: Any, exchange: Exchange, request: Request) -> Json:
     if failure is None:
+        failure = exchange.complained()
+    if failure is None:
         try:
             response: Json = check_response(read())
         except BadResponse as error:
@@ -389,6 +396,8 @@ def _is_invented(chunk: Json, exchange: Exchange, kind: Client | None) -> bool:
 def _end(
     failure: CallError | None, seen: list[Json], exchange: Exchange, kind: Client | None
 ) -> None:
+    if failure is None:
+        failure = exchange.complained()
     if failure is None and kind is not None and not exchange.ended:
         failure = BadResponse("the stream was cut short: the server never said that it ended")
     if failure is None and not any(chunk["choices"] for chunk in seen):

@@ -87,9 +87,17 @@ def test_a_failure_is_a_record_with_its_error(tmp_path: Path) -> None:
     assert record["event"] == "error"
     assert record["error"] == {
         "type": "BadRequest",
+        "message": "no: key ***",
+        "lm": "",
+        "attempts": 0,
+        "waited": 0.0,
         "status": 400,
         "request_id": "r1",
-        "message": "no: key ***",
+        "retry_after": None,
+        "retryable": False,
+        "setting": None,
+        "place": None,
+        "help": BadRequest.default_help,
     }
     assert record["request"] == REQUEST
 
