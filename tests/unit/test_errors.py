@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def subclasses(kind: type[Error]) -> Iterator[type[Error]]:
 
 KINDS = list(dict.fromkeys(subclasses(Error)))
 CALL_KINDS = [kind for kind in KINDS if issubclass(kind, CallError)]
-FACTS = {
+FACTS: dict[str, Any] = {
     "lm": "support:gpt",
     "attempts": 3,
     "waited": 1.25,
@@ -86,7 +87,7 @@ def test_every_failure_of_a_call_has_a_next_step_of_its_own(kind: type[CallError
 
 
 def test_a_failure_is_told_in_one_way() -> None:
-    error = errors.RateLimited("slow down", **FACTS)  # type: ignore[arg-type]
+    error = errors.RateLimited("slow down", **FACTS)
     assert str(error) == (
         "support:gpt: slow down (status 429, 3 attempts, waited 1.2s, request id req-7)\n"
         "  at support.yaml:4:14\n"
@@ -103,7 +104,7 @@ def test_a_failure_is_told_in_one_way() -> None:
 
 
 def test_a_failure_as_plain_json() -> None:
-    told = errors.RateLimited("slow down", **FACTS).to_dict()  # type: ignore[arg-type]
+    told = errors.RateLimited("slow down", **FACTS).to_dict()
     assert told == {
         "type": "RateLimited",
         "message": "slow down",
