@@ -8,7 +8,8 @@ none of them ever carries the value of a secret.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -16,6 +17,7 @@ __all__ = [
     "AuthenticationFailed",
     "BadRequest",
     "BadResponse",
+    "BatchFailed",
     "CallError",
     "Closed",
     "ConnectionFailed",
@@ -27,6 +29,7 @@ __all__ = [
     "Mark",
     "NotCarriedOut",
     "NotFound",
+    "NotSent",
     "Note",
     "PermissionDenied",
     "ProfileError",
@@ -311,6 +314,29 @@ class Closed(CallError):
     """The LM was closed, or a stream was used after its end."""
 
     default_help = "make another LM, or call before `close()` and inside the `with` block"
+
+
+class NotSent(CallError):
+    """A batch stopped before this item of it was sent: the message says why."""
+
+
+class BatchFailed(CallError):
+    """Items of a batch failed; the others were answered.
+
+    `results` holds the answers and, where an item failed, its exception, in the order of the
+    inputs; `errors` the exceptions alone, by index. `retryable` says whether some of the failed
+    items may succeed later.
+    """
+
+    def __init__(self, message: str, *, results: Sequence[Any] = (), **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.results = list(results)
+
+    @property
+    def errors(self) -> dict[int, Exception]:
+        """The exception of each item that failed, by the item's index."""
+        found = enumerate(self.results)
+        return {index: outcome for index, outcome in found if isinstance(outcome, Exception)}
 
 
 class LaunchError(Error):

@@ -201,6 +201,7 @@ class Loopback:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # a batch connects many times at once
     loopback: Loopback
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -17,6 +17,7 @@ from lmconf.profile.lm import LMSpec, ModelType
 from lmconf.profile.providers import provider_of
 from lmconf.profile.state import Style, dump_lm
 from lmconf.runtime.answer import Answer
+from lmconf.runtime.batching import Batching
 from lmconf.runtime.call import Call, Reply, warn_if_truncated
 from lmconf.runtime.driving import adrive, drive
 from lmconf.runtime.history import History, tell
@@ -38,7 +39,7 @@ __all__ = ["LM"]
 _STEPS = compose()
 
 
-class LM:
+class LM(Batching):
     """A language model: its spec, and what it takes to call it.
 
         lm = LM("openai/gpt-4o-mini", temperature=0.9, max_tokens=3000)
