@@ -19,6 +19,10 @@ __all__ = ["import_litellm"]
 READ_ONLY = r"Items? '.*' on TypedDict class '.*' (is|are) using the `ReadOnly` qualifier"
 """A warning that a user of litellm can do nothing about."""
 
+CANCELLED = r"coroutine '\S*a(sync_)?(text_)?completion\S*' was never awaited"
+"""A warning about a call that is cancelled while litellm prepares it, in a thread that then makes a
+coroutine for nobody."""
+
 # One import a process: warnings are silenced meanwhile, and that is nothing for two threads.
 _IMPORTING = threading.Lock()
 
@@ -43,6 +47,7 @@ def _imported() -> ModuleType:
         litellm = importlib.import_module("litellm")
     # Said by pydantic of types of litellm's own, whenever it builds one of their validators.
     warnings.filterwarnings("ignore", READ_ONLY, UserWarning)
+    warnings.filterwarnings("ignore", CANCELLED, RuntimeWarning)
     # Where a program makes errors of warnings, litellm would take its own for failures.
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="litellm")
     # mypy: what a module holds at run time is not known to it.
