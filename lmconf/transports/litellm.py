@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from types import ModuleType
 from typing import Any
@@ -192,12 +191,7 @@ class LiteLLM:
     def cost(
         self, provider: str, model: str, base_model: str | None, response: Json
     ) -> float | None:
-        """Return what `response` cost in US dollars by litellm's price table, None if unknown.
-
-        Nothing is known before a request was sent: the table is not loaded for its own sake.
-        """
-        if "litellm" not in sys.modules:
-            return None
+        """Return what `response` cost in US dollars by litellm's price table, None if unknown."""
         from lmconf.transports.prices import cost
 
         return cost(provider, model, base_model, response)
