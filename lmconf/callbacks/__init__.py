@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from lmconf.callbacks.contract import (
     Callback,
@@ -82,11 +83,17 @@ def names() -> tuple[str, ...]:
     return (*(name for name in CALLBACK_SPECS if name != "*"), *_REGISTERED)
 
 
-def make(spec: CallbackSpec, *, allow_imports: frozenset[str] = frozenset()) -> Callback:
+def make(
+    spec: CallbackSpec,
+    *,
+    allow_imports: frozenset[str] = frozenset(),
+    values: Callable[[Mapping[str, Any]], Mapping[str, Any]] = thaw,
+) -> Callback:
     """Return the callback that `spec` describes; nothing is imported, opened or written yet.
 
     `allow_imports` lists the import paths that `use` may name: `module:attribute`, `module` or
-    `package.*`. What a profile names by itself is made when the first call begins.
+    `package.*`. What a profile names by itself is made when the first call begins; `values` then
+    returns its arguments with their references resolved.
 
     Raises:
         NotCarriedOut: this version has no such callback yet.
@@ -100,10 +107,10 @@ def make(spec: CallbackSpec, *, allow_imports: frozenset[str] = frozenset()) -> 
             help=f"use `use: {'` or `use: '.join(KINDS)}`",
         )
     path = spec.use
-    arguments = thaw(spec.args)
+    args = spec.args
     if ":" in path:
         check_allowed(path, allow_imports)
-        return Deferred(path, lambda: make_imported(path, arguments, allow_imports))
+        return Deferred(path, lambda: make_imported(path, values(args), allow_imports))
     factory = _REGISTERED.get(path)
     if factory is None:
         near = did_you_mean(path, names())
@@ -118,4 +125,4 @@ def make(spec: CallbackSpec, *, allow_imports: frozenset[str] = frozenset()) -> 
                 ),
             )
         )
-    return Deferred(path, lambda: factory(**arguments))
+    return Deferred(path, lambda: factory(**values(args)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from lmconf.callbacks.specs import CALLBACK_SPECS
@@ -32,9 +32,9 @@ def unknown_extensions(data: Mapping[str, Any], inputs: Inputs) -> Iterator[Faul
             yield from _judged(callback.get("use"), path, known, "callback", inputs)
     transport = data.get("transport")
     if isinstance(transport, Mapping):
-        names = inputs.transport_names
-        known = None if names is None else {"litellm", *names}
-        yield from _judged(transport.get("use"), ("transport", "use"), known, "transport", inputs)
+        use = transport.get("use")
+        transports = None if use == "litellm" else inputs.transport_names
+        yield from _judged(use, ("transport", "use"), transports, "transport", inputs)
 
 
 def merged(faults: Iterable[Fault], kinds: Iterable[Fault]) -> list[Fault]:
@@ -48,7 +48,7 @@ def merged(faults: Iterable[Fault], kinds: Iterable[Fault]) -> list[Fault]:
 
 
 def _judged(
-    kind: object, path: Path, known: set[str] | None, what: str, inputs: Inputs
+    kind: object, path: Path, known: Collection[str] | None, what: str, inputs: Inputs
 ) -> Iterator[Fault]:
     if not isinstance(kind, str):
         return
@@ -69,7 +69,7 @@ def _judged(
                 " pyproject.toml under [tool.lmconf] allow-imports",
             )
     elif known is not None and kind not in known:
-        names = sorted(known - {"*"})
+        names = sorted({*known} - {"*"})
         near = did_you_mean(kind, names)
         yield Fault(
             "unknown-kind",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct, field
 
@@ -30,6 +30,6 @@ class Inputs(Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str] = FrozenMap()
     allow_imports: frozenset[str] = frozenset()
     callback_names: frozenset[str] | None = None
-    transport_names: frozenset[str] | None = None
+    transport_names: Collection[str] | None = None
     foreign: Foreign | None = None
     folder: str = field(default_factory=os.getcwd)

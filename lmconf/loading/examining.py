@@ -61,7 +61,7 @@ def examine(
         if trusted_env is not None
         else allow_imports | project_allow_imports(),
         callback_names=frozenset(callbacks.names()) if registered else None,
-        transport_names=frozenset(transports.names()) if registered else None,
+        transport_names=transports.names() if registered else None,
         foreign=None
         if trusted_env is not None
         else _foreign_of((*chain, *_files(documents)), allow_imports, registered=registered),

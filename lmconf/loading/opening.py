@@ -151,7 +151,7 @@ def load_state(state: Mapping[str, Any]) -> LM | Profile:
             environment=dict(os.environ),
             allow_imports=project_allow_imports(),
             callback_names=frozenset(callbacks.names()),
-            transport_names=frozenset(transports.names()),
+            transport_names=transports.names(),
         ),
     )
     profile = _settled(outcome, stacklevel=4)

@@ -147,7 +147,10 @@ def resolved(
             return whole
     shown = ".".join(map(str, path))
     kind: type[CallError] = AuthenticationFailed
-    if path[0] not in ("headers", "extra") and fields(LMSpec)[str(path[0])].role != "secret":
+    if (
+        path[0] not in ("headers", "extra", "transport", "callbacks")
+        and fields(LMSpec)[str(path[0])].role != "secret"
+    ):
         kind = ConnectionFailed
     named = f"set {value.name}, or name another variable" if isinstance(value, Env) else ""
     raise kind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import threading
@@ -21,7 +22,7 @@ from lmconf.profile.policies import Pricing
 from lmconf.profile.providers import provider_of
 from lmconf.retries.policy import parse_retry_after
 from lmconf.runtime.call import Call
-from lmconf.runtime.connecting import base_of
+from lmconf.runtime.connecting import Path, base_of, with_values
 from lmconf.runtime.history import History
 from lmconf.runtime.identity import digest_of, facts
 from lmconf.runtime.requests import kwargs_of, request_of
@@ -57,8 +58,12 @@ class Parts:
         self.kwargs = kwargs_of(compiled.spec)
         self.check()
         named = (
-            callbacks.make(spec, allow_imports=compiled.allow_imports)
-            for spec in compiled.spec.callbacks
+            callbacks.make(
+                spec,
+                allow_imports=compiled.allow_imports,
+                values=functools.partial(self._values, ("callbacks", index, "args")),
+            )
+            for index, spec in enumerate(compiled.spec.callbacks)
             if not isinstance(spec, str)
         )
         live = cast("tuple[callbacks.Callback, ...]", compiled.live)  # the dispatcher checks them
@@ -80,13 +85,23 @@ class Parts:
         if self._transport is None:
             with self._lock:
                 if self._transport is None:
-                    self._transport = transports.make(self.spec.transport, _advice)
+                    values = functools.partial(self._values, ("transport", "args"))
+                    self._transport = transports.make(self.spec.transport, _advice, values=values)
         return self._transport
 
     @property
     def transport_in_use(self) -> Transport | None:
         """What carries the requests, if any was sent yet."""
         return self._transport
+
+    def _values(self, path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments that stand at `path` with their references resolved.
+
+        Raises:
+            AuthenticationFailed: one of them leads nowhere.
+        """
+        found: dict[str, Any] = with_values(arguments, self.compiled, path, [])
+        return found
 
     def spec_of(self, settings: Mapping[str, Any]) -> LMSpec:
         """Return the spec of a call with `settings` of its own.

@@ -1,7 +1,9 @@
-"""Hypothesis strategies for settings, LMs, profiles and states, for tests of one's own.
+"""For tests of one's own: fakes, a contract for transports, and Hypothesis strategies.
 
-They are read from the declared shapes of the spec types, so a field that is declared is drawn.
-Hypothesis is not a dependency of lmconf: install `lmconf[testing]`.
+`fake` answers LMs from a script, and `TransportContract` shows what a transport owes; both need
+nothing but lmconf. The strategies for settings, LMs, profiles and states are read from the declared
+shapes of the spec types, so a field that is declared is drawn. They need Hypothesis, which is no
+dependency of lmconf: install `lmconf[testing]`.
 """
 
 from __future__ import annotations
@@ -12,11 +14,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lmconf.testing.atoms import json_values, references, texts
     from lmconf.testing.blocks import IMPORTS, NAMES, values
+    from lmconf.testing.contracts import TransportContract
+    from lmconf.testing.fakes import Fake, fake
     from lmconf.testing.many_lms import documents, profiles, states
     from lmconf.testing.one_lm import compiled_lms, lm_data, lms, settings
+    from lmconf.testing.scripts import Asked, Said, answer
     from lmconf.testing.spelling import spelled
 
-_HOMES: dict[str, str] = {
+# What needs Hypothesis.
+_DRAWN: dict[str, str] = {
     "IMPORTS": "blocks",
     "NAMES": "blocks",
     "compiled_lms": "one_lm",
@@ -33,11 +39,27 @@ _HOMES: dict[str, str] = {
     "values": "blocks",
 }
 
+_HOMES: dict[str, str] = {
+    **_DRAWN,
+    "Asked": "scripts",
+    "Fake": "fakes",
+    "Said": "scripts",
+    "TransportContract": "contracts",
+    "answer": "scripts",
+    "fake": "fakes",
+}
+
 __all__ = [
     "IMPORTS",
     "NAMES",
+    "Asked",
+    "Fake",
+    "Said",
+    "TransportContract",
+    "answer",
     "compiled_lms",
     "documents",
+    "fake",
     "json_values",
     "lm_data",
     "lms",
@@ -55,10 +77,13 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'lmconf.testing' has no attribute {name!r}")
-    try:
-        import_module("hypothesis")
-    except ModuleNotFoundError:
-        raise ImportError("lmconf.testing needs Hypothesis: install lmconf[testing]") from None
+    if name in _DRAWN:
+        try:
+            import_module("hypothesis")
+        except ModuleNotFoundError:
+            raise ImportError(
+                f"lmconf.testing.{name} needs Hypothesis: install lmconf[testing]"
+            ) from None
     value: object = getattr(import_module(f"lmconf.testing.{home}"), name)
     globals()[name] = value
     return value

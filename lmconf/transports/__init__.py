@@ -1,12 +1,15 @@
-"""How a request is sent: litellm, or a transport that a program registers under a name."""
+"""How a request is sent: litellm, or a transport of one's own, named by a program or a package."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 from lmconf.errors import UsageError
+from lmconf.spec.frozen import thaw
 from lmconf.spelling import did_you_mean
+from lmconf.transports import registry
+from lmconf.transports.completing import Completed, Own, completed
 from lmconf.transports.contract import REQUEST_ID, Connection, Json, Phases, Request, Transport
 from lmconf.transports.failures import Advice, no_advice
 from lmconf.transports.specs import TransportSpec
@@ -15,13 +18,16 @@ __all__ = [
     "KINDS",
     "REQUEST_ID",
     "Advice",
+    "Completed",
     "Connection",
     "Factory",
     "Json",
+    "Own",
     "Phases",
     "Priced",
     "Request",
     "Transport",
+    "completed",
     "make",
     "names",
     "register_transport",
@@ -47,36 +53,75 @@ def _litellm(arguments: Mapping[str, Any], advice: Advice) -> Transport:
 
 
 KINDS: dict[str, Factory] = {"litellm": _litellm}
-"""Every transport that a profile may name, by name."""
+"""The transports that come with lmconf, by name."""
 
 
-def register_transport(name: str, factory: Callable[..., Transport]) -> None:
+F = TypeVar("F", bound=Callable[..., Own])
+
+
+@overload
+def register_transport(name: str, factory: Callable[..., Own]) -> None: ...
+@overload
+def register_transport(name: str) -> Callable[[F], F]: ...
+def register_transport(
+    name: str, factory: Callable[..., Own] | None = None
+) -> Callable[[F], F] | None:
     """Let profiles name a transport of one's own: `transport: {use: name, args: …}`.
 
-    `factory` is called with `transport.args` as keywords when the first request is sent.
+    `factory`, a class or a function, is called with `transport.args` as keywords when the first
+    request is sent. What it returns needs `complete(request)` alone, or `acomplete`; see
+    `docs/custom-lms.md`. Without a factory, it is a decorator:
+
+        @lmconf.register_transport("echo")
+        class Echo:
+            def complete(self, request):
+                return request.messages[-1]["content"]
 
     Raises:
-        UsageError: the name is taken by a transport that comes with lmconf.
+        UsageError: the name is no name, or is taken; or the factory cannot make a transport.
     """
-    if name == "litellm":
-        raise UsageError("the transport 'litellm' comes with lmconf and cannot be replaced")
-    KINDS[name] = lambda arguments, advice: factory(**arguments)
+    if name in KINDS:
+        raise UsageError(f"the transport {name!r} comes with lmconf and cannot be replaced")
+    if factory is not None:
+        registry.add(name, factory)
+        return None
+
+    def decorate(decorated: F) -> F:
+        registry.add(name, decorated)
+        return decorated
+
+    return decorate
 
 
-def names() -> tuple[str, ...]:
-    """Return the transports that `transport.use` may name."""
-    return tuple(KINDS)
+def names() -> registry.Names:
+    """Return the transports that `transport.use` may name.
+
+    Those that installed packages bring are looked up only for a name that is not otherwise known,
+    and not imported.
+    """
+    return registry.Names(KINDS)
 
 
-def make(spec: TransportSpec, advice: Advice = no_advice) -> Transport:
-    """Return a transport as `spec` describes it; nothing is sent or imported yet.
+def make(
+    spec: TransportSpec,
+    advice: Advice = no_advice,
+    *,
+    values: Callable[[Mapping[str, Any]], Mapping[str, Any]] = thaw,
+) -> Transport:
+    """Return a transport as `spec` describes it; nothing is sent yet.
+
+    `values` returns the arguments with their references resolved.
 
     Raises:
         UsageError: no transport of that name is registered, or its arguments do not fit.
     """
     factory = KINDS.get(spec.use)
-    if factory is None:
-        near = did_you_mean(spec.use, KINDS)
-        meant = f"; did you mean {near!r}?" if near else ""
-        raise UsageError(f"no transport is called {spec.use!r}{meant}")
-    return factory(spec.args, advice)
+    if factory is not None:
+        return factory(values(spec.args), advice)
+    made = registry.make_own(spec.use, lambda: values(spec.args))
+    if made is None:
+        known = names()
+        near = did_you_mean(spec.use, known)
+        meant = f"did you mean {near!r}?" if near else f"there are: {', '.join(known)}"
+        raise UsageError(f"no transport is called {spec.use!r}; {meant}")
+    return made
