@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lmconf
-from lmconf import transports
+from lmconf import callbacks, transports
 from lmconf.errors import AuthenticationFailed, BadResponse, RateLimited, UsageError
 from lmconf.runtime.assembling import Assembly
 from lmconf.transports import Connection, Json, Request, Transport, completed, registry
@@ -65,7 +65,7 @@ def lm(said: object = "Hello.", **settings: Any) -> lmconf.LM:
         (("One",), ["One"], ["stop"]),
         ({"content": "Hello."}, ["Hello."], ["stop"]),
         ({"choices": [{"message": {"content": "Hello."}}]}, ["Hello."], ["stop"]),
-        ({"choices": [{"text": "Hi", "finish_reason": "length"}]}, ["Hi"], ["length"]),
+        ({"choices": [{"text": "Hi", "finish_reason": "eos"}]}, ["Hi"], ["eos"]),
         (
             {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f"}}]},
             [{"text": None, "tool_calls": [{"id": "a", "function": {"name": "f"}}]}],
@@ -611,7 +611,7 @@ def test_references_in_a_callbacks_arguments_are_resolved(monkeypatch: pytest.Mo
         def on_end(self, event: object) -> None:
             given.append("end")
 
-    lmconf.register_callback("counting-keys", Counting)
+    monkeypatch.setitem(callbacks._REGISTERED, "counting-keys", Counting)
     callback = {"use": "counting-keys", "args": {"api_key": {"$env": "ACME_KEY"}}}
     assert lm(callbacks=[callback])("x") == ["Hello."]
     assert given == ["sk-acme-123456", "end"]
