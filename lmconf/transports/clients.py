@@ -94,7 +94,7 @@ class _SyncSet:
         import openai
 
         if kind == "azure":
-            return openai.AzureOpenAI(**_azure(request), http_client=self.http)
+            return _with_no_other(openai.AzureOpenAI(**_azure(request), http_client=self.http))
         return openai.OpenAI(**_sdk(request), http_client=self.http)
 
 
@@ -124,7 +124,8 @@ class _AsyncSet:
         import openai
 
         if kind == "azure":
-            return openai.AsyncAzureOpenAI(**_azure(request), http_client=self.http)
+            made = openai.AsyncAzureOpenAI(**_azure(request), http_client=self.http)
+            return _with_no_other(made)
         return openai.AsyncOpenAI(**_sdk(request), http_client=self.http)
 
 
@@ -149,6 +150,16 @@ def _azure(request: Request) -> dict[str, Any]:
         "api_version": other.get("api_version") or DEFAULT_AZURE_VERSION,
         "max_retries": 0,
     }
+
+
+def _with_no_other(client: Any) -> object:
+    """Return Azure's `client` without the token that it found in AZURE_OPENAI_AD_TOKEN.
+
+    It would be sent in the place of the key.
+    """
+    if client._azure_ad_token != PLACEHOLDER:  # noqa: SLF001 - no argument keeps it out
+        client._azure_ad_token = None  # noqa: SLF001
+    return client
 
 
 def _is_token(request: Request) -> bool:

@@ -19,7 +19,15 @@ from lmconf.transports.complaints import Complaint, complaint_in, read_line
 from lmconf.transports.contract import Request
 from lmconf.transports.failures import Advice, refused, reported, request_id, without_secrets
 
-__all__ = ["PLACEHOLDER", "Exchange", "Halt", "Phase", "current_exchange", "exchanging"]
+__all__ = [
+    "PLACEHOLDER",
+    "Exchange",
+    "Halt",
+    "Phase",
+    "current_exchange",
+    "exchanging",
+    "is_exchanging",
+]
 
 Phase: TypeAlias = Literal["connect", "first_byte", "idle", "total"]
 """What an attempt may be waiting for; each has a bound of its own in `timeout`."""
@@ -254,6 +262,11 @@ def exchanging(exchange: Exchange) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def is_exchanging() -> bool:
+    """Say whether what is done now belongs to any exchange."""
+    return _current.get() is not None
 
 
 def current_exchange() -> Exchange:

@@ -11,7 +11,6 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
-from types import ModuleType
 from typing import Any
 
 import httpx
@@ -236,11 +235,9 @@ class LiteLLM:
         return keywords
 
     def _streaming(self, request: Request, client: object) -> dict[str, Any]:
-        keywords = {**self._keywords(request, client), "stream": True}
-        if _kind(request) in ("openai", "azure"):
-            # Without it the API leaves the usage out, and litellm guesses it.
-            keywords["stream_options"] = {"include_usage": True}
-        return keywords
+        # Without these options servers leave the usage out, or litellm keeps it to itself.
+        usage = {"include_usage": True}
+        return {**self._keywords(request, client), "stream": True, "stream_options": usage}
 
 
 def _kind(request: Request) -> Client | None:
@@ -308,23 +305,9 @@ def _ambient_address(provider: str) -> str | None:
 
 def _function(request: Request, *, asynchronous: bool = False) -> Any:
     litellm = import_litellm()
-    _know_ollama(litellm, request)
     if request.route == "text":
         return litellm.atext_completion if asynchronous else litellm.text_completion
     return litellm.acompletion if asynchronous else litellm.completion
-
-
-def _know_ollama(litellm: ModuleType, request: Request) -> None:
-    """Tell litellm what it would otherwise ask an Ollama server, by a client of its own."""
-    name = f"{request.provider}/{request.model}"
-    if request.provider in ("ollama", "ollama_chat") and name not in litellm.model_cost:
-        litellm.model_cost[name] = {
-            "litellm_provider": request.provider,
-            "mode": "chat",
-            "input_cost_per_token": 0.0,
-            "output_cost_per_token": 0.0,
-            "supports_function_calling": True,
-        }
 
 
 def _failed(error: Exception, exchange: Exchange, request: Request) -> CallError:

@@ -13,6 +13,8 @@ import warnings
 from types import ModuleType
 from typing import Any
 
+from lmconf.transports.exchange import PLACEHOLDER, is_exchanging
+
 __all__ = ["import_litellm"]
 
 
@@ -61,7 +63,61 @@ def _imported() -> ModuleType:
             logger.setLevel(logging.ERROR)
     with contextlib.suppress(ImportError, AttributeError):
         _spare_event_loops(settings)
+    _keep_databricks_to_the_key()
+    _ask_no_ollama(ours)
     return litellm
+
+
+def _ask_no_ollama(ours: bool) -> None:
+    """Keep litellm from asking an Ollama server what it knows of a model.
+
+    It would do so for prices that there are none of, by a client of its own, with the key and at
+    the address that OLLAMA_API_KEY and OLLAMA_API_BASE name. Where the program had imported
+    litellm before, its own calls are left as they are.
+    """
+    ollama: Any = importlib.import_module("litellm.llms.ollama.common_utils")
+    models, name = ollama.OllamaModelInfo, "get_runtime_model_info"
+    if not hasattr(models, name):  # older versions
+        completion: Any = importlib.import_module("litellm.llms.ollama.completion.transformation")
+        models, name = completion.OllamaConfig, "get_model_info"
+    asking = getattr(models, name)
+
+    @functools.wraps(asking)
+    def known(self: Any, model: str, *others: Any, **named: Any) -> Any:
+        if not ours and not is_exchanging():
+            return asking(self, model, *others, **named)
+        return {
+            "key": model,
+            "litellm_provider": "ollama",
+            "mode": "chat",
+            "supports_function_calling": True,
+            "input_cost_per_token": 0.0,
+            "output_cost_per_token": 0.0,
+            "max_tokens": None,
+            "max_input_tokens": None,
+            "max_output_tokens": None,
+        }
+
+    setattr(models, name, known)
+
+
+def _keep_databricks_to_the_key() -> None:
+    """Keep litellm from asking for a token where it was given a credential of ours.
+
+    With DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET in the environment it would, by a
+    client of its own, send both to whatever address the profile states.
+    """
+    databricks: Any = importlib.import_module("litellm.llms.databricks.common_utils")
+    base = databricks.DatabricksBase
+    unasked = base.databricks_validate_environment
+
+    @functools.wraps(unasked)
+    def asked(self: Any, api_key: str | None, api_base: str | None, **others: Any) -> Any:
+        if api_key != PLACEHOLDER:
+            return unasked(self, api_key=api_key, api_base=api_base, **others)
+        return api_base, {"Authorization": f"Bearer {api_key}"}
+
+    base.databricks_validate_environment = asked
 
 
 def _spare_event_loops(litellm: Any) -> None:
