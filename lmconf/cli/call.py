@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lmconf.cli.answers import plain
 from lmconf.cli.command import command as make_command
 from lmconf.cli.options import (
     allow_import_option,
@@ -145,7 +146,7 @@ def _streamed(lm: LM, messages: list[dict[str, str]], settings: dict[str, Any]) 
 
 def _print_whole(answer: Answer, *, as_json: bool) -> None:
     if as_json:
-        say(json.dumps(_plain(answer), indent=2, ensure_ascii=False))
+        say(json.dumps(plain(answer), indent=2, ensure_ascii=False))
         return
     shown = visible if sys.stdout.isatty() else str
     text = "\n".join(answer.texts)
@@ -156,32 +157,7 @@ def _print_whole(answer: Answer, *, as_json: bool) -> None:
 
 def _print_tool_calls(answer: Answer) -> None:
     if answer.tool_calls:
-        say(json.dumps(_json(answer.tool_calls), indent=2, ensure_ascii=False))
-
-
-def _plain(answer: Answer) -> dict[str, Any]:
-    return {
-        "text": answer.text,
-        "texts": list(answer.texts),
-        "lm": answer.lm,
-        "model": answer.model,
-        "finish_reason": answer.finish_reason,
-        "reasoning": answer.reasoning,
-        "tool_calls": _json(answer.tool_calls),
-        "usage": _json(answer.usage),
-        "cost": answer.cost,
-        "cache_hit": answer.cache_hit,
-        "attempts": answer.attempts,
-        "request_id": answer.request_id,
-        "logprobs": _json(answer.logprobs),
-    }
-
-
-def _json(value: object) -> Any:
-    """Return a frozen value as what the json module writes."""
-    from lmconf.spec.frozen import thaw
-
-    return thaw(value)
+        say(json.dumps(plain(answer)["tool_calls"], indent=2, ensure_ascii=False))
 
 
 def _summary(answer: Answer, seconds: float) -> str:

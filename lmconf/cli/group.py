@@ -12,6 +12,7 @@ __all__ = ["EXIT_CODES", "group"]
 COMMANDS: dict[str, Listed] = {
     "init": Listed("lmconf.cli.init", "Write a first lmconf.yaml, with help for your editor."),
     "call": Listed("lmconf.cli.call", "Send a prompt to an LM and print the answer."),
+    "batch": Listed("lmconf.cli.batch", "Send a file of prompts to an LM, many at once."),
     "validate": Listed("lmconf.cli.validate", "Check profiles and tell every mistake in them."),
     "show": Listed("lmconf.cli.show", "Print what a profile comes to, and where it says so."),
     "list": Listed("lmconf.cli.listing", "List every profile that can be named, and its LMs."),

@@ -24,7 +24,7 @@ from lmconf.runtime.messages import Messages, as_messages
 from lmconf.runtime.pooling import in_tasks, in_threads
 from lmconf.runtime.progress import Progress, Tell, telling
 
-__all__ = ["FINAL", "Asked", "Batching", "Item", "examine", "not_sent", "read", "told"]
+__all__ = ["FINAL", "Asked", "Batching", "Item", "examined", "not_sent", "read", "told"]
 
 Item: TypeAlias = str | Messages | Mapping[str, Any]
 """One input of a batch: a prompt, a list of messages, or a mapping with `prompt` or `messages` and
@@ -211,15 +211,24 @@ def read(check: Check, inputs: Iterable[Item], settings: dict[str, Any]) -> list
     if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
         raise UsageError(f"inputs must be a list or other iterable, not {type(inputs).__name__}")
     check("", None, settings)
-    examined = [examine(check, item, settings) for item in inputs]
-    faults = {index: each for index, each in enumerate(examined) if isinstance(each, str)}
+    found = [_examined(check, item, settings) for item in inputs]
+    faults = {index: each for index, each in enumerate(found) if isinstance(each, str)}
     if faults:
         raise UsageError(_first([f"inputs[{index}]: {fault}" for index, fault in faults.items()]))
-    return [each for each in examined if isinstance(each, Asked)]
+    return [each for each in found if isinstance(each, Asked)]
 
 
-def examine(check: Check, item: object, settings: Mapping[str, Any]) -> Asked | str:
-    """Return what `item` asks, with `settings` under its own; or what is wrong with it."""
+def examined(lm: Asks, inputs: Iterable[object], settings: Mapping[str, Any]) -> list[Asked | str]:
+    """Return what each of `inputs` asks, with `settings` under its own; or what is wrong with it.
+
+    Raises:
+        Closed, NotCarriedOut: the LM answers none of them.
+    """
+    check = partial(lm._new, reading=True)  # noqa: SLF001 - what an LM does before each call
+    return [_examined(check, item, settings) for item in inputs]
+
+
+def _examined(check: Check, item: object, settings: Mapping[str, Any]) -> Asked | str:
     try:
         return _checked(check, item, settings)
     except (UsageError, ProfileError) as error:
