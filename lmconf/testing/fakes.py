@@ -19,7 +19,7 @@ from lmconf.profile.lm import LMSpec
 from lmconf.runtime import LM, Answer
 from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import thaw
-from lmconf.testing.scripts import Asked, Script, raised, text_of
+from lmconf.testing.scripts import Answers, Asked, Script, raised, text_of
 from lmconf.transports import REQUEST_ID, Json, Request, registry
 from lmconf.transports.failures import without_secrets
 from lmconf.transports.shaping import as_response, chunks_of
@@ -37,17 +37,19 @@ _UNSET = (
         if field.role in ("connection", "secret") and name not in _KEPT
     ),
 )
+# No server has this name (RFC 6761, 6.4).
+_BASE = "https://fake.invalid"
 _OWN: dict[str, Any] = {
-    # What is set here is not looked up. No server has this name (RFC 6761, 6.4).
+    # What is stated is not looked up.
     "api_key": "",
-    "api_base": "https://fake.invalid",
+    "api_base": _BASE,
     "cache": {"mode": "disabled"},
     "retry": {"initial": 0, "max": 0},
 }
 
 
 def fake(
-    answers: object,
+    answers: Answers,
     *,
     cycle: bool = False,
     latency: float | Sequence[float] = 0.0,
@@ -101,7 +103,7 @@ class Fake:
 
     def __init__(
         self,
-        answers: object,
+        answers: Answers,
         *,
         cycle: bool = False,
         latency: float | Sequence[float] = 0.0,
@@ -144,7 +146,10 @@ class Fake:
         is started; what steers an answer stays.
         """
         unset: dict[str, Any] = {name: {"$unset": True} for name in _UNSET}
-        return {"lms": {"*": {**unset, **_OWN, "transport": {"use": self.name}}}}
+        # One address for several providers has to be declared to be no secret.
+        base = {"$public": _BASE}
+        own = {**_OWN, "api_base": base, "transport": {"use": self.name}}
+        return {"lms": {"*": {**unset, **own}}}
 
     def lm(self, model: str = "fake/fake", **settings: Any) -> LM:
         """Return an LM that answers from this fake, with `settings` of its own.

@@ -16,7 +16,7 @@ from lmconf.runtime import Answer
 from lmconf.spelling import did_you_mean
 from lmconf.transports.contract import Route
 
-__all__ = ["Asked", "Said", "Script", "Scripted", "answer"]
+__all__ = ["Answers", "Asked", "Said", "Script", "Scripted", "answer"]
 
 
 class Asked(Struct, frozen=True, eq=False, kw_only=True):
@@ -63,6 +63,9 @@ Said: TypeAlias = (
     | Callable[[Asked], object]
 )
 """One entry of a script: what one request is answered with."""
+
+Answers: TypeAlias = Said | Sequence[Said] | Iterator[Said] | Mapping[Any, Any]
+"""A whole script; the keys of a mapping are texts and compiled patterns."""
 
 
 def answer(
@@ -121,7 +124,7 @@ class Script:
         UsageError: `answers` is nothing that a fake can answer with.
     """
 
-    def __init__(self, answers: object, *, cycle: bool) -> None:
+    def __init__(self, answers: Answers, *, cycle: bool) -> None:
         self._lock = threading.Lock()
         self._listed: list[object] | None = None
         self._coming: Iterator[object] | None = None
