@@ -157,6 +157,78 @@ def chat_chunks(
     return chunks
 
 
+def output_text(text: str = "Hello.", **more: Any) -> dict[str, Any]:
+    """A message among the output items of the Responses API."""
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": [], **more}
+    return {
+        "type": "message",
+        "id": "msg_1",
+        "role": "assistant",
+        "status": "completed",
+        "content": [part],
+    }
+
+
+def responses(*output: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A response of the Responses API."""
+    details = {"cached_tokens": 3}, {"reasoning_tokens": 1}
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1,
+        "model": "tiny",
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "output": list(output or [output_text()]),
+        "usage": {
+            "input_tokens": 5,
+            "input_tokens_details": details[0],
+            "output_tokens": 2,
+            "output_tokens_details": details[1],
+            "total_tokens": 7,
+        },
+        **more,
+    }
+
+
+def response_events(response: Mapping[str, Any], size: int = 3) -> list[dict[str, Any]]:
+    """The events of a streamed response, with its texts in pieces of `size` letters."""
+    begun = {**response, "status": "in_progress", "output": [], "usage": None}
+    events = [{"type": "response.created", "response": begun}]
+    for index, item in enumerate(response["output"]):
+        place = {"output_index": index, "item_id": item.get("id")}
+        bare = {**item, "status": "in_progress"}
+        bare |= {key: [] for key in ("content", "summary") if key in item}
+        bare |= {key: "" for key in ("arguments", "input") if key in item}
+        events.append({"type": "response.output_item.added", **place, "item": bare})
+        for kind, where, text in _texts_of(item):
+            for at in range(0, len(text), size):
+                delta = text[at : at + size]
+                events.append({"type": f"response.{kind}.delta", **place, **where, "delta": delta})
+            events.append({"type": f"response.{kind}.done", **place, **where})
+        events.append({"type": "response.output_item.done", **place, "item": item})
+    events.append({"type": f"response.{response['status']}", "response": dict(response)})
+    return [{**event, "sequence_number": number} for number, event in enumerate(events)]
+
+
+def _texts_of(item: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
+    for index, part in enumerate(item.get("summary") or ()):
+        yield "reasoning_summary_text", {"summary_index": index}, part["text"]
+    for index, part in enumerate(item.get("content") or ()):
+        kind = part["type"]
+        yield kind, {"content_index": index}, part["refusal" if kind == "refusal" else "text"]
+    if "arguments" in item:
+        yield "function_call_arguments", {}, item["arguments"]
+    if item["type"] == "custom_tool_call":
+        yield "custom_tool_call_input", {}, item["input"]
+
+
+def named_sse(events: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    """Server-sent events with their names, as the Responses API sends them: without `[DONE]`."""
+    return [f"event: {e['type']}\ndata: {json.dumps(e)}\n\n".encode() for e in events]
+
+
 Script = Callable[[Received], Reply]
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from lmconf.launchers.specs import LAUNCHER_NAMES
+from lmconf.profile.choosing import api_is_there
 from lmconf.profile.families import Family, family_of
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.providers import (
@@ -402,4 +403,5 @@ _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     _family_rules_hold,
     _server_kind_is_said,
     _log_probabilities_agree,
+    api_is_there,
 )

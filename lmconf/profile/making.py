@@ -34,6 +34,7 @@ from lmconf.spec.frozen import freeze
 from lmconf.spec.navigating import REFERENCES, Unread, choose, fits
 from lmconf.spec.shapes import Record, Secret
 from lmconf.spec.writing import write
+from lmconf.transports.routes import NOT_IN_RESPONSES
 
 __all__ = ["change", "crossed", "data_of", "for_call", "hide", "make", "make_stated"]
 
@@ -181,6 +182,8 @@ _RULED = (
     "logprobs",
     "top_logprobs",
     "transport",
+    "model_type",
+    *NOT_IN_RESPONSES,
 )
 
 

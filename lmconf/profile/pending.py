@@ -19,8 +19,6 @@ def pending(spec: LMSpec) -> Iterator[tuple[Path, str]]:
     for name, field in fields(LMSpec).items():
         if field.pending and getattr(spec, name) != field.default:
             yield (name,), f"`{name}`"
-    if spec.model_type == "responses":
-        yield ("model_type",), "`model_type: responses`"
     store = spec.cache.store
     if not isinstance(store, str) and store.backend not in caches.KINDS:
         yield ("cache", "store"), f"a store with `backend: {store.backend}`"

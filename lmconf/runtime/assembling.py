@@ -40,10 +40,11 @@ class Assembly:
         for key in ("content", "reasoning_content", "refusal"):
             if isinstance(delta.get(key), str):
                 message[key] = (message.get(key) or "") + delta[key]
+        for key in ("annotations", "reasoning_items", "output_items"):
+            if isinstance(delta.get(key), list):
+                message.setdefault(key, []).extend(delta[key])
         for call in delta.get("tool_calls") or ():
             _add_call(message.setdefault("tool_calls", []), call)
-        if isinstance(delta.get("annotations"), list):
-            message.setdefault("annotations", []).extend(delta["annotations"])
         own = delta.get("provider_specific_fields")
         if isinstance(own, dict):
             _add_own(message.setdefault("provider_specific_fields", {}), own)
@@ -99,7 +100,8 @@ def has_begun(chunk: Json) -> bool:
     """Say whether `chunk` holds any part of an answer: from here on nothing is tried again."""
     for choice in chunk["choices"]:
         delta = choice.get("delta") or {}
-        told = (choice.get("text"), delta.get("content"), delta.get("reasoning_content"))
+        texts = ("content", "reasoning_content", "refusal")
+        told = (choice.get("text"), *(delta.get(key) for key in texts))
         if any(told) or delta.get("tool_calls") or choice.get("finish_reason"):
             return True
     return False
@@ -112,6 +114,8 @@ def _add_call(calls: list[Json], piece: Mapping[str, Any]) -> None:
     call = calls[index]
     if piece.get("id"):
         call["id"] = piece["id"]
+    if isinstance(piece.get("custom"), dict):
+        _add_custom(call, piece["custom"])
     function = piece.get("function") or {}
     if function.get("name"):
         call["function"]["name"] = function["name"]
@@ -128,6 +132,14 @@ def _add_own(fields: Json, piece: Mapping[str, Any]) -> None:
             fields[key].extend(value)
         else:
             fields[key] = value
+
+
+def _add_custom(call: Json, piece: Mapping[str, Any]) -> None:
+    """Add to a call of a tool that takes free text."""
+    if call.pop("function", None) is not None:
+        call.update(type="custom", custom={"name": "", "input": ""})
+    call["custom"]["name"] = piece.get("name") or call["custom"]["name"]
+    call["custom"]["input"] += piece.get("input") or ""
 
 
 def _extend(logprobs: Json, piece: Mapping[str, Any]) -> None:

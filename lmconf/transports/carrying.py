@@ -114,6 +114,8 @@ def told(request: Request) -> dict[str, Any]:
 
 def placed(request: Request) -> dict[str, Any]:
     """Return what a body is completed with where litellm left it out."""
+    if request.route == "responses":
+        return {}  # nothing of litellm's is in its body
     settings = {key: thaw(value) for key, value in request.settings.items()}
     if is_as_stated(request):
         messages = {"messages": thaw(list(request.messages))} if request.route == "chat" else {}

@@ -87,6 +87,8 @@ class _SyncSet:
         return self._made[key]
 
     def _make(self, kind: Client, request: Request) -> object:
+        if kind == "bare":
+            return self.http
         if kind == "http":
             from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
@@ -111,6 +113,8 @@ class _AsyncSet:
         return self._made[key]
 
     def _make(self, kind: Client, request: Request) -> object:
+        if kind == "bare":
+            return self.http
         if kind == "http":
             from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
@@ -130,7 +134,7 @@ class _AsyncSet:
 
 
 def _key(kind: Client, request: Request) -> tuple[str, str, str]:
-    if kind == "http":
+    if kind in ("bare", "http"):
         return (kind, "", "")
     other = request.connection.other
     account = f"{other.get('api_version', '')} {_is_token(request)}"

@@ -41,7 +41,7 @@ _CONTEXT_CODES = frozenset(
 )
 _POLICY_CODES = frozenset(
     "content_policy_violation content_filter responsibleaipolicyviolation moderation_blocked"
-    " invalid_prompt".split()
+    " invalid_prompt image_content_policy_violation bio_policy cyber_policy".split()
 )
 _QUOTA_CODES = frozenset(
     "insufficient_quota billing_hard_limit_reached billing_not_active credit_balance_too_low"
@@ -90,45 +90,57 @@ _VAGUE: dict[int, frozenset[int]] = {
     403: frozenset((401, 429)),
 }
 
+# What the Responses API says of a request's images and files.
+_OF_IMAGES = (
+    "data_residency_mismatch empty_image_file failed_to_download_image image_file_not_found"
+    " image_file_too_large image_parse_error image_too_large image_too_small invalid_base64_image"
+    " invalid_image invalid_image_format invalid_image_mode invalid_image_url"
+    " unsupported_image_media_type".split()
+)
+
 # What codes mean in an answer of status 200, where nothing else tells.
-_ALONE: dict[str, int] = _SURE | {
-    "badrequesterror": 400,
-    "content_filter": 400,
-    "content_policy_violation": 400,
-    "context_length_exceeded": 400,
-    "exceed_context_size_error": 400,
-    "failed_precondition": 400,
-    "invalid_argument": 400,
-    "invalid_request_error": 400,
-    "validationexception": 400,
-    "authentication_error": 401,
-    "unauthenticated": 401,
-    "billing_error": 402,
-    "insufficient_credits": 402,
-    "permission_denied": 403,
-    "permission_error": 403,
-    "not_found": 404,
-    "not_found_error": 404,
-    "notfounderror": 404,
-    "timeout_error": 408,
-    "request_too_large": 413,
-    "insufficient_quota": 429,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "rate_limited": 429,
-    "request_limit_exceeded": 429,
-    "resource_exhausted": 429,
-    "api_error": 500,
-    "internal": 500,
-    "internal_server_error": 500,
-    "internalservererror": 500,
-    "server_error": 500,
-    "temporarily_unavailable": 503,
-    "unavailable": 503,
-    "unavailable_error": 503,
-    "deadline_exceeded": 504,
-    "overloaded_error": 529,
-}
+_ALONE: dict[str, int] = (
+    _SURE
+    | dict.fromkeys(_OF_IMAGES, 400)
+    | {
+        "badrequesterror": 400,
+        "content_filter": 400,
+        "content_policy_violation": 400,
+        "context_length_exceeded": 400,
+        "exceed_context_size_error": 400,
+        "failed_precondition": 400,
+        "invalid_argument": 400,
+        "invalid_request_error": 400,
+        "validationexception": 400,
+        "authentication_error": 401,
+        "unauthenticated": 401,
+        "billing_error": 402,
+        "insufficient_credits": 402,
+        "permission_denied": 403,
+        "permission_error": 403,
+        "not_found": 404,
+        "not_found_error": 404,
+        "notfounderror": 404,
+        "timeout_error": 408,
+        "request_too_large": 413,
+        "insufficient_quota": 429,
+        "rate_limit_error": 429,
+        "rate_limit_exceeded": 429,
+        "rate_limited": 429,
+        "request_limit_exceeded": 429,
+        "resource_exhausted": 429,
+        "api_error": 500,
+        "internal": 500,
+        "internal_server_error": 500,
+        "internalservererror": 500,
+        "server_error": 500,
+        "temporarily_unavailable": 503,
+        "unavailable": 503,
+        "unavailable_error": 503,
+        "deadline_exceeded": 504,
+        "overloaded_error": 529,
+    }
+)
 
 _REQUEST_IDS = (
     "x-request-id",

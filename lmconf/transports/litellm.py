@@ -33,6 +33,7 @@ from lmconf.transports.exchange import PLACEHOLDER, Exchange, Halt, exchanging
 from lmconf.transports.failures import LONGEST, Advice, no_advice, without_secrets
 from lmconf.transports.foreign import failure_of
 from lmconf.transports.quiet import import_litellm
+from lmconf.transports.responses import Responses
 from lmconf.transports.routes import CHAT, TEXT, Client, client_of
 
 __all__ = ["LiteLLM"]
@@ -68,9 +69,12 @@ class LiteLLM:
         self._arguments = dict(arguments)
         self._advice = advice
         self._clients = Clients()
+        self._responses = Responses(self._clients, advice)
 
     def complete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
+        if request.route == "responses":
+            return self._without_litellm().complete(request)
         exchange = Exchange(request, self._advice)
         kind = _kind(request)
         client = self._clients.sync(kind, request) if kind else None
@@ -88,6 +92,8 @@ class LiteLLM:
 
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
+        if request.route == "responses":
+            return await self._without_litellm().acomplete(request)
         exchange = Exchange(request, self._advice)
         kind = _kind(request)
         client = await self._clients.on_loop(kind, request) if kind else None
@@ -113,6 +119,17 @@ class LiteLLM:
 
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
+        if request.route == "responses":
+            return self._without_litellm().stream(request)
+        return self._chunks(request)
+
+    def astream(self, request: Request) -> AsyncIterator[Json]:
+        """Send `request` once and yield the chunks of the response as they come."""
+        if request.route == "responses":
+            return self._without_litellm().astream(request)
+        return self._achunks(request)
+
+    def _chunks(self, request: Request) -> Iterator[Json]:
         exchange = Exchange(request, self._advice, streaming=True)
         kind = _kind(request)
         client = self._clients.sync(kind, request) if kind else None
@@ -149,8 +166,7 @@ class LiteLLM:
                 exchange.body.close()
         _end(failure, seen, exchange, kind)
 
-    async def astream(self, request: Request) -> AsyncIterator[Json]:
-        """Send `request` once and yield the chunks of the response as they come."""
+    async def _achunks(self, request: Request) -> AsyncIterator[Json]:
         exchange = Exchange(request, self._advice, streaming=True)
         kind = _kind(request)
         client = await self._clients.on_loop(kind, request) if kind else None
@@ -199,6 +215,16 @@ class LiteLLM:
         """Close the connections that are kept open between calls."""
         self._clients.close()
 
+    def _without_litellm(self) -> Responses:
+        """Return what carries the route on which litellm shapes nothing.
+
+        Raises:
+            UsageError: there are arguments for litellm's functions.
+        """
+        if self._arguments:
+            raise UsageError("transport.args: `model_type: responses` does not go through litellm")
+        return self._responses
+
     def _keywords(self, request: Request, client: object) -> dict[str, Any]:
         check_carried(request)
         connection = request.connection
@@ -241,8 +267,6 @@ class LiteLLM:
 
 
 def _kind(request: Request) -> Client | None:
-    if request.route == "responses":
-        raise NotCarriedOut("`model_type: responses` cannot be sent yet")
     if request.route == "chat" and request.provider in TEXT.keys() - CHAT.keys():
         raise BadRequest(
             f"{request.provider}/ is an API for completions", help="say `model_type: text`"

@@ -1,4 +1,6 @@
-"""How each provider of litellm lets its HTTP client be replaced, as a table.
+"""How each provider's APIs are reached, as tables.
+
+The first two say how litellm lets a provider's HTTP client be replaced.
 
 Where it can be, what leaves this machine is decided by `lmconf.transports.wire`: the credential,
 the headers, the origin, the deadline. Every line is shown to hold by a test that reads the bytes
@@ -9,11 +11,22 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["AS_STATED", "CHAT", "TEXT", "Client", "client_of"]
+from msgspec import Struct
 
-Client = Literal["openai", "azure", "http"]
+__all__ = [
+    "AS_STATED",
+    "CHAT",
+    "NOT_IN_RESPONSES",
+    "RESPONSES",
+    "TEXT",
+    "Client",
+    "OfOtherApis",
+    "client_of",
+]
+
+Client = Literal["openai", "azure", "http", "bare"]
 """The kind of client that litellm takes: an OpenAI SDK client, its Azure kind, or an HTTP handler
-of litellm's own."""
+of litellm's own. `bare` is what is below all of them, for routes that need no litellm."""
 
 CHAT: dict[str, Client] = {
     **dict.fromkeys(
@@ -53,6 +66,42 @@ TEXT: dict[str, Client] = {
     "azure_text": "azure",
     "ollama": "http",
 }
+
+RESPONSES: dict[str, str] = {
+    **dict.fromkeys(
+        "custom_openai databricks fireworks_ai groq hosted_vllm litellm_proxy lm_studio openai"
+        " openrouter scaleway vercel_ai_gateway volcengine xai".split(),
+        "",
+    ),
+    # Their own addresses end above the version.
+    **dict.fromkeys(("huggingface", "ollama", "perplexity"), "/v1"),
+    **dict.fromkeys(("azure", "azure_ai"), "/openai/v1"),
+}
+"""Every provider that documents a Responses API, and what stands between its address and
+`/responses`."""
+
+
+class OfOtherApis(Struct, frozen=True):
+    """A parameter that the Responses API has no place for.
+
+    `harmless` is the one value that asks for nothing that the API does not do anyway.
+    """
+
+    help: str
+    harmless: object = None
+
+
+_UNKNOWN = "a server that knows it all the same takes it under `extra`"
+
+NOT_IN_RESPONSES: dict[str, OfOtherApis] = {
+    **dict.fromkeys(
+        ("frequency_penalty", "logit_bias", "modalities", "presence_penalty", "seed", "stop"),
+        OfOtherApis(_UNKNOWN),
+    ),
+    "n": OfOtherApis("one answer comes of one call: ask as often as you need answers", 1),
+    "thinking": OfOtherApis("say `reasoning_effort`"),
+}
+"""Parameters of chat completions that are missing here (OpenAI, "Migrate to the Responses API")."""
 
 
 def client_of(provider: str, route: str) -> Client | None:

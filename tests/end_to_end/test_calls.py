@@ -709,7 +709,6 @@ def test_what_cannot_be_carried_out_yet_is_refused_at_the_call(server: Loopback)
         ({"budget": {"cost_usd": 1}}, "budget"),
         ({"limits": {"rpm": 5}}, "limits"),
         ({"fallbacks": [{"model": "openai/other", "api_key": ""}]}, "fallbacks"),
-        ({"model_type": "responses"}, "responses"),
         ({"callbacks": [{"use": "otel"}]}, "otel"),
     ):
         with pytest.raises(NotCarriedOut, match=name):

@@ -244,7 +244,6 @@ def test_a_remembered_lm_lives_on_without_anyone_holding_it(project: Path) -> No
 LATER = [
     ({"limits": {"rpm": 5}}, "limits"),
     ({"budget": {"tokens": 5}}, "budget"),
-    ({"model_type": "responses"}, "model_type: responses"),
     ({"fallbacks": [{"model": "openai/b"}]}, "fallbacks"),
     (
         {"cache": {"store": {"backend": "redis", "url": {"$env": "U"}, "namespace": "n"}}},

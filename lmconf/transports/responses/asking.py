@@ -1,0 +1,181 @@
+"""The body, the address and the headers of a request to the Responses API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from lmconf.errors import BadRequest
+from lmconf.spec.frozen import thaw
+from lmconf.transports.carrying import TOKEN_LIMITS
+from lmconf.transports.contract import Connection, Json, Request
+from lmconf.transports.exchange import PLACEHOLDER
+from lmconf.transports.responses.items import items_of
+from lmconf.transports.routes import NOT_IN_RESPONSES, RESPONSES
+
+__all__ = ["asked", "limit_of"]
+
+_AS_THEY_ARE = frozenset("metadata parallel_tool_calls service_tier temperature top_p user".split())
+_LOGPROBS = "message.output_text.logprobs"
+
+
+def asked(request: Request, *, stream: bool) -> httpx.Request:
+    """Return `request` as it is sent, with a placeholder for the credential.
+
+    `extra` is not in it: it is merged into the body where the bytes leave.
+
+    Raises:
+        BadRequest: the provider has no Responses API, or the API has no such parameter.
+        UsageError: a message holds something that the API has no place for.
+    """
+    body = _body(request, stream)
+    try:
+        content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        unwritable = str(error)
+    else:
+        accept = "text/event-stream" if stream else "application/json"
+        headers = {"Content-Type": "application/json", "Accept": accept, "User-Agent": "lmconf"}
+        headers.update(_credential(request))
+        return httpx.Request("POST", _address(request), headers=headers, content=content)
+    raise BadRequest(f"the request cannot be written as JSON: {unwritable}")
+
+
+def limit_of(request: Request) -> int | None:
+    """Return the most tokens that the answer may have; None: the request does not say."""
+    found = request.extra.get("max_output_tokens")
+    for name in TOKEN_LIMITS:
+        found = request.settings.get(name) if found is None else found
+    return found if isinstance(found, int) else None
+
+
+def _body(request: Request, stream: bool) -> Json:
+    settings = request.settings
+    body: Json = {
+        "model": _model(request),
+        "input": items_of(request.messages),
+        # OpenAI keeps answers for a month unless told not to; a chat completion is not kept.
+        "store": False,
+    }
+    for name, value in settings.items():
+        if name in NOT_IN_RESPONSES and value != NOT_IN_RESPONSES[name].harmless:
+            raise BadRequest(f"the Responses API has no `{name}`", help=NOT_IN_RESPONSES[name].help)
+        if name in TOKEN_LIMITS:
+            body["max_output_tokens"] = value
+        elif name in _AS_THEY_ARE:
+            body[name] = thaw(value)
+    if settings.get("reasoning_effort") is not None:
+        body["reasoning"] = {"effort": settings["reasoning_effort"]}
+    text = _text(settings)
+    if text:
+        body["text"] = text
+    if settings.get("tools"):
+        body["tools"] = [_tool(tool) for tool in settings["tools"]]
+    if settings.get("tool_choice") is not None:
+        body["tool_choice"] = _choice(settings["tool_choice"])
+    body.update(_log_probabilities(settings))
+    if stream:
+        body["stream"] = True
+    return body
+
+
+def _text(settings: Mapping[str, Any]) -> Json:
+    text: Json = {}
+    form = settings.get("response_format")
+    if form is not None:
+        schema = form.get("json_schema")
+        nested = form.get("type") == "json_schema" and isinstance(schema, Mapping)
+        text["format"] = {"type": "json_schema", **thaw(schema)} if nested else thaw(form)
+    if settings.get("verbosity") is not None:
+        text["verbosity"] = settings["verbosity"]
+    return text
+
+
+def _log_probabilities(settings: Mapping[str, Any]) -> Json:
+    wanted = settings.get("logprobs")
+    if wanted is None or wanted is False:
+        return {}
+    alternatives = settings.get("top_logprobs")
+    if alternatives is None and wanted is not True:
+        alternatives = wanted
+    told = {} if alternatives is None else {"top_logprobs": alternatives}
+    return {"include": [_LOGPROBS], **told}
+
+
+def _tool(tool: Mapping[str, Any]) -> Json:
+    """Return a tool as this API has it: flat. A built-in tool is written so from the start."""
+    kind = str(tool.get("type"))
+    held = tool.get(kind)
+    if not isinstance(held, Mapping):
+        return thaw(tool)  # type: ignore[no-any-return]
+    made: Json = {"type": kind, **thaw(held)}
+    if kind == "function":
+        made.setdefault("parameters", {"type": "object", "properties": {}})
+        # Unsaid, it is true here and false in chat completions, whose tools these are.
+        made.setdefault("strict", False)
+    form = made.get("format")
+    if isinstance(form, dict) and isinstance(form.get("grammar"), dict):
+        made["format"] = {"type": "grammar", **form["grammar"]}
+    return made
+
+
+def _choice(choice: Any) -> Any:
+    if not isinstance(choice, Mapping):
+        return choice
+    kind = str(choice.get("type"))
+    held = choice.get(kind)
+    if not isinstance(held, Mapping):
+        return thaw(choice)
+    made = {"type": kind, **thaw(held)}
+    if isinstance(held.get("tools"), Sequence):
+        made["tools"] = [_choice(tool) for tool in held["tools"]]
+    return made
+
+
+def _model(request: Request) -> str:
+    """Return the model's name for the server; Fireworks' models have short names, as in chat."""
+    name = request.model
+    if request.provider == "fireworks_ai" and "/" not in name and "#" not in name:
+        return f"accounts/fireworks/models/{name}"
+    return name
+
+
+def _address(request: Request) -> httpx.URL:
+    provider, connection = request.provider, request.connection
+    if provider not in RESPONSES:
+        raise BadRequest(
+            f"{provider}/ has no Responses API that is known here",
+            help="a server that has one is `openai/<model>` with its `api_base`",
+        )
+    if not connection.base:
+        raise BadRequest(f"{provider}/ has no address of its own", help="state `api_base`")
+    base = httpx.URL(connection.base)
+    path = base.path.rstrip("/")
+    if provider in ("azure", "azure_ai"):
+        return _azure(base, path, connection.other.get("api_version"))
+    above = RESPONSES[provider]
+    prefix = path if path.endswith(above) else path + above
+    return base.copy_with(path=f"{prefix}/responses")
+
+
+def _azure(base: httpx.URL, path: str, version: str | None) -> httpx.URL:
+    """Return Azure's address: `/openai/v1` has no versions, and a date means the API before it.
+
+    The deployment is named in the body in both (Microsoft Learn, "Azure OpenAI API version
+    lifecycle").
+    """
+    root = path.partition("/openai")[0]
+    dated = version is not None and version[:4].isdigit()
+    url = base.copy_with(path=f"{root}/openai/{'responses' if dated else 'v1/responses'}")
+    said = version is not None and version != "v1"
+    return url.copy_with(params={"api-version": version}) if said else url
+
+
+def _credential(request: Request) -> dict[str, str]:
+    connection: Connection = request.connection
+    if request.provider in ("azure", "azure_ai") and "azure_ad_token" not in connection.other:
+        return {"api-key": PLACEHOLDER}
+    return {"Authorization": f"Bearer {PLACEHOLDER}"}
