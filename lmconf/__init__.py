@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lmconf.loading.opening import ProfileWarning, lm, load, load_state
     from lmconf.loading.saving import dump, dumps
     from lmconf.profile.document import ProfileSpec
+    from lmconf.profile.keywords import CallSettings, LMSettings
     from lmconf.profile.lm import LMSpec
     from lmconf.runtime.answer import Answer, TruncatedWarning
     from lmconf.runtime.lm import LM
@@ -60,6 +61,7 @@ _HOMES: dict[str, str] = {
     "BadResponse": "errors",
     "BatchFailed": "errors",
     "CallError": "errors",
+    "CallSettings": "profile.keywords",
     "Closed": "errors",
     "ConnectionFailed": "errors",
     "ContentPolicy": "errors",
@@ -69,6 +71,7 @@ _HOMES: dict[str, str] = {
     "Error": "errors",
     "File": "secrets",
     "LM": "runtime.lm",
+    "LMSettings": "profile.keywords",
     "LMSpec": "profile.lm",
     "LaunchError": "errors",
     "NotCarriedOut": "errors",
@@ -107,6 +110,7 @@ __all__ = [
     "BadResponse",
     "BatchFailed",
     "CallError",
+    "CallSettings",
     "Closed",
     "ConnectionFailed",
     "ContentPolicy",
@@ -115,6 +119,7 @@ __all__ = [
     "Env",
     "Error",
     "File",
+    "LMSettings",
     "LMSpec",
     "LaunchError",
     "NotCarriedOut",

@@ -319,6 +319,8 @@ class Closed(CallError):
 class NotSent(CallError):
     """A batch stopped before this item of it was sent: the message says why."""
 
+    default_help = "mend what stopped the batch, and send this item again"
+
 
 class BatchFailed(CallError):
     """Items of a batch failed; the others were answered.
@@ -327,6 +329,8 @@ class BatchFailed(CallError):
     inputs; `errors` the exceptions alone, by index. `retryable` says whether some of the failed
     items may succeed later.
     """
+
+    default_help = "`results` holds what was answered; each of `errors` says what to do about it"
 
     def __init__(self, message: str, *, results: Sequence[Any] = (), **facts: Any) -> None:
         super().__init__(message, **facts)

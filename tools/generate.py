@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lmconf.profile.reference import reference
 from lmconf.profile.schema import authored_schema, resolved_schema
+from lmconf.profile.signatures import keywords_module
 from lmconf.spec.schema import Schema
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +31,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "schemas/lmconf.v1.json": lambda: as_text(authored_schema()),
     "schemas/lmconf.resolved.v1.json": lambda: as_text(resolved_schema()),
     "docs/format.md": format_page,
+    "lmconf/profile/keywords.py": keywords_module,
 }
 """Each generated file, from the repository's root, and what it must hold."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast, overload
 
 from lmconf.errors import (
     AuthenticationFailed,
@@ -23,6 +23,11 @@ from lmconf.runtime.answer import Answer
 from lmconf.runtime.messages import Messages, as_messages
 from lmconf.runtime.pooling import in_tasks, in_threads
 from lmconf.runtime.progress import Progress, Tell, telling
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from lmconf.profile.keywords import CallSettings
 
 __all__ = ["FINAL", "Asked", "Batching", "Item", "examined", "not_sent", "read", "told"]
 
@@ -58,12 +63,18 @@ class Asks(Protocol):
         """What messages call it."""
 
     def ask(
-        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+        self,
+        prompt: str | None = None,
+        messages: Messages | None = None,
+        **settings: Unpack[CallSettings],
     ) -> Answer:
         """Return the answer."""
 
     async def aask(
-        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+        self,
+        prompt: str | None = None,
+        messages: Messages | None = None,
+        **settings: Unpack[CallSettings],
     ) -> Answer:
         """Return the answer, from an event loop."""
 
@@ -71,7 +82,7 @@ class Asks(Protocol):
         self,
         prompt: str | None,
         messages: Messages | None,
-        settings: dict[str, Any],
+        settings: CallSettings,
         *,
         reading: bool,
     ) -> object: ...
@@ -88,7 +99,7 @@ class Batching:
         max_concurrency: int = ...,
         errors: Literal["raise"] = ...,
         progress: Progress = ...,
-        **settings: Any,
+        **settings: Unpack[CallSettings],
     ) -> list[Answer]: ...
     @overload
     def batch(
@@ -98,7 +109,7 @@ class Batching:
         max_concurrency: int = ...,
         errors: Literal["return"],
         progress: Progress = ...,
-        **settings: Any,
+        **settings: Unpack[CallSettings],
     ) -> list[Answer | Exception]: ...
     def batch(
         self: Asks,
@@ -107,7 +118,7 @@ class Batching:
         max_concurrency: int = 16,
         errors: Literal["raise", "return"] = "raise",
         progress: Progress = False,
-        **settings: Any,
+        **settings: Unpack[CallSettings],
     ) -> list[Answer] | list[Answer | Exception]:
         """Return the answer to each of `inputs`, in their order.
 
@@ -136,7 +147,7 @@ class Batching:
             BatchFailed: items failed, with `errors="raise"`.
         """
         width = _checked_width(max_concurrency, errors)
-        asked = read(partial(self._new, reading=True), inputs, settings)
+        asked = read(partial(self._new, reading=True), inputs, cast("dict[str, Any]", settings))
         with telling(progress) as tell:
             run = _Run(self.name, len(asked), tell)
 
@@ -155,7 +166,7 @@ class Batching:
         max_concurrency: int = ...,
         errors: Literal["raise"] = ...,
         progress: Progress = ...,
-        **settings: Any,
+        **settings: Unpack[CallSettings],
     ) -> list[Answer]: ...
     @overload
     async def abatch(
@@ -165,7 +176,7 @@ class Batching:
         max_concurrency: int = ...,
         errors: Literal["return"],
         progress: Progress = ...,
-        **settings: Any,
+        **settings: Unpack[CallSettings],
     ) -> list[Answer | Exception]: ...
     async def abatch(
         self: Asks,
@@ -174,7 +185,7 @@ class Batching:
         max_concurrency: int = 16,
         errors: Literal["raise", "return"] = "raise",
         progress: Progress = False,
-        **settings: Any,
+        **settings: Unpack[CallSettings],
     ) -> list[Answer] | list[Answer | Exception]:
         """Return what `batch` returns, from an event loop.
 
@@ -185,7 +196,7 @@ class Batching:
             UsageError, ProfileError, BatchFailed: as `batch`.
         """
         width = _checked_width(max_concurrency, errors)
-        asked = read(partial(self._new, reading=True), inputs, settings)
+        asked = read(partial(self._new, reading=True), inputs, cast("dict[str, Any]", settings))
         with telling(progress) as tell:
             run = _Run(self.name, len(asked), tell)
 
@@ -210,7 +221,7 @@ def read(check: Check, inputs: Iterable[Item], settings: dict[str, Any]) -> list
     """
     if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
         raise UsageError(f"inputs must be a list or other iterable, not {type(inputs).__name__}")
-    check("", None, settings)
+    check("any prompt", None, settings)
     found = [_examined(check, item, settings) for item in inputs]
     faults = {index: each for index, each in enumerate(found) if isinstance(each, str)}
     if faults:

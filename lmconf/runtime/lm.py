@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 from lmconf.errors import CallError, Closed, Error, UsageError
 from lmconf.frames import bare, without_frames
@@ -32,7 +32,10 @@ from lmconf.spec.declaring import fields
 from lmconf.transports import Transport
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from lmconf.launchers.contract import Server
+    from lmconf.profile.keywords import CallSettings, CopySettings, LMSettings
 
 __all__ = ["LM"]
 
@@ -61,7 +64,7 @@ class LM(Batching):
         model_type: ModelType | None = None,
         *,
         name: str | None = None,
-        **settings: Any,
+        **settings: Unpack[LMSettings],
     ) -> None:
         said: dict[str, object] = {"model": model, **settings}
         if model_type is not None:
@@ -113,7 +116,10 @@ class LM(Batching):
     # Calls
 
     def __call__(
-        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+        self,
+        prompt: str | None = None,
+        messages: Messages | None = None,
+        **settings: Unpack[CallSettings],
     ) -> list[Any]:
         """Return what the LM answers: a list of texts, one for each of `n`.
 
@@ -130,7 +136,10 @@ class LM(Batching):
         return list(reply.outputs)
 
     def ask(
-        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+        self,
+        prompt: str | None = None,
+        messages: Messages | None = None,
+        **settings: Unpack[CallSettings],
     ) -> Answer:
         """Return what the LM answers, with everything that is known of it.
 
@@ -150,7 +159,10 @@ class LM(Batching):
         return answer
 
     async def acall(
-        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+        self,
+        prompt: str | None = None,
+        messages: Messages | None = None,
+        **settings: Unpack[CallSettings],
     ) -> list[Any]:
         """Return what calling the LM returns, from an event loop.
 
@@ -162,7 +174,10 @@ class LM(Batching):
         return list(reply.outputs)
 
     async def aask(
-        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+        self,
+        prompt: str | None = None,
+        messages: Messages | None = None,
+        **settings: Unpack[CallSettings],
     ) -> Answer:
         """Return what `ask` returns, from an event loop.
 
@@ -175,7 +190,10 @@ class LM(Batching):
         return answer
 
     def stream(
-        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+        self,
+        prompt: str | None = None,
+        messages: Messages | None = None,
+        **settings: Unpack[CallSettings],
     ) -> Stream:
         """Return the answer as a stream of pieces of text, to be used in a `with` block.
 
@@ -188,7 +206,10 @@ class LM(Batching):
         return Stream(lambda: drive(_STEPS(call), call.parts))
 
     def astream(
-        self, prompt: str | None = None, messages: Messages | None = None, **settings: Any
+        self,
+        prompt: str | None = None,
+        messages: Messages | None = None,
+        **settings: Unpack[CallSettings],
     ) -> AsyncStream:
         """Return what `stream` returns, for `async with` and `async for`.
 
@@ -202,7 +223,7 @@ class LM(Batching):
         self,
         prompt: str | None,
         messages: Messages | None,
-        settings: dict[str, Any],
+        settings: CallSettings,
         *,
         reading: bool = False,
     ) -> Reply:
@@ -213,7 +234,7 @@ class LM(Batching):
         self,
         prompt: str | None,
         messages: Messages | None,
-        settings: dict[str, Any],
+        settings: CallSettings,
         *,
         reading: bool = False,
     ) -> Reply:
@@ -224,7 +245,7 @@ class LM(Batching):
         self,
         prompt: str | None,
         messages: Messages | None,
-        settings: dict[str, Any],
+        settings: CallSettings,
         *,
         stream: bool = False,
         reading: bool = False,
@@ -243,7 +264,7 @@ class LM(Batching):
         if isinstance(failure, CallError):
             complete(failure, self._compiled, self._spec)
         # The frames between here and the caller hold the same settings.
-        making.hide(settings)
+        making.hide(cast("dict[str, Any]", settings))
         raise failure
 
     def _parts(self) -> Parts:
@@ -344,7 +365,7 @@ class LM(Batching):
     # Copies and states
 
     @without_frames
-    def copy(self, **settings: Any) -> LM:
+    def copy(self, **settings: Unpack[CopySettings]) -> LM:
         """Return an LM with `settings` laid over this one's, checked anew, with an empty history.
 
         Another `model` resets what belongs to the model, and a key never goes along to another

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -23,6 +23,11 @@ from lmconf.testing.scripts import Answers, Asked, Script, raised, text_of
 from lmconf.transports import REQUEST_ID, Json, Request, registry
 from lmconf.transports.failures import without_secrets
 from lmconf.transports.shaping import as_response, chunks_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from lmconf.profile.keywords import LMSettings
 
 __all__ = ["Fake", "fake"]
 
@@ -151,7 +156,7 @@ class Fake:
         own = {**_OWN, "api_base": base, "transport": {"use": self.name}}
         return {"lms": {"*": {**unset, **own}}}
 
-    def lm(self, model: str = "fake/fake", **settings: Any) -> LM:
+    def lm(self, model: str = "fake/fake", **settings: Unpack[LMSettings]) -> LM:
         """Return an LM that answers from this fake, with `settings` of its own.
 
         Raises:

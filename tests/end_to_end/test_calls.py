@@ -189,7 +189,7 @@ def test_a_call_that_makes_no_sense_is_refused_before_anything_is_sent(
 def test_an_unknown_or_wrong_setting_of_a_call_is_an_error(server: Loopback) -> None:
     lm = lm_at(server)
     with pytest.raises(ProfileError, match="temprature") as raised:
-        lm("hi", temprature=0.5)
+        lm("hi", temprature=0.5)  # type: ignore[call-arg]
     assert "temperature" in repr(raised.value.diagnostics)
     with pytest.raises(ProfileError, match="temperature"):
         lm("hi", temperature=7)

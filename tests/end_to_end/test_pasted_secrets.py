@@ -18,15 +18,15 @@ from tests.artefacts import MARK, failure_of, held, shown
     "act",
     [
         lambda: LM("openai/tiny", api_key=MARK, temperature=99),
-        lambda: LM("openai/tiny", headers={"X-Api-Key": MARK}, no_such_setting=1),
+        lambda: LM("openai/tiny", headers={"X-Api-Key": MARK}, no_such_setting=1),  # type: ignore[call-arg]
         lambda: LM("openai/tiny", extra={"deep": [{"password": MARK}]}, n=0),
-        lambda: LM("openai/tiny", api_key=[MARK]),
+        lambda: LM("openai/tiny", api_key=[MARK]),  # type: ignore[arg-type]
         lambda: LM("openai/tiny", api_key={"$evn": MARK}),
-        lambda: LM("openai/tiny", openai_api_key=MARK),
-        lambda: LM("openai/tiny", api_key=MARK.encode()),
+        lambda: LM("openai/tiny", openai_api_key=MARK),  # type: ignore[call-arg]
+        lambda: LM("openai/tiny", api_key=MARK.encode()),  # type: ignore[arg-type]
         lambda: LM("openai/tiny").copy(api_key=MARK, temperature=99),
         lambda: LM("openai/tiny", api_key=MARK).copy(model="groq/tiny"),
-        lambda: LM("openai/tiny", api_key="")("hi", api_key=MARK),
+        lambda: LM("openai/tiny", api_key="")("hi", api_key=MARK),  # type: ignore[call-arg]
         lambda: LM("openai/tiny", api_key="").ask("hi", headers={"X-Api-Key": MARK}),
         lambda: LM("openai/tiny", api_key="").stream("hi", extra={"access_token": MARK}),
         lambda: asyncio.run(LM("openai/tiny", api_key="").acall("hi", headers={"a": {"token": MARK}})),

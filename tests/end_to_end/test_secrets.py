@@ -241,7 +241,8 @@ def test_a_server_that_cannot_start_is_told_without_its_environment(
     server = {"use": "llama_cpp", "weights": str(weights), "env": {"HF_TOKEN": MARK}}
     lm = LM("openai/tiny", launch_kwargs=server)
     artefacts = of_lm(lm)
-    for name, act in {"launch": lm.launch, "call": lambda: lm("hi")}.items():
+    acts: dict[str, Callable[[], object]] = {"launch": lm.launch, "call": lambda: lm("hi")}
+    for name, act in acts.items():
         error = failure_of(act)
         assert isinstance(error, LaunchError)
         artefacts |= {f"{name}: {key}": text for key, text in of_error(error).items()}

@@ -16,9 +16,9 @@ def lm() -> lmconf.LM:
 
 def test_a_misspelt_setting_is_told_what_was_meant(lm: lmconf.LM) -> None:
     with pytest.raises(lmconf.ProfileError, match="= help: did you mean `temperature`"):
-        lm("Say this is a test!", temprature=0.3)
+        lm("Say this is a test!", temprature=0.3)  # type: ignore[call-arg]
     with pytest.raises(lmconf.ProfileError, match="= help: did you mean `temperature`"):
-        lmconf.LM("openai/gpt-4o-mini", temprature=0.3)
+        lmconf.LM("openai/gpt-4o-mini", temprature=0.3)  # type: ignore[call-arg]
 
 
 def test_a_setting_is_not_assigned_and_lost(lm: lmconf.LM) -> None:
