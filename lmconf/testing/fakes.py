@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from lmconf.errors import Timeout, UsageError
-from lmconf.profile.lm import LMSpec
+from lmconf.profile.lm import LMSpec, ModelType
 from lmconf.runtime import LM, Answer
 from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import thaw
@@ -156,13 +156,18 @@ class Fake:
         own = {**_OWN, "api_base": base, "transport": {"use": self.name}}
         return {"lms": {"*": {**unset, **own}}}
 
-    def lm(self, model: str = "fake/fake", **settings: Unpack[LMSettings]) -> LM:
+    def lm(
+        self,
+        model: str = "fake/fake",
+        model_type: ModelType | None = None,
+        **settings: Unpack[LMSettings],
+    ) -> LM:
         """Return an LM that answers from this fake, with `settings` of its own.
 
         Raises:
             ProfileError: the settings do not fit.
         """
-        return LM(model, **{**_OWN, "transport": {"use": self.name}, **settings})
+        return LM(model, model_type, **{**_OWN, "transport": {"use": self.name}, **settings})
 
     def __enter__(self) -> Fake:
         self._ended = False
