@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from lmconf.caches.contract import Found, Stats, WarnsOnce
-from lmconf.caches.forking import stand_still_at_forks
 from lmconf.caches.sqlite_file import (
     FILE,
     Fault,
@@ -25,6 +24,7 @@ from lmconf.caches.sqlite_file import (
     set_aside,
     transaction,
 )
+from lmconf.forking import stand_still_at_forks
 
 __all__ = ["DiskCache"]
 

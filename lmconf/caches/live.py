@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Hashable
 
 from lmconf.caches.contract import Store
-from lmconf.caches.forking import stand_still_at_forks
+from lmconf.forking import stand_still_at_forks
 
 __all__ = ["shared"]
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from lmconf.caches.contract import Found, Stats
-from lmconf.caches.forking import stand_still_at_forks
+from lmconf.forking import stand_still_at_forks
 
 __all__ = ["MemoryCache"]
 

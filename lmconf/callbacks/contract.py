@@ -10,11 +10,12 @@ Events never hold a secret: `request` is what the cache's key is made of, withou
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
+
+from lmconf.forking import Mutex
 
 __all__ = [
     "Callback",
@@ -116,7 +117,7 @@ class Deferred:
         self.name = name
         self._make = make
         self._made: object = None
-        self._lock = threading.Lock()
+        self._lock = Mutex()
 
     def open(self) -> object:
         """Return the callback, made when this is first called."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, ParamSpec, TypeVar
@@ -17,6 +16,7 @@ from lmconf.callbacks.contract import (
     Start,
 )
 from lmconf.errors import UsageError
+from lmconf.forking import Mutex
 
 __all__ = ["Dispatcher"]
 
@@ -42,7 +42,7 @@ class Dispatcher:
         self._callbacks = tuple(callbacks)
         self._opened: _Opened | None = None
         self._warned: set[int] = set()
-        self._lock = threading.Lock()
+        self._lock = Mutex()
 
     def __bool__(self) -> bool:
         return bool(self._callbacks)

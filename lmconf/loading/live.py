@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from lmconf.compiling.pipeline import CompiledProfile
 from lmconf.errors import Diagnostic, Mark, ProfileError, UsageError
+from lmconf.forking import Mutex
 from lmconf.frames import without_frames
 from lmconf.profile.document import ProfileSpec
 from lmconf.profile.state import Style, dump_profile
@@ -31,7 +31,7 @@ class Profile:
         self._compiled = compiled
         self._again = again
         self._live: dict[str, LM] = {}
-        self._lock = threading.Lock()
+        self._lock = Mutex()
         self._tally = Tally()
 
     @property
@@ -148,16 +148,30 @@ class Profile:
 
     def close(self) -> None:
         """Close every LM that was made: connections, and servers that were started."""
+        for lm in self._all_taken():
+            lm.close()
+
+    async def aclose(self) -> None:
+        """Close every LM as `close` does, and wait for the connections of this event loop."""
+        for lm in self._all_taken():
+            await lm.aclose()
+
+    def _all_taken(self) -> list[LM]:
         with self._lock:
             live, self._live = list(self._live.values()), {}
-        for lm in live:
-            lm.close()
+        return live
 
     def __enter__(self) -> Profile:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Profile:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.aclose()
 
     def __eq__(self, other: object) -> bool:
         return self.spec == other.spec if isinstance(other, Profile) else NotImplemented

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.pipeline import CompiledProfile, Outcome, compile_documents
 from lmconf.document.overriding import from_mapping
 from lmconf.errors import Diagnostic, ProfileError, UsageError
+from lmconf.forking import Mutex
 from lmconf.frames import without_frames
 from lmconf.loading.examining import examine
 from lmconf.loading.finding import split
@@ -96,7 +96,7 @@ def _settled(outcome: Outcome, *, stacklevel: int) -> CompiledProfile:
 
 _Key = tuple[str | None, str, str | None, str | None]
 _memo: dict[_Key, Profile] = {}
-_memo_lock = threading.Lock()
+_memo_lock = Mutex()
 
 
 @without_frames

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO, TypeAlias, overload
 
+from lmconf.forking import Mutex
 from lmconf.profile.policies import HistoryPolicy
 
 __all__ = ["Entry", "History", "tell"]
@@ -31,7 +31,7 @@ class History(Sequence[Entry]):
         self.content = policy.content
         self.kept = policy.max > 0
         self._entries: deque[Entry] = deque(maxlen=policy.max)
-        self._lock = threading.Lock()
+        self._lock = Mutex()
 
     def append(self, entry: Entry) -> None:
         """Add `entry` at the end."""

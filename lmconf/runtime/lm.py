@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 from lmconf.errors import CallError, Closed, Error, UsageError
+from lmconf.forking import Mutex
 from lmconf.frames import bare, without_frames
 from lmconf.profile import making
 from lmconf.profile.compiled import Compiled
@@ -19,17 +19,18 @@ from lmconf.profile.state import Style, dump_lm
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.batching import Batching
 from lmconf.runtime.call import Call, Reply, warn_if_truncated
+from lmconf.runtime.carrying import Carried
 from lmconf.runtime.driving import adrive, drive
 from lmconf.runtime.history import History, tell
 from lmconf.runtime.layers import compose
 from lmconf.runtime.messages import Messages, as_messages
 from lmconf.runtime.parts import Parts
 from lmconf.runtime.serving import Launched
+from lmconf.runtime.sharing import Hold
 from lmconf.runtime.streams import AsyncStream, Stream
 from lmconf.runtime.telling import complete
 from lmconf.runtime.usage import Tally, Usage
 from lmconf.spec.declaring import fields
-from lmconf.transports import Transport
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -83,18 +84,18 @@ class LM(Batching):
     def _with(
         cls,
         compiled: Compiled,
-        transport: Transport | None,
+        carried: Carried | None,
         launched: Launched | None,
         whole: Tally | None,
     ) -> LM:
         made = cls.__new__(cls)
-        made._set_up(compiled, transport, launched, whole)  # noqa: SLF001 - its own class
+        made._set_up(compiled, carried, launched, whole)  # noqa: SLF001 - its own class
         return made
 
     def _set_up(
         self,
         compiled: Compiled,
-        transport: Transport | None = None,
+        carried: Carried | None = None,
         launched: Launched | None = None,
         whole: Tally | None = None,
     ) -> None:
@@ -102,14 +103,13 @@ class LM(Batching):
         self._compiled = compiled
         self._spec = spec
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = Mutex()
         if launched is None and spec.launch_kwargs is not None:
             model = provider_of(spec.model)[1]
             launched = Launched(spec.launch_kwargs, model, compiled.given)
-        self._launched = launched
-        self._leaving = None if launched is None else launched.join(self)
+        self._launched = None if launched is None else Hold(launched)
+        self._carried = Hold(carried or Carried(compiled))
         self._made: Parts | None = None
-        self._given_transport = transport
         self._history = History(spec.history)
         self._tally = Tally(whole)
 
@@ -285,7 +285,7 @@ class LM(Batching):
                         self._compiled,
                         history=self._history,
                         tally=self._tally,
-                        transport=self._given_transport,
+                        carried=self._carried,
                         launched=self._launched,
                     )
                     self._made = made
@@ -376,13 +376,13 @@ class LM(Batching):
         """
         changed = making.change(self._compiled, settings) if settings else self._compiled
         spec = changed.spec
-        transport = None
-        if self._made is not None and spec.transport == self._spec.transport:
-            transport = self._made.transport_in_use
-        launched = self._launched
+        carried: Carried | None = self._carried.shared
+        if carried is not None and not carried.fits(changed):
+            carried = None
+        launched = None if self._launched is None else self._launched.shared
         if launched and not launched.fits(spec.launch_kwargs, provider_of(spec.model)[1]):
             launched = None
-        return self._with(changed, transport, launched, self._tally.whole)
+        return self._with(changed, carried, launched, self._tally.whole)
 
     def __copy__(self) -> LM:
         return self.copy()
@@ -423,10 +423,10 @@ class LM(Batching):
         if self._launched is None:
             raise UsageError(f"{self.name} has no server of its own: state `launch_kwargs`")
         if not launch_kwargs:
-            return self._launched.start()
+            return self._launched.shared.start()
         wanted = making.change(self._compiled, {"launch_kwargs": launch_kwargs}).spec.launch_kwargs
         assert wanted is not None
-        return self._launched.start(wanted)
+        return self._launched.shared.start(wanted)
 
     def kill(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
         """End this LM's own server if it runs; `launch` starts it again.
@@ -434,12 +434,12 @@ class LM(Batching):
         `launch_kwargs` are taken as `dspy.LM.kill` takes them; the server is known without.
         """
         if self._launched is not None:
-            self._launched.stop()
+            self._launched.shared.end()
 
     @property
     def server(self) -> Server | None:
         """This LM's own server while it runs."""
-        return None if self._launched is None else self._launched.server
+        return None if self._launched is None else self._launched.shared.server
 
     @property
     def closed(self) -> bool:
@@ -447,18 +447,30 @@ class LM(Batching):
         return self._closed
 
     def close(self) -> None:
-        """Close the callbacks, and end the server if no copy uses it; later calls raise `Closed`.
+        """Close the LM: calls raise `Closed` from now on, also those that are under way.
 
-        Connections and stores are shared with other LMs and stay open as long as one uses them.
+        Its connections and its server end with the last of its copies that is closed or gone;
+        connections of another event loop are closed when that loop has a moment. Stores are
+        shared by all LMs and stay open.
         """
+        if self._is_to_close():
+            self._carried.end()
+            if self._launched is not None:
+                self._launched.end()
+
+    async def aclose(self) -> None:
+        """Close the LM as `close` does, and wait until the connections of this loop are closed."""
+        if self._is_to_close():
+            await self._carried.aend()
+            if self._launched is not None:
+                await self._launched.aend()
+
+    def _is_to_close(self) -> bool:
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        if self._made is not None:
+            before, self._closed = self._closed, True
+        if not before and self._made is not None:
             self._made.dispatcher.close()
-        if self._leaving is not None:
-            self._leaving()
+        return not before
 
     def __enter__(self) -> LM:
         return self
@@ -470,3 +482,14 @@ class LM(Batching):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    async def __aenter__(self) -> LM:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()

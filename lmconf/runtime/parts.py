@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
-import threading
-import time
 from collections.abc import Mapping
 from typing import Any, cast
 
-from lmconf import caches, callbacks, transports
+from lmconf import caches, callbacks
 from lmconf.caches.specs import DiskStore, MemoryStore
 from lmconf.callbacks import Dispatcher
-from lmconf.errors import LaunchError, NotCarriedOut
+from lmconf.errors import Closed, LaunchError, NotCarriedOut
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import for_call
 from lmconf.profile.pending import pending
 from lmconf.profile.policies import Pricing
 from lmconf.profile.providers import provider_of
-from lmconf.retries.policy import parse_retry_after
 from lmconf.runtime.call import Call
-from lmconf.runtime.connecting import Path, base_of, with_values
+from lmconf.runtime.carrying import Carried
+from lmconf.runtime.connecting import base_of
 from lmconf.runtime.history import History
 from lmconf.runtime.identity import digest_of, facts
 from lmconf.runtime.requests import kwargs_of, request_of
 from lmconf.runtime.serving import Launched
+from lmconf.runtime.sharing import Hold
 from lmconf.runtime.usage import Tally
 from lmconf.spec.navigating import REFERENCES
 from lmconf.transports import Json, Request, Transport
@@ -47,8 +45,8 @@ class Parts:
         *,
         history: History,
         tally: Tally,
-        transport: Transport | None,
-        launched: Launched | None,
+        carried: Hold[Carried],
+        launched: Hold[Launched] | None,
     ) -> None:
         self.compiled = compiled
         self.spec = compiled.spec
@@ -68,9 +66,9 @@ class Parts:
         )
         live = cast("tuple[callbacks.Callback, ...]", compiled.live)  # the dispatcher checks them
         self.dispatcher = Dispatcher((*named, *live))
-        self.launched = launched
-        self._transport = transport
-        self._lock = threading.Lock()
+        # Calls in flight hold what they need, should the LM be gone before them.
+        self._carried = carried
+        self._launched = launched
         self._prefix = os.urandom(8).hex()
         self._counter = itertools.count()
         self._tiers: dict[object, caches.Tiers | None] = {}
@@ -81,27 +79,17 @@ class Parts:
 
     @property
     def transport(self) -> Transport:
-        """What carries the requests."""
-        if self._transport is None:
-            with self._lock:
-                if self._transport is None:
-                    values = functools.partial(self._values, ("transport", "args"))
-                    self._transport = transports.make(self.spec.transport, _advice, values=values)
-        return self._transport
-
-    @property
-    def transport_in_use(self) -> Transport | None:
-        """What carries the requests, if any was sent yet."""
-        return self._transport
-
-    def _values(self, path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments that stand at `path` with their references resolved.
+        """What carries the requests.
 
         Raises:
-            AuthenticationFailed: one of them leads nowhere.
+            Closed: the LM was closed.
         """
-        found: dict[str, Any] = with_values(arguments, self.compiled, path, [])
-        return found
+        self._see_that_it_is_open()
+        return self._carried.shared.transport
+
+    def _see_that_it_is_open(self) -> None:
+        if self._carried.let_go:
+            raise Closed("the LM was closed", lm=self.name)
 
     def spec_of(self, settings: Mapping[str, Any]) -> LMSpec:
         """Return the spec of a call with `settings` of its own.
@@ -170,18 +158,21 @@ class Parts:
     @property
     def must_start(self) -> bool:
         """Whether a server of this LM's own answers its calls."""
-        return self.launched is not None
+        return self._launched is not None
 
     def start(self) -> str:
         """Return the address of this LM's own server, started now if it is not running.
 
         Raises:
             LaunchError: it cannot be started, or only `launch()` may start it.
+            Closed: the LM was closed.
         """
-        assert self.launched is not None
-        if self.launched.spec.auto == "manual" and self.launched.server is None:
+        assert self._launched is not None
+        self._see_that_it_is_open()
+        launched = self._launched.shared
+        if launched.spec.auto == "manual" and launched.server is None:
             raise LaunchError(f"{self.name}: its server is not running; call launch() first")
-        return self.launched.start().api_base
+        return launched.start().api_base
 
     def cost_of(self, call: Call, response: Json) -> float | None:
         """Return what `response` cost in US dollars; None where no price is known."""
@@ -190,9 +181,9 @@ class Parts:
             return None
         if self.spec.pricing is not None:
             return _priced(self.spec.pricing, usage)
-        if self.launched is not None:
+        if self._launched is not None:
             return None
-        price = getattr(self._transport, "cost", None)
+        price = getattr(self._carried.shared.made, "cost", None)
         if price is None:
             return None
         provider, model = provider_of(call.spec.model)
@@ -257,10 +248,3 @@ def _priced(pricing: Pricing, usage: Mapping[str, Any]) -> float:
         + (usage.get("completion_tokens") or 0) * pricing.output
     )
     return total / 1_000_000
-
-
-def _advice(status: int, headers: Mapping[str, str]) -> tuple[float | None, bool | None]:
-    """Read from a refusal's headers how long to wait, and whether to try again."""
-    said = {name.lower(): value.strip().lower() for name, value in headers.items()}
-    again = {"true": True, "false": False}.get(said.get("x-should-retry", ""))
-    return parse_retry_after(headers, time.time()), again

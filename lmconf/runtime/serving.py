@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lmconf.errors import LaunchError, UsageError
 from lmconf.frames import without_frames
 from lmconf.launchers import LaunchSpec, launcher
+from lmconf.runtime.sharing import Shared
 from lmconf.spec.declaring import fields
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ __all__ = ["Launched"]
 _STEERING = tuple(name for name, field in fields(LaunchSpec).items() if field.role == "identity")
 
 
-class Launched:
+class Launched(Shared):
     """A server that is started when it is first needed.
 
     LMs that are copies of one another share one as long as they say the same of it. It ends when
@@ -28,13 +28,12 @@ class Launched:
     """
 
     def __init__(self, spec: LaunchSpec, model: str, given: Mapping[str, str]) -> None:
+        super().__init__()
         self.spec = spec
         self.model = model
         self._given = given
-        # A finalizer may run in the thread that holds it.
-        self._lock = threading.RLock()
-        self._users = 0
         self._server: Server | None = None
+        self._at_exit: weakref.finalize[[], Launched] | None = None
         self._started = spec
 
     @property
@@ -61,39 +60,24 @@ class Launched:
                     f"`launch_kwargs.{name}` decides what the server answers, and belongs to the"
                     f" LM: use lm.copy(launch_kwargs=…).launch()"
                 )
-        with self._lock:
+        with self.lock:
             if self._server is not None and self._server.status() == "running":
                 if spec is not None and spec != self._started:
                     raise LaunchError("the server runs with other arguments: call kill() first")
                 return self._server
             if wanted.use is None:
                 raise LaunchError("nothing says which kind of server to start: state `use`")
-            self._end()
+            self.end()
             self._server = launcher(wanted.use).start(wanted, self.model, self._given)
+            self._at_exit = weakref.finalize(self, self._server.stop)
             self._started = wanted
             return self._server
 
-    def stop(self) -> None:
+    def end(self) -> None:
         """End the server if it runs; `start` starts another."""
-        with self._lock:
-            self._end()
-
-    def join(self, user: object) -> Callable[[], object]:
-        """Note that `user` needs the server, and return what notes that it no longer does.
-
-        That happens by itself when `user` is gone; the last one to leave ends the server.
-        """
-        with self._lock:
-            self._users += 1
-        return weakref.finalize(user, self._leave)
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users <= 0:
-                self._end()
-
-    def _end(self) -> None:
-        if self._server is not None:
-            self._server.stop()
-        self._server = None
+        with self.lock:
+            if self._server is not None:
+                self._server.stop()
+            if self._at_exit is not None:
+                self._at_exit.detach()
+            self._server = self._at_exit = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
 from msgspec import Struct, defstruct, structs
+
+from lmconf.forking import Mutex
 
 __all__ = ["Tally", "Usage", "track_usage", "tracking"]
 
@@ -59,7 +60,7 @@ class Tally:
     def __init__(self, whole: Tally | None = None) -> None:
         self.whole = whole
         self._by_lm: dict[str, Any] = {}
-        self._lock = threading.Lock()
+        self._lock = Mutex()
 
     def add_hit(self, lm: str) -> None:
         """Count a call of `lm` that a store answered."""

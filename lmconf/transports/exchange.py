@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import httpcore
 import httpx
 
-from lmconf.errors import BadResponse, CallError, ConnectionFailed, Timeout
+from lmconf.errors import BadResponse, CallError, Closed, ConnectionFailed, Timeout
 from lmconf.spec.frozen import thaw
 from lmconf.transports.carrying import completed, placed
 from lmconf.transports.complaints import Complaint, complaint_in, read_line
@@ -108,6 +108,7 @@ class Exchange:
         self.secure = False
         self._connecting = self.started
         self._came = False
+        self._cut = False
         self._phase: Phase = "total"
         self._bound: float = self.phases.total
 
@@ -127,6 +128,10 @@ class Exchange:
     def came(self) -> None:
         """Note that bytes of the answer came."""
         self._came = True
+
+    def cut(self) -> None:
+        """Note that the connection was closed from this side."""
+        self._cut = True
 
     @property
     def reading(self) -> Phase:
@@ -209,6 +214,8 @@ class Exchange:
 
     def broken(self, error: Exception) -> Halt:
         """End the attempt because the connection failed or a phase took too long."""
+        if self._cut:
+            return self.halt(Closed("the LM was closed while the answer was awaited"))
         if isinstance(error, httpcore.TimeoutException):
             if self._phase == "connect":
                 return self.overdue("no connection", self._bound)

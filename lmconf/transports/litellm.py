@@ -215,6 +215,10 @@ class LiteLLM:
         """Close the connections that are kept open between calls."""
         self._clients.close()
 
+    async def aclose(self) -> None:
+        """Close them, and wait until those of the running event loop are closed."""
+        await self._clients.aclose()
+
     def _without_litellm(self) -> Responses:
         """Return what carries the route on which litellm shapes nothing.
 

@@ -178,6 +178,7 @@ class _Stream(httpcore.NetworkStream):
     def _in_use(self) -> Iterator[None]:
         with self._lock:
             if self._closed:
+                current_exchange().cut()
                 raise httpcore.ReadError("the connection was closed")
             self._busy = True
         try:
@@ -189,6 +190,7 @@ class _Stream(httpcore.NetworkStream):
         with self._lock:
             self._busy = False
             if self._closed:
+                current_exchange().cut()
                 self._plain.close()
 
     def close(self) -> None:
@@ -229,13 +231,19 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         self._plain = plain
         self._sockets = sockets
         self._ready = ready
+        self._closed = False
         sockets.add(self)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what comes next, in the time that the exchange leaves."""
         exchange = current_exchange()
         phase = exchange.reading if self._ready else "connect"
-        data = await self._plain.read(max_bytes, _seconds(exchange, phase, httpcore.ReadTimeout))
+        seconds = _seconds(exchange, phase, httpcore.ReadTimeout)
+        try:
+            data = await self._plain.read(max_bytes, seconds)
+        finally:
+            if self._closed:
+                exchange.cut()
         if self._ready:
             exchange.came()
         return data
@@ -248,6 +256,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         """Close the connection."""
+        self._closed = True
         await self._plain.aclose()
 
     async def start_tls(

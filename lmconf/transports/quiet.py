@@ -13,6 +13,7 @@ import warnings
 from types import ModuleType
 from typing import Any
 
+from lmconf.forking import stand_still_at_forks
 from lmconf.transports.exchange import PLACEHOLDER, is_exchanging
 
 __all__ = ["import_litellm"]
@@ -25,8 +26,25 @@ CANCELLED = r"coroutine '\S*a(sync_)?(text_)?completion\S*' was never awaited"
 """A warning about a call that is cancelled while litellm prepares it, in a thread that then makes a
 coroutine for nobody."""
 
-# One import a process: warnings are silenced meanwhile, and that is nothing for two threads.
-_IMPORTING = threading.Lock()
+
+class _Importing:
+    """One import a process; warnings are silenced meanwhile, which is nothing for two threads.
+
+    A fork waits for its end: a child could neither finish a half-made import nor begin it anew.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.module: ModuleType | None = None
+
+    def before_fork(self) -> None:
+        self.lock.acquire()
+
+    def after_fork(self, in_child: bool) -> None:
+        self.lock.release()
+
+
+_IMPORTING = _Importing()
 
 
 def import_litellm() -> ModuleType:
@@ -35,8 +53,12 @@ def import_litellm() -> ModuleType:
     No price map is fetched and no `.env` is read. Where the program had imported it before, its
     loggers are left as they are.
     """
-    with _IMPORTING:
-        return _imported()
+    if _IMPORTING.module is not None:
+        return _IMPORTING.module
+    stand_still_at_forks(_IMPORTING)
+    with _IMPORTING.lock:
+        _IMPORTING.module = _imported()
+        return _IMPORTING.module
 
 
 @functools.cache
