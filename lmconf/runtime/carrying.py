@@ -7,12 +7,11 @@ import functools
 import time
 import weakref
 from collections.abc import Mapping
-from typing import Any
 
 from lmconf import transports
 from lmconf.profile.compiled import Compiled
 from lmconf.retries.policy import parse_retry_after
-from lmconf.runtime.connecting import Path, with_values
+from lmconf.runtime.connecting import arguments_of
 from lmconf.runtime.sharing import Shared
 from lmconf.transports import Transport
 
@@ -36,20 +35,11 @@ class Carried(Shared):
             with self.lock:
                 made = self._transport
                 if made is None:
-                    values = functools.partial(self._values, ("transport", "args"))
+                    values = functools.partial(arguments_of, self._compiled, ("transport", "args"))
                     spec = self._compiled.spec.transport
                     made = self._transport = transports.make(spec, _advice, values=values)
                     self._at_exit = weakref.finalize(self, made.close)
         return made
-
-    def _values(self, path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments that stand at `path` with their references resolved.
-
-        Raises:
-            AuthenticationFailed: one of them leads nowhere.
-        """
-        found: dict[str, Any] = with_values(arguments, self._compiled, path, [])
-        return found
 
     def fits(self, compiled: Compiled) -> bool:
         """Say whether the LM of `compiled` wants this very transport."""

@@ -19,7 +19,7 @@ from lmconf.spec.navigating import REFERENCES
 from lmconf.spec.patterns import matches
 from lmconf.transports import Connection
 
-__all__ = ["Path", "base_of", "connection_of", "resolved", "with_values"]
+__all__ = ["Path", "arguments_of", "base_of", "connection_of", "resolved", "with_values"]
 
 Path = tuple[str | int, ...]
 
@@ -179,6 +179,16 @@ def with_values(value: Any, compiled: Compiled, path: Path, met: list[str]) -> A
     if isinstance(value, tuple):
         return [with_values(item, compiled, (*path, i), met) for i, item in enumerate(value)]
     return value
+
+
+def arguments_of(compiled: Compiled, path: Path, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the `arguments` that stand at `path` with their references resolved.
+
+    Raises:
+        AuthenticationFailed: one of them leads nowhere.
+    """
+    found: dict[str, Any] = with_values(arguments, compiled, path, [])
+    return found
 
 
 def _unusable(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from lmconf.profile.policies import Pricing
 from lmconf.profile.providers import provider_of
 from lmconf.runtime.call import Call
 from lmconf.runtime.carrying import Carried
-from lmconf.runtime.connecting import base_of
+from lmconf.runtime.connecting import arguments_of, base_of
 from lmconf.runtime.history import History
 from lmconf.runtime.identity import digest_of, facts
 from lmconf.runtime.requests import kwargs_of, request_of
@@ -59,7 +60,7 @@ class Parts:
             callbacks.make(
                 spec,
                 allow_imports=compiled.allow_imports,
-                values=functools.partial(self._values, ("callbacks", index, "args")),
+                values=functools.partial(arguments_of, compiled, ("callbacks", index, "args")),
             )
             for index, spec in enumerate(compiled.spec.callbacks)
             if not isinstance(spec, str)
