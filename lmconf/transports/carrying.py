@@ -72,13 +72,19 @@ _APIS: Mapping[str, _Api] = {
         fetched=_HTTP,
         named=False,
     ),
-    "databricks": _Api(placed=_OPENAI_NAMES),
+    # litellm asks its Claude for a form as the call of a tool, and cannot read that from a stream.
+    "databricks": _Api(placed=_OPENAI_NAMES | {"response_format"}),
     "gemini": _Api(fetched=_HTTP),
     "mistral": _Api(
         placed=frozenset(
             ("frequency_penalty", "metadata", "n", "presence_penalty", "reasoning_effort")
         ),
-        refused=FrozenMap({"user": "leave it out, or `null` it for this LM"}),
+        refused=FrozenMap(
+            {
+                "thinking": "write `reasoning_effort`",
+                "user": "leave it out, or `null` it for this LM",
+            }
+        ),
         parts=frozenset(("text", "image_url", "file")),
         named=False,
     ),

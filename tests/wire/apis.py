@@ -65,42 +65,51 @@ ANTHROPIC = {
 }
 
 
-def _anthropic_pieces() -> list[bytes]:
-    def block(index: int, start: dict[str, Any], *deltas: dict[str, Any]) -> list[dict[str, Any]]:
-        begin = {"type": "content_block_start", "index": index, "content_block": start}
-        told = [{"type": "content_block_delta", "index": index, "delta": d} for d in deltas]
-        return [begin, *told, {"type": "content_block_stop", "index": index}]
+def _block(index: int, start: dict[str, Any], *deltas: dict[str, Any]) -> list[dict[str, Any]]:
+    begin = {"type": "content_block_start", "index": index, "content_block": start}
+    told = [{"type": "content_block_delta", "index": index, "delta": d} for d in deltas]
+    return [begin, *told, {"type": "content_block_stop", "index": index}]
 
+
+def _named_events(*events: dict[str, Any]) -> list[bytes]:
+    return [f"event: {e['type']}\ndata: {json.dumps(e)}\n\n".encode() for e in events]
+
+
+_ANTHROPIC_END: tuple[dict[str, Any], ...] = (
+    {
+        "type": "message_delta",
+        "delta": {"stop_reason": "tool_use", "stop_sequence": None},
+        "usage": {"output_tokens": 2},
+    },
+    {"type": "message_stop"},
+)
+
+
+def _anthropic_pieces() -> list[bytes]:
     start = {**ANTHROPIC, "content": [], "stop_reason": None}
     start["usage"] = {"input_tokens": 5, "output_tokens": 1}
-    events = [
+    return _named_events(
         {"type": "message_start", "message": start},
-        *block(
+        *_block(
             0,
             {"type": "thinking", "thinking": "", "signature": ""},
             {"type": "thinking_delta", "thinking": THOUGHT},
             {"type": "signature_delta", "signature": "c2ln"},
         ),
-        *block(
+        *_block(
             1,
             {"type": "text", "text": ""},
             {"type": "text_delta", "text": "Hel"},
             {"type": "text_delta", "text": "lo."},
         ),
-        *block(
+        *_block(
             2,
             {"type": "tool_use", "id": "call_1", "name": "weather", "input": {}},
             {"type": "input_json_delta", "partial_json": '{"cit'},
             {"type": "input_json_delta", "partial_json": 'y": "Oslo"}'},
         ),
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": "tool_use", "stop_sequence": None},
-            "usage": {"output_tokens": 2},
-        },
-        {"type": "message_stop"},
-    ]
-    return [f"event: {e['type']}\ndata: {json.dumps(e)}\n\n".encode() for e in events]
+        *_ANTHROPIC_END,
+    )
 
 
 def _ollama(message: dict[str, Any], *, done: bool) -> dict[str, Any]:
@@ -159,3 +168,39 @@ COMPLETION_STREAMED = Reply(
     )
 )
 """The same in pieces."""
+
+JSON_TEXT = '{"total": 3}'
+
+
+def said(speaks: str, text: str = JSON_TEXT) -> Reply:
+    """An answer that is nothing but `text`."""
+    if speaks == "anthropic":
+        told = {**ANTHROPIC, "content": [{"type": "text", "text": text}], "stop_reason": "end_turn"}
+        return Reply(json=told)
+    if speaks == "ollama":
+        return Reply(json=_ollama({"content": text}, done=True))
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return Reply(json={**HEAD, "object": "chat.completion", "choices": [choice], "usage": USAGE})
+
+
+_USE = {"type": "tool_use", "id": "call_2", "name": "json_tool_call", "input": {"total": 3}}
+CALLED = (
+    Reply(json={**ANTHROPIC, "content": [_USE]}),
+    Reply(
+        pieces=_named_events(
+            {
+                "type": "message_start",
+                "message": {**ANTHROPIC, "content": [], "stop_reason": None},
+            },
+            *_block(
+                0,
+                {**_USE, "input": {}},
+                {"type": "input_json_delta", "partial_json": JSON_TEXT[:6]},
+                {"type": "input_json_delta", "partial_json": JSON_TEXT[6:]},
+            ),
+            *_ANTHROPIC_END,
+        )
+    ),
+)
+"""Anthropic's answer in a form, which litellm asks for as the call of a tool; and in pieces."""

@@ -34,7 +34,7 @@ class Wire:
 
     def lm(self, server: Loopback, **settings: Any) -> LM:
         """Return an LM of this provider at `server`, with a key of the profile's own."""
-        stated = {
+        stated: dict[str, Any] = {
             "api_base": server.url + self.base,
             "api_key": "stated-key",
             "temperature": None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -154,31 +153,6 @@ def test_every_provider_that_stands_in_the_table_is_a_known_one() -> None:
     assert set(CHAT) | set(TEXT) <= set(PROVIDERS)
 
 
-@pytest.mark.parametrize("way", WHOLE)
-def test_only_asked_for_headers_are_sent(way: Way, transport: Transport) -> None:
-    with serving(chat()) as server:
-        request = request_to(
-            server,
-            "openai",
-            connection={
-                "headers": {"X-Team": "blue", "user-agent": "mine/1"},
-                "organization": "org-1",
-                "project": "proj-1",
-            },
-        )
-        way(transport, request)
-        received = sole(server)
-    expected = {
-        "host", "accept", "accept-encoding", "authorization", "connection", "content-length",
-        "content-type", "openai-organization", "openai-project", "user-agent", "x-team",
-    }  # fmt: skip
-    assert {name.lower() for name, _ in received.headers} == expected
-    assert received.header("x-team") == "blue"
-    assert received.header("user-agent") == "mine/1"
-    assert received.header("openai-organization") == "org-1"
-    assert received.header("openai-project") == "proj-1"
-
-
 def test_a_header_of_the_profile_takes_the_place_of_the_credentials_own(
     transport: Transport,
 ) -> None:
@@ -186,72 +160,6 @@ def test_a_header_of_the_profile_takes_the_place_of_the_credentials_own(
         headers = {"Authorization": "Basic abc"}
         transport.complete(request_to(server, "openai", connection={"key": "", "headers": headers}))
         assert sole(server).header("authorization") == "Basic abc"
-
-
-@pytest.mark.parametrize("way", WHOLE)
-@pytest.mark.parametrize("provider", ["openai", "ollama_chat", "anthropic", "hosted_vllm"])
-def test_extra_is_merged_into_the_body(way: Way, provider: str, transport: Transport) -> None:
-    extra = {"top_k": 40, "options": {"num_ctx": 512}, "seed": None}
-    with serving(answer_of(provider)) as server:
-        way(transport, request_to(server, provider, extra=extra))
-        body = sole(server).json
-    assert body["top_k"] == 40
-    assert body["options"]["num_ctx"] == 512
-    assert body["seed"] is None
-    if provider == "ollama_chat":
-        assert body["options"]["num_predict"] == 9  # what was there stays
-
-
-@pytest.mark.parametrize("way", WHOLE)
-def test_settings_reach_the_body_under_their_names(way: Way, transport: Transport) -> None:
-    settings = {
-        "temperature": 0.25,
-        "max_completion_tokens": 77,
-        "stop": ("\n", "END"),
-        "n": 2,
-        "top_p": 0.5,
-        "seed": 3,
-        "presence_penalty": 0.5,
-        "logit_bias": {"5": 1.0},
-        "response_format": {"type": "json_object"},
-        "metadata": {"run": "7"},
-        "user": "someone",
-        "tools": ({"type": "function", "function": {"name": "f", "parameters": {}}},),
-        "tool_choice": "required",
-        "parallel_tool_calls": False,
-        "reasoning_effort": "low",
-        "verbosity": "low",
-        "service_tier": "flex",
-        "frequency_penalty": -0.5,
-        "logprobs": True,
-        "top_logprobs": 3,
-        "modalities": ("text",),
-    }
-    with serving(chat()) as server:
-        way(transport, request_to(server, "openai", settings=settings))
-        body = sole(server).json
-    assert body.pop("model") == "tiny"
-    assert body.pop("messages") == [{"role": "user", "content": "Say hello."}]
-    assert body == json.loads(json.dumps(settings))
-
-
-def test_the_text_route_sends_the_prompt_as_it_is(transport: Transport) -> None:
-    with serving(completion()) as server:
-        response = transport.complete(request_to(server, "hosted_vllm", "text"))
-        received = sole(server)
-    assert received.path == "/v1/completions"
-    assert received.json["prompt"] == "Say hello."
-    assert response["choices"][0]["text"] == "Hello."
-
-
-def test_an_azure_token_goes_where_azure_wants_tokens(transport: Transport) -> None:
-    with serving(chat()) as server:
-        other = {"azure_ad_token": KEY, "api_version": "2025-01-01"}
-        transport.complete(request_to(server, "azure", connection={"other": other}))
-        received = sole(server)
-    assert received.header("authorization") == f"Bearer {KEY}"
-    assert received.header("api-key") is None
-    assert received.path == "/openai/deployments/tiny/chat/completions?api-version=2025-01-01"
 
 
 @pytest.mark.parametrize("way", WHOLE)
