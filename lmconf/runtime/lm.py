@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
@@ -402,6 +403,16 @@ class LM(Batching):
         keyword arguments of `dspy.LM`. References stay references, and no secret is in it.
         """
         return dump_lm(self._compiled, style=format)
+
+    # Inside DSPy
+
+    def as_dspy(self, **settings: Any) -> Any:
+        """Return this LM as a `dspy.LM`: what `lmconf.dspy.adapt` returns, and raises."""
+        return import_module("lmconf.dspy").adapt(self, **settings)
+
+    def infer_adapter(self) -> Any:
+        """Return the adapter that is set in DSPy, else a `dspy.ChatAdapter`."""
+        return import_module("lmconf.dspy").infer_adapter()
 
     # The server and the end
 

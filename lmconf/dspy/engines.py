@@ -1,0 +1,185 @@
+"""The engines of DSPy 3.4 and later: a `dspy.lm15.Request` in, a `dspy.lm15.Response` out.
+
+What DSPy keeps from an engine, the rollout's id and whether the cache may answer, reaches the LM
+beneath through the context of the call; what DSPy's history lacks comes back the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from dspy import lm15
+
+from lmconf.dspy.failures import as_both
+from lmconf.dspy.planning import Plan, changes
+from lmconf.dspy.streaming import achunks, chunks
+from lmconf.errors import Error
+from lmconf.runtime.answer import Answer
+from lmconf.runtime.lm import LM
+
+__all__ = ["TYPED", "AsyncEngine", "Engine", "Typed"]
+
+
+class Typed:
+    """What one call with a typed request has beside the request, and the answers to it."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.answers: list[Answer] = []
+
+
+TYPED: ContextVar[Typed | None] = ContextVar("lmconf_dspy_typed", default=None)
+
+
+class _Shared:
+    """What both engines share. An engine has no state but the LM that it asks."""
+
+    def __init__(self, lm: LM) -> None:
+        self._lm = lm
+
+    def _plan(self, request: Any) -> Plan:
+        body = _body_of(request)
+        messages = body.pop("messages")
+        settings = changes({}, body, self._lm)
+        typed = TYPED.get()
+        if typed is not None:
+            settings.update(typed.settings)
+        return Plan(prompt=None, messages=messages, settings=settings, logprobs=False)
+
+    def _failed(self, error: Error) -> Error:
+        return as_both(error, self._lm.spec.model)
+
+
+class Engine(_Shared):
+    """Asks the LM beneath from ordinary code."""
+
+    def complete(self, request: Any) -> Any:
+        """Return the LM's response to `request`."""
+        failure: Error
+        try:
+            plan = self._plan(request)
+            answer = self._lm.ask(messages=plan.messages, **plan.settings)
+        except Error as error:
+            failure = self._failed(error)
+        else:
+            return _response_of(answer)
+        raise failure
+
+    def stream(self, request: Any) -> Iterator[Any]:
+        """Yield the events of the LM's response to `request`."""
+        failure: Error
+        try:
+            plan = self._plan(request)
+            with self._lm.stream(messages=plan.messages, **plan.settings) as pieces:
+                begun = False
+                for chunk in chunks(pieces):
+                    yield from _events_of(chunk, begun)
+                    begun = True
+                yield from _ending(pieces.answer, begun)
+        except Error as error:
+            failure = self._failed(error)
+        else:
+            return
+        raise failure
+
+    def close(self) -> None:
+        """Leave the LM open: it belongs to whoever made it."""
+
+
+class AsyncEngine(_Shared):
+    """Asks the LM beneath from an event loop."""
+
+    async def complete(self, request: Any) -> Any:
+        """Return the LM's response to `request`."""
+        failure: Error
+        try:
+            plan = self._plan(request)
+            answer = await self._lm.aask(messages=plan.messages, **plan.settings)
+        except Error as error:
+            failure = self._failed(error)
+        else:
+            return _response_of(answer)
+        raise failure
+
+    async def stream(self, request: Any) -> AsyncIterator[Any]:
+        """Yield the events of the LM's response to `request`."""
+        failure: Error
+        try:
+            plan = self._plan(request)
+            async with self._lm.astream(messages=plan.messages, **plan.settings) as pieces:
+                begun = False
+                async for chunk in achunks(pieces):
+                    for event in _events_of(chunk, begun):
+                        yield event
+                    begun = True
+                for event in _ending(pieces.answer, begun):
+                    yield event
+        except Error as error:
+            failure = self._failed(error)
+        else:
+            return
+        raise failure
+
+    async def aclose(self) -> None:
+        """Leave the LM open: it belongs to whoever made it."""
+
+
+class _Nowhere:
+    """A transport that sends nothing: requests are written out, and sent by the LM beneath."""
+
+    def stream(self, request: Any) -> Any:
+        raise AssertionError("nothing is sent from here")
+
+
+def _body_of(request: Any) -> dict[str, Any]:
+    """Return `request` as the body of the chat completions API: what DSPy itself would send."""
+    writer = lm15.OpenAIChatLM(api_key="none", transport=_Nowhere())
+    body: dict[str, Any] = json.loads(writer.build_request(request, False).body)
+    for name in ("model", "stream", "stream_options"):
+        body.pop(name, None)
+    return body
+
+
+def _response_of(answer: Answer) -> Any:
+    """Return `answer` as DSPy's response, with the usage that was paid for."""
+    typed = TYPED.get()
+    if typed is not None:
+        typed.answers.append(answer)
+    body = {**answer.response, "model": answer.model, "usage": dict(answer.usage) or None}
+    if "message" not in body["choices"][0]:
+        text = body["choices"][0].get("text")
+        body["choices"] = [
+            {**body["choices"][0], "message": {"role": "assistant", "content": text}}
+        ]
+    return lm15.response_from_openai_chat(body, model=answer.model)
+
+
+def _events_of(chunk: dict[str, Any], begun: bool) -> Iterator[Any]:
+    if not begun:
+        yield lm15.StreamStartEvent(id=chunk.get("id"), model=chunk.get("model"))
+    choice = chunk["choices"][0]
+    delta = choice.get("delta") or {"content": choice.get("text")}
+    if delta.get("reasoning_content"):
+        yield lm15.StreamDeltaEvent(delta=lm15.ThinkingDelta(text=delta["reasoning_content"]))
+    if delta.get("content"):
+        yield lm15.StreamDeltaEvent(delta=lm15.TextDelta(text=delta["content"]))
+    for call in delta.get("tool_calls") or ():
+        function = call.get("function") or {}
+        told = lm15.ToolCallDelta(
+            input=function.get("arguments") or "",
+            part_index=call.get("index") or 0,
+            id=call.get("id"),
+            name=function.get("name"),
+        )
+        yield lm15.StreamDeltaEvent(delta=told)
+
+
+def _ending(answer: Answer, begun: bool) -> Iterator[Any]:
+    response = _response_of(answer)
+    if not begun:
+        yield from lm15.response_to_events(response)
+        return
+    yield lm15.StreamEndEvent(finish_reason=response.finish_reason, usage=response.usage)

@@ -1,0 +1,361 @@
+"""What a `dspy.LM` over an LM of lmconf is, in every release of DSPy."""
+
+from __future__ import annotations
+
+import copy as copying
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+
+import lmconf
+from lmconf.dspy.failures import as_both
+from lmconf.dspy.planning import GENERATION, Plan, changes, own_kwargs
+from lmconf.dspy.shapes import plain
+from lmconf.dspy.streaming import astreamed, streamed
+from lmconf.errors import Error, UsageError
+from lmconf.profile.making import for_call
+from lmconf.runtime.answer import Answer
+from lmconf.runtime.lm import LM
+from lmconf.secrets import is_secret_name
+
+__all__ = ["STATE", "Wrapped", "steering_of"]
+
+STATE = "lmconf"
+"""The key of a saved LM's state under which everything of lmconf stands."""
+
+_CLASS = "lmconf.dspy.lm.AdaptedLM"
+_ABILITIES = ("supports_function_calling", "supports_response_schema", "supports_reasoning")
+_LOG = logging.getLogger("lmconf.dspy")
+
+
+class Wrapped:
+    """A `dspy.LM` by what it looks like; who answers is the LM beneath, `source`.
+
+    `kwargs` holds the settings that steer answers, as DSPy's modules and optimisers read and
+    change them. What differs from the LM's own goes along with each call.
+    """
+
+    history: list[Any]
+    callbacks: list[Any]
+    kwargs: dict[str, Any]
+    cache: bool
+
+    def __init__(self, lm: LM) -> None:
+        spec = lm.spec
+        # The real settings follow: DSPy would judge them by rules of its own.
+        super().__init__(  # type: ignore[call-arg]
+            model=spec.model,
+            model_type=spec.model_type,
+            num_retries=0,
+            provider=dspy.clients.provider.Provider(),
+            finetuning_model=spec.finetuning_model,
+            **self._engines(lm),
+        )
+        self.abilities: dict[str, bool] = {}
+        self.state_name = lm.name
+        self._put(lm)
+
+    @classmethod
+    def over(cls, lm: LM, settings: Mapping[str, Any]) -> Any:
+        """Return `lm` as a `dspy.LM`, with `settings` as `copy` takes them."""
+        made = cls(lm)
+        return made.copy(**settings) if settings else made
+
+    def _put(self, lm: LM) -> None:
+        self._lm = lm
+        self._own = own_kwargs(lm)
+        self._keeps = lm.spec.cache.mode != "disabled"
+        self.kwargs = dict(self._own)
+        self.cache = self._keeps
+
+    def _engines(self, lm: LM) -> dict[str, Any]:
+        """Return the arguments of `dspy.LM` that only some releases have."""
+        return {}
+
+    def _chunk(self, chunk: dict[str, Any], listener: int | None) -> Any:
+        """Return a chunk of an answer as DSPy's listeners read it."""
+        raise NotImplementedError
+
+    def _emitted(self) -> None:
+        """Note that a part of an answer has been shown: nothing may ask again from here on."""
+
+    @property
+    def source(self) -> LM:
+        """The LM that answers."""
+        return self._lm
+
+    # Calls
+
+    def _plan(self, prompt: Any, messages: Any, kwargs: Mapping[str, Any]) -> Plan:
+        said = dict(kwargs)
+        cache = said.pop("cache", self.cache)
+        wanted = {**self.kwargs, **said}
+        settings = changes(self._own, wanted, self._lm)
+        if cache != self._keeps:
+            settings["cache"] = cache
+        return Plan(
+            prompt=None if messages else prompt,
+            messages=plain(messages) or None,
+            settings=settings,
+            logprobs=bool(wanted.get("logprobs")),
+        )
+
+    def _ask(self, plan: Plan) -> Answer:
+        stream = dspy.settings.send_stream
+        failure: Error
+        try:
+            if stream is None:
+                answer = self._lm.ask(plan.prompt, plan.messages, **plan.settings)
+            else:
+                answer = streamed(self._lm, plan, stream, self._show)
+        except Error as error:
+            failure = as_both(error, self._lm.spec.model)
+        else:
+            return self._noted(answer)
+        raise failure
+
+    async def _aask(self, plan: Plan) -> Answer:
+        stream = dspy.settings.send_stream
+        failure: Error
+        try:
+            if stream is None:
+                answer = await self._lm.aask(plan.prompt, plan.messages, **plan.settings)
+            else:
+                answer = await astreamed(self._lm, plan, stream, self._show)
+        except Error as error:
+            failure = as_both(error, self._lm.spec.model)
+        else:
+            return self._noted(answer)
+        raise failure
+
+    def _show(self, chunk: dict[str, Any]) -> Any:
+        caller = dspy.settings.caller_predict
+        shown = self._chunk(chunk, None if caller is None else id(caller))
+        self._emitted()
+        return shown
+
+    def _noted(self, answer: Answer) -> Answer:
+        if answer.finish_reason == "length":
+            _LOG.warning(
+                "%s: the answer was cut short at max_tokens; raise it, or see inspect_history()",
+                self._lm.name,
+            )
+        return answer
+
+    # What it can do
+
+    @property
+    def supports_function_calling(self) -> bool:
+        """Whether the model calls tools: as said, else as DSPy's tables have it."""
+        return self._ability("supports_function_calling")
+
+    @property
+    def supports_response_schema(self) -> bool:
+        """Whether the model keeps to a JSON Schema: as said, else as DSPy's tables have it."""
+        return self._ability("supports_response_schema")
+
+    @property
+    def supports_reasoning(self) -> bool:
+        """Whether the model tells what it thinks: as said, else as DSPy's tables have it."""
+        return self._ability("supports_reasoning")
+
+    @property
+    def supported_params(self) -> set[str]:
+        """The parameters that the model takes, by the OpenAI API's names."""
+        found = set(self._twin().supported_params)
+        if self.abilities.get("supports_response_schema"):
+            found.add("response_format")
+        if self.abilities.get("supports_function_calling"):
+            found |= {"tools", "tool_choice", "parallel_tool_calls"}
+        return found
+
+    def _ability(self, name: str) -> bool:
+        said = self.abilities.get(name)
+        return bool(getattr(self._twin(), name)) if said is None else said
+
+    def _twin(self) -> Any:
+        """Return DSPy's own LM of the same model, to be asked what it knows and nothing else."""
+        # For the models that it knows from litellm alone: no price list is fetched.
+        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+        spec = self._lm.spec
+        return dspy.LM(spec.base_model or spec.model, model_type=spec.model_type)
+
+    def infer_adapter(self) -> Any:
+        """Return the adapter that is set in DSPy, else a `dspy.ChatAdapter`."""
+        return self._lm.infer_adapter()
+
+    # Copies
+
+    def copy(self, **settings: Any) -> Any:
+        """Return a copy with an empty history and `settings` of its own.
+
+        Settings that steer answers (`temperature`, `rollout_id`, `n` …) are laid over this LM's,
+        and the LM beneath stays the same; None takes one away. Others (`model`, `api_base` …) make
+        another LM beneath, as `lmconf.LM.copy` does.
+
+        Raises:
+            ProfileError: the settings do not fit.
+        """
+        copied: Any = copying.copy(self)
+        copied.history = []
+        copied.callbacks = list(settings.pop("callbacks", self.callbacks) or [])
+        said = {name: settings.pop(name) for name in _ABILITIES if name in settings}
+        copied.abilities = {**self.abilities, **said}
+        steering = {name: settings.pop(name) for name in list(settings) if self._steers(name)}
+        cache = settings.pop("cache", self.cache)
+        if not isinstance(cache, bool):
+            settings["cache"], cache = cache, True
+        before = changes(self._own, self.kwargs, self._lm)
+        copied.kwargs = dict(self.kwargs)
+        failure: Error | None = None
+        try:
+            if settings:
+                copied.put_beneath(self._lm.copy(**settings), before)
+            copied.cache = cache
+            copied.lay(steering)
+        except Error as error:
+            failure = as_both(error, self._lm.spec.model)
+        if failure is not None:
+            raise failure
+        return copied
+
+    def _steers(self, name: str) -> bool:
+        return name in GENERATION or name in self._own or name == "max_completion_tokens"
+
+    def put_beneath(self, lm: LM, before: Mapping[str, Any]) -> None:
+        """Put another LM beneath, and lay what was changed over its settings."""
+        self._put(lm)
+        self.kwargs.update(before)
+        self.model, self.model_type = lm.spec.model, lm.spec.model_type
+        for name, engine in self._engines(lm).items():
+            setattr(self, f"_{name}_spec", engine)
+
+    def lay(self, steering: Mapping[str, Any]) -> None:
+        """Lay settings that steer answers over this LM's; None takes one away.
+
+        Raises:
+            ProfileError, UsageError: they do not fit.
+        """
+        for name, value in steering.items():
+            known = "max_tokens" if name == "max_completion_tokens" else name
+            if value is None:
+                self.kwargs.pop(known, None)
+            else:
+                self.kwargs[known] = value
+        changed = changes(self._own, self.kwargs, self._lm)
+        if changed:
+            for_call(self._lm._compiled, changed)  # noqa: SLF001 - checks what calls will say
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Any:
+        copied = self.copy()
+        copied.history = list(self.history)
+        memo[id(self)] = copied
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle no history; the LM beneath leaves its secrets behind."""
+        inherited = getattr(super(), "__getstate__", None)
+        state = dict(inherited() if inherited is not None else vars(self))
+        state["history"] = []
+        return state
+
+    # States
+
+    def dump_state(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """Return what `program.save` keeps: the LM's name, what was changed, and its own state.
+
+        No secret is in it. `lmconf.dspy.load` reads it.
+
+        Raises:
+            UsageError: a setting holds a secret.
+        """
+        changed = changes(self._own, self.kwargs, self._lm)
+        _refuse_secrets(changed, ())
+        if self.cache != self._keeps:
+            changed["cache"] = self.cache
+        return {
+            "_dspy_lm_class": _CLASS,
+            "model": self._lm.spec.model,
+            STATE: {
+                "lm": self.state_name,
+                "settings": changed,
+                "state": self._lm.dump_state(),
+            },
+        }
+
+    @classmethod
+    def load_state(cls, state: Mapping[str, Any], **_: Any) -> Any:
+        """Return the LM of a state that `dump_state` made, as that state describes it.
+
+        Raises:
+            ProfileError, UsageError: the state is not valid.
+        """
+        record = state.get(STATE)
+        if not isinstance(record, Mapping):
+            raise UsageError("this is no state of an LM of lmconf")
+        beneath = lmconf.load_state(record["state"])
+        if not isinstance(beneath, LM):
+            raise UsageError("this is the state of several LMs")
+        made = cls.over(beneath, steering_of(record))
+        made.state_name = record["lm"]
+        return made
+
+    # The server
+
+    def launch(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
+        """Start the LM's own server if it is not running.
+
+        Raises:
+            UsageError: the LM has none, or arguments were given: they belong in the profile.
+            LaunchError: it cannot be started.
+        """
+        if launch_kwargs:
+            raise UsageError("a server's arguments belong in the profile: `launch_kwargs`")
+        self._lm.launch()
+
+    def kill(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
+        """End the LM's own server if it runs."""
+        self._lm.kill()
+
+
+def steering_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a saved record says was changed beside the LM's own settings.
+
+    Raises:
+        UsageError: it would change more than how answers are steered, or read a value from outside.
+    """
+    settings = dict(record.get("settings") or {})
+    for name, value in settings.items():
+        if name not in GENERATION and not (name == "cache" and isinstance(value, bool)):
+            raise UsageError(f"a saved LM cannot say `{name}`: that is for its profile")
+    if word := _reference(settings):
+        raise UsageError(f"a saved LM cannot refer to values by `{word}`: that is for its profile")
+    return settings
+
+
+def _reference(value: object) -> str | None:
+    """Return the word by which anything in `value` refers to a value outside."""
+    inside: list[object] = []
+    if isinstance(value, Mapping):
+        if word := next((word for word in ("$env", "$file", "$given") if word in value), None):
+            return word
+        inside = list(value.values())
+    elif isinstance(value, list | tuple):
+        inside = list(value)
+    return next((word for item in inside if (word := _reference(item))), None)
+
+
+def _refuse_secrets(value: object, path: tuple[str, ...]) -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if isinstance(item, str) and item and is_secret_name(str(key)):
+                named = ".".join((*path, str(key)))
+                raise UsageError(f"`{named}` is a secret: state it in the profile, by reference")
+            _refuse_secrets(item, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_secrets(item, path)
