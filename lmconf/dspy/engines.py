@@ -13,9 +13,9 @@ from typing import Any
 
 from dspy import lm15
 
+from lmconf.dspy.asking import aasked, achunks, aopened, asked, chunks, opened
 from lmconf.dspy.failures import as_both
 from lmconf.dspy.planning import Plan, changes
-from lmconf.dspy.streaming import achunks, chunks
 from lmconf.errors import Error
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.lm import LM
@@ -61,7 +61,7 @@ class Engine(_Shared):
         failure: Error
         try:
             plan = self._plan(request)
-            answer = self._lm.ask(messages=plan.messages, **plan.settings)
+            answer = asked(self._lm, plan)
         except Error as error:
             failure = self._failed(error)
         else:
@@ -73,7 +73,7 @@ class Engine(_Shared):
         failure: Error
         try:
             plan = self._plan(request)
-            with self._lm.stream(messages=plan.messages, **plan.settings) as pieces:
+            with opened(self._lm, plan) as pieces:
                 begun = False
                 for chunk in chunks(pieces):
                     yield from _events_of(chunk, begun)
@@ -97,7 +97,7 @@ class AsyncEngine(_Shared):
         failure: Error
         try:
             plan = self._plan(request)
-            answer = await self._lm.aask(messages=plan.messages, **plan.settings)
+            answer = await aasked(self._lm, plan)
         except Error as error:
             failure = self._failed(error)
         else:
@@ -109,7 +109,7 @@ class AsyncEngine(_Shared):
         failure: Error
         try:
             plan = self._plan(request)
-            async with self._lm.astream(messages=plan.messages, **plan.settings) as pieces:
+            async with aopened(self._lm, plan) as pieces:
                 begun = False
                 async for chunk in achunks(pieces):
                     for event in _events_of(chunk, begun):

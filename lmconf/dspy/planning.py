@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmconf.dspy.formats import format_of
 from lmconf.dspy.shapes import plain
+from lmconf.profile.formats import written_format
 from lmconf.profile.making import CALL_FIELDS
 from lmconf.runtime.lm import LM
 
@@ -62,7 +62,7 @@ def changes(own: Mapping[str, Any], wanted: Mapping[str, Any], lm: LM) -> dict[s
         elif name in extra or name in _BODY:
             extra[name] = plain(value)
         elif name == "response_format":
-            settings[name] = plain(format_of(value))
+            settings[name] = plain(written_format(value))
         else:
             known = "max_tokens" if name == "max_completion_tokens" else name
             settings[known] = plain(value)

@@ -6,8 +6,8 @@ from typing import Any
 
 import dspy
 
+from lmconf.dspy.asking import chunk_of
 from lmconf.dspy.shapes import Response, plain, response_of
-from lmconf.dspy.streaming import chunk_of
 from lmconf.dspy.wrapped import Wrapped
 from lmconf.transports.quiet import import_litellm
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy as copying
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +10,10 @@ from typing import Any
 import dspy
 
 import lmconf
+from lmconf.dspy.asking import aasked, asked, astreamed, streamed
 from lmconf.dspy.failures import as_both
 from lmconf.dspy.planning import GENERATION, Plan, changes, own_kwargs
 from lmconf.dspy.shapes import plain
-from lmconf.dspy.streaming import astreamed, streamed
 from lmconf.errors import Error, UsageError
 from lmconf.profile.making import for_call
 from lmconf.runtime.answer import Answer
@@ -28,7 +27,6 @@ STATE = "lmconf"
 
 _CLASS = "lmconf.dspy.lm.AdaptedLM"
 _ABILITIES = ("supports_function_calling", "supports_response_schema", "supports_reasoning")
-_LOG = logging.getLogger("lmconf.dspy")
 
 
 class Wrapped:
@@ -108,13 +106,10 @@ class Wrapped:
         failure: Error
         try:
             if stream is None:
-                answer = self._lm.ask(plan.prompt, plan.messages, **plan.settings)
-            else:
-                answer = streamed(self._lm, plan, stream, self._show)
+                return asked(self._lm, plan)
+            return streamed(self._lm, plan, stream, self._show)
         except Error as error:
             failure = as_both(error, self._lm.spec.model)
-        else:
-            return self._noted(answer)
         raise failure
 
     async def _aask(self, plan: Plan) -> Answer:
@@ -122,13 +117,10 @@ class Wrapped:
         failure: Error
         try:
             if stream is None:
-                answer = await self._lm.aask(plan.prompt, plan.messages, **plan.settings)
-            else:
-                answer = await astreamed(self._lm, plan, stream, self._show)
+                return await aasked(self._lm, plan)
+            return await astreamed(self._lm, plan, stream, self._show)
         except Error as error:
             failure = as_both(error, self._lm.spec.model)
-        else:
-            return self._noted(answer)
         raise failure
 
     def _show(self, chunk: dict[str, Any]) -> Any:
@@ -136,14 +128,6 @@ class Wrapped:
         shown = self._chunk(chunk, None if caller is None else id(caller))
         self._emitted()
         return shown
-
-    def _noted(self, answer: Answer) -> Answer:
-        if answer.finish_reason == "length":
-            _LOG.warning(
-                "%s: the answer was cut short at max_tokens; raise it, or see inspect_history()",
-                self._lm.name,
-            )
-        return answer
 
     # What it can do
 
@@ -307,15 +291,8 @@ class Wrapped:
     # The server
 
     def launch(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
-        """Start the LM's own server if it is not running.
-
-        Raises:
-            UsageError: the LM has none, or arguments were given: they belong in the profile.
-            LaunchError: it cannot be started.
-        """
-        if launch_kwargs:
-            raise UsageError("a server's arguments belong in the profile: `launch_kwargs`")
-        self._lm.launch()
+        """Start the LM's own server if it is not running, as `lmconf.LM.launch` does."""
+        self._lm.launch(launch_kwargs)
 
     def kill(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
         """End the LM's own server if it runs."""

@@ -203,8 +203,7 @@ class LM(Batching):
         Raises:
             UsageError, ProfileError: the arguments do not fit. Reading raises `CallError`.
         """
-        call = self._new(prompt, messages, settings, stream=True, reading=True)
-        return Stream(lambda: drive(_STEPS(call), call.parts))
+        return self._stream(prompt, messages, settings, reading=True)
 
     def astream(
         self,
@@ -217,8 +216,7 @@ class LM(Batching):
         Raises:
             UsageError, ProfileError: the arguments do not fit. Reading raises `CallError`.
         """
-        call = self._new(prompt, messages, settings, stream=True, reading=True)
-        return AsyncStream(lambda: adrive(_STEPS(call), call.parts))
+        return self._astream(prompt, messages, settings, reading=True)
 
     def _call(
         self,
@@ -241,6 +239,28 @@ class LM(Batching):
     ) -> Reply:
         call = self._new(prompt, messages, settings, reading=reading)
         return await adrive(_STEPS(call), call.parts)
+
+    def _stream(
+        self,
+        prompt: str | None,
+        messages: Messages | None,
+        settings: dict[str, Any],
+        *,
+        reading: bool = False,
+    ) -> Stream:
+        call = self._new(prompt, messages, settings, stream=True, reading=reading)
+        return Stream(lambda: drive(_STEPS(call), call.parts))
+
+    def _astream(
+        self,
+        prompt: str | None,
+        messages: Messages | None,
+        settings: dict[str, Any],
+        *,
+        reading: bool = False,
+    ) -> AsyncStream:
+        call = self._new(prompt, messages, settings, stream=True, reading=reading)
+        return AsyncStream(lambda: adrive(_STEPS(call), call.parts))
 
     def _new(
         self,
