@@ -7,7 +7,7 @@ what is nearly right, and ask in another way if it is not.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio.from_thread
 
@@ -17,6 +17,9 @@ from lmconf.runtime.answer import Answer
 from lmconf.runtime.call import warn_if_truncated
 from lmconf.runtime.lm import LM
 from lmconf.runtime.streams import AsyncStream, Stream
+
+if TYPE_CHECKING:
+    from lmconf.profile.keywords import CallSettings
 
 __all__ = [
     "aasked",
@@ -35,15 +38,19 @@ Show = Callable[[dict[str, Any]], Any]
 
 def asked(lm: LM, plan: Plan) -> Answer:
     """Return the answer of `lm`."""
-    reply = lm._call(plan.prompt, plan.messages, dict(plan.settings))
+    reply = lm._call(plan.prompt, plan.messages, _settings(plan))
     warn_if_truncated(reply)
     assert reply.answer is not None
     return reply.answer
 
 
+def _settings(plan: Plan) -> CallSettings:
+    return cast("CallSettings", dict(plan.settings))  # the LM checks them
+
+
 async def aasked(lm: LM, plan: Plan) -> Answer:
     """Return the answer of `lm`, from an event loop."""
-    reply = await lm._acall(plan.prompt, plan.messages, dict(plan.settings))
+    reply = await lm._acall(plan.prompt, plan.messages, _settings(plan))
     warn_if_truncated(reply)
     assert reply.answer is not None
     return reply.answer
@@ -51,12 +58,12 @@ async def aasked(lm: LM, plan: Plan) -> Answer:
 
 def opened(lm: LM, plan: Plan) -> Stream:
     """Return the answer of `lm` as a stream."""
-    return lm._stream(plan.prompt, plan.messages, dict(plan.settings))
+    return lm._stream(plan.prompt, plan.messages, _settings(plan))
 
 
 def aopened(lm: LM, plan: Plan) -> AsyncStream:
     """Return the answer of `lm` as a stream, for an event loop."""
-    return lm._astream(plan.prompt, plan.messages, dict(plan.settings))
+    return lm._astream(plan.prompt, plan.messages, _settings(plan))
 
 
 def streamed(lm: LM, plan: Plan, stream: Any, show: Show) -> Answer:

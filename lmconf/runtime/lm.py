@@ -244,7 +244,7 @@ class LM(Batching):
         self,
         prompt: str | None,
         messages: Messages | None,
-        settings: dict[str, Any],
+        settings: CallSettings,
         *,
         reading: bool = False,
     ) -> Stream:
@@ -255,7 +255,7 @@ class LM(Batching):
         self,
         prompt: str | None,
         messages: Messages | None,
-        settings: dict[str, Any],
+        settings: CallSettings,
         *,
         reading: bool = False,
     ) -> AsyncStream:
