@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lmconf.errors import BadResponse
 from lmconf.transports import Json
 
-__all__ = ["Assembly", "as_chunks", "has_begun", "text_of"]
+__all__ = ["Assembly", "has_begun", "text_of"]
 
 
 class Assembly:
@@ -76,24 +76,6 @@ def text_of(chunk: Json) -> str:
             said = choice.get("text") if delta is None else delta.get("content")
             return said if isinstance(said, str) else ""
     return ""
-
-
-def as_chunks(response: Mapping[str, Any]) -> Iterator[Json]:
-    """Yield the chunks of a stream whose whole response is `response`: one for each choice."""
-    head = {
-        key: value for key, value in response.items() if key not in ("choices", "usage", "object")
-    }
-    text = response.get("object") == "text_completion"
-    head["object"] = "text_completion" if text else "chat.completion.chunk"
-    for choice in response["choices"]:
-        piece = {key: value for key, value in choice.items() if key != "message"}
-        if "message" in choice:
-            calls = choice["message"].get("tool_calls") or ()
-            numbered = [{"index": place, **call} for place, call in enumerate(calls)]
-            piece["delta"] = {**choice["message"], **({"tool_calls": numbered} if calls else {})}
-        yield {**head, "choices": [piece]}
-    if response.get("usage"):
-        yield {**head, "choices": [], "usage": response["usage"]}
 
 
 def has_begun(chunk: Json) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 
 from lmconf.errors import CallError, Closed
 from lmconf.runtime.answer import Answer
-from lmconf.runtime.assembling import Assembly, as_chunks, text_of
+from lmconf.runtime.assembling import Assembly, text_of
 from lmconf.runtime.call import Reply, warn_if_truncated
-from lmconf.transports import Json
+from lmconf.transports import Json, chunks_of
 
 __all__ = ["AsyncStream", "Stream"]
 
@@ -87,7 +87,7 @@ class Stream(_Read, Iterator[str]):
         opened = reply.opened
         if opened is None:
             assert reply.response is not None
-            yield from as_chunks(reply.response)
+            yield from chunks_of(reply.response)
             self._complete()
             return
         assert isinstance(opened.rest, Iterator)
@@ -144,7 +144,7 @@ class AsyncStream(_Read, AsyncIterator[str]):
         opened = reply.opened
         if opened is None:
             assert reply.response is not None
-            for chunk in as_chunks(reply.response):
+            for chunk in chunks_of(reply.response):
                 yield chunk
             self._complete()
             return

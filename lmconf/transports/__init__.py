@@ -12,6 +12,7 @@ from lmconf.transports import registry
 from lmconf.transports.completing import Completed, Own, completed
 from lmconf.transports.contract import REQUEST_ID, Connection, Json, Phases, Request, Transport
 from lmconf.transports.failures import Advice, no_advice
+from lmconf.transports.shaping import chunks_of
 from lmconf.transports.specs import TransportSpec
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Priced",
     "Request",
     "Transport",
+    "chunks_of",
     "completed",
     "make",
     "names",

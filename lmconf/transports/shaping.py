@@ -11,6 +11,8 @@ from lmconf.transports.contract import Json, Request
 __all__ = ["Pieces", "as_response", "chunks_of"]
 
 _MESSAGE = frozenset(("content", "tool_calls"))
+_SPOKEN = ("reasoning_content", "content", "refusal")
+_TOLD = frozenset((*_SPOKEN, "role", "tool_calls"))
 
 
 def as_response(said: object, request: Request, name: str) -> Json:
@@ -66,7 +68,7 @@ def chunks_of(
     head["object"] = "text_completion" if text else "chat.completion.chunk"
     for choice in response["choices"]:
         for piece in _parts(choice, split):
-            yield {**head, "choices": [{"index": choice["index"], **piece}]}
+            yield {**head, "choices": [{"index": choice.get("index", 0), **piece}]}
     if response.get("usage") is not None:
         yield {**head, "choices": [], "usage": response["usage"]}
 
@@ -78,13 +80,14 @@ def _parts(choice: Json, split: Callable[[str], Iterable[str]]) -> Iterator[Json
         yield {"text": "", **last}
         return
     message = choice["message"]
-    yield {"delta": {"role": message["role"]}}
-    for key in ("reasoning_content", "content", "refusal"):
+    yield {"delta": {"role": message.get("role", "assistant")}}
+    for key in _SPOKEN:
         if message.get(key) is not None:
             yield from ({"delta": {key: piece}} for piece in split(message[key]))
     for index, call in enumerate(message.get("tool_calls") or ()):
         yield {"delta": {"tool_calls": [{"index": index, **call}]}}
-    yield {"delta": {}, **last}
+    rest = {key: value for key, value in message.items() if key not in _TOLD}
+    yield {"delta": rest, **last}
 
 
 class Pieces:
