@@ -16,7 +16,7 @@ from lmconf.errors import BadResponse, CallError, Closed, ConnectionFailed, Time
 from lmconf.spec.frozen import thaw
 from lmconf.transports.carrying import completed, placed
 from lmconf.transports.complaints import Complaint, complaint_in, read_line
-from lmconf.transports.contract import Request
+from lmconf.transports.contract import Phases, Request
 from lmconf.transports.failures import Advice, refused, reported, request_id, without_secrets
 
 __all__ = [
@@ -149,6 +149,11 @@ class Exchange:
             return left
         self._bound = own
         return float(own - since)
+
+    def linger(self, seconds: float) -> None:
+        """Give what still comes after the answer's end `seconds` at most."""
+        total = time.monotonic() - self.started + max(min(seconds, self.left), 0.0)
+        self.phases = Phases(total=total)
 
     def halt(self, failure: CallError) -> Halt:
         """Note `failure` as the attempt's outcome, and return what ends the attempt."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import subprocess
 import sys
 import textwrap
@@ -187,6 +188,46 @@ class House:
 
     def close(self) -> None:
         pass
+
+
+@dataclasses.dataclass
+class Place:
+    """Where something is."""
+
+    city: str
+    people: int
+
+
+def test_an_answer_in_a_form_is_asked_for_and_read() -> None:
+    with serving(responses(output_text('{"city": "Tokyo", "people": 14}'))) as server:
+        answer = lm_at(server).ask("Where?", response_format=Place)
+        form = sole(server)["text"]["format"]
+    assert answer.parsed == Place("Tokyo", 14)
+    assert (form["type"], form["name"]) == ("json_schema", "Place")
+    assert form["schema"]["properties"]["people"]["type"] == "integer"
+
+
+def test_refusals_citations_and_costs_are_told_as_on_every_route() -> None:
+    cited = {"type": "url_citation", "url": "https://a.example", "title": "A"}
+    refusal = {**output_text(), "content": [{"type": "refusal", "refusal": "No."}]}
+    with serving(responses(output_text("A", annotations=[cited])), responses(refusal)) as server:
+        lm = LM(
+            "openai/gpt-4o-mini",
+            model_type="responses",
+            api_base=server.v1,
+            api_key="",
+            cache=False,
+        )
+        answer = lm.ask("Where?")
+        assert answer.citations == (cited,)
+        assert answer.cost is not None
+        assert 0 < answer.cost < 0.001
+        assert lm.ask("Where?").refusal == "No."
+
+
+def sole(server: Loopback) -> Any:
+    (received,) = server.received
+    return received.json
 
 
 def test_litellm_is_never_imported_for_it() -> None:

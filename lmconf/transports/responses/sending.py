@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -20,6 +21,10 @@ from lmconf.transports.responses.events import Answering, Events
 from lmconf.transports.responses.reading import response_of
 
 __all__ = ["Responses"]
+
+_LINGER = 0.2
+"""How many seconds a server may take to end the body of a stream whose answer has ended: the
+connection can then be used again."""
 
 _CUT = "the stream was cut short: the server never said that it ended"
 
@@ -94,6 +99,11 @@ class Responses:
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
                     chunks = reading.stop(_unforeseen(error, exchange))
                 yield from chunks
+            if reading.ended and pieces is not None:
+                exchange.linger(_LINGER)
+                with contextlib.suppress(Halt), exchanging(exchange):
+                    for _ in pieces:
+                        pass
         finally:
             if answer is not None:
                 answer.close()
@@ -123,6 +133,11 @@ class Responses:
                     chunks = reading.stop(_unforeseen(error, exchange))
                 for chunk in chunks:
                     yield chunk
+            if reading.ended and pieces is not None:
+                exchange.linger(_LINGER)
+                with contextlib.suppress(Halt), exchanging(exchange):
+                    async for _ in pieces:
+                        pass
         finally:
             if answer is not None:
                 await answer.aclose()
@@ -140,6 +155,11 @@ class _Reading:
         self._answering = Answering(limit_of(request), exchange.secrets)
         self._seen: list[Json] = []
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server said that the answer has ended."""
+        return self._answering.ended
+
     def read(self, piece: bytes | None) -> list[Json]:
         """Return the chunks that the next piece of the body holds; None is the body's end."""
         made: list[Json] = []
@@ -150,7 +170,7 @@ class _Reading:
                     break
         except CallError as error:
             self._failure = error.with_traceback(None)
-        self.over = piece is None or self._answering.ended or self._failure is not None
+        self.over = piece is None or self.ended or self._failure is not None
         self._seen.extend(made)
         return made
 
@@ -162,7 +182,7 @@ class _Reading:
     def finish(self) -> None:
         """Raise what went wrong, with the text so far."""
         failure = self._failure
-        if failure is None and not self._answering.ended:
+        if failure is None and not self.ended:
             failure = self._exchange.complained() or BadResponse(_CUT)
         if failure is not None:
             failure.partial = partial_text(self._seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -628,6 +629,26 @@ def test_a_stream_is_over_when_the_server_says_so(transport: Transport) -> None:
         began = time.monotonic()
         assert stream(transport, request_to(server))["choices"][0]["message"]["content"] == "Hello."
         assert time.monotonic() - began < 5
+
+
+def test_the_connection_of_a_stream_is_used_again(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    connect = socket.create_connection
+
+    def noting(address: Any, *args: Any, **kwargs: Any) -> socket.socket:
+        opened.append(address)
+        return connect(address, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "create_connection", noting)
+    body = b"".join(named_sse(response_events(responses())))
+    whole = Reply(body=body, headers={"content-type": "text/event-stream"})
+    with serving(whole) as server:
+        for _ in range(3):
+            assert stream(transport, request_to(server))["id"] == "resp_1"
+        assert len(server.received) == 3
+    assert len(opened) == 1
 
 
 def test_what_the_last_event_leaves_out_is_taken_from_the_others() -> None:
