@@ -167,7 +167,8 @@ def test_a_parameter_that_the_api_does_not_have_is_told_before_anything_is_sent(
         ):
             with pytest.raises(ProfileError, match=f"the Responses API has no `{name}`"):
                 asked()
-        assert lm("hi", **{name: None}) == ["Hello."]
+        left_out: dict[str, Any] = {name: None}
+        assert lm("hi", **left_out) == ["Hello."]
         chat = lm.copy(model_type="chat", **settings)
         assert chat.model_type == "chat"
 
