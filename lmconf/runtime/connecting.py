@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,15 @@ from lmconf.spec.navigating import REFERENCES
 from lmconf.spec.patterns import matches
 from lmconf.transports import Connection
 
-__all__ = ["Path", "arguments_of", "base_of", "connection_of", "resolved", "with_values"]
+__all__ = [
+    "Path",
+    "arguments_of",
+    "base_of",
+    "connection_of",
+    "resolved",
+    "stated_of",
+    "with_values",
+]
 
 Path = tuple[str | int, ...]
 
@@ -36,19 +45,27 @@ _OTHERS = tuple(
 )
 
 
-def connection_of(spec: LMSpec, compiled: Compiled, base: str | None, met: list[str]) -> Connection:
+def stated_of(spec: LMSpec) -> tuple[str, ...]:
+    """Return the fields beside a connection's own ones of which `spec` says something."""
+    return tuple(name for name in _OTHERS if getattr(spec, name) is not None)
+
+
+def connection_of(
+    spec: LMSpec, compiled: Compiled, base: str | None, stated: tuple[str, ...], met: list[str]
+) -> Connection:
     """Return how the server of `spec` at `base` is reached, with every reference resolved.
 
-    `met` holds what references of the request's body led to: no message may repeat that either.
+    `stated` are the fields that `stated_of` names. `met` holds what references of the request's
+    body led to: no message may repeat that either.
 
     Raises:
         AuthenticationFailed: a credential or a header leads nowhere.
         ConnectionFailed: an address or a name leads nowhere, or is none.
     """
     met = list(met)
-    other = {name: resolved(getattr(spec, name), compiled, (name,), met) for name in _OTHERS}
+    other = {name: resolved(getattr(spec, name), compiled, (name,), met) for name in stated}
     for name in _REGIONS:
-        region = other[name]
+        region = other.get(name)
         if region is not None and not matches(REGION_PATTERN, region):
             place = compiled.place(name)
             raise _unusable(f"`{name}` leads to something that is no region", compiled, place)
@@ -86,25 +103,30 @@ def base_of(spec: LMSpec, compiled: Compiled) -> str | None:
         return provider.base if provider is not None else None
     base = resolved(spec.api_base, compiled, ("api_base",))
     assert base is not None
-    place = compiled.place("api_base")
-    if not re.match(r"https?://[^\s/]+", base):
-        raise _unusable("`api_base` leads to something that is no http(s) address", compiled, place)
-    parts = urlsplit(base)
-    if spec.transport.use == "litellm" and (parts.username or parts.query or parts.fragment):
-        raise _unusable(
-            "`api_base` leads to an address with a user, `?` or `#` in it, which is not sent",
-            compiled,
-            place,
-            help="an address ends with its path; credentials belong under `api_key` or `headers`",
-        )
-    if base.startswith("http://") and not spec.allow_http and not is_loopback(base):
-        raise _unusable(
-            "`api_base` leads to plain http on another machine",
-            compiled,
-            place,
-            help="use https, or say `allow_http: true`",
-        )
+    wrong = _wrong_with(base, spec.transport.use == "litellm", spec.allow_http)
+    if wrong is not None:
+        message, help_ = wrong
+        raise _unusable(message, compiled, compiled.place("api_base"), help=help_)
     return base.rstrip("/")
+
+
+@functools.lru_cache(maxsize=256)
+def _wrong_with(base: str, sent_by_litellm: bool, allow_http: bool) -> tuple[str, str] | None:
+    """Return why nothing can be sent to `base`, and how to mend it; None where it can."""
+    if not re.match(r"https?://[^\s/]+", base):
+        return "`api_base` leads to something that is no http(s) address", ""
+    parts = urlsplit(base)
+    if sent_by_litellm and (parts.username or parts.query or parts.fragment):
+        return (
+            "`api_base` leads to an address with a user, `?` or `#` in it, which is not sent",
+            "an address ends with its path; credentials belong under `api_key` or `headers`",
+        )
+    if base.startswith("http://") and not allow_http and not is_loopback(base):
+        return (
+            "`api_base` leads to plain http on another machine",
+            "use https, or say `allow_http: true`",
+        )
+    return None
 
 
 def resolved(

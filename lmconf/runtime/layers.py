@@ -28,7 +28,6 @@ from lmconf.runtime.call import Call, Layer, Next, Opened, Perform, Reply, Send,
 from lmconf.runtime.history import Entry
 from lmconf.runtime.identity import settings_of
 from lmconf.runtime.kept import read, worth_keeping, write
-from lmconf.runtime.requests import kwargs_of
 from lmconf.runtime.settings import settings
 from lmconf.runtime.telling import complete
 from lmconf.transports import REQUEST_ID, Json
@@ -233,7 +232,7 @@ def _entry(call: Call, reply: Reply, answer: Answer, duration: float) -> Entry:
     return {
         "prompt": call.prompt if content else None,
         "messages": call.messages if content else None,
-        "kwargs": dict(parts.kwargs) if call.spec is parts.spec else kwargs_of(call.spec),
+        "kwargs": dict(parts.plan_of(call.spec).kwargs),
         "response": answer.response if content else None,
         "outputs": reply.outputs if content else None,
         "usage": answer.usage,

@@ -23,7 +23,7 @@ from lmconf.runtime.carrying import Carried
 from lmconf.runtime.connecting import arguments_of, base_of
 from lmconf.runtime.history import History
 from lmconf.runtime.identity import digest_of, facts
-from lmconf.runtime.requests import kwargs_of, request_of
+from lmconf.runtime.requests import Plan, plan_of, request_of
 from lmconf.runtime.serving import Launched
 from lmconf.runtime.sharing import Hold
 from lmconf.runtime.usage import Tally
@@ -54,7 +54,6 @@ class Parts:
         self.name = compiled.name
         self.history = history
         self.tally = tally
-        self.kwargs = kwargs_of(compiled.spec)
         self.check()
         named = (
             callbacks.make(
@@ -75,6 +74,7 @@ class Parts:
         self._tiers: dict[object, caches.Tiers | None] = {}
         self._fixed = not _may_change(compiled.spec)
         self._digests: dict[int, tuple[LMSpec, tuple[object, ...], bytes]] = {}
+        self._plans: dict[int, tuple[LMSpec, Plan]] = {}
         self._specs: dict[object, LMSpec] = {}
         self._override = caches.override_from_environment()
 
@@ -141,6 +141,16 @@ class Parts:
         self._digests[id(spec)] = (spec, found, digest)
         return digest
 
+    def plan_of(self, spec: LMSpec) -> Plan:
+        """Return what all requests with `spec` have in common."""
+        known = self._plans.get(id(spec))
+        if known is None:
+            if len(self._plans) >= MOST_REMEMBERED:
+                self._plans = {}
+            # The spec is kept beside its plan, so that no other object can take over its id.
+            known = self._plans[id(spec)] = (spec, plan_of(spec))
+        return known[1]
+
     def request_of(self, call: Call, base: str | None) -> Request:
         """Return the request of the next attempt of `call`.
 
@@ -149,6 +159,7 @@ class Parts:
         """
         return request_of(
             call.spec,
+            self.plan_of(call.spec),
             self.compiled,
             call.messages,
             call.prompt,

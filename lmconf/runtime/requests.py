@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.families import wire_max_tokens
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.providers import provider_of
-from lmconf.runtime.connecting import connection_of, with_values
+from lmconf.runtime.connecting import connection_of, stated_of, with_values
 from lmconf.runtime.identity import settings_of
 from lmconf.runtime.messages import Messages, as_prompt
-from lmconf.spec.declaring import fields
+from lmconf.secrets import Public
 from lmconf.spec.frozen import freeze
+from lmconf.spec.navigating import REFERENCES
 from lmconf.transports import Phases, Request
 
-__all__ = ["kwargs_of", "request_of"]
+__all__ = ["Plan", "kwargs_of", "plan_of", "request_of"]
 
 # Identity fields that never stand in a request's body under their own names.
 _NOT_SENT = frozenset(("model_type", "base_model", "rollout_id", "extra"))
@@ -25,9 +28,49 @@ _NOT_SENT = frozenset(("model_type", "base_model", "rollout_id", "extra"))
 _SENT_TOO = ("service_tier", "user", "metadata")
 
 
+class Plan(Struct, frozen=True, eq=False):
+    """What all requests with one spec have in common, worked out once.
+
+    `sent` are the settings that stand in the body, by the names under which they are sent;
+    `settings` and `extra` are ready for the body, and None where they hold references, which are
+    resolved for each request. `kwargs` are the settings as `dspy.LM.kwargs` has them.
+    """
+
+    provider: str
+    model: str
+    sent: Mapping[str, str]
+    settings: Mapping[str, Any] | None
+    extra: Mapping[str, Any] | None
+    stated: tuple[str, ...]
+    kwargs: Mapping[str, Any]
+
+
+def plan_of(spec: LMSpec) -> Plan:
+    """Return what all requests with `spec` have in common."""
+    provider, model = provider_of(spec.model)
+    tokens_field = wire_max_tokens(spec.model, spec.base_model)
+    named = [*(name for name in settings_of(spec) if name not in _NOT_SENT), *_SENT_TOO]
+    sent = {
+        tokens_field if name == "max_tokens" else name: name
+        for name in named
+        if getattr(spec, name) is not None
+    }
+    values = {key: getattr(spec, name) for key, name in sent.items()}
+    return Plan(
+        provider=provider,
+        model=model,
+        sent=sent,
+        settings=None if _refers(values) else freeze(values),
+        extra=None if _refers(spec.extra) else spec.extra,
+        stated=stated_of(spec),
+        kwargs=kwargs_of(spec),
+    )
+
+
 @without_frames
 def request_of(
     spec: LMSpec,
+    plan: Plan,
     compiled: Compiled,
     messages: Messages,
     prompt: str | None,
@@ -41,25 +84,28 @@ def request_of(
         CallError: a reference leads nowhere.
         UsageError: messages hold more than text where only text can be sent.
     """
-    provider, model = provider_of(spec.model)
-    tokens_field = wire_max_tokens(spec.model, spec.base_model)
     met: list[str] = []
-    sent = {
-        tokens_field if name == "max_tokens" else name: with_values(value, compiled, (name,), met)
-        for name, value in _settings(spec).items()
-    }
-    extra = with_values(spec.extra, compiled, ("extra",), met)
+    settings, extra = plan.settings, plan.extra
+    if settings is None:
+        settings = freeze(
+            {
+                key: with_values(getattr(spec, name), compiled, (name,), met)
+                for key, name in plan.sent.items()
+            }
+        )
+    if extra is None:
+        extra = freeze(with_values(spec.extra, compiled, ("extra",), met))
     text = spec.model_type == "text"
     timeout = spec.timeout
     return Request(
         route=spec.model_type,
-        provider=provider,
-        model=model,
-        connection=connection_of(spec, compiled, base, met),
+        provider=plan.provider,
+        model=plan.model,
+        connection=connection_of(spec, compiled, base, plan.stated, met),
         messages=() if text else messages,
         prompt=(prompt if prompt is not None else as_prompt(messages)) if text else None,
-        settings=freeze(sent),
-        extra=freeze(extra),
+        settings=settings,
+        extra=extra,
         timeout=Phases(
             min(timeout.total, seconds_left), timeout.connect, timeout.first_byte, timeout.idle
         ),
@@ -82,8 +128,10 @@ def kwargs_of(spec: LMSpec) -> dict[str, Any]:
     return {**kwargs, **steering.get("extra", {})}
 
 
-def _settings(spec: LMSpec) -> Mapping[str, Any]:
-    declared = fields(LMSpec)
-    named = [name for name in settings_of(spec) if name not in _NOT_SENT and name in declared]
-    values = {name: getattr(spec, name) for name in (*named, *_SENT_TOO)}
-    return {name: value for name, value in values.items() if value is not None}
+def _refers(value: object) -> bool:
+    """Say whether a reference, or a value marked as public, stands somewhere in `value`."""
+    if isinstance(value, Mapping):
+        return any(_refers(item) for item in value.values())
+    if isinstance(value, tuple):
+        return any(_refers(item) for item in value)
+    return isinstance(value, (Public, *REFERENCES))
