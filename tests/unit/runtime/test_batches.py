@@ -316,7 +316,7 @@ def test_an_lm_that_is_closed_meanwhile_ends_its_batch(batch: Batch, lm: LM) -> 
         errors="return",
         progress=lambda done, total: lm.close(),
     )
-    assert found[0].text == "<0>"
+    assert any(isinstance(each, Answer) for each in found)
     assert sum(isinstance(each, NotSent) for each in found) >= 40
     assert any(isinstance(each, Closed) for each in found)
 
