@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lmconf.cli.command import command as make_command
+from lmconf.cli.looping import run_on_loop
 from lmconf.cli.options import (
     allow_import_option,
     name_argument,
@@ -100,10 +101,15 @@ def command(
         asked = _asked(lm, lines, faults, {"cache": False} if no_cache else {})
         jsonl.refuse(source, faults)
         kept = jsonl.kept(output, lines) if resume and output else {}
+        missing = [index for index in range(len(lines)) if index not in kept]
+        launch = compiled.spec.launch_kwargs
+        if missing and launch is not None and launch.auto != "manual":
+            # Here and not by the first call: a thread that starts it could not be interrupted.
+            lm.launch()
         writer = jsonl.InOrder() if output is None else jsonl.InFile(output, kept)
-        run = _Run(lm, lines, asked, writer, [n for n in range(len(lines)) if n not in kept])
+        run = _Run(lm, lines, asked, writer, missing)
         try:
-            asyncio.run(run.send(width))
+            run_on_loop(run.send(width))
         finally:
             writer.finish()
     tell(run.summary(output, len(kept)))
@@ -167,10 +173,12 @@ class _Run:
         self._missing = missing
         self._final: tuple[int, Exception] | None = None
         self._ended: set[int] = set()
+        self._cut = 0
         self.failed: dict[int, Exception] = {}
 
     async def send(self, width: int) -> None:
         """Send what is missing, never more than `width` at once, and write what comes."""
+        from lmconf.runtime.answer import TruncatedWarning
         from lmconf.runtime.batching import FINAL, not_sent
         from lmconf.runtime.pooling import in_tasks
         from lmconf.runtime.progress import telling
@@ -184,11 +192,8 @@ class _Run:
                 self._note(index, found)
                 tell_progress(len(self._ended), len(self._missing))
 
-            try:
-                await in_tasks(self._ask, len(self._missing), width, ended, FINAL)
-            finally:
-                # Ends the server, if it is only being started: a thread waits for it then.
-                self._lm.close()
+            warnings.simplefilter("ignore", TruncatedWarning)  # the summary counts them
+            await in_tasks(self._ask, len(self._missing), width, ended, FINAL)
         if self._final is not None:
             for index in self._missing:
                 if index not in self._ended:
@@ -205,12 +210,16 @@ class _Run:
         self._ended.add(index)
         if isinstance(found, Exception):
             self.failed[index] = found
+        elif found.finish_reason == "length":
+            self._cut += 1
 
     def summary(self, output: Path | None, kept: int) -> str:
         """Return what is told at the end: how many were answered, and the first that failed."""
         from lmconf.runtime.batching import told
 
         facts = [f"{len(self._ended) - len(self.failed):,} answered"]
+        if self._cut:
+            facts[0] += f" ({self._cut:,} cut short by `max_tokens`)"
         if kept:
             facts.append(f"{kept:,} there already")
         if self.failed:

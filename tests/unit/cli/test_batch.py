@@ -207,6 +207,15 @@ def test_what_is_asked_twice_is_answered_from_the_cache_unless_no_cache_is_said(
     assert len(server.received) == 4
 
 
+def test_answers_that_were_cut_short_are_counted(
+    server: Loopback, lmconf: Lmconf, project: Path
+) -> None:
+    server.script = lambda _: Reply(json=chat("half of", finish_reason="length"))
+    ran = lmconf("batch", "lmconf", write(project, "a", "b"), "-o", "out.jsonl")
+    assert ran.code == 0
+    assert ran.err == "wrote out.jsonl: 2 answered (2 cut short by `max_tokens`)\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_at_once_and_keeps_what_was_answered(
