@@ -130,6 +130,21 @@ def test_an_experiment_is_repeated_from_its_kept_state(tmp_path: Path) -> None:
     assert checkout_files() == before
 
 
+def test_an_lm_of_ones_own_is_called_like_any_other() -> None:
+    before = checkout_files()
+    assert example("custom_lm.py") == [
+        "saw a mat . | tokens: 4",
+        "kept: True",
+        "in pieces: ['.']",
+        "async: ['cat sat on a mat .']",
+        "'moon' is in no rhyme",
+        "state: bigrams",
+        "fake: ['twinkle'] ['little star']",
+        "asked: ['the cat', 'the dog', 'the dog']",
+    ]
+    assert checkout_files() == before
+
+
 def test_every_profile_of_the_repository_is_valid() -> None:
     files = [ROOT / folder for folder in ("examples", "profiles")]
     count = sum(len(list(folder.rglob("*.yaml"))) for folder in files)
