@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import tomllib
-
 import lmconf
 from lmconf.testing import TransportContract
 from lmconf.transports import Request, registry
