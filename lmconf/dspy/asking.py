@@ -101,7 +101,7 @@ async def achunks(pieces: AsyncStream) -> AsyncIterator[dict[str, Any]]:
 
 def _is_stored(pieces: Stream | AsyncStream) -> bool:
     """Say whether the stream, of which a chunk has come, is an answer from the cache."""
-    reply = pieces._reply
+    reply = pieces._reading.reply
     return reply is not None and reply.cache_hit
 
 

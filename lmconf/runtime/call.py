@@ -204,16 +204,23 @@ class Reply:
         if not self._done:
             self._done = True
             self.response = response
-            for succeeded, _ in self._waiting:
+            for succeeded, _ in self._taken():
                 succeeded(response)
 
     def fail(self, error: BaseException) -> None:
         """Note that the stream has ended without a whole answer."""
         if not self._done:
             self._done = True
-            for _, failed in self._waiting:
+            for _, failed in self._taken():
                 if failed is not None:
                     failed(error)
+
+    def _taken(
+        self,
+    ) -> list[tuple[Callable[[Json], None], Callable[[BaseException], None] | None]]:
+        # What waits knows this reply: kept any longer, neither of them would be gone in time.
+        waiting, self._waiting = self._waiting, []
+        return waiting
 
 
 def warn_if_truncated(reply: Reply, *, depth: int = 3) -> None:

@@ -478,11 +478,11 @@ class LM(Batching):
         return self._closed
 
     def close(self) -> None:
-        """Close the LM: calls raise `Closed` from now on, also those that are under way.
+        """Close the LM: calls raise `Closed` from now on.
 
-        Its connections and its server end with the last of its copies that is closed or gone;
-        connections of another event loop are closed when that loop has a moment. Stores are
-        shared by all LMs and stay open.
+        Its connections and its server end with the last of its copies that is closed or gone, and
+        calls that are under way then raise `Closed`, too; connections of another event loop are
+        closed when that loop has a moment. Stores are shared by all LMs and stay open.
         """
         if self._is_to_close():
             self._carried.end()

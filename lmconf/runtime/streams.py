@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -18,41 +18,40 @@ __all__ = ["AsyncStream", "Stream"]
 _EARLY = "the stream was closed before its end"
 
 
-class _Read:
-    """What both kinds of stream share: the reply, and what was read of it."""
+class _Reading:
+    """What was read of a stream, and what became of it.
+
+    It knows neither the stream nor what reads it, so that these are gone as soon as nobody has
+    them any more; whoever drops a stream gives its connection back at once.
+    """
 
     def __init__(self) -> None:
-        self._reply: Reply | None = None
-        self._assembly = Assembly()
+        self.reply: Reply | None = None
+        self.assembly = Assembly()
 
     @property
     def answer(self) -> Answer:
-        """The whole answer, once the stream has been read to its end.
-
-        Raises:
-            Closed: it has not been.
-            BadResponse: it has not the form that `response_format` asks for.
-        """
-        if self._reply is None or self._reply.answer is None:
+        if self.reply is None or self.reply.answer is None:
             raise Closed("the answer is there when the stream was read to its end")
-        return self._reply.in_form()
+        return self.reply.in_form()
 
-    def _complete(self) -> None:
-        assert self._reply is not None
-        if self._reply.opened is not None:
-            self._reply.complete(self._assembly.response())
-        warn_if_truncated(self._reply, depth=5)
+    def complete(self) -> None:
+        """Note that the stream was read to its end."""
+        assert self.reply is not None
+        if self.reply.opened is not None:
+            self.reply.complete(self.assembly.response())
+        warn_if_truncated(self.reply, depth=5)
 
-    def _failed(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Note what ended the stream; a whole answer can no longer come of it."""
         if isinstance(error, CallError):
             error.retryable = False
-            error.partial = error.partial or self._assembly.text
-        if self._reply is not None:
-            self._reply.fail(error)
+            error.partial = error.partial or self.assembly.text
+        if self.reply is not None:
+            self.reply.fail(error)
 
 
-class Stream(_Read, Iterator[str]):
+class Stream(Iterator[str]):
     """The pieces of an answer's text; use it in a `with` block, or read it to its end.
 
         with lm.stream("…") as stream:
@@ -65,9 +64,18 @@ class Stream(_Read, Iterator[str]):
     """
 
     def __init__(self, start: Callable[[], Reply]) -> None:
-        super().__init__()
-        self._start = start
-        self._chunks = self._read()
+        self._reading = _Reading()
+        self._chunks = _read(start, self._reading)
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer, once the stream has been read to its end.
+
+        Raises:
+            Closed: it has not been.
+            BadResponse: it has not the form that `response_format` asks for.
+        """
+        return self._reading.answer
 
     def __next__(self) -> str:
         for chunk in self._chunks:
@@ -82,32 +90,9 @@ class Stream(_Read, Iterator[str]):
         """
         return self._chunks
 
-    def _read(self) -> Iterator[Json]:
-        self._reply = reply = self._start()
-        opened = reply.opened
-        if opened is None:
-            assert reply.response is not None
-            yield from chunks_of(reply.response)
-            self._complete()
-            return
-        assert isinstance(opened.rest, Iterator)
-        try:
-            for chunk in itertools.chain(opened.begun, opened.rest):
-                self._assembly.add(chunk)
-                yield chunk
-            self._complete()
-        except GeneratorExit:
-            self._failed(Closed(_EARLY))
-            raise
-        except BaseException as error:
-            self._failed(error)
-            raise
-        finally:
-            _close(opened.rest)
-
     def close(self) -> None:
         """Stop reading; the connection is freed, and what was read so far is not kept."""
-        self._chunks.close()  # type: ignore[attr-defined]
+        self._chunks.close()
 
     def __enter__(self) -> Stream:
         return self
@@ -121,13 +106,46 @@ class Stream(_Read, Iterator[str]):
         self.close()
 
 
-class AsyncStream(_Read, AsyncIterator[str]):
+def _read(start: Callable[[], Reply], reading: _Reading) -> Generator[Json, None, None]:
+    reading.reply = reply = start()
+    opened = reply.opened
+    if opened is None:
+        assert reply.response is not None
+        yield from chunks_of(reply.response)
+        reading.complete()
+        return
+    assert isinstance(opened.rest, Iterator)
+    try:
+        for chunk in itertools.chain(opened.begun, opened.rest):
+            reading.assembly.add(chunk)
+            yield chunk
+        reading.complete()
+    except GeneratorExit:
+        reading.fail(Closed(_EARLY))
+        raise
+    except BaseException as error:
+        reading.fail(error)
+        raise
+    finally:
+        _close(opened.rest)
+
+
+class AsyncStream(AsyncIterator[str]):
     """The pieces of an answer's text, as `Stream`, for `async with` and `async for`."""
 
     def __init__(self, start: Callable[[], Coroutine[Any, Any, Reply]]) -> None:
-        super().__init__()
-        self._start = start
-        self._chunks = self._read()
+        self._reading = _Reading()
+        self._chunks = _AsyncChunks(start, self._reading)
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer, once the stream has been read to its end.
+
+        Raises:
+            Closed: it has not been.
+            BadResponse: it has not the form that `response_format` asks for.
+        """
+        return self._reading.answer
 
     async def __anext__(self) -> str:
         async for chunk in self._chunks:
@@ -139,36 +157,9 @@ class AsyncStream(_Read, AsyncIterator[str]):
         """Return what is left of the stream as chunks, as `Stream.chunks` does."""
         return self._chunks
 
-    async def _read(self) -> AsyncIterator[Json]:
-        self._reply = reply = await self._start()
-        opened = reply.opened
-        if opened is None:
-            assert reply.response is not None
-            for chunk in chunks_of(reply.response):
-                yield chunk
-            self._complete()
-            return
-        assert isinstance(opened.rest, AsyncIterator)
-        try:
-            for chunk in opened.begun:
-                self._assembly.add(chunk)
-                yield chunk
-            async for chunk in opened.rest:
-                self._assembly.add(chunk)
-                yield chunk
-            self._complete()
-        except GeneratorExit:
-            self._failed(Closed(_EARLY))
-            raise
-        except BaseException as error:
-            self._failed(error)
-            raise
-        finally:
-            await _aclose(opened.rest)
-
     async def aclose(self) -> None:
         """Stop reading; the connection is freed, and what was read so far is not kept."""
-        await self._chunks.aclose()  # type: ignore[attr-defined]
+        await self._chunks.aclose()
 
     async def __aenter__(self) -> AsyncStream:
         return self
@@ -182,13 +173,74 @@ class AsyncStream(_Read, AsyncIterator[str]):
         await self.aclose()
 
 
+class _AsyncChunks(AsyncIterator[Json]):
+    """The chunks of one answer.
+
+    It is no asynchronous generator: an event loop that shuts down closes all generators at once,
+    and one that closes another one meanwhile fails.
+    """
+
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, Reply]], reading: _Reading) -> None:
+        self._start = start
+        self._reading = reading
+        self._begun: Iterator[Json] | None = None
+        self._rest: AsyncIterator[Json] | None = None
+        self._over = False
+
+    async def __anext__(self) -> Json:
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            chunk = await self._next()
+            if chunk is None:
+                self._reading.complete()
+        except BaseException as error:
+            self._reading.fail(error)
+            await self._end()
+            raise
+        if chunk is None:
+            await self._end()
+            raise StopAsyncIteration
+        return chunk
+
+    async def _next(self) -> Json | None:
+        if self._begun is None:
+            self._reading.reply = reply = await self._start()
+            if reply.opened is None:
+                assert reply.response is not None
+                self._begun = iter(chunks_of(reply.response))
+            else:
+                assert isinstance(reply.opened.rest, AsyncIterator)
+                self._begun, self._rest = iter(reply.opened.begun), reply.opened.rest
+        chunk = next(self._begun, None)
+        if self._rest is not None:
+            if chunk is None:
+                chunk = await anext(self._rest, None)
+            if chunk is not None:
+                self._reading.assembly.add(chunk)
+        return chunk
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        if not self._over:
+            self._reading.fail(Closed(_EARLY))
+            await self._end()
+
+    async def _end(self) -> None:
+        self._over = True
+        rest, self._rest = self._rest, None
+        close = getattr(rest, "aclose", None)
+        if callable(close):
+            await close()
+
+    def __del__(self) -> None:
+        # The event loop closes what is left, a generator, by itself.
+        if not self._over and self._rest is not None:
+            self._over = True
+            self._reading.fail(Closed(_EARLY))
+
+
 def _close(chunks: object) -> None:
     close = getattr(chunks, "close", None)
     if callable(close):
         close()
-
-
-async def _aclose(chunks: object) -> None:
-    close = getattr(chunks, "aclose", None)
-    if callable(close):
-        await close()
