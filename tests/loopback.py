@@ -128,6 +128,16 @@ def gemini(text: str = "Hello.") -> dict[str, Any]:
     }
 
 
+def cohere(text: str = "Hello.") -> dict[str, Any]:
+    """A response of version 2 of Cohere's chat API."""
+    return {
+        "id": "c1",
+        "message": {"role": "assistant", "content": [{"type": "text", "text": text}]},
+        "finish_reason": "COMPLETE",
+        "usage": {"tokens": {"input_tokens": 5, "output_tokens": 2}},
+    }
+
+
 def sse(*events: Any, done: bool = True) -> list[bytes]:
     """Server-sent events, one piece each."""
     pieces = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]

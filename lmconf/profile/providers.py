@@ -24,7 +24,8 @@ class Provider(Struct, frozen=True):
     `base` is its own address. `key_env` and `base_env` name the variables that hold a user's key
     and, for providers where every account has an address of its own, that address.
     `credentials` is `key` where one is needed, `optional` where servers run without, `cloud`
-    where a cloud SDK finds them, and `unknown` where a profile must state them.
+    where a cloud SDK finds them, and `unknown` where a profile must state them. `sdk` says that
+    the provider's SDK finds address and credential where neither of the variables is set.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Provider(Struct, frozen=True):
     key_env: str | None = None
     base_env: str | None = None
     credentials: Credentials = "key"
+    sdk: bool = False
 
 
 def _keyed(name: str, base: str, key_env: str) -> Provider:
@@ -67,7 +69,7 @@ _KNOWN = (
     _own_address("azure", "AZURE_API_BASE", "AZURE_API_KEY"),
     _own_address("azure_text", "AZURE_API_BASE", "AZURE_API_KEY"),
     _own_address("azure_ai", "AZURE_AI_API_BASE", "AZURE_AI_API_KEY"),
-    _own_address("databricks", "DATABRICKS_API_BASE", "DATABRICKS_API_KEY"),
+    Provider("databricks", base_env="DATABRICKS_API_BASE", key_env="DATABRICKS_API_KEY", sdk=True),
     _own_address("litellm_proxy", "LITELLM_PROXY_API_BASE", "LITELLM_PROXY_API_KEY"),
     Provider("hosted_vllm", base_env="HOSTED_VLLM_API_BASE", credentials="optional"),
     Provider("llamafile", base="http://127.0.0.1:8080/v1", credentials="optional"),
@@ -77,6 +79,7 @@ _KNOWN = (
     Provider("bedrock", credentials="cloud"),
     Provider("sagemaker", credentials="cloud"),
     Provider("sagemaker_chat", credentials="cloud"),
+    Provider("sagemaker_nova", credentials="cloud"),
     Provider("vertex_ai", credentials="cloud"),
     Provider("vertex_ai_beta", credentials="cloud"),
 )
@@ -85,6 +88,7 @@ _KNOWN = (
 _ADDRESSES = {
     "ai21": "https://api.ai21.com/studio/v1",
     "ai21_chat": "https://api.ai21.com/studio/v1",
+    "amazon_nova": "https://api.nova.amazon.com/v1",
     "aiml": "https://api.aimlapi.com/v1",
     "baseten": "https://inference.baseten.co/v1",
     "chutes": "https://llm.chutes.ai/v1",
@@ -98,9 +102,11 @@ _ADDRESSES = {
     "friendliai": "https://api.friendli.ai/serverless/v1",
     "galadriel": "https://api.galadriel.com/v1",
     "github": "https://models.inference.ai.azure.com",
+    "gradient_ai": "https://inference.do-ai.run/v1",
     "hyperbolic": "https://api.hyperbolic.xyz/v1",
     "inception": "https://api.inceptionlabs.ai/v1",
     "lambda_ai": "https://api.lambda.ai/v1",
+    "maritalk": "https://chat.maritaca.ai/api",
     "meta_llama": "https://api.llama.com/compat/v1",
     "minimax": "https://api.minimax.io/v1",
     "modelscope": "https://api-inference.modelscope.cn/v1",
@@ -121,9 +127,9 @@ _ADDRESSES = {
 
 # Providers that LiteLLM routes to and of which nothing more is known here.
 _OTHERS = """
-    amazon_nova bytez clarifai cloudflare custom_openai datarobot gigachat github_copilot
-    gradient_ai heroku infinity lemonade maritalk nlp_cloud oci oobabooga openai_like petals
-    predibase replicate sagemaker_nova sap snowflake stability text-completion-codestral topaz
+    bytez clarifai cloudflare custom_openai datarobot gigachat github_copilot
+    heroku infinity lemonade nlp_cloud oci oobabooga openai_like petals
+    predibase replicate sap snowflake stability text-completion-codestral topaz
     triton watsonx watsonx_text xinference
 """.split()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +26,7 @@ __all__ = [
     "arguments_of",
     "base_of",
     "connection_of",
+    "is_left_to_sdk",
     "resolved",
     "stated_of",
     "with_values",
@@ -69,8 +71,9 @@ def connection_of(
         if region is not None and not matches(REGION_PATTERN, region):
             place = compiled.place(name)
             raise _unusable(f"`{name}` leads to something that is no region", compiled, place)
-    key = resolved(spec.api_key, compiled, ("api_key",), met)
-    if key is None and spec.api_key is not None:
+    by_sdk = is_left_to_sdk(spec)
+    key = None if by_sdk else resolved(spec.api_key, compiled, ("api_key",), met)
+    if not by_sdk and key is None and spec.api_key is not None:
         key = ""  # `{$public: null}`: nothing of the environment takes its place
     if key is None:
         # Azure takes a token in the place of a key, and the transport only ever sends one.
@@ -98,6 +101,8 @@ def base_of(spec: LMSpec, compiled: Compiled) -> str | None:
         ConnectionFailed: the address leads nowhere, is none, is plain http to another machine,
             or holds more than scheme, host, port and path.
     """
+    if is_left_to_sdk(spec):
+        return None
     if spec.api_base is None:
         provider = PROVIDERS.get(provider_of(spec.model)[0])
         return provider.base if provider is not None else None
@@ -127,6 +132,22 @@ def _wrong_with(base: str, sent_by_litellm: bool, allow_http: bool) -> tuple[str
             "use https, or say `allow_http: true`",
         )
     return None
+
+
+def is_left_to_sdk(spec: LMSpec) -> bool:
+    """Say whether the provider's SDK finds address and credential, as this machine is set up.
+
+    It does where both are left to the provider's usual variables, and neither is set.
+    """
+    if not isinstance(spec.api_base, Env):
+        return False
+    provider = PROVIDERS.get(provider_of(spec.model)[0])
+    if provider is None or not provider.sdk:
+        return False
+    usual = (provider.base_env or "", provider.key_env or "")
+    return (spec.api_base, spec.api_key) == tuple(map(Env, usual)) and not any(
+        os.environ.get(name) for name in usual
+    )
 
 
 def resolved(

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from lmconf.caches import spec_digest
 from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.providers import origin, provider_of
-from lmconf.runtime.connecting import base_of, resolved
+from lmconf.runtime.connecting import base_of, is_left_to_sdk, resolved
 from lmconf.spec.declaring import fields
 from lmconf.spec.navigating import REFERENCES
 
@@ -50,8 +51,19 @@ def facts(spec: LMSpec, compiled: Compiled) -> tuple[object, ...]:
         CallError: a reference leads nowhere.
     """
     base = None if spec.launch_kwargs else base_of(spec, compiled)
+    if base is None and is_left_to_sdk(spec):
+        base = _workspace()
     names = tuple(resolved(getattr(spec, name), compiled, (name,)) for name in _PLACES)
     return (base, *names, _weights(spec))
+
+
+def _workspace() -> str:
+    """Return what names the workspace that Databricks' SDK asks: its address, else a profile."""
+    host = os.environ.get("DATABRICKS_HOST")
+    if host:
+        return host if "://" in host else f"https://{host}"
+    profile = os.environ.get("DATABRICKS_CONFIG_PROFILE") or "default"
+    return f"databricks-profile://{quote(profile, safe='')}"
 
 
 def digest_of(spec: LMSpec, found: tuple[object, ...]) -> bytes:

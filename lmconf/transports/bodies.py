@@ -11,6 +11,7 @@ import httpcore
 import httpx
 
 from lmconf.errors import BadResponse
+from lmconf.transports.clouds.eventstream import Frames, is_event_stream
 from lmconf.transports.exchange import LARGEST_ERROR, Exchange, Halt
 from lmconf.transports.pools import FAULTS
 
@@ -24,6 +25,7 @@ LARGEST_ANSWER = 256 * 2**20
 _END = re.compile(
     rb'"finish_reason"\s*:\s*"|"finishReason"\s*:\s*"|"stop_reason"\s*:\s*"'
     rb'|"type"\s*:\s*"message_stop"|"done"\s*:\s*true'
+    rb'|"stopReason"\s*:\s*"|"completionReason"\s*:\s*"|"amazon-bedrock-invocationMetrics"'
 )
 _END_LENGTH = 40
 
@@ -37,6 +39,8 @@ class _Watch:
         self._tail = b""
         self._line = b""
         self._unpack = _unpacker(response.headers.get("content-encoding", ""), exchange)
+        framed = is_event_stream(response.headers.get("content-type", ""))
+        self._said = Frames(exchange) if framed else None
 
     def see(self, raw: bytes) -> Iterator[bytes]:
         """Yield what `raw` holds once it is unpacked.
@@ -53,12 +57,13 @@ class _Watch:
                         f"the answer is larger than {LARGEST_ANSWER >> 20} MiB", retryable=False
                     )
                 )
+            said = piece if self._said is None else self._said(piece)
             if exchange.streaming:
-                self._look_for_errors(piece)
+                self._look_for_errors(said)
             else:
                 exchange.keep(piece)
             if exchange.streaming and not exchange.ended:
-                window = self._tail + piece
+                window = self._tail + said
                 exchange.ended = _END.search(window) is not None
                 self._tail = window[-_END_LENGTH:]
             yield piece

@@ -62,6 +62,9 @@ _OLLAMA = _Api(
     named=False,
 )
 
+_NO_LABELS = FrozenMap(dict.fromkeys(_LABELS, "leave it out, or `null` it for this LM"))
+_COHERE = _Api(placed=frozenset(), refused=_NO_LABELS, fetched=_HTTP)
+
 _APIS: Mapping[str, _Api] = {
     "anthropic": _Api(
         # litellm spells `user` as Anthropic does: `metadata: {user_id: …}`.
@@ -72,6 +75,15 @@ _APIS: Mapping[str, _Api] = {
         fetched=_HTTP,
         named=False,
     ),
+    "bedrock": _Api(
+        placed=frozenset(),
+        refused=_NO_LABELS,
+        parts=frozenset(("document", "file", "image_url", "text")),
+        fetched=_ANY_ADDRESS,
+        named=False,
+    ),
+    "cohere": _COHERE,
+    "cohere_chat": _COHERE,
     # litellm asks its Claude for a form as the call of a tool, and cannot read that from a stream.
     "databricks": _Api(placed=_OPENAI_NAMES | {"response_format"}),
     "gemini": _Api(fetched=_HTTP),
@@ -99,6 +111,9 @@ _APIS: Mapping[str, _Api] = {
         fetched=_OLLAMA.fetched,
         named=False,
     ),
+    "sagemaker": _Api(placed=frozenset(), refused=_NO_LABELS, parts=frozenset(("text",))),
+    "sagemaker_chat": _Api(placed=_OPENAI_NAMES),
+    "sagemaker_nova": _Api(placed=_OPENAI_NAMES),
 }
 _OTHER = _Api()
 

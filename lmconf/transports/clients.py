@@ -141,7 +141,7 @@ class _SyncSet:
     def _make(self, kind: Client, request: Request) -> object:
         if kind == "bare":
             return self.http
-        if kind == "http":
+        if kind in ("http", "lent"):
             import_litellm()  # before any part of it is
             from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
@@ -184,7 +184,7 @@ class _AsyncSet:
     def _make(self, kind: Client, request: Request) -> object:
         if kind == "bare":
             return self.http
-        if kind == "http":
+        if kind in ("http", "lent"):
             import_litellm()  # before any part of it is
             from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
@@ -204,8 +204,8 @@ class _AsyncSet:
 
 
 def _key(kind: Client, request: Request) -> tuple[str, str, str]:
-    if kind in ("bare", "http"):
-        return (kind, "", "")
+    if kind in ("bare", "http", "lent"):
+        return ("bare" if kind == "bare" else "http", "", "")
     other = request.connection.other
     account = f"{other.get('api_version', '')} {_is_token(request)}"
     return (kind, request.connection.base or "", account)

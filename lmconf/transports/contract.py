@@ -46,6 +46,10 @@ class Phases(Struct, frozen=True):
     idle: float | None = None
 
 
+# What is stated of a cloud's place: messages name hosts that it is a part of.
+_TOLD = frozenset(("api_type", "api_version", "aws_region_name", "vertex_location"))
+
+
 class Connection(Struct, frozen=True, eq=False, kw_only=True):
     """How a server is reached, with every reference resolved. No repr shows its values.
 
@@ -74,7 +78,8 @@ class Connection(Struct, frozen=True, eq=False, kw_only=True):
 
     def secrets(self) -> tuple[str, ...]:
         """Return every text here that no message may repeat."""
-        texts = (self.key, *self.headers.values(), *self.other.values(), *self.hidden)
+        other = [text for name, text in self.other.items() if name not in _TOLD]
+        texts = (self.key, *self.headers.values(), *other, *self.hidden)
         return tuple(dict.fromkeys(text for text in texts if text))
 
 

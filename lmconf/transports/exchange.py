@@ -15,6 +15,7 @@ import httpx
 from lmconf.errors import BadResponse, CallError, Closed, ConnectionFailed, Timeout
 from lmconf.spec.frozen import thaw
 from lmconf.transports.carrying import completed, placed
+from lmconf.transports.clouds.reaching import Reached, Shape, Sign
 from lmconf.transports.complaints import Complaint, complaint_in, read_line
 from lmconf.transports.contract import Phases, Request
 from lmconf.transports.failures import Advice, refused, reported, request_id, without_secrets
@@ -27,6 +28,7 @@ __all__ = [
     "current_exchange",
     "exchanging",
     "is_exchanging",
+    "lent_client",
 ]
 
 Phase: TypeAlias = Literal["connect", "first_byte", "idle", "total"]
@@ -93,6 +95,10 @@ class Exchange:
         self.base = httpx.URL(request.connection.base or "")
         self.phases = request.timeout
         self.secrets = request.connection.secrets()
+        self.shape: Shape | None = None
+        self.sign: Sign | None = None
+        self.told: Mapping[str, Any] = {}
+        self.lent: object = None
         self.advice = advice
         self.streaming = streaming
         self.started = time.monotonic()
@@ -101,6 +107,7 @@ class Exchange:
         self.request_id: str | None = None
         self.failure: CallError | None = None
         self.ended = False
+        self._spent = 0.0
         self._complaint: Complaint | None = None
         self._beginning: bytes | None = b""
         self.body: httpx.SyncByteStream | httpx.AsyncByteStream | None = None
@@ -112,14 +119,25 @@ class Exchange:
         self._phase: Phase = "total"
         self._bound: float = self.phases.total
 
+    def lead(self, way: Reached, seconds: float) -> None:
+        """Let the request go the `way` that was found for it in `seconds`."""
+        self._spent = seconds
+        self.own = placed(way.request)
+        self.base = httpx.URL(way.request.connection.base or "")
+        self.shape, self.sign, self.told = way.shape, way.sign, way.told
+        self.secrets = (*self.secrets, *way.secrets)
+
     @property
     def left(self) -> float:
         """The seconds until the attempt's deadline."""
         return self.started + self.phases.total - time.monotonic()
 
     def start(self) -> None:
-        """Count the attempt's time from now on: not what had to be imported for the first one."""
-        self.started = time.monotonic()
+        """Count the attempt's time from now on: not what had to be imported for the first one.
+
+        What it took to find the way counts all the same.
+        """
+        self.started = time.monotonic() - self._spent
 
     def connecting(self) -> None:
         """Note that a connection is being opened from now on."""
@@ -186,13 +204,19 @@ class Exchange:
         self.host, self.secure = url.raw_host.decode("ascii"), url.scheme == "https"
         if self.left <= 0:
             raise self.overdue("no answer", self.phases.total)
-        content = _completed(request.content, self.own, self.extra)
-        return httpx.Request(
+        content = request.content
+        if self.shape is not None:
+            url, content = self.shape(url, content)
+        content = _completed(content, self.own, self.extra)
+        ready = httpx.Request(
             request.method,
             url,
             headers=self._headers(request.headers, len(content)),
             content=content,
         )
+        if self.sign is not None:
+            ready.headers.update(self.sign(ready))
+        return ready
 
     def _headers(self, given: httpx.Headers, length: int) -> list[tuple[bytes, bytes]]:
         placeholder, key = PLACEHOLDER.encode(), self.key
@@ -262,6 +286,10 @@ class Exchange:
             refused(response.status_code, response.headers, body, self.secrets, self.advice)
         )
 
+    def refuse_within(self, status: int, body: bytes) -> Halt:
+        """End the attempt because the server says inside of an answer that it failed."""
+        return self.halt(refused(status, {}, body, self.secrets, self.advice))
+
 
 _current: ContextVar[Exchange | None] = ContextVar("lmconf_exchange", default=None)
 
@@ -287,6 +315,12 @@ def current_exchange() -> Exchange:
     if exchange is None:
         raise RuntimeError("a request was sent outside of any call")
     return exchange
+
+
+def lent_client() -> object:
+    """Return the client that litellm is lent for what is sent now; None for none."""
+    exchange = _current.get()
+    return None if exchange is None else exchange.lent
 
 
 def _origin(url: httpx.URL) -> str:

@@ -28,10 +28,12 @@ from lmconf.spec.frozen import thaw
 from lmconf.transports.answers import check_chunk, check_response, partial_text, plain
 from lmconf.transports.carrying import check_carried, is_as_stated, told
 from lmconf.transports.clients import Clients
+from lmconf.transports.clouds import areached, reached, way_to
 from lmconf.transports.contract import REQUEST_ID, Json, Request
 from lmconf.transports.exchange import PLACEHOLDER, Exchange, Halt, exchanging
 from lmconf.transports.failures import LONGEST, Advice, no_advice, without_secrets
 from lmconf.transports.foreign import failure_of
+from lmconf.transports.lending import lend_clients
 from lmconf.transports.quiet import import_litellm
 from lmconf.transports.responses import Responses
 from lmconf.transports.routes import CHAT, TEXT, Client, client_of
@@ -76,14 +78,15 @@ class LiteLLM:
         if request.route == "responses":
             return self._without_litellm().complete(request)
         exchange = Exchange(request, self._advice)
-        kind = _kind(request)
-        client = self._clients.sync(kind, request) if kind else None
+        sent = _led(request, exchange)
+        kind = _kind(sent)
+        client = self._clients.sync(kind, sent) if kind else None
         failure: CallError | None = None
         try:
             function = _function(request)
             exchange.start()
             with exchanging(exchange):
-                answer = function(**self._keywords(request, client))
+                answer = function(**self._keywords(sent, client, exchange))
         except Halt:
             failure = exchange.failure
         except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
@@ -95,15 +98,16 @@ class LiteLLM:
         if request.route == "responses":
             return await self._without_litellm().acomplete(request)
         exchange = Exchange(request, self._advice)
-        kind = _kind(request)
-        client = await self._clients.on_loop(kind, request) if kind else None
+        sent = await _aled(request, exchange)
+        kind = _kind(sent)
+        client = await self._clients.on_loop(kind, sent) if kind else None
         failure: CallError | None = None
         answer: object = None
         try:
             function = _function(request, asynchronous=True)
             exchange.start()
             with exchanging(exchange):
-                sending = function(**self._keywords(request, client))
+                sending = function(**self._keywords(sent, client, exchange))
                 # Where the client is ours it ends in time, and says what it was waiting for.
                 grace = 0.1 if kind else 0.0
                 answer = await asyncio.wait_for(sending, request.timeout.total + grace)
@@ -131,8 +135,9 @@ class LiteLLM:
 
     def _chunks(self, request: Request) -> Iterator[Json]:
         exchange = Exchange(request, self._advice, streaming=True)
-        kind = _kind(request)
-        client = self._clients.sync(kind, request) if kind else None
+        sent = _led(request, exchange)
+        kind = _kind(sent)
+        client = self._clients.sync(kind, sent) if kind else None
         failure: CallError | None = None
         seen: list[Json] = []
         chunks: Iterator[object] | None = None
@@ -143,7 +148,7 @@ class LiteLLM:
                         if chunks is None:
                             function = _function(request)
                             exchange.start()
-                            chunks = iter(function(**self._streaming(request, client)))
+                            chunks = iter(function(**self._streaming(sent, client, exchange)))
                         chunk = next(chunks, None)
                     if chunk is None:
                         break
@@ -168,8 +173,9 @@ class LiteLLM:
 
     async def _achunks(self, request: Request) -> AsyncIterator[Json]:
         exchange = Exchange(request, self._advice, streaming=True)
-        kind = _kind(request)
-        client = await self._clients.on_loop(kind, request) if kind else None
+        sent = await _aled(request, exchange)
+        kind = _kind(sent)
+        client = await self._clients.on_loop(kind, sent) if kind else None
         failure: CallError | None = None
         seen: list[Json] = []
         chunks: AsyncIterator[object] | None = None
@@ -180,7 +186,8 @@ class LiteLLM:
                         if chunks is None:
                             function = _function(request, asynchronous=True)
                             exchange.start()
-                            chunks = aiter(await function(**self._streaming(request, client)))
+                            keywords = self._streaming(sent, client, exchange)
+                            chunks = aiter(await function(**keywords))
                         chunk = await anext(chunks, None)
                     if chunk is None:
                         break
@@ -229,14 +236,14 @@ class LiteLLM:
             raise UsageError("transport.args: `model_type: responses` does not go through litellm")
         return self._responses
 
-    def _keywords(self, request: Request, client: object) -> dict[str, Any]:
+    def _keywords(self, request: Request, client: object, exchange: Exchange) -> dict[str, Any]:
         check_carried(request)
         connection = request.connection
         keywords: dict[str, Any] = {
             **thaw(self._arguments),
             **told(request),
             "model": _model_name(request),
-            "api_base": connection.base,
+            "api_base": _address(request),
             "max_retries": 0,
             "num_retries": 0,
             "timeout": request.timeout.total,
@@ -257,17 +264,53 @@ class LiteLLM:
         else:
             keywords["messages"] = thaw(list(request.messages))
         if client is not None:
-            keywords.update(client=client, api_key=PLACEHOLDER)
+            if _kind(request) == "lent":
+                lend_clients(import_litellm())
+                exchange.lent = client
+            else:
+                keywords["client"] = client
+            keywords.update(exchange.told, api_key=PLACEHOLDER)
             if connection.other.get("api_version"):
                 keywords["api_version"] = connection.other["api_version"]
         else:
             keywords.update(_openly(request))
         return keywords
 
-    def _streaming(self, request: Request, client: object) -> dict[str, Any]:
+    def _streaming(self, request: Request, client: object, exchange: Exchange) -> dict[str, Any]:
         # Without these options servers leave the usage out, or litellm keeps it to itself.
         usage = {"include_usage": True}
-        return {**self._keywords(request, client), "stream": True, "stream_options": usage}
+        keywords = self._keywords(request, client, exchange)
+        return {**keywords, "stream": True, "stream_options": usage}
+
+
+def _led(request: Request, exchange: Exchange) -> Request:
+    """Return the request as litellm is told of it, and lead `exchange` to where it goes."""
+    way = way_to(request, streaming=exchange.streaming)
+    if way is None:
+        return request
+    left = exchange.left
+    found = reached(way, left)
+    exchange.lead(found, left - exchange.left)
+    return found.request
+
+
+async def _aled(request: Request, exchange: Exchange) -> Request:
+    way = way_to(request, streaming=exchange.streaming)
+    if way is None:
+        return request
+    left = exchange.left
+    found = await areached(way, left)
+    exchange.lead(found, left - exchange.left)
+    return found.request
+
+
+def _address(request: Request) -> str | None:
+    """Return the base as litellm wants it: for Cohere, the whole address of a chat API."""
+    base = request.connection.base
+    if request.provider not in ("cohere", "cohere_chat") or not base or base.endswith("/chat"):
+        return base
+    version = "v1" if request.model.startswith("v1/") else "v2"
+    return f"{base}/chat" if base.endswith(("/v1", "/v2")) else f"{base}/{version}/chat"
 
 
 def _kind(request: Request) -> Client | None:
@@ -356,7 +399,7 @@ def _failed(error: Exception, exchange: Exchange, request: Request) -> CallError
             status=exchange.status,
             request_id=exchange.request_id,
         )
-    if _kind(request) is None:
+    if client_of(request.provider, request.route) is None:
         return failure_of(error, said)
     if names := _unknown_to(error):
         return BadRequest(

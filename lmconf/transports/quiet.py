@@ -50,7 +50,7 @@ _IMPORTING = _Importing()
 def import_litellm() -> ModuleType:
     """Return litellm, imported and made ready by the first call of all.
 
-    No price map is fetched and no `.env` is read. Where the program had imported it before, its
+    No price map or tokenizer is fetched and no `.env` is read. Where the program had imported it before, its
     loggers are left as they are.
     """
     if _IMPORTING.module is not None:
@@ -78,6 +78,8 @@ def _imported() -> ModuleType:
     settings: Any = litellm
     settings.suppress_debug_info = True
     settings.telemetry = False
+    # Else a streamed answer of a model called like a Llama waits for a download from a hub.
+    settings.disable_hf_tokenizer_download = True
     if ours:
         for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
             logger = logging.getLogger(name)

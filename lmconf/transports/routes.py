@@ -4,7 +4,8 @@ The first two say how litellm lets a provider's HTTP client be replaced.
 
 Where it can be, what leaves this machine is decided by `lmconf.transports.wire`: the credential,
 the headers, the origin, the deadline. Every line is shown to hold by a test that reads the bytes
-at a socket; providers that are not listed read their own settings and send by their own means.
+at a socket; providers that are not listed read their own settings and send by their own means,
+and a profile that names one is told so when it is loaded.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from msgspec import Struct
 __all__ = [
     "AS_STATED",
     "CHAT",
+    "CLOUDS",
     "NOT_IN_RESPONSES",
     "RESPONSES",
     "TEXT",
@@ -24,31 +26,39 @@ __all__ = [
     "client_of",
 ]
 
-Client = Literal["openai", "azure", "http", "bare"]
+Client = Literal["openai", "azure", "http", "lent", "bare"]
 """The kind of client that litellm takes: an OpenAI SDK client, its Azure kind, or an HTTP handler
-of litellm's own. `bare` is what is below all of them, for routes that need no litellm."""
+of litellm's own. Where its functions take none, `lent` ones are lent (`lmconf.transports.lending`).
+`bare` is what is below all of them, for routes that need no litellm."""
 
 CHAT: dict[str, Client] = {
     **dict.fromkeys(
-        "ai21 ai21_chat aiml anyscale baseten cerebras chutes codestral custom_openai dashscope deepinfra"
-        " docker_model_runner empower featherless_ai friendliai galadriel github groq hosted_vllm"
-        " hyperbolic inception lambda_ai litellm_proxy llamafile lm_studio meta_llama modelscope moonshot"
-        " morph nebius novita nscale nvidia_nim openai openrouter perplexity publicai"
+        "ai21 ai21_chat aiml amazon_nova anyscale baseten cerebras chutes codestral custom_openai dashscope deepinfra"
+        " docker_model_runner empower featherless_ai friendliai galadriel github gradient_ai groq hosted_vllm"
+        " hyperbolic inception lambda_ai lemonade litellm_proxy llamafile lm_studio maritalk meta_llama modelscope moonshot"
+        " morph nebius novita nscale nvidia_nim openai openai_like openrouter perplexity publicai"
         " sambanova scaleway synthetic together_ai v0 vercel_ai_gateway volcengine wandb xinference zai".split(),
         "openai",
     ),
     **dict.fromkeys(
-        "anthropic azure_ai cometapi compactifai databricks datarobot deepseek fireworks_ai"
-        " gemini heroku huggingface minimax mistral ollama ollama_chat ovhcloud snowflake"
-        " xai".split(),
+        "anthropic azure_ai bedrock cometapi compactifai databricks datarobot deepseek fireworks_ai"
+        " gemini heroku huggingface minimax mistral ollama ollama_chat ovhcloud sagemaker_chat"
+        " sagemaker_nova snowflake vertex_ai vertex_ai_beta xai".split(),
         "http",
     ),
+    **dict.fromkeys("cloudflare cohere cohere_chat sagemaker".split(), "lent"),
     "azure": "azure",
 }
 
+CLOUDS = frozenset(
+    "bedrock sagemaker sagemaker_chat sagemaker_nova vertex_ai vertex_ai_beta".split()
+)
+"""Providers whose address and credential are found as the cloud's own SDK finds them
+(`lmconf.transports.clouds`)."""
+
 AS_STATED = frozenset(
-    "anyscale azure custom_openai groq hosted_vllm litellm_proxy llamafile lm_studio openai"
-    " openrouter together_ai xinference".split()
+    "amazon_nova anyscale azure custom_openai gradient_ai groq hosted_vllm lemonade litellm_proxy"
+    " llamafile lm_studio maritalk openai openai_like openrouter together_ai xinference".split()
 )
 """Providers whose servers speak the OpenAI API itself: settings and messages go to them as they
 were stated, and litellm's table of what each model takes has no say. `anyscale` is one of them
@@ -65,6 +75,8 @@ TEXT: dict[str, Client] = {
     "azure": "azure",
     "azure_text": "azure",
     "ollama": "http",
+    **dict.fromkeys("bedrock sagemaker_chat".split(), "http"),
+    "sagemaker": "lent",
 }
 
 RESPONSES: dict[str, str] = {

@@ -1,0 +1,34 @@
+"""Providers that are reached by a cloud's own credential: where, and how it is put on a request.
+
+Their SDKs are asked for a credential alone; none of them sends a request of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmconf.transports.clouds.reaching import Reached, areached, reached
+from lmconf.transports.contract import Request
+
+__all__ = ["Reached", "areached", "reached", "way_to"]
+
+
+def way_to(request: Request, *, streaming: bool) -> Callable[[], Reached] | None:
+    """Return what finds the way to the server of `request`; None: its connection says it all.
+
+    Calling it may read files and ask a cloud for a token, and raises `CallError`.
+    """
+    provider = request.provider
+    if provider in ("bedrock", "sagemaker", "sagemaker_chat", "sagemaker_nova"):
+        from lmconf.transports.clouds import aws
+
+        return lambda: aws.reach(request, streaming=streaming)
+    if provider in ("vertex_ai", "vertex_ai_beta"):
+        from lmconf.transports.clouds import google
+
+        return lambda: google.reach(request)
+    if provider == "databricks" and request.connection.base is None:
+        from lmconf.transports.clouds import databricks
+
+        return lambda: databricks.reach(request)
+    return None

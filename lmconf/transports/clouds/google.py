@@ -1,0 +1,222 @@
+"""Google Vertex AI: an access token of Google Cloud, and the address of each publisher's models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import httpx
+from msgspec.structs import replace
+
+from lmconf.errors import AuthenticationFailed, BadRequest, NotCarriedOut
+from lmconf.transports.clouds.reaching import Reached, Shape, Sign, missing, refusal
+from lmconf.transports.contract import Request
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+__all__ = ["reach"]
+
+DEFAULT_LOCATION = "us-central1"
+_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+_CLAUDE = "vertex-2023-10-16"
+"""The version of Anthropic's API as Vertex AI names it."""
+
+_HELP = (
+    "state `vertex_credentials: {$file: key.json}`, or set up the machine's own credentials"
+    " (`gcloud auth application-default login`)"
+)
+
+
+def reach(request: Request) -> Reached:
+    """Return the way to the model of `request`, of whichever publisher it is.
+
+    Raises:
+        CallError: the project or a credential cannot be had, or the model is of no known kind.
+    """
+    if request.route != "chat":
+        raise BadRequest(
+            f"{request.provider}/ has no API for `model_type: {request.route}`",
+            help="say `model_type: chat`",
+        )
+    connection = request.connection
+    sign: Sign | None = None
+    secrets: tuple[str, ...] = ()
+    project = connection.other.get("vertex_project")
+    if connection.key is None:
+        token, owner = _token(connection.other, connection.base is not None)
+        project, secrets = project or owner, (token,)
+        sign = _bearing(token)
+    if not project:
+        raise BadRequest(
+            "which Google Cloud project to ask is not said", help="state `vertex_project`"
+        )
+    location = (connection.other.get("vertex_location") or DEFAULT_LOCATION).lower()
+    root = connection.base or _host(location)
+    root = root if re.search(r"/v\d\w*\Z", root) else f"{root}/v1"
+    place = f"{root}/projects/{quote(project, safe=':')}/locations/{location}"
+    provider, model, base, shape = _as_litellm_knows(request, place)
+    return Reached(
+        request=replace(
+            request, provider=provider, model=model, connection=replace(connection, base=base)
+        ),
+        shape=shape,
+        sign=sign,
+        secrets=secrets,
+    )
+
+
+def _host(location: str) -> str:
+    """Return the address of a region, of a multi-region such as `eu`, or of `global`."""
+    if location == "global":
+        return "https://aiplatform.googleapis.com"
+    if "-" not in location:
+        return f"https://aiplatform.{location}.rep.googleapis.com"
+    return f"https://{location}-aiplatform.googleapis.com"
+
+
+def _as_litellm_knows(request: Request, place: str) -> tuple[str, str, str, Shape | None]:
+    """Return provider, model and base by which litellm shapes a request as its publisher wants.
+
+    Each publisher's models speak their own API: Google's are Gemini's, Anthropic's the messages
+    API, and those that Google hosts itself the OpenAI API.
+    """
+    model = request.model
+    if model.startswith("claude"):
+        at = f"{place}/publishers/anthropic/models/{model}"
+        return "anthropic", model, place, _raw_predict(at, {"anthropic_version": _CLAUDE})
+    if re.match(r"mistral|codestral|jamba", model):
+        publisher = "ai21" if model.startswith("jamba") else "mistralai"
+        at = f"{place}/publishers/{publisher}/models/{model}"
+        return "openai", model.partition("@")[0], place, _raw_predict(at, None)
+    if "/" not in model:
+        if model.isdigit():  # a tuned model's endpoint
+            return "gemini", model, place, _renamed("/models/", "/endpoints/")
+        return "gemini", model, f"{place}/publishers/google", None
+    if re.match(r"[a-z0-9-]+/[A-Za-z0-9._@-]+\Z", model) and not model.startswith(
+        ("agent_engine/", "bge/", "gemma/", "gemini/", "openai/")
+    ):
+        return "openai", model, f"{place}/endpoints/openapi", None
+    if model.startswith("openai/gpt-oss"):
+        return "openai", model, f"{place}/endpoints/openapi", None
+    raise NotCarriedOut(
+        f"`vertex_ai/{model}` is a kind of endpoint that cannot be asked yet",
+        help="Gemini's, Claude's, Mistral's, AI21's models and those of a `publisher/` can",
+    )
+
+
+def _raw_predict(at: str, added: Mapping[str, Any] | None) -> Shape:
+    """Send to a publisher's model; with `added` the body names a version in the model's place."""
+
+    def shape(url: httpx.URL, content: bytes) -> tuple[httpx.URL, bytes]:
+        body = json.loads(content)
+        if added is not None:
+            del body["model"]
+            body = {**added, **body}
+        verb = "streamRawPredict" if body.get("stream") else "rawPredict"
+        return httpx.URL(f"{at}:{verb}"), json.dumps(body, ensure_ascii=False).encode()
+
+    return shape
+
+
+def _renamed(old: str, new: str) -> Shape:
+    def shape(url: httpx.URL, content: bytes) -> tuple[httpx.URL, bytes]:
+        head, _, tail = url.raw_path.decode().rpartition(old)
+        return url.copy_with(raw_path=f"{head}{new}{tail}".encode()), content
+
+    return shape
+
+
+# --- credentials --------------------------------------------------------------------------------
+
+
+class _Kept:
+    """One account's credentials, whose token is renewed by one thread at a time."""
+
+    def __init__(self, credentials: Credentials, project: str | None) -> None:
+        self._credentials = credentials
+        self._lock = threading.Lock()
+        self.project = project
+
+    def token(self) -> str:
+        from google.auth.transport.requests import Request as Fetch
+
+        with self._lock:
+            if not self._credentials.valid:
+                self._credentials.refresh(Fetch())  # type: ignore[no-untyped-call]
+            return str(self._credentials.token)
+
+
+_lock = threading.Lock()
+_kept: dict[str, _Kept] = {}
+
+
+def _token(other: Mapping[str, str], elsewhere: bool) -> tuple[str, str | None]:
+    """Return an access token that is still good, and the project that its account belongs to.
+
+    `elsewhere` says that the address is the profile's own: this machine's credentials stay here.
+    """
+    said = other.get("vertex_credentials")
+    if said is None and elsewhere:
+        raise AuthenticationFailed(
+            "the address is the profile's own, and which account's credentials to send there is"
+            " not said",
+            help=_HELP,
+        )
+    digest = hashlib.sha256(repr(said or _surroundings()).encode()).hexdigest()
+    failure: AuthenticationFailed
+    try:
+        with _lock:
+            found = _kept.get(digest)
+            if found is None:
+                found = _Kept(*_found(said))
+                if len(_kept) > 32:
+                    _kept.clear()
+                _kept[digest] = found
+        return found.token(), found.project
+    except ImportError:
+        raise missing("vertex_ai", "google-auth[requests]", "google") from None
+    except AuthenticationFailed as error:
+        failure = error
+    except Exception as error:  # noqa: BLE001 - google-auth raises many kinds of errors
+        failure = refusal(error, (said or "",), _HELP)
+    raise failure.with_traceback(None)
+
+
+def _surroundings() -> list[tuple[str, str]]:
+    """Return what decides which credentials Google's chain finds."""
+    names = ("GOOGLE_", "CLOUDSDK_", "GCE_", "GCLOUD_")
+    return sorted((k, v) for k, v in os.environ.items() if k.startswith(names))
+
+
+def _found(said: str | None) -> tuple[Credentials, str | None]:
+    import google.auth
+
+    if said is None:
+        credentials, project = google.auth.default(scopes=_SCOPES)
+        return credentials, project
+    try:
+        info = json.loads(said)
+    except ValueError:
+        info = None
+    if not isinstance(info, dict):
+        raise AuthenticationFailed(
+            "`vertex_credentials` is no JSON object", help="name the file: {$file: key.json}"
+        )
+    credentials, project = google.auth.load_credentials_from_dict(  # type: ignore[no-untyped-call]
+        info, scopes=_SCOPES
+    )
+    return credentials, project or info.get("quota_project_id")
+
+
+def _bearing(token: str) -> Sign:
+    def sign(request: httpx.Request) -> dict[str, str]:
+        return {"Authorization": f"Bearer {token}"}
+
+    return sign
