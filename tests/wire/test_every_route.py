@@ -40,8 +40,16 @@ def transport() -> Iterator[Transport]:
 
 
 def request_to(server: Loopback, provider: str, route: str = "chat", **changes: Any) -> Request:
-    own_path = ("ollama", "ollama_chat", "anthropic", "gemini", "azure", "azure_text")
-    own_path += ("cohere", "cohere_chat")
+    own_path = (
+        "ollama",
+        "ollama_chat",
+        "anthropic",
+        "gemini",
+        "azure",
+        "azure_text",
+        "cohere",
+        "cohere_chat",
+    )
     base = server.url if provider in own_path else server.v1
     connection = {"base": base, "key": KEY, **changes.pop("connection", {})}
     given: dict[str, Any] = {
