@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from lmconf import dspy as dspy
     from lmconf.callbacks import register_callback
     from lmconf.errors import (
         AuthenticationFailed,
@@ -153,6 +154,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "dspy":
+        return import_module("lmconf.dspy")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'lmconf' has no attribute {name!r}")

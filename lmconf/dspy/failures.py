@@ -6,6 +6,7 @@ DSPy's adapters and modules decide by its own classes what to do: `ReAct` shorte
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from dspy.utils import exceptions as theirs
@@ -44,7 +45,8 @@ def as_both(error: ours.Error, model: str) -> ours.Error:
     target = next(dspy for own, dspy in _COUNTERPARTS if isinstance(error, own))
     if isinstance(error, ours.RateLimited) and not error.retryable:
         target = theirs.LMBillingError
-    made = _class(type(error), target)
+    own: Any = type(error)
+    made = _class(own, target)
     facts = {
         "message": str(error),
         "code": target.default_code,
@@ -70,7 +72,8 @@ class _Both:
         return (_again, (own, dspy, self.args, dict(vars(self))))
 
 
-def _class(own: type[ours.Error], dspy: type[Exception]) -> type[ours.Error]:
+@functools.cache
+def _class(own: Any, dspy: Any) -> Any:
     return type(own.__name__, (_Both, own, dspy), {"__module__": own.__module__})
 
 
@@ -82,7 +85,5 @@ def _made(cls: type[ours.Error], args: tuple[Any, ...], facts: dict[str, Any]) -
     return made
 
 
-def _again(
-    own: type[ours.Error], dspy: type[Exception], args: tuple[Any, ...], facts: dict[str, Any]
-) -> ours.Error:
+def _again(own: Any, dspy: Any, args: tuple[Any, ...], facts: dict[str, Any]) -> ours.Error:
     return _made(_class(own, dspy), args, facts)
