@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from lmconf import dspy as dspy
     from lmconf.callbacks import register_callback
     from lmconf.errors import (
         AuthenticationFailed,

@@ -12,6 +12,7 @@ import dspy
 import pytest
 
 import lmconf
+import lmconf.dspy
 from tests.dspy.formats import answers
 from tests.loopback import Loopback, Received, Reply
 
