@@ -15,10 +15,12 @@ from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec, SoleLMSpec
 from lmconf.profile.making import make_stated
 from lmconf.profile.policies import Budget
+from lmconf.profile.providers import provider_of
 from lmconf.spec.declaring import fields
 from lmconf.testing.atoms import references, texts
 from lmconf.testing.blocks import addresses, block, values
 from lmconf.testing.spelling import spelled
+from lmconf.transports.routes import NOT_IN_RESPONSES, RESPONSES
 
 __all__ = ["Known", "compiled_lms", "lm_data", "lms", "settings"]
 
@@ -77,9 +79,21 @@ def lm_data(draw: st.DrawFn, known: Known = ALONE, *, sole: bool = False) -> dic
         parts["fallbacks"] = _fallbacks(known)
     for name in draw(st.lists(st.sampled_from(sorted(parts)), unique=True, max_size=2)):
         data[name] = draw(parts[name])
+    data = _answerable(data)
     # Key order is the document's: the rules must not depend on it.
     order = draw(st.permutations(list(data))) if draw(st.booleans()) else list(data)
     return {name: data[name] for name in order}
+
+
+def _answerable(data: dict[str, Any]) -> dict[str, Any]:
+    """Return `data` so that its model's provider has the API that it asks for."""
+    if data.get("model_type") != "responses" or "transport" in data:
+        return data
+    if provider_of(data["model"])[0] not in RESPONSES:
+        return {**data, "model_type": "chat"}
+    left_out = NOT_IN_RESPONSES.keys() | {"api_version"}
+    kept = {name: value for name, value in data.items() if name not in left_out}
+    return {**kept, **dict.fromkeys(NOT_IN_RESPONSES)}  # null, where they would be inherited
 
 
 def settings() -> st.SearchStrategy[dict[str, Any]]:
