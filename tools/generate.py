@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         if checking:
             print(f"{name} is stale: run `make generate`", file=sys.stderr)
         else:
-            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(GENERATED[name](), encoding="utf-8")
             print(f"wrote {name}")
     return 1 if checking and old else 0

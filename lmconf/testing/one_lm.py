@@ -42,7 +42,8 @@ _LAUNCHED = ["llama_cpp", "sglang", "vllm", "transformers", "ollama"]
 # What rules tie together is drawn by hand below; every other field is drawn from its shape.
 _TIED = frozenset(
     "model base_model provider temperature max_tokens logprobs top_logprobs api_key api_base"
-    " allow_http azure_ad_token launch_kwargs transport cache callbacks fallbacks budget".split()
+    " allow_http api_type azure_ad_token launch_kwargs transport cache callbacks fallbacks"
+    " budget".split()
 )
 
 
@@ -180,7 +181,7 @@ def _hosted() -> st.SearchStrategy[dict[str, Any]]:
         _with(
             {"model": st.just("azure/prod"), "azure_ad_token": _key()},
             _ordinary(),
-            _some(api_base=references()),
+            _some(api_base=references(), api_type=st.sampled_from(["azure", "azure_ad"])),
         ),
         _with({"model": st.sampled_from(_UNKNOWN), "api_key": _key()}, _ordinary()),
     )
