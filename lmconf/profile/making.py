@@ -25,6 +25,7 @@ from lmconf.profile.judging import complete, judge, with_usual_variable
 from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
 from lmconf.profile.mentions import mentions
 from lmconf.profile.providers import provider_of
+from lmconf.profile.requested import judge_request
 from lmconf.profile.rules import LMRules
 from lmconf.secrets import MASK, Given, Unshown, is_secret_name
 from lmconf.spec.building import build
@@ -147,6 +148,11 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
     node = with_absolute_paths(root, LM, str(FilePath.cwd()))
     data = to_data(node)
     assert isinstance(data, Mapping)
+    if unset := [name for name in said if name not in data]:
+        raise UsageError(
+            f"`{unset[0]}` cannot be unset in one call: give a value, or use"
+            f" lm.copy({unset[0]}={{'$unset': True}})"
+        )
     faults = check(LM, data, partial=True)
     spec = compiled.spec
     if not faults:
@@ -154,7 +160,8 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
         built = {key: build(declared[key].shape, value) for key, value in data.items()}
         spec = msgspec.structs.replace(spec, **built)
         ruled = {key: getattr(spec, key) for key in _RULED}
-        faults = [f for f in judge({**ruled, "api_key": ""}) if f.path[0] in settings]
+        judged = [*judge({**ruled, "api_key": ""}), *judge_request(ruled)]
+        faults = [fault for fault in judged if fault.path[0] in settings]
     if faults:
         raise ProfileError(to_diagnostics(faults, node))
     return spec
@@ -184,6 +191,9 @@ _RULED = (
     "transport",
     "model_type",
     *NOT_IN_RESPONSES,
+    "tools",
+    "tool_choice",
+    "headers",
 )
 
 

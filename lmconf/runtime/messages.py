@@ -28,6 +28,8 @@ def as_messages(prompt: str | None, messages: Messages | None) -> list[dict[str,
             raise UsageError("give a prompt or messages, not both")
         if not isinstance(prompt, str):
             raise UsageError(f"the prompt must be text, not {type(prompt).__name__}")
+        if not prompt:
+            raise UsageError("the prompt is empty")
         return [{"role": "user", "content": prompt}]
     if messages is None:
         raise UsageError("give a prompt, or messages=[…]")
@@ -35,7 +37,12 @@ def as_messages(prompt: str | None, messages: Messages | None) -> list[dict[str,
         raise UsageError(f"messages must be a list of messages, not {type(messages).__name__}")
     if not messages:
         raise UsageError("messages must hold at least one message")
-    return [_checked(index, message) for index, message in enumerate(messages)]
+    made = [_checked(index, message) for index, message in enumerate(messages)]
+    for message in made:
+        if message["role"] == "tool" or message.get("tool_calls"):
+            _check_tool_calls(made)
+            break
+    return made
 
 
 def as_prompt(messages: Messages) -> str:
@@ -63,11 +70,55 @@ def _checked(index: int, message: object) -> dict[str, Any]:
         for place, part in enumerate(content):
             if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
                 raise UsageError(f"{where}: content[{place}] must be a mapping with a type")
+            if part["type"] == "text" and not isinstance(part.get("text"), str):
+                raise UsageError(f"{where}: content[{place}] of the type 'text' needs a text")
     elif not isinstance(content, str | None):
         raise UsageError(
             f"{where}: content must be text or a list of parts, not {type(content).__name__}"
         )
     return dict(message)
+
+
+def _check_tool_calls(messages: list[dict[str, Any]]) -> None:
+    """See that each tool call is whole, and that each result names a call that came before it."""
+    called: list[str] = []
+    for index, message in enumerate(messages):
+        where = f"messages[{index}]"
+        if message["role"] == "tool":
+            answered = message.get("tool_call_id")
+            if not isinstance(answered, str):
+                raise UsageError(f"{where}: a message of the role 'tool' needs a tool_call_id")
+            if answered not in called:
+                known = f"; the calls before it are {', '.join(map(repr, called))}"
+                raise UsageError(
+                    f"{where}: no message before it calls a tool with the id"
+                    f" {answered!r}{known if called else ''}"
+                )
+        calls = message.get("tool_calls")
+        if not calls:
+            continue
+        if message["role"] != "assistant" or not isinstance(calls, list | tuple):
+            raise UsageError(f"{where}: tool_calls must be a list, in a message of the assistant")
+        called += [_id_of(f"{where}: tool_calls[{at}]", call) for at, call in enumerate(calls)]
+
+
+def _id_of(where: str, call: object) -> str:
+    """Return the id of a tool call.
+
+    Raises:
+        UsageError: it has none, or calls nothing.
+    """
+    given = call.get("id") if isinstance(call, Mapping) else None
+    if not isinstance(call, Mapping) or not isinstance(given, str):
+        raise UsageError(f"{where} must be a mapping with an id")
+    if call.get("type", "function") != "function":
+        return given
+    function = call.get("function")
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise UsageError(f"{where} must name its function: {{function: {{name: …}}}}")
+    if not isinstance(function.get("arguments", ""), str):
+        raise UsageError(f"{where}: the arguments must be text that holds JSON")
+    return given
 
 
 def _text(index: int, message: Message) -> str:
