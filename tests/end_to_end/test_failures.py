@@ -30,6 +30,7 @@ from lmconf.errors import (
     ServerError,
     Timeout,
 )
+from lmconf.runtime import parts
 from tests.artefacts import WAYS, ask
 from tests.loopback import Loopback, Reply, chat, serving
 
@@ -190,11 +191,14 @@ def test_what_fails_before_anything_is_sent_is_told_as_well(
     assert server.received == []
 
 
-def test_what_cannot_be_carried_out_yet_is_told_with_its_line() -> None:
-    Path("support.yaml").write_text("model: openai/tiny\nmodel_type: responses\napi_key: ''\n")
-    with pytest.warns(lmconf.ProfileWarning):
-        lm = lmconf.load("./support.yaml")["main"]
-    with pytest.raises(NotCarriedOut, match=r"at support\.yaml:2:13\n  help: leave it out"):
+def test_what_cannot_be_carried_out_yet_is_told_with_its_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lm = profile("https://house.example/v1")
+    monkeypatch.setattr(parts, "pending", lambda _: [(("max_tokens",), "`max_tokens`")])
+    with pytest.raises(
+        NotCarriedOut, match=r"gpt: .*\n  at support\.yaml:7:17\n  help: leave it out"
+    ):
         lm("hi")
 
 
