@@ -7,6 +7,7 @@ by dumps, and are resolved when a call is sent.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ __all__ = [
     "Public",
     "Reference",
     "Unshown",
+    "as_type",
     "is_secret_name",
     "resolve",
     "resolve_parts",
@@ -124,6 +126,34 @@ class Unshown(Mapping[str, str]):
 
 Reference: TypeAlias = Env | File | Given | Public
 """What may stand where a spec holds no value of its own."""
+
+
+_WHOLE = re.compile(r"[-+]?[0-9]{1,18}\Z")
+_TRUE = frozenset(("true", "1", "yes", "on"))
+_FALSE = frozenset(("false", "0", "no", "off"))
+
+
+def as_type(text: str, kind: EnvType) -> str | int | float | bool | None:
+    """Return what a variable's `text` says as a value of the type `kind`, None where it is none."""
+    stripped = text.strip()
+    if kind == "str":
+        return text
+    if kind == "int":
+        return int(stripped) if _WHOLE.match(stripped) else None
+    if kind == "float":
+        return _float(stripped)
+    said = stripped.lower()
+    return said in _TRUE if said in _TRUE | _FALSE else None
+
+
+def _float(text: str) -> float | None:
+    if len(text) > 100 or "_" in text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 class Missing(Exception):

@@ -15,7 +15,6 @@ from lmconf.callbacks.contract import (
     Start,
 )
 from lmconf.callbacks.dispatch import Dispatcher
-from lmconf.callbacks.importing import check_allowed, make_imported
 from lmconf.callbacks.specs import (
     CALLBACK_SPECS,
     CallbackSpec,
@@ -24,6 +23,7 @@ from lmconf.callbacks.specs import (
     LogCallback,
 )
 from lmconf.errors import Diagnostic, NotCarriedOut, ProfileError, UsageError
+from lmconf.imports import check_allowed, imported
 from lmconf.spec.frozen import thaw
 from lmconf.spelling import did_you_mean
 
@@ -110,7 +110,7 @@ def make(
     args = spec.args
     if ":" in path:
         check_allowed(path, allow_imports)
-        return Deferred(path, lambda: make_imported(path, values(args), allow_imports))
+        return Deferred(path, lambda: imported(path, allow_imports)(**values(args)))
     factory = _REGISTERED.get(path)
     if factory is None:
         near = did_you_mean(path, names())

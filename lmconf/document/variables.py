@@ -7,7 +7,6 @@ belong in their fields, as references that are looked up when a call is sent.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -30,7 +29,7 @@ from lmconf.document.nodes import (
     to_plain,
 )
 from lmconf.errors import Diagnostic, Mark, Note, Source
-from lmconf.secrets import Env, is_secret_name
+from lmconf.secrets import Env, as_type, is_secret_name
 from lmconf.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -38,10 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bound", "bind"]
 
-_WHOLE = re.compile(r"[-+]?[0-9]{1,18}\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_TRUE = frozenset({"true", "1", "yes", "on"})
-_FALSE = frozenset({"false", "0", "no", "off"})
 _EXPECTED = {
     "str": "text",
     "int": "a whole number",
@@ -210,16 +206,10 @@ class _Binder:
 
     def typed(self, text: str, kind: EnvType, mark: Mark, path: Path, name: str) -> Plain | Broken:
         """Return `text` as a value of the type `kind`."""
-        stripped = text.strip()
-        if kind == "str" and not _CONTROL.search(text):
-            return text
-        if kind == "int" and _WHOLE.match(stripped):
-            return int(stripped)
-        if kind == "float" and (number := _float(stripped)) is not None:
-            return number
-        if kind == "bool" and stripped.lower() in _TRUE | _FALSE:
-            return stripped.lower() in _TRUE
-        found = "is empty" if not stripped else "is something else"
+        value = as_type(text, kind)
+        if value is not None and (kind != "str" or not _CONTROL.search(text)):
+            return value
+        found = "is empty" if not text.strip() else "is something else"
         if kind == "str":
             found = "holds control characters"
         return self.broken_at(
@@ -370,16 +360,6 @@ def _data(node: Node) -> Plain | Broken:
             return to_plain(node)
         case _:
             return Broken(node.mark)
-
-
-def _float(text: str) -> float | None:
-    if len(text) > 100 or "_" in text:
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _dotted(path: Path) -> str:

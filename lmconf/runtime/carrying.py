@@ -37,7 +37,9 @@ class Carried(Shared):
                 if made is None:
                     values = functools.partial(arguments_of, self._compiled, ("transport", "args"))
                     spec = self._compiled.spec.transport
-                    made = self._transport = transports.make(spec, _advice, values=values)
+                    made = self._transport = transports.make(
+                        spec, _advice, values=values, allow_imports=self._compiled.allow_imports
+                    )
                     self._at_exit = weakref.finalize(self, made.close)
         return made
 

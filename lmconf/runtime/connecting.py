@@ -14,7 +14,7 @@ from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import REGION_PATTERN, LMSpec
 from lmconf.profile.providers import PROVIDERS, is_loopback, provider_of
-from lmconf.secrets import Env, File, Given, Missing, Public, resolve_parts
+from lmconf.secrets import Env, File, Given, Missing, Public, as_type, resolve_parts
 from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import FrozenMap
 from lmconf.spec.navigating import REFERENCES
@@ -215,12 +215,30 @@ def with_values(value: Any, compiled: Compiled, path: Path, met: list[str]) -> A
     """
     if isinstance(value, Public):
         return value.value
+    if isinstance(value, Env) and value.type != "str":
+        return _typed(value, compiled, path, met)
     if isinstance(value, REFERENCES):
         return resolved(value, compiled, path, met)
     if isinstance(value, Mapping):
         return {key: with_values(item, compiled, (*path, key), met) for key, item in value.items()}
     if isinstance(value, tuple):
         return [with_values(item, compiled, (*path, i), met) for i, item in enumerate(value)]
+    return value
+
+
+def _typed(reference: Env, compiled: Compiled, path: Path, met: list[str]) -> int | float | bool:
+    # `true` is nothing to be masked.
+    text = resolved(reference, compiled, path, None if reference.type == "bool" else met)
+    value = as_type(text or "", reference.type)
+    if value is None or isinstance(value, str):
+        raise AuthenticationFailed(
+            f"`{'.'.join(map(str, path))}` cannot be had: environment variable {reference.name}"
+            f" is not of the type `{reference.type}`",
+            lm=compiled.name,
+            place=compiled.place(*path),
+            retryable=False,
+            help=f"mend {reference.name}, or name another variable",
+        )
     return value
 
 

@@ -109,18 +109,21 @@ def make(
     advice: Advice = no_advice,
     *,
     values: Callable[[Mapping[str, Any]], Mapping[str, Any]] = thaw,
+    allow_imports: frozenset[str] = frozenset(),
 ) -> Transport:
     """Return a transport as `spec` describes it; nothing is sent yet.
 
-    `values` returns the arguments with their references resolved.
+    `values` returns the arguments with their references resolved. `allow_imports` lists the
+    import paths that `use` may name.
 
     Raises:
+        ProfileError: the import path is not allowed, or leads nowhere.
         UsageError: no transport of that name is registered, or its arguments do not fit.
     """
     factory = KINDS.get(spec.use)
     if factory is not None:
         return factory(values(spec.args), advice)
-    made = registry.make_own(spec.use, lambda: values(spec.args))
+    made = registry.make_own(spec.use, lambda: values(spec.args), allow_imports)
     if made is None:
         known = names()
         near = did_you_mean(spec.use, known)

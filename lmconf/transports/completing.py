@@ -80,6 +80,7 @@ class Completed:
         self._astream: Callable[[Request], Any] | None = getattr(own, "astream", None)
         self._cost: Callable[..., float | None] | None = getattr(own, "cost", None)
         self._close: Callable[[], object] | None = getattr(own, "close", None)
+        self._aclose: Callable[[], object] | None = getattr(own, "aclose", None)
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -126,7 +127,7 @@ class Completed:
             yield from chunks_of(self.complete(request))
             return
         pieces = Pieces(request, self._name)
-        told = self._stream(request)
+        told = pieces.check(self._stream(request))
         try:
             for piece in told:
                 yield pieces.take(piece)
@@ -163,7 +164,8 @@ class Completed:
 
         stream = self._stream
         assert stream is not None
-        return each_in_thread(lambda: stream(request))
+        check = Pieces(request, self._name).check
+        return each_in_thread(lambda: check(stream(request)))
 
     def cost(
         self, provider: str, model: str, base_model: str | None, response: Json
@@ -173,10 +175,27 @@ class Completed:
 
     def close(self) -> None:
         """Free what the transport holds; its own `close` is called once."""
-        with self._lock:
-            close, self._close = self._close, None
+        close, _ = self._closing()
         if close is not None:
             close()
+
+    async def aclose(self) -> None:
+        """Free what the transport holds, by its own `aclose` if it has one; once."""
+        close, aclose = self._closing()
+        if aclose is not None:
+            closed = aclose()
+            if isinstance(closed, Awaitable):
+                await closed
+        elif close is not None:
+            from lmconf.transports.threads import in_thread
+
+            await in_thread(close)
+
+    def _closing(self) -> tuple[Callable[[], object] | None, Callable[[], object] | None]:
+        with self._lock:
+            found = self._close, self._aclose
+            self._close = self._aclose = None
+            return found
 
     def _only_async(self) -> UsageError:
         return UsageError(

@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lmconf.errors import UsageError
+from lmconf.imports import imported
 from lmconf.transports.completing import check_methods, completed
 from lmconf.transports.contract import Transport
 
@@ -71,13 +72,22 @@ def installed() -> tuple[str, ...]:
     return tuple(dict.fromkeys(found.name for found in _entry_points()))
 
 
-def make_own(name: str, arguments: Callable[[], Mapping[str, Any]]) -> Transport | None:
+def make_own(
+    name: str, arguments: Callable[[], Mapping[str, Any]], allow_imports: frozenset[str]
+) -> Transport | None:
     """Return the transport `name`, made with `arguments`; None where there is none.
 
+    `name` may be an import path that is among `allow_imports`.
+
     Raises:
+        ProfileError: the import path is not allowed, or leads nowhere.
         UsageError: it cannot be imported, its arguments do not fit, or it is no transport.
     """
-    factory = _REGISTERED.get(name) or _imported(name)
+    factory: Callable[..., object] | None
+    if ":" in name:
+        factory = imported(name, allow_imports)
+    else:
+        factory = _REGISTERED.get(name) or _brought(name)
     if factory is None:
         return None
     return completed(_called(factory, name, arguments), name)
@@ -109,7 +119,7 @@ def _entry_points(name: str | None = None) -> tuple[EntryPoint, ...]:
     return tuple(point for point in found if name in (None, point.name))
 
 
-def _imported(name: str) -> Callable[..., object] | None:
+def _brought(name: str) -> Callable[..., object] | None:
     found = {point.value: point for point in _entry_points(name)}
     if not found:
         return None

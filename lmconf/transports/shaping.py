@@ -99,6 +99,16 @@ class Pieces:
         self._texts = False
         self._ended: dict[int, bool] = {}
 
+    def check(self, told: object) -> Iterable[object]:
+        """Return what `stream` returned if it can be read piece by piece.
+
+        Raises:
+            BadResponse: it cannot.
+        """
+        if isinstance(told, Iterable) and not isinstance(told, str | Mapping):
+            return told
+        raise self._unknown(f"`stream` returned {_kind(told)}")
+
     def take(self, piece: object) -> Json:
         """Return the chunk that `piece` stands for.
 
@@ -113,13 +123,7 @@ class Pieces:
             role = {"role": "assistant"} if first else {}
             return self._chunk({"delta": {**role, "content": piece}})
         if not isinstance(piece, Mapping) and not callable(getattr(piece, "model_dump", None)):
-            raise BadResponse(
-                f"the transport `{self._name}` cannot be understood: `stream` yielded"
-                f" {_kind(piece)}",
-                retryable=False,
-                help="yield texts, or chunks of the OpenAI API's shape"
-                " (`{'choices': [{'delta': {'content': …}}]}`)",
-            )
+            raise self._unknown(f"`stream` yielded {_kind(piece)}")
         chunk = check_chunk(plain(piece))
         for choice in chunk["choices"]:
             if "text" not in choice:
@@ -141,6 +145,14 @@ class Pieces:
             yield self._chunk({**piece, "finish_reason": "stop"})
         if not self._ended or not all(self._ended.values()):
             raise BadResponse("the stream was cut short: it ended without a `finish_reason`")
+
+    def _unknown(self, why: str) -> BadResponse:
+        return BadResponse(
+            f"the transport `{self._name}` cannot be understood: {why}",
+            retryable=False,
+            help="yield texts, or chunks of the OpenAI API's shape"
+            " (`{'choices': [{'delta': {'content': …}}]}`)",
+        )
 
     def _chunk(self, piece: Json) -> Json:
         text = "text" in piece

@@ -14,7 +14,10 @@ class TransportSpec(Spec, frozen=True, kw_only=True):
 
     use: Annotated[
         str,
-        operations(Text(what="a transport's name"), "`litellm`, or a registered name."),
+        operations(
+            Text(what="a transport's name"),
+            "`litellm`, a registered name, or `module:attribute` where that is allowed.",
+        ),
     ] = "litellm"
     args: Annotated[
         FrozenMap[str, Any],

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 import lmconf
-from lmconf.callbacks.importing import make_imported
 from lmconf.errors import AuthenticationFailed, CallError, ConnectionFailed, ProfileError
-from lmconf.imports import is_allowed
+from lmconf.imports import imported, is_allowed
 
 ONE = "model: openai/tiny\n"
 JSONL = "{use: jsonl, path: /elsewhere/x}"
@@ -313,12 +312,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 )
 def test_what_an_allowed_module_holds_of_others_is_refused(package: str, attribute: str) -> None:
     with pytest.raises(ProfileError) as refused:
-        make_imported(f"{package}.hooks:{attribute}", {}, frozenset({f"{package}.*"}))
+        imported(f"{package}.hooks:{attribute}", frozenset({f"{package}.*"}))
     assert refused.value.diagnostics[0].code in ("import-not-allowed", "import-failed")
 
 
 def test_a_neighbour_of_an_allowed_package_is_not_even_imported(package: str) -> None:
     with pytest.raises(ProfileError):
-        make_imported(f"{package}_evil:Meter", {}, frozenset({f"{package}.*"}))
+        imported(f"{package}_evil:Meter", frozenset({f"{package}.*"}))
     assert f"{package}_evil" not in sys.modules
-    assert make_imported(f"{package}.hooks:Meter", {}, frozenset({f"{package}.*"})) is not None
+    assert imported(f"{package}.hooks:Meter", frozenset({f"{package}.*"})) is not None

@@ -187,6 +187,23 @@ def test_a_stream_of_texts_needs_no_end() -> None:
         assert assembly.response() == as_response("Hello.", request, "t")
 
 
+@pytest.mark.parametrize("told", [None, "Hello.", {"choices": []}])
+def test_what_stream_returns_must_be_read_piece_by_piece(told: object) -> None:
+    class Wrong(Saying):
+        def stream(self, request: Request) -> object:
+            return told
+
+    transport = completed(Wrong(), "t")
+    with pytest.raises(BadResponse, match="`stream` returned"):
+        list(transport.stream(REQUEST))
+
+    async def read() -> list[Json]:
+        return [chunk async for chunk in transport.astream(REQUEST)]
+
+    with pytest.raises(BadResponse, match="`stream` returned"):
+        asyncio.run(read())
+
+
 @pytest.mark.parametrize("last", [{"choices": [{"delta": {"content": "lo"}}]}, None, 7])
 def test_a_stream_that_is_cut_or_yields_what_is_no_chunk_is_an_error(last: object) -> None:
     class Cut(Saying):
@@ -359,6 +376,33 @@ def test_its_close_is_called_once_and_its_costs_are_counted() -> None:
     assert lmconf.LM("acme/m", transport="closing").ask("hi").cost == 0.5
 
 
+def test_it_is_closed_by_aclose_where_a_loop_runs() -> None:
+    told: list[str] = []
+
+    class Sync(Saying):
+        def close(self) -> None:
+            told.append(f"close in {threading.current_thread().name}")
+
+    class Async(Sync):
+        async def aclose(self) -> None:
+            told.append("aclose")
+
+    lmconf.register_transport("sync", Sync)
+    lmconf.register_transport("async", Async)
+
+    async def use(name: str) -> None:
+        async with lmconf.LM("acme/m", transport=name, cache=False) as asked:
+            copy = asked.copy(temperature=0.5)
+            assert await copy.acall("x") == ["Hello."]
+            await copy.aclose()
+
+    for name in ("sync", "async"):
+        asyncio.run(use(name))
+    with lmconf.LM("acme/m", transport="async", cache=False) as asked:
+        asked("x")
+    assert [each.partition(" in ")[0] for each in told] == ["close", "aclose", "close"]
+
+
 # Its exceptions
 
 
@@ -524,6 +568,20 @@ def test_an_installed_transport_that_is_broken_is_told(
         lmconf.LM("any/thing", transport="acme", cache=False)("x")
 
 
+def test_an_import_path_is_a_transport_where_it_is_allowed(
+    site: Callable[[str, str], None],
+) -> None:
+    site("", SAYING)
+    document = {"model": "any/thing", "transport": "acme_lm:Saying", "cache": False}
+    with pytest.raises(lmconf.ProfileError, match="nothing allows to import it"):
+        lmconf.load(document)
+    profile = lmconf.load(document, allow_imports=["acme_lm"])
+    assert "acme_lm" not in sys.modules
+    assert profile.lm("x") == ["Installed."]
+    with pytest.raises(lmconf.ProfileError, match="nothing allows to import it"):
+        transports.make(TransportSpec(use="acme_lm:Saying"))
+
+
 # What it is given
 
 
@@ -541,6 +599,11 @@ def test_references_in_arguments_are_resolved_when_it_is_made(
     (tmp_path / "key").write_text("from a file\n")
     arguments = {
         "api_key": {"$env": "ACME_KEY", "format": "Bearer {}"},
+        "sizes": [
+            {"$env": "ACME_SIZE", "type": "int"},
+            {"$env": "ACME_ON", "type": "bool", "default": True},
+            {"$env": "ACME_PART", "type": "float", "default": 0.5},
+        ],
         "inner": {"token": {"$file": str(tmp_path / "key")}, "list": [1, {"$public": "open"}]},
     }
     profile = {"model": "a/b", "transport": {"use": "keyed", "args": arguments}, "cache": False}
@@ -548,9 +611,17 @@ def test_references_in_arguments_are_resolved_when_it_is_made(
     with pytest.raises(AuthenticationFailed, match=r"`transport\.args\.api_key` cannot be had"):
         asked("x")
     monkeypatch.setenv("ACME_KEY", "sk-acme-123456")
+    monkeypatch.setenv("ACME_SIZE", "many")
+    with pytest.raises(AuthenticationFailed, match="ACME_SIZE is not of the type `int`"):
+        asked("x")
+    monkeypatch.setenv("ACME_SIZE", " 7")
     assert asked("x") == ["Hello."]
     assert given == [
-        {"api_key": "Bearer sk-acme-123456", "inner": {"token": "from a file", "list": [1, "open"]}}
+        {
+            "api_key": "Bearer sk-acme-123456",
+            "inner": {"token": "from a file", "list": [1, "open"]},
+            "sizes": [7, True, 0.5],
+        }
     ]
     assert "sk-acme" not in repr(asked._parts().transport)
     assert asked.dump_state()["transport"]["args"]["api_key"] == arguments["api_key"]
