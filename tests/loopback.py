@@ -181,7 +181,7 @@ def output_text(text: str = "Hello.", **more: Any) -> dict[str, Any]:
 
 def responses(*output: dict[str, Any], **more: Any) -> dict[str, Any]:
     """A response of the Responses API."""
-    details = {"cached_tokens": 3}, {"reasoning_tokens": 1}
+    details = {"cached_tokens": 3, "cache_write_tokens": 0}, {"reasoning_tokens": 1}
     return {
         "id": "resp_1",
         "object": "response",
@@ -227,7 +227,8 @@ def _texts_of(item: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], st
         yield "reasoning_summary_text", {"summary_index": index}, part["text"]
     for index, part in enumerate(item.get("content") or ()):
         kind = part["type"]
-        yield kind, {"content_index": index}, part["refusal" if kind == "refusal" else "text"]
+        where = {"content_index": index} | ({"logprobs": []} if kind == "output_text" else {})
+        yield kind, where, part["refusal" if kind == "refusal" else "text"]
     if "arguments" in item:
         yield "function_call_arguments", {}, item["arguments"]
     if item["type"] == "custom_tool_call":

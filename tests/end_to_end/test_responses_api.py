@@ -74,7 +74,7 @@ def test_calls_loops_and_streams_share_one_entry(first: str) -> None:
     assert whole.response == answer.response
     assert text == "Tokyo."
     assert answer.tool_calls[0]["function"] == {"name": "add", "arguments": "{}"}
-    assert answer.usage["prompt_tokens_details"] == {"cached_tokens": 3}
+    assert answer.usage["prompt_tokens_details"]["cached_tokens"] == 3
     assert answer.finish_reason == "tool_calls"
 
 

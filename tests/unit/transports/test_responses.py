@@ -474,8 +474,19 @@ THOUGHT_OPENLY = {
     "summary": [],
     "content": [{"type": "reasoning_text", "text": "Hm."}],
 }
-SEARCH = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": "q"}}
-CITED = {"type": "url_citation", "url": "https://a.example", "start_index": 0, "end_index": 3}
+SEARCH = {
+    "type": "web_search_call",
+    "id": "ws_1",
+    "status": "completed",
+    "action": {"type": "search", "query": "q"},
+}
+CITED = {
+    "type": "url_citation",
+    "url": "https://a.example",
+    "title": "A",
+    "start_index": 0,
+    "end_index": 3,
+}
 TOKEN = {"token": "Tokyo", "logprob": -0.1, "top_logprobs": [{"token": "Tokyo", "logprob": -0.1}]}
 REFUSAL = {**TEXT, "content": [{"type": "refusal", "refusal": "I cannot help with that."}]}
 
@@ -569,7 +580,7 @@ def test_an_answer_is_a_chat_completion_however_it_comes(
             "prompt_tokens": 5,
             "completion_tokens": 2,
             "total_tokens": 7,
-            "prompt_tokens_details": {"cached_tokens": 3},
+            "prompt_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 0},
             "completion_tokens_details": {"reasoning_tokens": 1},
         },
     }
@@ -831,3 +842,62 @@ def test_arguments_of_litellm_are_refused() -> None:
         with pytest.raises(UsageError, match=r"transport\.args"):
             made.complete(request_to(server))
         assert server.received == []
+
+
+# The other side's own word
+
+
+def test_what_is_sent_and_answered_here_is_what_openais_own_types_describe(
+    transport: Transport,
+) -> None:
+    from openai.types.responses import Response, ResponseInputParam, ResponseStreamEvent
+    from openai.types.responses.response_create_params import ResponseCreateParamsBase
+    from pydantic import TypeAdapter
+
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    typed = {"id": "c2", "type": "custom", "custom": {"name": "run", "input": "ls"}}
+    parts = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": "https://a.example/b.png"}},
+        {"type": "file", "file": {"file_id": "file-1"}},
+    ]
+    body = body_of(
+        transport,
+        messages=[
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": parts},
+            {"role": "assistant", "content": "Hm.", "tool_calls": [call, typed]},
+            {"role": "tool", "tool_call_id": "c1", "content": "2"},
+            {"role": "tool", "tool_call_id": "c2", "content": "a file"},
+        ],
+        settings={
+            "max_tokens": 20,
+            "temperature": 0.5,
+            "reasoning_effort": "low",
+            "verbosity": "low",
+            "logprobs": True,
+            "top_logprobs": 2,
+            "service_tier": "flex",
+            "metadata": {"a": "b"},
+            "tools": [{"type": "function", "function": {"name": "add"}}],
+            "tool_choice": {"type": "function", "function": {"name": "add"}},
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "a", "schema": {"type": "object"}, "strict": True},
+            },
+        },
+    )
+    items = TypeAdapter(ResponseInputParam)
+    assert len(items.validate_python(body["input"])) == len(body["input"]) == 7
+    params = {key: value for key, value in body.items() if key != "input"}
+    known: TypeAdapter[Any] = TypeAdapter(ResponseCreateParamsBase)
+    read = known.validate_python({**params, "input": "above"})
+    # What its types do not know, they leave out.
+    assert {**read, "tools": list(read["tools"])} == {**params, "input": "above"}
+    events: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+    for response, _, _ in ANSWERS.values():
+        told = {**response, "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
+        Response.model_validate(told)
+        for event in response_events(response):
+            if event["type"].endswith(".delta") or ".output_item." in event["type"]:
+                events.validate_python(event)
