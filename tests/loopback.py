@@ -227,7 +227,9 @@ def _texts_of(item: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], st
         yield "reasoning_summary_text", {"summary_index": index}, part["text"]
     for index, part in enumerate(item.get("content") or ()):
         kind = part["type"]
-        where = {"content_index": index} | ({"logprobs": []} if kind == "output_text" else {})
+        where: dict[str, Any] = {"content_index": index} | (
+            {"logprobs": []} if kind == "output_text" else {}
+        )
         yield kind, where, part["refusal" if kind == "refusal" else "text"]
     if "arguments" in item:
         yield "function_call_arguments", {}, item["arguments"]
