@@ -15,6 +15,7 @@ from typing import Any
 
 from lmconf.forking import stand_still_at_forks
 from lmconf.transports.exchange import PLACEHOLDER, is_exchanging
+from lmconf.transports.unheard import log_nothing_unheard
 
 __all__ = ["import_litellm"]
 
@@ -87,6 +88,8 @@ def _imported() -> ModuleType:
             logger.setLevel(logging.ERROR)
     with contextlib.suppress(ImportError, AttributeError):
         _spare_event_loops(settings)
+    with contextlib.suppress(ImportError, AttributeError):
+        log_nothing_unheard(settings)
     _keep_databricks_to_the_key()
     _ask_no_ollama(ours)
     return litellm
