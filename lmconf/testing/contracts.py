@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 
 from lmconf.errors import BadResponse, CallError
 from lmconf.runtime.assembling import Assembly
-from lmconf.transports import Connection, Json, Request, Transport, completed
+from lmconf.transports import Connection, Json, Request, Transport
+from lmconf.transports.completing import completed
 
 __all__ = ["TransportContract"]
 

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 from lmconf.errors import UsageError
 from lmconf.spec.frozen import thaw
 from lmconf.spelling import did_you_mean
 from lmconf.transports import registry
-from lmconf.transports.completing import Completed, Own, completed
 from lmconf.transports.contract import REQUEST_ID, Connection, Json, Phases, Request, Transport
 from lmconf.transports.failures import Advice, no_advice
 from lmconf.transports.shaping import chunks_of
 from lmconf.transports.specs import TransportSpec
 
+if TYPE_CHECKING:
+    from lmconf.transports.completing import Own
+
 __all__ = [
     "KINDS",
     "REQUEST_ID",
     "Advice",
-    "Completed",
     "Connection",
     "Factory",
     "Json",
-    "Own",
     "Phases",
     "Priced",
     "Request",
     "Transport",
     "chunks_of",
-    "completed",
     "make",
     "names",
     "register_transport",
@@ -58,7 +57,7 @@ KINDS: dict[str, Factory] = {"litellm": _litellm}
 """The transports that come with lmconf, by name."""
 
 
-F = TypeVar("F", bound=Callable[..., Own])
+F = TypeVar("F", bound="Callable[..., Own]")
 
 
 @overload

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from lmconf.errors import UsageError
 from lmconf.imports import imported
-from lmconf.transports.completing import check_methods, completed
 from lmconf.transports.contract import Transport
 
 if TYPE_CHECKING:
@@ -50,6 +49,8 @@ def add(name: str, factory: Callable[..., object]) -> None:
             f" an object of the type {type(factory).__name__}"
         )
     if isinstance(factory, type):
+        from lmconf.transports.completing import check_methods
+
         check_methods(factory, name)
     before = _REGISTERED.get(name)
     if before is not None and _home(before) != _home(factory):
@@ -90,6 +91,8 @@ def make_own(
         factory = _REGISTERED.get(name) or _brought(name)
     if factory is None:
         return None
+    from lmconf.transports.completing import completed
+
     return completed(_called(factory, name, arguments), name)
 
 

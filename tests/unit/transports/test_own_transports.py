@@ -20,7 +20,8 @@ import lmconf
 from lmconf import callbacks, transports
 from lmconf.errors import AuthenticationFailed, BadResponse, RateLimited, UsageError
 from lmconf.runtime.assembling import Assembly
-from lmconf.transports import Connection, Json, Request, Transport, completed, registry
+from lmconf.transports import Connection, Json, Request, Transport, registry
+from lmconf.transports.completing import completed
 from lmconf.transports.shaping import as_response, chunks_of
 from lmconf.transports.specs import TransportSpec
 
