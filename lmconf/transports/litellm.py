@@ -152,7 +152,7 @@ class LiteLLM:
                         chunk = next(chunks, None)
                     if chunk is None:
                         break
-                    piece = check_chunk(plain(chunk))
+                    piece = _piece(chunk, exchange)
                     failure = exchange.complained()
                     if failure is not None or _is_invented(piece, exchange, kind):
                         break
@@ -191,7 +191,7 @@ class LiteLLM:
                         chunk = await anext(chunks, None)
                     if chunk is None:
                         break
-                    piece = check_chunk(plain(chunk))
+                    piece = _piece(chunk, exchange)
                     failure = exchange.complained()
                     if failure is not None or _is_invented(piece, exchange, kind):
                         break
@@ -428,10 +428,19 @@ def _finished(failure: CallError | None, read: Any, exchange: Exchange, request:
         else:
             if exchange.request_id:
                 response[REQUEST_ID] = exchange.request_id
+            if isinstance(response.get("model"), str) and not is_as_stated(request):
+                # litellm writes the provider before some servers' own names.
+                response["model"] = response["model"].removeprefix(f"{request.provider}/")
             return response
     assert failure is not None
     failure.request_id = failure.request_id or exchange.request_id
     raise failure
+
+
+def _piece(chunk: object, exchange: Exchange) -> Json:
+    """Return one piece of a stream, with the name that the server gave its model."""
+    piece = check_chunk(plain(chunk))
+    return piece if exchange.model is None else {**piece, "model": exchange.model}
 
 
 def _is_invented(chunk: Json, exchange: Exchange, kind: Client | None) -> bool:
