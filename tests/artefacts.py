@@ -31,6 +31,18 @@ def held(artefacts: dict[str, str | bytes]) -> list[str]:
     ]
 
 
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return `error` with everything that it was raised for or in the course of."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        told = waiting.pop()
+        if told is not None and told not in found:
+            found.append(told)
+            waiting += [told.__cause__, told.__context__]
+    return found
+
+
 def of_error(error: BaseException) -> dict[str, str | bytes]:
     """Return everything that may be read off an error, locals of our frames included."""
     made: dict[str, str | bytes] = {
@@ -43,16 +55,14 @@ def of_error(error: BaseException) -> dict[str, str | bytes]:
         "pickle": pickle.dumps(error),
         "pickle, read": repr(vars(pickle.loads(pickle.dumps(error)))),
     }
-    told: traceback.TracebackException | None = traceback.TracebackException(
-        type(error), error, error.__traceback__, capture_locals=True
-    )
-    depth = 0
-    while told is not None:
-        for number, frame in enumerate(told.stack):
+    for depth, told in enumerate(_chain(error)):
+        shown = traceback.TracebackException(
+            type(told), told, told.__traceback__, capture_locals=True
+        )
+        for number, frame in enumerate(shown.stack):
             # A test knows the secret, and its own frames may.
             if "/tests/" not in frame.filename:
                 made[f"locals {depth}.{number} {frame.name}"] = repr(frame.locals)
-        told, depth = told.__cause__ or told.__context__, depth + 1
     return made
 
 

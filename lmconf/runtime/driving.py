@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 from lmconf.errors import BadResponse
+from lmconf.frames import bare
 from lmconf.runtime.assembling import has_begun
 from lmconf.runtime.call import Command, Opened, Perform, Reply, Send, Sleep, Steps
 from lmconf.transports import Json, Request, Transport
@@ -43,8 +44,11 @@ def drive(steps: Steps, carrier: Carrier) -> Reply:
         outcome = failure = None
         try:
             outcome = _carry_out(command, carrier)
-        except BaseException as error:  # noqa: BLE001 - the layers decide what becomes of it
+        except Exception as error:  # noqa: BLE001 - the layers decide what becomes of it
             failure = error
+        except BaseException as error:  # noqa: BLE001 - as above
+            # An interrupt falls anywhere, and a client's frames hold the credential.
+            failure = bare(error)
 
 
 async def adrive(steps: Steps, carrier: Carrier) -> Reply:
@@ -64,8 +68,11 @@ async def adrive(steps: Steps, carrier: Carrier) -> Reply:
         outcome = failure = None
         try:
             outcome = await _acarry_out(command, carrier)
-        except BaseException as error:  # noqa: BLE001 - the layers decide what becomes of it
+        except Exception as error:  # noqa: BLE001 - the layers decide what becomes of it
             failure = error
+        except BaseException as error:  # noqa: BLE001 - as above
+            # An interrupt falls anywhere, and a client's frames hold the credential.
+            failure = bare(error)
 
 
 def _carry_out(command: Command, carrier: Carrier) -> object:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import pickle
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ from lmconf.errors import (
     Timeout,
 )
 from lmconf.runtime import parts
-from tests.artefacts import WAYS, ask
-from tests.loopback import Loopback, Reply, chat, serving
+from lmconf.transports import Request, registry
+from tests.artefacts import MARK, WAYS, ask, held, of_error
+from tests.loopback import Loopback, Reply, chat, chat_chunks, serving
 
 PROFILE = """\
 lms:
@@ -53,7 +55,7 @@ MODEL, BASE, KEY, TEMPERATURE, TOKENS, TIMEOUT = 3, 4, 5, 6, 7, 8
 
 @pytest.fixture(autouse=True)
 def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOUSE_KEY", "sk-the-key-of-the-house-01")
+    monkeypatch.setenv("HOUSE_KEY", MARK)
     monkeypatch.setenv("LMCONF_CACHE_DIR", str(tmp_path / "kept"))
     monkeypatch.chdir(tmp_path)
     live_store(MemoryStore()).clear()
@@ -130,6 +132,9 @@ def test_a_failure_says_where_and_what_to_do(case: Case, way: str, server: Loopb
     assert error.request_id == ("req-7" if reply.headers else None)
     assert (error.waited > 0) == (attempts > 1)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    artefacts = of_error(error)
+    assert any(name.startswith("locals") for name in artefacts)
+    assert held(artefacts) == []
 
 
 def test_a_copy_keeps_the_places_of_what_it_did_not_change(server: Loopback) -> None:
@@ -226,13 +231,63 @@ def callers(lm: lmconf.LM) -> dict[str, Callable[[], object]]:
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             return list(pool.map(lm, ["hi", "ho"]))
 
-    return {"gather": lambda: asyncio.run(gathered()), "threads": in_threads}
+    return {
+        "call": lambda: lm("hi"),
+        "acall": lambda: asyncio.run(lm.acall("hi")),
+        "gather": lambda: asyncio.run(gathered()),
+        "threads": in_threads,
+        "batch": lambda: raised_in(lm.batch(["hi", "ho"], errors="return")),
+        "abatch": lambda: raised_in(asyncio.run(lm.abatch(["hi", "ho"], errors="return"))),
+    }
 
 
-@pytest.mark.parametrize("way", ["gather", "threads"])
+def raised_in(outcomes: list[lmconf.Answer | Exception]) -> None:
+    for outcome in outcomes:
+        assert isinstance(outcome, Exception)
+        raise outcome
+
+
+@pytest.mark.parametrize("way", ["call", "acall", "gather", "threads", "batch", "abatch"])
 def test_calls_at_once_fail_each_with_facts_of_its_own(way: str, server: Loopback) -> None:
     lm = profile(server.v1)
     server.answers(refusal(404))
     with pytest.raises(NotFound) as raised:
         callers(lm)[way]()
     assert (raised.value.lm, raised.value.attempts) == (lm.name, 1)
+    assert raised.value.place is not None
+    assert raised.value.place.line == MODEL
+    assert held(of_error(raised.value)) == []
+
+
+class Interrupted:
+    """A transport that is interrupted while a credential stands in its frame."""
+
+    def complete(self, request: Request) -> Any:
+        held_here = request.connection.key
+        raise KeyboardInterrupt(len(held_here or ""))
+
+    async def acomplete(self, request: Request) -> Any:
+        return self.complete(request)
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        yield from chat_chunks("Hel", finish=None, usage=False)
+        yield self.complete(request)
+
+    async def astream(self, request: Request) -> AsyncIterator[Any]:
+        for chunk in self.stream(request):
+            yield chunk
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_interrupt_leaves_without_the_frames_that_it_fell_into(
+    way: str, server: Loopback
+) -> None:
+    registry.add("interrupted", Interrupted)
+    lm = profile(server.v1).copy(transport="interrupted")
+    with pytest.raises(KeyboardInterrupt) as raised:
+        ask(lm, way)
+    assert raised.value.args == (len(MARK),)
+    told = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
+    assert [frame.name for frame in told.stack if MARK in repr(frame.locals)] == []
