@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from lmconf.errors import CallError, Closed
+from lmconf.frames import bare
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.assembling import Assembly, text_of
 from lmconf.runtime.call import Reply, warn_if_truncated
@@ -125,7 +126,10 @@ def _read(start: Callable[[], Reply], reading: _Reading) -> Generator[Json, None
         raise
     except BaseException as error:
         reading.fail(error)
-        raise
+        if isinstance(error, Exception):
+            raise
+        # An interrupt falls anywhere, and a client's frames hold the credential.
+        raise bare(error) from None
     finally:
         _close(opened.rest)
 
@@ -197,7 +201,9 @@ class _AsyncChunks(AsyncIterator[Json]):
         except BaseException as error:
             self._reading.fail(error)
             await self._end()
-            raise
+            if isinstance(error, Exception):
+                raise
+            raise bare(error) from None  # as above
         if chunk is None:
             await self._end()
             raise StopAsyncIteration
