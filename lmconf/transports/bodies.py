@@ -40,7 +40,7 @@ class _Watch:
 
     def __init__(self, response: httpx.Response, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._size = 0
+        self._came = self._size = 0
         self._tail = b""
         self._line = b""
         self._begun = b""
@@ -55,14 +55,11 @@ class _Watch:
             Halt: the deadline has passed, or the answer is larger than any answer may be.
         """
         exchange = self._exchange
+        # What came counts like what it holds: a packed body may be long and hold nothing.
+        self._came += len(raw)
         for piece in (raw,) if self._unpack is None else self._unpack(raw):
             self._size += len(piece)
-            if self._size > LARGEST_ANSWER:
-                raise exchange.halt(
-                    BadResponse(
-                        f"the answer is larger than {LARGEST_ANSWER >> 20} MiB", retryable=False
-                    )
-                )
+            self._check_size()
             said = piece if self._said is None else self._said(piece)
             if exchange.streaming:
                 self._look_for_the_model(said)
@@ -74,8 +71,15 @@ class _Watch:
                 exchange.ended = _END.search(window) is not None
                 self._tail = window[-_END_LENGTH:]
             yield piece
+        self._check_size()
         if exchange.left <= 0:
             raise exchange.overdue("the answer was not complete", exchange.phases.total)
+
+    def _check_size(self) -> None:
+        if max(self._came, self._size) > LARGEST_ANSWER:
+            most = f"{LARGEST_ANSWER >> 20} MiB"
+            failure = BadResponse(f"the answer is larger than {most}", retryable=False)
+            raise self._exchange.halt(failure)
 
     def end(self) -> None:
         """Take note that no more pieces come."""
@@ -198,9 +202,15 @@ class _Unpacker:
     def __call__(self, raw: bytes) -> Iterator[bytes]:
         halt: Halt | None = None
         try:
-            while piece := self._state.decompress(raw, 2**20):
-                yield piece
-                raw = self._state.unconsumed_tail
+            while raw or not self._state.eof:
+                if self._state.eof:  # a body may be packed in several parts
+                    self._state = zlib.decompressobj(wbits=47)
+                piece = self._state.decompress(raw, 2**20)
+                raw = self._state.unused_data or self._state.unconsumed_tail
+                if piece:
+                    yield piece
+                elif not raw:
+                    break
         except zlib.error:
             halt = self._exchange.halt(BadResponse("the answer is packed in a broken way"))
         if halt is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import json
 import socket
 import threading
 import time
+import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -228,6 +231,60 @@ def test_an_answer_beyond_the_cap_is_given_up_even_when_it_came_packed(
         error = failure(way, transport, server)
     assert type(error) is BadResponse
     assert not error.retryable
+    assert "larger than 1 MiB" in error.message
+
+
+@functools.cache
+def bomb() -> bytes:
+    packer = zlib.compressobj(wbits=31)
+    parts = [packer.compress(b"data: "), *(packer.compress(b" " * 2**20) for _ in range(256))]
+    return b"".join([*parts, packer.flush()])
+
+
+@pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
+def test_a_bomb_takes_no_more_memory_than_an_answer_may(
+    way: Way, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of a gibibyte, packed to as many kilobytes, is given up at the cap."""
+    monkeypatch.setattr(bodies, "LARGEST_ANSWER", 2**22)
+    headers = {"content-encoding": "gzip"}
+    replies = [Reply(body=bomb(), headers=headers), Reply(pieces=[bomb()], headers=headers)]
+    for reply in replies:
+        with serving(reply) as server:
+            failure(way, transport, server)
+            tracemalloc.start()
+            try:
+                error = failure(way, transport, server)
+                _, most = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+        assert type(error) is BadResponse
+        assert "larger than 4 MiB" in error.message
+        assert most < 40 * 2**20
+
+
+@pytest.mark.parametrize("way", WHOLE)
+def test_a_packed_body_of_several_parts_is_unpacked_and_nothing_may_follow_it(
+    way: Way, transport: Transport
+) -> None:
+    whole = json.dumps(chat("Packed.")).encode()
+    parts = gzip.compress(whole[:40]) + gzip.compress(b"") + gzip.compress(whole[40:])
+    headers = {"content-encoding": "gzip"}
+    with serving(Reply(body=parts, headers=headers)) as server:
+        response = way(transport, request_to(server.v1))
+        assert response["choices"][0]["message"]["content"] == "Packed."
+        server.answers(Reply(body=parts + b"more", headers=headers))
+        assert "broken" in failure(way, transport, server).message
+
+
+@pytest.mark.parametrize("way", WHOLE)
+def test_a_packed_body_that_holds_nothing_is_no_way_around_the_cap(
+    way: Way, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "LARGEST_ANSWER", 2**20)
+    body = gzip.compress(b"") * 2**16
+    with serving(Reply(body=body, headers={"content-encoding": "gzip"})) as server:
+        error = failure(way, transport, server)
     assert "larger than 1 MiB" in error.message
 
 
