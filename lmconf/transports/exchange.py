@@ -29,6 +29,7 @@ __all__ = [
     "exchanging",
     "is_exchanging",
     "lent_client",
+    "merged",
 ]
 
 Phase: TypeAlias = Literal["connect", "first_byte", "idle", "total"]
@@ -62,22 +63,25 @@ def _completed(content: bytes, own: Mapping[str, Any], extra: Mapping[str, Any])
 
     Where both hold a mapping, `extra` is merged; anything else in it replaces.
     """
-    body = json.loads(content) if content else None
-    if not isinstance(body, dict) or not (own or extra):
+    if not content or not (own or extra):
         return content
-    made = _merged(completed(body, own), thaw(extra))
+    body = json.loads(content)
+    if not isinstance(body, dict):
+        return content
+    made = merged(completed(body, own), thaw(extra))
     return json.dumps(made, ensure_ascii=False).encode()
 
 
-def _merged(body: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(body)
+def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `body` with `extra` in it: mappings in both are merged, anything else replaces."""
+    made = dict(body)
     for key, value in extra.items():
-        held = merged.get(key)
-        if isinstance(held, dict) and isinstance(value, dict):
-            merged[key] = _merged(held, value)
+        held = made.get(key)
+        if isinstance(held, Mapping) and isinstance(value, Mapping):
+            made[key] = merged(held, value)
         else:
-            merged[key] = value
-    return merged
+            made[key] = value
+    return made
 
 
 class Halt(BaseException):
@@ -87,11 +91,14 @@ class Halt(BaseException):
 class Exchange:
     """One attempt: what may be sent, and what was seen of it."""
 
-    def __init__(self, request: Request, advice: Advice, *, streaming: bool = False) -> None:
+    def __init__(
+        self, request: Request, advice: Advice, *, streaming: bool = False, whole: bool = False
+    ) -> None:
         self.key = request.connection.key
         self.headers = _headers_of(request)
-        self.own = placed(request)
-        self.extra = request.extra
+        # A body that is `whole` when it comes here is not completed.
+        self.own: Mapping[str, Any] = {} if whole else placed(request)
+        self.extra: Mapping[str, Any] = {} if whole else request.extra
         self.base = httpx.URL(request.connection.base or "")
         self.phases = request.timeout
         self.secrets = request.connection.secrets()

@@ -30,13 +30,15 @@ from lmconf.transports.carrying import check_carried, is_as_stated, told
 from lmconf.transports.clients import Clients
 from lmconf.transports.clouds import areached, reached, way_to
 from lmconf.transports.contract import REQUEST_ID, Json, Request
+from lmconf.transports.direct import Direct
 from lmconf.transports.exchange import PLACEHOLDER, Exchange, Halt, exchanging
 from lmconf.transports.failures import LONGEST, Advice, no_advice, without_secrets
 from lmconf.transports.foreign import failure_of
 from lmconf.transports.lending import lend_clients
 from lmconf.transports.quiet import import_litellm
-from lmconf.transports.responses import Responses
+from lmconf.transports.responses import ResponsesApi
 from lmconf.transports.routes import CHAT, TEXT, Client, client_of
+from lmconf.transports.stated import StatedApi
 
 __all__ = ["LiteLLM"]
 
@@ -71,12 +73,14 @@ class LiteLLM:
         self._arguments = dict(arguments)
         self._advice = advice
         self._clients = Clients()
-        self._responses = Responses(self._clients, advice)
+        self._responses = Direct(ResponsesApi(), self._clients, advice)
+        self._stated = Direct(StatedApi(), self._clients, advice)
 
     def complete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
-        if request.route == "responses":
-            return self._without_litellm().complete(request)
+        direct = self._direct(request)
+        if direct is not None:
+            return direct.complete(request)
         exchange = Exchange(request, self._advice)
         sent = _led(request, exchange)
         kind = _kind(sent)
@@ -95,8 +99,9 @@ class LiteLLM:
 
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
-        if request.route == "responses":
-            return await self._without_litellm().acomplete(request)
+        direct = self._direct(request)
+        if direct is not None:
+            return await direct.acomplete(request)
         exchange = Exchange(request, self._advice)
         sent = await _aled(request, exchange)
         kind = _kind(sent)
@@ -123,15 +128,13 @@ class LiteLLM:
 
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
-        if request.route == "responses":
-            return self._without_litellm().stream(request)
-        return self._chunks(request)
+        direct = self._direct(request)
+        return self._chunks(request) if direct is None else direct.stream(request)
 
     def astream(self, request: Request) -> AsyncIterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
-        if request.route == "responses":
-            return self._without_litellm().astream(request)
-        return self._achunks(request)
+        direct = self._direct(request)
+        return self._achunks(request) if direct is None else direct.astream(request)
 
     def _chunks(self, request: Request) -> Iterator[Json]:
         exchange = Exchange(request, self._advice, streaming=True)
@@ -226,15 +229,24 @@ class LiteLLM:
         """Close them, and wait until those of the running event loop are closed."""
         await self._clients.aclose()
 
-    def _without_litellm(self) -> Responses:
-        """Return what carries the route on which litellm shapes nothing.
+    def _direct(self, request: Request) -> Direct | None:
+        """Return what carries a request that needs no litellm; None: it is to shape it.
 
         Raises:
-            UsageError: there are arguments for litellm's functions.
+            UsageError: there are arguments for litellm's functions, which would not be called.
         """
+        if request.route == "responses":
+            found = self._responses
+        elif is_as_stated(request):
+            found = self._stated
+        else:
+            return None
         if self._arguments:
-            raise UsageError("transport.args: `model_type: responses` does not go through litellm")
-        return self._responses
+            raise UsageError(
+                f"transport.args: requests to {request.provider}/ are sent as they are stated, and"
+                " do not go through litellm"
+            )
+        return found
 
     def _keywords(self, request: Request, client: object, exchange: Exchange) -> dict[str, Any]:
         check_carried(request)

@@ -29,7 +29,7 @@ class Wire:
     address: str | None = None
     speaks: str = "openai"
     asks: str = "openai"
-    agent: str = "OpenAI/Python"
+    agent: str = "lmconf"
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def lm(self, server: Loopback, **settings: Any) -> LM:
@@ -84,7 +84,6 @@ WIRES = {
         credential=("api-key", "{}"),
         key="AZURE_API_KEY",
         address="AZURE_API_BASE",
-        agent="AzureOpenAI/Python",
     ),
     "databricks": Wire(
         "databricks",

@@ -7,6 +7,24 @@ items of `POST …/responses`, and its output items, or the events of its stream
 
 from __future__ import annotations
 
-from lmconf.transports.responses.sending import Responses
+import httpx
 
-__all__ = ["Responses"]
+from lmconf.transports.contract import Json, Request
+from lmconf.transports.responses.asking import asked, limit_of
+from lmconf.transports.responses.events import Answering
+from lmconf.transports.responses.reading import response_of
+
+__all__ = ["ResponsesApi"]
+
+
+class ResponsesApi:
+    """The Responses API, for `lmconf.transports.direct`."""
+
+    def asked(self, request: Request, *, stream: bool) -> httpx.Request:
+        return asked(request, stream=stream)
+
+    def response_of(self, body: Json, request: Request, secrets: tuple[str, ...]) -> Json:
+        return response_of(body, limit_of(request), secrets)
+
+    def answering(self, request: Request, secrets: tuple[str, ...]) -> Answering:
+        return Answering(limit_of(request), secrets)

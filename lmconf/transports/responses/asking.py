@@ -11,10 +11,11 @@ import httpx
 from lmconf.errors import BadRequest
 from lmconf.spec.frozen import thaw
 from lmconf.transports.carrying import TOKEN_LIMITS
-from lmconf.transports.contract import Connection, Json, Request
-from lmconf.transports.exchange import PLACEHOLDER
+from lmconf.transports.contract import Json, Request
+from lmconf.transports.exchange import merged
 from lmconf.transports.responses.items import items_of
 from lmconf.transports.routes import NOT_IN_RESPONSES, RESPONSES
+from lmconf.transports.stated.asking import credential_of
 
 __all__ = ["asked", "limit_of"]
 
@@ -25,13 +26,11 @@ _LOGPROBS = "message.output_text.logprobs"
 def asked(request: Request, *, stream: bool) -> httpx.Request:
     """Return `request` as it is sent, with a placeholder for the credential.
 
-    `extra` is not in it: it is merged into the body where the bytes leave.
-
     Raises:
         BadRequest: the provider has no Responses API, or the API has no such parameter.
         UsageError: a message holds something that the API has no place for.
     """
-    body = _body(request, stream)
+    body = merged(_body(request, stream), request.extra)
     try:
         content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
@@ -39,7 +38,7 @@ def asked(request: Request, *, stream: bool) -> httpx.Request:
     else:
         accept = "text/event-stream" if stream else "application/json"
         headers = {"Content-Type": "application/json", "Accept": accept, "User-Agent": "lmconf"}
-        headers.update(_credential(request))
+        headers.update(credential_of(request))
         return httpx.Request("POST", _address(request), headers=headers, content=content)
     raise BadRequest(f"the request cannot be written as JSON: {unwritable}")
 
@@ -172,10 +171,3 @@ def _azure(base: httpx.URL, path: str, version: str | None) -> httpx.URL:
     url = base.copy_with(path=f"{root}/openai/{'responses' if dated else 'v1/responses'}")
     said = version is not None and version != "v1"
     return url.copy_with(params={"api-version": version}) if said else url
-
-
-def _credential(request: Request) -> dict[str, str]:
-    connection: Connection = request.connection
-    if request.provider in ("azure", "azure_ai") and "azure_ad_token" not in connection.other:
-        return {"api-key": PLACEHOLDER}
-    return {"Authorization": f"Bearer {PLACEHOLDER}"}

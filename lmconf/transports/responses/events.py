@@ -2,57 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from lmconf.errors import BadResponse
 from lmconf.transports.contract import Json
 from lmconf.transports.responses.reading import GAP, call_of, failure_of, head_of, response_of
 
-__all__ = ["Answering", "Events"]
-
-
-class Events:
-    """Reads server-sent events (WHATWG HTML, 9.2) from bytes as they come."""
-
-    def __init__(self) -> None:
-        self._left = b""
-        self._name = ""
-        self._data: list[bytes] = []
-
-    def read(self, piece: bytes) -> Iterator[Json]:
-        """Yield every event that `piece` completes, as the JSON object in it.
-
-        An object that does not say its `type` has that of the event's name.
-
-        Raises:
-            BadResponse: an event holds something else than a JSON object.
-        """
-        *lines, self._left = (self._left + piece).split(b"\n")
-        for line in lines:
-            name, _, value = line.removesuffix(b"\r").partition(b":")
-            if name == b"data":
-                self._data.append(value.removeprefix(b" "))
-            elif name == b"event":
-                self._name = value.removeprefix(b" ").decode("utf-8", "replace")
-            elif not name and not value:
-                event = self._event()
-                if event is not None:
-                    yield event
-
-    def _event(self) -> Json | None:
-        data, name = b"\n".join(self._data), self._name
-        self._data, self._name = [], ""
-        if not data or data.startswith(b"[DONE]"):
-            return None
-        try:
-            found: Any = json.loads(data)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            raise BadResponse("a piece of the stream is malformed")
-        return found if "type" in found else {"type": name, **found}
+__all__ = ["Answering"]
 
 
 _TEXTS = {
@@ -76,7 +31,7 @@ class Answering:
     """
 
     def __init__(self, limit: int | None, secrets: tuple[str, ...]) -> None:
-        self.ended = False
+        self.ended = self.over = False
         self._limit = limit
         self._secrets = secrets
         self._head: Json = {}
@@ -161,7 +116,7 @@ class Answering:
         calls = list(self._missing(message.pop("tool_calls", [])))
         if calls:
             rest["tool_calls"] = calls
-        self.ended = True
+        self.ended = self.over = True
         self._head = {**whole, "object": "chat.completion.chunk"}
         chunk = self._chunk({**rest, **message})
         chunk["choices"][0].update(choice)

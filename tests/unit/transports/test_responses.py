@@ -29,7 +29,8 @@ from lmconf.profile.providers import PROVIDERS
 from lmconf.runtime.assembling import Assembly
 from lmconf.spec.frozen import freeze
 from lmconf.transports import REQUEST_ID, Connection, Phases, Request, Transport, make
-from lmconf.transports.responses.events import Answering, Events
+from lmconf.transports.events import Events
+from lmconf.transports.responses.events import Answering
 from lmconf.transports.responses.reading import response_of
 from lmconf.transports.routes import RESPONSES
 from lmconf.transports.specs import TransportSpec

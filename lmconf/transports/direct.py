@@ -1,12 +1,12 @@
-"""One request to the Responses API, sent through the wire of the other routes."""
+"""One request to an API that needs no litellm: shaped here, and sent through our own wire."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, Protocol
 
 import httpx
 
@@ -14,13 +14,11 @@ from lmconf.errors import BadRequest, BadResponse, CallError, Timeout
 from lmconf.transports.answers import partial_text
 from lmconf.transports.clients import Clients
 from lmconf.transports.contract import REQUEST_ID, Json, Request
+from lmconf.transports.events import Events
 from lmconf.transports.exchange import Exchange, Halt, exchanging
 from lmconf.transports.failures import LONGEST, Advice, without_secrets
-from lmconf.transports.responses.asking import asked, limit_of
-from lmconf.transports.responses.events import Answering, Events
-from lmconf.transports.responses.reading import response_of
 
-__all__ = ["Responses"]
+__all__ = ["Answering", "Api", "Direct"]
 
 _LINGER = 0.2
 """How many seconds a server may take to end the body of a stream whose answer has ended: the
@@ -29,43 +27,85 @@ connection can then be used again."""
 _CUT = "the stream was cut short: the server never said that it ended"
 
 
-class Responses:
-    """Sends requests to the Responses API; its methods are those of a transport."""
+class Answering(Protocol):
+    """One answer as it is being streamed.
 
-    def __init__(self, clients: Clients, advice: Advice) -> None:
+    `ended` says that the server has said how the answer ends, `over` that nothing else of it is
+    awaited then.
+    """
+
+    @property
+    def ended(self) -> bool: ...
+
+    @property
+    def over(self) -> bool: ...
+
+    def take(self, event: Json) -> Iterable[Json]:
+        """Return the chunks that the next event of the stream stands for.
+
+        Raises:
+            CallError: the event says that the answer failed, or cannot be understood.
+        """
+
+
+class Api(Protocol):
+    """An API: how it is asked, and how its answers become those of chat completions."""
+
+    def asked(self, request: Request, *, stream: bool) -> httpx.Request:
+        """Return `request` as it is sent, with a placeholder for the credential.
+
+        Raises:
+            BadRequest, UsageError: the API has no place for something in it.
+        """
+
+    def response_of(self, body: Json, request: Request, secrets: tuple[str, ...]) -> Json:
+        """Return the response that the body of an answer holds.
+
+        Raises:
+            CallError: it holds none.
+        """
+
+    def answering(self, request: Request, secrets: tuple[str, ...]) -> Answering:
+        """Return what reads a streamed answer."""
+
+
+class Direct:
+    """Sends requests to one API; its methods are those of a transport."""
+
+    def __init__(self, api: Api, clients: Clients, advice: Advice) -> None:
+        self._api = api
         self._clients = clients
         self._advice = advice
 
     def complete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
-        exchange = Exchange(request, self._advice)
-        sent = asked(request, stream=False)
+        exchange = Exchange(request, self._advice, whole=True)
+        sent = self._api.asked(request, stream=False)
         client: Any = self._clients.sync("bare", request)
-        body = b""
+        answer: httpx.Response | None = None
         failure: CallError | None = None
         try:
             exchange.start()
             with exchanging(exchange):
-                body = client.send(sent).content
+                answer = client.send(sent)
         except Halt:
             failure = exchange.failure
         except Exception as error:  # noqa: BLE001 - whatever httpx raises becomes a CallError
             failure = _unforeseen(error, exchange)
-        return _whole(body, failure, exchange, request)
+        return self._whole(answer, failure, exchange, request)
 
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
-        exchange = Exchange(request, self._advice)
-        sent = asked(request, stream=False)
+        exchange = Exchange(request, self._advice, whole=True)
+        sent = self._api.asked(request, stream=False)
         client: Any = await self._clients.on_loop("bare", request)
-        body = b""
+        answer: httpx.Response | None = None
         failure: CallError | None = None
         try:
             exchange.start()
             with exchanging(exchange):
                 # The wire ends in time, and says what it was waiting for.
                 answer = await asyncio.wait_for(client.send(sent), request.timeout.total + 0.1)
-                body = answer.content
         except Halt:
             failure = exchange.failure
         except asyncio.TimeoutError:
@@ -74,14 +114,14 @@ class Responses:
             )
         except Exception as error:  # noqa: BLE001 - whatever httpx raises becomes a CallError
             failure = _unforeseen(error, exchange)
-        return _whole(body, failure, exchange, request)
+        return self._whole(answer, failure, exchange, request)
 
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
-        exchange = Exchange(request, self._advice, streaming=True)
-        sent = asked(request, stream=True)
+        exchange = Exchange(request, self._advice, streaming=True, whole=True)
+        sent = self._api.asked(request, stream=True)
         client: Any = self._clients.sync("bare", request)
-        reading = _Reading(exchange, request)
+        reading = _Reading(self._api.answering(request, exchange.secrets), exchange)
         answer: httpx.Response | None = None
         try:
             pieces: Iterator[bytes] | None = None
@@ -92,8 +132,8 @@ class Responses:
                             exchange.start()
                             answer = client.send(sent, stream=True)
                             pieces = answer.iter_bytes()
-                        piece = next(pieces, None)
-                    chunks = reading.read(piece)
+                        # A piece has no name here: see `_whole`.
+                        chunks = reading.read(next(pieces, None))
                 except Halt:
                     chunks = reading.stop(exchange.failure)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
@@ -111,10 +151,10 @@ class Responses:
 
     async def astream(self, request: Request) -> AsyncIterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
-        exchange = Exchange(request, self._advice, streaming=True)
-        sent = asked(request, stream=True)
+        exchange = Exchange(request, self._advice, streaming=True, whole=True)
+        sent = self._api.asked(request, stream=True)
         client: Any = await self._clients.on_loop("bare", request)
-        reading = _Reading(exchange, request)
+        reading = _Reading(self._api.answering(request, exchange.secrets), exchange)
         answer: httpx.Response | None = None
         try:
             pieces: AsyncIterator[bytes] | None = None
@@ -125,8 +165,7 @@ class Responses:
                             exchange.start()
                             answer = await client.send(sent, stream=True)
                             pieces = answer.aiter_bytes()
-                        piece = await anext(pieces, None)
-                    chunks = reading.read(piece)
+                        chunks = reading.read(await anext(pieces, None))
                 except Halt:
                     chunks = reading.stop(exchange.failure)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
@@ -143,16 +182,39 @@ class Responses:
                 await answer.aclose()
         reading.finish()
 
+    def _whole(
+        self,
+        answer: httpx.Response | None,
+        failure: CallError | None,
+        exchange: Exchange,
+        request: Request,
+    ) -> Json:
+        response: Json = {}
+        failure = failure or exchange.complained()
+        if failure is None:
+            assert answer is not None
+            try:
+                # The body has no name here: it may repeat a secret, and frames show their locals.
+                response = self._api.response_of(_json(answer.content), request, exchange.secrets)
+            except CallError as error:
+                failure = error.with_traceback(None)
+        if failure is not None:
+            failure.request_id = failure.request_id or exchange.request_id
+            raise failure
+        if exchange.request_id:
+            response[REQUEST_ID] = exchange.request_id
+        return response
+
 
 class _Reading:
     """What was read of a stream; `over` says that there is nothing more to read."""
 
-    def __init__(self, exchange: Exchange, request: Request) -> None:
+    def __init__(self, answering: Answering, exchange: Exchange) -> None:
         self.over = False
         self._exchange = exchange
         self._failure: CallError | None = None
         self._events = Events()
-        self._answering = Answering(limit_of(request), exchange.secrets)
+        self._answering = answering
         self._seen: list[Json] = []
 
     @property
@@ -166,11 +228,14 @@ class _Reading:
         try:
             for event in self._events.read(piece) if piece is not None else ():
                 made.extend(self._answering.take(event))
-                if self._answering.ended:
+                if self._answering.over:
                     break
         except CallError as error:
             self._failure = error.with_traceback(None)
-        self.over = piece is None or self.ended or self._failure is not None
+        # An error inside of a stream says more than what follows from it.
+        self._failure = self._exchange.complained() or self._failure
+        done = piece is None or self._events.done or self._answering.over
+        self.over = done or self._failure is not None
         self._seen.extend(made)
         return made
 
@@ -194,23 +259,6 @@ def _unforeseen(error: Exception, exchange: Exchange) -> CallError:
     """Return what any other error of the client stands for, without its frames."""
     said = without_secrets(str(error), exchange.secrets)[:LONGEST]
     return exchange.failure or BadRequest(f"the request could not be sent: {said}")
-
-
-def _whole(body: bytes, failure: CallError | None, exchange: Exchange, request: Request) -> Json:
-    response: Json = {}
-    if failure is None:
-        try:
-            response = response_of(_json(body), limit_of(request), exchange.secrets)
-        except BadResponse as error:
-            failure = exchange.complained() or error.with_traceback(None)
-        except CallError as error:
-            failure = error.with_traceback(None)
-    if failure is not None:
-        failure.request_id = failure.request_id or exchange.request_id
-        raise failure
-    if exchange.request_id:
-        response[REQUEST_ID] = exchange.request_id
-    return response
 
 
 def _json(body: bytes) -> Json:

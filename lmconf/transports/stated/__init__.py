@@ -1,0 +1,28 @@
+"""OpenAI's chat completions and completions, for servers that speak these APIs themselves.
+
+They are sent what was stated, as it was stated, and their answers need little reading (OpenAI API
+reference, "Chat", "Completions").
+"""
+
+from __future__ import annotations
+
+import httpx
+
+from lmconf.transports.contract import Json, Request
+from lmconf.transports.stated.asking import asked
+from lmconf.transports.stated.reading import Answering, response_of
+
+__all__ = ["StatedApi"]
+
+
+class StatedApi:
+    """Both APIs, for `lmconf.transports.direct`: the request's route says which is asked."""
+
+    def asked(self, request: Request, *, stream: bool) -> httpx.Request:
+        return asked(request, stream=stream)
+
+    def response_of(self, body: Json, request: Request, secrets: tuple[str, ...]) -> Json:
+        return response_of(body)
+
+    def answering(self, request: Request, secrets: tuple[str, ...]) -> Answering:
+        return Answering()

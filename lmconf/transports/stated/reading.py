@@ -1,0 +1,127 @@
+"""Answers of servers that speak the OpenAI API: nearly right, and here brought into one form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from lmconf.errors import BadResponse
+from lmconf.transports.answers import check_chunk, check_response, plain
+from lmconf.transports.contract import Json
+
+__all__ = ["Answering", "response_of"]
+
+# Words of servers that do not use OpenAI's own (Together, Text Generation Inference, gateways).
+_REASONS = {
+    "end_turn": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "max_tokens": "length",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+}
+
+
+def response_of(body: Json) -> Json:
+    """Return the response that `body` holds.
+
+    Raises:
+        BadResponse: it holds none.
+    """
+    response = check_response(plain(body))
+    for choice in response["choices"]:
+        _tidy(choice, "message")
+    return response
+
+
+class Answering:
+    """One answer as it is being streamed; each choice says how it ends."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._ended: dict[int, bool] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether every choice that has begun has ended."""
+        return bool(self._ended) and all(self._ended.values())
+
+    def take(self, event: Json) -> Iterator[Json]:
+        """Yield the chunk that `event` is; an error in a stream is none, and is told elsewhere.
+
+        Raises:
+            BadResponse: it is none.
+        """
+        if event.get("error"):
+            return
+        event.pop("type", None)
+        chunk = check_chunk(plain(event))
+        for choice in chunk["choices"]:
+            _tidy(choice, "delta")
+            index = choice.setdefault("index", 0)
+            ended = choice.get("finish_reason") is not None
+            self._ended[index] = ended or self._ended.get(index, False)
+        yield chunk
+
+
+def _tidy(choice: Json, part: str) -> None:
+    """Bring one choice into the form of OpenAI's API.
+
+    Raises:
+        BadResponse: what it says is neither text nor parts of one.
+    """
+    reason = choice.get("finish_reason")
+    if reason in _REASONS:
+        choice["finish_reason"] = _REASONS[reason]
+    message = choice.get(part)
+    if message is None:
+        said = choice.setdefault("text", "") if part == "delta" else choice.get("text")
+        _check_text(said)
+        return
+    if not isinstance(message, dict):
+        raise BadResponse("a choice of the answer holds no message")
+    # OpenRouter, Groq and newer servers of open models call it so.
+    if isinstance(message.get("reasoning"), str):
+        message.setdefault("reasoning_content", message.pop("reasoning"))
+    if isinstance(message.get("content"), list):
+        message.update(_joined(message.pop("content")))
+    _check_text(message.get("content"))
+    calls = message.get("tool_calls")
+    if calls is not None and not isinstance(calls, list):
+        raise BadResponse("the tool calls of the answer are no list")
+    for call in calls or ():
+        _tidy_call(call)
+
+
+def _check_text(said: object) -> None:
+    if said is not None and not isinstance(said, str):
+        raise BadResponse(f"the text of the answer is {type(said).__name__} and no text")
+
+
+def _joined(parts: list[Any]) -> Json:
+    """Return the text, and the thoughts, of an answer that came in parts."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for part in parts:
+        if not isinstance(part, dict):
+            raise BadResponse("a part of the answer is no object")
+        if isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        thought = part.get("thinking")
+        if isinstance(thought, list):
+            thoughts += [x["text"] for x in thought if isinstance(x, dict) and "text" in x]
+        elif isinstance(thought, str):
+            thoughts.append(thought)
+    joined: Json = {"content": "".join(texts)}
+    if thoughts:
+        joined["reasoning_content"] = "".join(thoughts)
+    return joined
+
+
+def _tidy_call(call: Any) -> None:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(call, dict) or not (function is None or isinstance(function, dict)):
+        raise BadResponse("a tool call of the answer is malformed")
+    if function is not None and isinstance(function.get("arguments"), dict):
+        function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
