@@ -79,13 +79,12 @@ class Direct:
 
     def complete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
+        client: Any = self._clients.sync("bare", request)
         exchange = Exchange(request, self._advice, whole=True)
         sent = self._api.asked(request, stream=False)
-        client: Any = self._clients.sync("bare", request)
         answer: httpx.Response | None = None
         failure: CallError | None = None
         try:
-            exchange.start()
             with exchanging(exchange):
                 answer = client.send(sent)
         except Halt:
@@ -96,13 +95,12 @@ class Direct:
 
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
+        client: Any = await self._clients.on_loop("bare", request)
         exchange = Exchange(request, self._advice, whole=True)
         sent = self._api.asked(request, stream=False)
-        client: Any = await self._clients.on_loop("bare", request)
         answer: httpx.Response | None = None
         failure: CallError | None = None
         try:
-            exchange.start()
             with exchanging(exchange):
                 # The wire ends in time, and says what it was waiting for.
                 answer = await asyncio.wait_for(client.send(sent), request.timeout.total + 0.1)
@@ -118,9 +116,9 @@ class Direct:
 
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
+        client: Any = self._clients.sync("bare", request)
         exchange = Exchange(request, self._advice, streaming=True, whole=True)
         sent = self._api.asked(request, stream=True)
-        client: Any = self._clients.sync("bare", request)
         reading = _Reading(self._api.answering(request, exchange.secrets), exchange)
         answer: httpx.Response | None = None
         try:
@@ -129,7 +127,6 @@ class Direct:
                 try:
                     with exchanging(exchange):
                         if pieces is None:
-                            exchange.start()
                             answer = client.send(sent, stream=True)
                             pieces = answer.iter_bytes()
                         # A piece has no name here: see `_whole`.
@@ -151,9 +148,9 @@ class Direct:
 
     async def astream(self, request: Request) -> AsyncIterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
+        client: Any = await self._clients.on_loop("bare", request)
         exchange = Exchange(request, self._advice, streaming=True, whole=True)
         sent = self._api.asked(request, stream=True)
-        client: Any = await self._clients.on_loop("bare", request)
         reading = _Reading(self._api.answering(request, exchange.secrets), exchange)
         answer: httpx.Response | None = None
         try:
@@ -162,7 +159,6 @@ class Direct:
                 try:
                     with exchanging(exchange):
                         if pieces is None:
-                            exchange.start()
                             answer = await client.send(sent, stream=True)
                             pieces = answer.aiter_bytes()
                         chunks = reading.read(await anext(pieces, None))

@@ -97,7 +97,7 @@ def test_named_profiles_are_asked_in_their_roles() -> None:
         "main: team:answerer with max_tokens 80",
         "['The capital of France is Paris.']",
         "['3 + 4 = 7.']",
-        "['The capital of France is Par']",
+        "['The capital of France is Paris.']",
         "calls of answerer: 2 of terse: 1",
         "the callback `audit` recorded: team:answerer, team:answerer, team:terse",
         "with other values: temperature 0.3 max_tokens 20",

@@ -80,6 +80,7 @@ def test_an_answer_is_found_again_whatever_the_port_and_without_the_server(lm: L
     assert lm.ask("Say hello").attempts == 1
 
 
+@pytest.mark.filterwarnings("ignore::lmconf.TruncatedWarning")
 def test_a_real_model_streams_and_answers_the_text_api(lm: LM) -> None:
     with lm.stream("Say this is a test!", cache=False) as stream:
         pieces = list(stream)
