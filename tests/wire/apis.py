@@ -169,6 +169,23 @@ COMPLETION_STREAMED = Reply(
 )
 """The same in pieces."""
 
+
+def _generated(text: str, *, done: bool) -> dict[str, Any]:
+    counts = {"done_reason": "stop", "prompt_eval_count": 5, "eval_count": 2} if done else {}
+    return {"model": "tiny-2024", "response": text, "done": done, **counts}
+
+
+GENERATED = (
+    Reply(json=_generated(TEXT, done=True)),
+    Reply(
+        pieces=[
+            json.dumps(_generated(text, done=not text)).encode() + b"\n"
+            for text in ("Hel", "lo.", "")
+        ]
+    ),
+)
+"""An answer of Ollama's generate API, and the same in pieces."""
+
 JSON_TEXT = '{"total": 3}'
 
 

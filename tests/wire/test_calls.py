@@ -117,3 +117,22 @@ def test_a_completion(way: Way, wire: Wire) -> None:
     assert answer.text == apis.TEXT
     assert answer.finish_reason == "stop"
     assert {name: answer.usage[name] for name in USAGE} == USAGE
+
+
+@pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
+def test_a_completion_of_ollamas(way: Way) -> None:
+    streamed = way in STREAMED
+    wire = Wire("ollama", "llama3.2", {"text": "/api/generate"}, base="", agent="python-httpx/")
+    with serving(apis.GENERATED[streamed]) as server:
+        answer = way(wire.lm(server, model_type="text", **SETTINGS), {"prompt": "Once upon"})
+        (received,) = server.received
+    check_envelope(received, wire, wire.paths["text"], "stated-key")
+    assert received.json == {
+        "model": "llama3.2",
+        "prompt": "Once upon",
+        "options": {"temperature": 0.5, "num_predict": 9},
+        "stream": streamed,
+    }
+    assert answer.text == apis.TEXT
+    assert answer.finish_reason == "stop"
+    assert {name: answer.usage[name] for name in USAGE} == USAGE

@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import lmconf
 from lmconf.profile.providers import provider_of
 from lmconf.runtime import LM
-from tests.loopback import serving
+from tests.clouds import CONVERSED
+from tests.loopback import Reply, chat, gemini, serving
 from tests.wire import apis
 from tests.wire.environment import MARKS, marks_in
 from tests.wire.providers import STREAMED, WHOLE, WIRES, Way
 from tests.wire.test_calls import SAID
 
 FILES = sorted((Path(__file__).parents[2] / "profiles").glob("*.yaml"))
-# An LM that starts its own server is called in tests/end_to_end; those of the clouds sign what
-# they send, and are called with the other tests of signing.
+# An LM that starts its own server is called in tests/end_to_end.
 ELSEWHERE = ("demo", "bedrock", "sagemaker", "vertex")
 BY_PROVIDER = {wire.name: wire for wire in WIRES.values()}
 LMS = [
@@ -28,6 +29,37 @@ LMS = [
     if path.stem not in ELSEWHERE
     for name in lmconf.load(str(path))
 ]
+# The clouds: what answers, where it is asked, and what of the body the profile decides.
+GENERATION = {"temperature": 0.0, "maxTokens": 1000}
+BEDROCK = {"inferenceConfig": GENERATION}
+CLOUDS: dict[tuple[str, str], tuple[Any, str, dict[str, Any]]] = {
+    ("bedrock", "nova"): (CONVERSED, "/model/amazon.nova-lite-v1%3A0/converse", BEDROCK),
+    ("bedrock", "claude"): (
+        CONVERSED,
+        "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0/converse",
+        BEDROCK,
+    ),
+    ("sagemaker", "prompts"): (
+        [{"generated_text": "Hello."}],
+        "/endpoints/my-endpoint/invocations",
+        {"inputs": "Say hello."},
+    ),
+    ("sagemaker", "messages"): (
+        chat(),
+        "/endpoints/my-endpoint/invocations",
+        {"messages": [SAID], "temperature": 0.0, "max_tokens": 1000},
+    ),
+    **{
+        ("vertex", name): (
+            gemini(),
+            "/v1/projects/my-project/locations/europe-west4/publishers/google/models/"
+            f"gemini-2.5-{name}:generateContent",
+            {"contents": [{"role": "user", "parts": [{"text": "Say hello."}]}]},
+        )
+        for name in ("flash", "pro")
+    },
+}
+ACCOUNT = {"aws_access_key_id": "AKIDOFTHEPROFILE", "aws_secret_access_key": "stated-secret"}
 FAMILIES = set(
     "anthropic anyscale azure bedrock databricks groq hosted_vllm litellm_proxy mistral ollama"
     " openai openai-compatible openrouter sagemaker together_ai vertex".split()
@@ -74,3 +106,40 @@ def test_a_shipped_lm_is_sent_its_own_key_and_no_other(profile: str, name: str, 
     assert path.endswith(("/chat/completions", "/v1/messages", "/api/chat"))
     if wire.name != "azure":
         assert received.json["model"] == provider_of(shipped.spec.model)[1]
+
+
+def test_every_lm_of_the_clouds_is_in_the_table() -> None:
+    clouds = {name for name, _ in CLOUDS}
+    assert set(CLOUDS) == {(cloud, name) for cloud in clouds for name in lmconf.load(cloud)}
+    assert clouds | {"demo"} == set(ELSEWHERE)
+
+
+@pytest.mark.parametrize("way", WHOLE)
+@pytest.mark.parametrize(("profile", "name"), CLOUDS)
+@pytest.mark.usefixtures("hostile")
+def test_a_shipped_lm_of_a_cloud_signs_for_the_account_that_is_stated(
+    profile: str, name: str, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION_NAME", "eu-central-1")
+    monkeypatch.setenv("VERTEXAI_PROJECT", "my-project")
+    monkeypatch.setenv("VERTEXAI_LOCATION", "europe-west4")
+    whole, path, body = CLOUDS[profile, name]
+    settings: dict[str, Any] = {"api_key": ""} if profile == "vertex" else ACCOUNT
+    with serving(Reply(json=whole)) as server:
+        lm = lmconf.load(profile)[name].copy(
+            api_base=server.url, cache=False, num_retries=0, **settings
+        )
+        answer = way(lm, {"messages": [SAID]})
+        (received,) = server.received
+    assert answer.text == "Hello."
+    assert received.path == path
+    assert {key: received.json[key] for key in body} == body
+    assert marks_in(received.text) == set()
+    signed = received.header("authorization")
+    if profile == "vertex":
+        assert signed is None
+    else:
+        assert signed is not None
+        assert re.match(
+            rf"AWS4-HMAC-SHA256 Credential=AKIDOFTHEPROFILE/\d+/eu-central-1/{profile}/", signed
+        )
