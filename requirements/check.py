@@ -6,6 +6,7 @@ Only what can be seen offline is checked: a dependency that was added or tighten
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -59,15 +60,42 @@ def faults(pyproject: str, lock: str) -> list[str]:
     return found
 
 
+def peers_faults(wanted: str, npm_lock: str, node_lock: str) -> list[str]:
+    """Return what is wrong with the locks of `make peers`, one sentence each.
+
+    `wanted` is their package.json, `npm_lock` its lock, and `node_lock` that of Node.js.
+    """
+    found: list[str] = []
+    packages = json.loads(npm_lock)["packages"]
+    if packages[""].get("dependencies") != json.loads(wanted).get("dependencies"):
+        found.append("package-lock.json locks other packages than package.json names")
+    found += [
+        f"{path} has no hash" for path, of in packages.items() if path and not of.get("integrity")
+    ]
+    if "://" in npm_lock + node_lock:
+        found.append("a lock names an address: versions and hashes are enough")
+    if "--hash=sha256:" not in node_lock:
+        found.append("requirements/node.txt has no hash")
+    return found
+
+
 def main() -> int:
-    """Print the faults of the lock file and return the exit status."""
+    """Print the faults of the lock files and return the exit status."""
+    peers = ROOT / "tests/peers"
+    of_peers = peers_faults(
+        (peers / "package.json").read_text(encoding="utf-8"),
+        (peers / "package-lock.json").read_text(encoding="utf-8"),
+        (ROOT / "requirements/node.txt").read_text(encoding="utf-8"),
+    )
+    for fault in of_peers:
+        print(f"tests/peers: {fault}", file=sys.stderr)
     found = faults(
         (ROOT / "pyproject.toml").read_text(encoding="utf-8"),
         (ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8"),
     )
     for fault in found:
         print(f"requirements/dev.txt: {fault}; run `make lock`", file=sys.stderr)
-    return 1 if found else 0
+    return 1 if found or of_peers else 0
 
 
 if __name__ == "__main__":

