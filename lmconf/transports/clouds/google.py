@@ -209,10 +209,37 @@ def _found(said: str | None) -> tuple[Credentials, str | None]:
         raise AuthenticationFailed(
             "`vertex_credentials` is no JSON object", help="name the file: {$file: key.json}"
         )
-    credentials, project = google.auth.load_credentials_from_dict(  # type: ignore[no-untyped-call]
-        info, scopes=_SCOPES
-    )
-    return credentials, project or info.get("quota_project_id")
+    return _of_type(info), info.get("project_id") or info.get("quota_project_id")
+
+
+def _of_type(info: dict[str, Any]) -> Credentials:
+    """Return the credentials that `info` describes.
+
+    Raises:
+        AuthenticationFailed: it is of no known type, or would run a program.
+    """
+    from google.auth import aws, identity_pool, impersonated_credentials
+    from google.oauth2 import credentials, service_account
+
+    kind, source = info.get("type"), info.get("credential_source")
+    made: Any = None
+    if kind == "service_account":
+        made = service_account.Credentials.from_service_account_info
+    elif kind == "authorized_user":
+        made = credentials.Credentials.from_authorized_user_info
+    elif kind == "impersonated_service_account":
+        of = impersonated_credentials.Credentials
+        made = of.from_impersonated_service_account_info
+    elif kind == "external_account" and isinstance(source, dict) and "executable" not in source:
+        ours = aws if "environment_id" in source else identity_pool
+        made = ours.Credentials.from_info
+    if made is None:
+        raise AuthenticationFailed(
+            f"`vertex_credentials` is of a type that is not taken: {str(kind)[:40]!r}",
+            help="name the key file of a service account: {$file: key.json}",
+        )
+    found: Credentials = made(info, scopes=_SCOPES)
+    return found
 
 
 def _bearing(token: str) -> Sign:
