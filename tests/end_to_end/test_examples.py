@@ -145,6 +145,19 @@ def test_an_lm_of_ones_own_is_called_like_any_other() -> None:
     assert checkout_files() == before
 
 
+@pytest.mark.slow
+def test_a_dspy_program_takes_its_lm_from_a_profile() -> None:
+    before = checkout_files()
+    assert example("dspy_program.py") == [
+        "asked: Tokyo (The capital of Japan is Tokyo.)",
+        "streamed: The capital of France is Paris.",
+        "scored: 100.0",
+        "loaded: 7, with max_tokens 60",
+        "asked again, from the cache: no tokens",
+    ]
+    assert checkout_files() == before
+
+
 def test_every_profile_of_the_repository_is_valid() -> None:
     files = [ROOT / folder for folder in ("examples", "profiles")]
     count = sum(len(list(folder.rglob("*.yaml"))) for folder in files)
