@@ -47,7 +47,7 @@ test: $(STAMP) $(OLD_DSPY)/installed
 	@status=0; \
 	$(MAKE) --no-print-directory check || status=$$?; \
 	$(if $(ARGS),,echo "tests/dspy with DSPy 3.3.1"; \
-	PYTHONPATH=$(OLD_DSPY) WANTED_DSPY=3.3.1 $(PY) -m pytest -q tests/dspy || status=$$?;) \
+	PYTHONPATH=$(CURDIR)/$(OLD_DSPY) WANTED_DSPY=3.3.1 $(PY) -m pytest -q tests/dspy || status=$$?;) \
 	$(PY) -m pytest -n $(JOBS) --maxprocesses=8 $(ARGS) || status=$$?; \
 	exit $$status
 

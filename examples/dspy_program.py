@@ -1,7 +1,7 @@
 """A DSPy program whose LM comes from a profile: asked, streamed, scored, saved and loaded.
 
-    pip install 'lmconf[dspy,local]'
-    python examples/dspy_program.py
+pip install 'lmconf[dspy,local]'
+python examples/dspy_program.py
 """
 
 from __future__ import annotations

