@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
 from lmconf.errors import LaunchError
+from lmconf.forking import Mutex
 from lmconf.launchers.contract import Status
 from lmconf.launchers.ready import Waiting, await_ready
 from lmconf.launchers.specs import LaunchSpec
@@ -137,7 +137,7 @@ class ServerProcess:
         self._command = command
         self._grace = grace
         self._owner = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = Mutex()
         self._stopped = False
         self._log = log
         self._url = ""

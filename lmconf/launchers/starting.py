@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 
 from lmconf.errors import LaunchError
+from lmconf.forking import Mutex
 from lmconf.launchers import launcher
 from lmconf.launchers.contract import Server, Status
 from lmconf.launchers.specs import LaunchSpec
@@ -26,7 +26,7 @@ class OwnServer:
         self.spec = spec
         self.model = model
         self._given = dict(given or {})
-        self._lock = threading.Lock()
+        self._lock = Mutex()
         self._server: Server | None = None
 
     def __repr__(self) -> str:

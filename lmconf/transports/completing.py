@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeAlias
 
 from lmconf.errors import UsageError
+from lmconf.forking import Mutex
 from lmconf.transports.contract import Json, Request, Transport
 from lmconf.transports.shaping import Pieces, as_response, chunks_of
 
@@ -81,7 +81,7 @@ class Completed:
         self._cost: Callable[..., float | None] | None = getattr(own, "cost", None)
         self._close: Callable[[], object] | None = getattr(own, "close", None)
         self._aclose: Callable[[], object] | None = getattr(own, "aclose", None)
-        self._lock = threading.Lock()
+        self._lock = Mutex()
 
     def __repr__(self) -> str:
         """Name it alone: what one's own class shows may be its arguments."""

@@ -7,15 +7,15 @@ else is kept there, is served as before.
 
 from __future__ import annotations
 
-import threading
 from types import ModuleType
 from typing import Any
 
+from lmconf.forking import Mutex
 from lmconf.transports.exchange import lent_client
 
 __all__ = ["lend_clients"]
 
-_LENDING = threading.Lock()
+_LENDING = Mutex()
 _KINDS = ("httpx_client", "async_httpx_client")
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import httpx
 from msgspec.structs import replace
 
 from lmconf.errors import AuthenticationFailed, BadRequest
+from lmconf.forking import Mutex
 from lmconf.spec.frozen import FrozenMap
 from lmconf.transports.clouds.reaching import Reached, Sign, missing, refusal
 from lmconf.transports.contract import Request
@@ -193,7 +193,7 @@ def _credentials(other: Mapping[str, str], elsewhere: bool) -> _Frozen:
     return _of_machine(profile)
 
 
-_lock = threading.Lock()
+_lock = Mutex()
 _kept: dict[str, tuple[float, Credentials]] = {}
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from typing import TYPE_CHECKING
 
 import httpx
 from msgspec.structs import replace
 
 from lmconf.errors import AuthenticationFailed
+from lmconf.forking import Mutex
 from lmconf.transports.clouds.reaching import Reached, Sign, missing, refusal
 from lmconf.transports.contract import Request
 
@@ -50,7 +50,7 @@ def reach(request: Request) -> Reached:
     raise failure
 
 
-_lock = threading.Lock()
+_lock = Mutex()
 _kept: dict[str, Config] = {}
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,6 +14,7 @@ import httpx
 from msgspec.structs import replace
 
 from lmconf.errors import AuthenticationFailed, BadRequest, NotCarriedOut
+from lmconf.forking import Mutex
 from lmconf.transports.clouds.reaching import Reached, Shape, Sign, missing, refusal
 from lmconf.transports.contract import Request
 
@@ -141,7 +141,7 @@ class _Kept:
 
     def __init__(self, credentials: Credentials, project: str | None) -> None:
         self._credentials = credentials
-        self._lock = threading.Lock()
+        self._lock = Mutex()
         self.project = project
 
     def token(self) -> str:
@@ -153,7 +153,7 @@ class _Kept:
             return str(self._credentials.token)
 
 
-_lock = threading.Lock()
+_lock = Mutex()
 _kept: dict[str, _Kept] = {}
 
 
