@@ -17,8 +17,9 @@ from lmconf.errors import BadResponse
 from lmconf.profile.formats import Misfit, Read
 from lmconf.profile.lm import LMSpec
 from lmconf.runtime.answer import Answer, TruncatedWarning, texts_of
+from lmconf.runtime.signals import Signal
 from lmconf.runtime.usage import tracking
-from lmconf.transports import Json, Request
+from lmconf.transports import Json, Request, Transport
 
 if TYPE_CHECKING:
     from lmconf.runtime.parts import Parts
@@ -34,13 +35,17 @@ __all__ = [
     "Send",
     "Sleep",
     "Steps",
+    "Wait",
     "warn_if_truncated",
 ]
 
 
 class Send(Struct, frozen=True, eq=False):
-    """Send `request` once; the outcome is the response, or with `stream` an `Opened`."""
+    """Send `request` once by `transport`; the outcome is the response, or with `stream` an
+    `Opened`.
+    """
 
+    transport: Transport
     request: Request
     stream: bool
 
@@ -57,7 +62,14 @@ class Perform(Struct, frozen=True, eq=False):
     work: Callable[[], Any]
 
 
-Command: TypeAlias = Send | Sleep | Perform
+class Wait(Struct, frozen=True, eq=False):
+    """Wait until `signal` is given, for `seconds` at most; the outcome says whether it was."""
+
+    signal: Signal
+    seconds: float
+
+
+Command: TypeAlias = Send | Sleep | Perform | Wait
 
 
 class Opened:

@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Protocol
 
 from lmconf.errors import BadResponse
 from lmconf.frames import bare
 from lmconf.runtime.assembling import has_begun
-from lmconf.runtime.call import Command, Opened, Perform, Reply, Send, Sleep, Steps
+from lmconf.runtime.call import Command, Opened, Perform, Reply, Send, Sleep, Steps, Wait
 from lmconf.transports import Json, Request, Transport
 
 __all__ = ["adrive", "drive"]
 
 
-class Carrier(Protocol):
-    """Whoever has the transport, which is made when it is first asked for."""
-
-    @property
-    def transport(self) -> Transport:
-        """What carries the requests."""
-
-
-def drive(steps: Steps, carrier: Carrier) -> Reply:
+def drive(steps: Steps) -> Reply:
     """Return the reply of a call, made in this thread.
 
     Raises:
@@ -43,7 +34,7 @@ def drive(steps: Steps, carrier: Carrier) -> Reply:
             return reply
         outcome = failure = None
         try:
-            outcome = _carry_out(command, carrier)
+            outcome = _carry_out(command)
         except Exception as error:  # noqa: BLE001 - the layers decide what becomes of it
             failure = error
         except BaseException as error:  # noqa: BLE001 - as above
@@ -51,7 +42,7 @@ def drive(steps: Steps, carrier: Carrier) -> Reply:
             failure = bare(error)
 
 
-async def adrive(steps: Steps, carrier: Carrier) -> Reply:
+async def adrive(steps: Steps) -> Reply:
     """Return the reply of a call, made on the running event loop.
 
     Raises:
@@ -67,7 +58,7 @@ async def adrive(steps: Steps, carrier: Carrier) -> Reply:
             return reply
         outcome = failure = None
         try:
-            outcome = await _acarry_out(command, carrier)
+            outcome = await _acarry_out(command)
         except Exception as error:  # noqa: BLE001 - the layers decide what becomes of it
             failure = error
         except BaseException as error:  # noqa: BLE001 - as above
@@ -75,31 +66,34 @@ async def adrive(steps: Steps, carrier: Carrier) -> Reply:
             failure = bare(error)
 
 
-def _carry_out(command: Command, carrier: Carrier) -> object:
+def _carry_out(command: Command) -> object:
     match command:
-        case Send(request, stream):
-            transport = carrier.transport
+        case Send(transport, request, stream):
             return _open(transport, request) if stream else transport.complete(request)
         case Sleep(seconds):
             time.sleep(seconds)
             return None
         case Perform(work):
             return work()
+        case Wait(signal, seconds):
+            return signal.wait(seconds)
 
 
-async def _acarry_out(command: Command, carrier: Carrier) -> object:
+async def _acarry_out(command: Command) -> object:
     import asyncio
 
     match command:
-        case Send(request, stream):
+        case Send(transport, request, stream):
             if stream:
-                return await _aopen(carrier.transport, request)
-            return await carrier.transport.acomplete(request)
+                return await _aopen(transport, request)
+            return await transport.acomplete(request)
         case Sleep(seconds):
             await asyncio.sleep(seconds)
             return None
         case Perform(work):
             return await asyncio.to_thread(work)
+        case Wait(signal, seconds):
+            return await signal.awaited(seconds)
 
 
 def _open(transport: Transport, request: Request) -> Opened:

@@ -227,7 +227,7 @@ class LM(Batching):
         reading: bool = False,
     ) -> Reply:
         call = self._new(prompt, messages, settings, reading=reading)
-        return drive(_STEPS(call), call.parts)
+        return drive(_STEPS(call))
 
     async def _acall(
         self,
@@ -238,7 +238,7 @@ class LM(Batching):
         reading: bool = False,
     ) -> Reply:
         call = self._new(prompt, messages, settings, reading=reading)
-        return await adrive(_STEPS(call), call.parts)
+        return await adrive(_STEPS(call))
 
     def _stream(
         self,
@@ -249,7 +249,7 @@ class LM(Batching):
         reading: bool = False,
     ) -> Stream:
         call = self._new(prompt, messages, settings, stream=True, reading=reading)
-        return Stream(lambda: drive(_STEPS(call), call.parts))
+        return Stream(lambda: drive(_STEPS(call)))
 
     def _astream(
         self,
@@ -260,7 +260,7 @@ class LM(Batching):
         reading: bool = False,
     ) -> AsyncStream:
         call = self._new(prompt, messages, settings, stream=True, reading=reading)
-        return AsyncStream(lambda: adrive(_STEPS(call), call.parts))
+        return AsyncStream(lambda: adrive(_STEPS(call)))
 
     def _new(
         self,

@@ -1,0 +1,37 @@
+"""The layers of a call, from the outside in.
+
+    record( fallbacks( cache( single-flight( retry( limits( send ))))))
+
+is the whole order; a layer that is added finds its place in `LAYERS`, and has a file of its own.
+Each layer knows the call and the next layer, and nothing of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lmconf.runtime.call import Call, Layer, Next, Steps
+from lmconf.runtime.layers.caching import cache
+from lmconf.runtime.layers.recording import record
+from lmconf.runtime.layers.retrying import retry
+from lmconf.runtime.layers.sending import send
+
+__all__ = ["LAYERS", "compose"]
+
+LAYERS: tuple[Layer, ...] = (record, cache, retry, send)
+"""The layers of every call, from the outside in."""
+
+
+def compose(layers: Sequence[Layer] = LAYERS) -> Next:
+    """Return the layers as one: what it yields is for a driver to carry out."""
+
+    def wrapped(layer: Layer, following: Next) -> Next:
+        return lambda call: layer(call, following)
+
+    def innermost(call: Call) -> Steps:
+        raise AssertionError("the last layer asks no other")
+
+    following: Next = innermost
+    for layer in reversed(layers):
+        following = wrapped(layer, following)
+    return following
