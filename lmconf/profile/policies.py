@@ -13,7 +13,9 @@ class TimeoutSpec(Spec, frozen=True, kw_only=True):
     """How long each phase of one attempt may take."""
 
     total: Annotated[float, operations(Duration(), "The whole attempt, its body included.")] = 600.0
-    connect: Annotated[float, operations(Duration(), "Until the connection stands, TLS and proxies included.")] = 10.0
+    connect: Annotated[
+        float, operations(Duration(), "Until the connection stands, TLS and proxies included.")
+    ] = 10.0
     first_byte: Annotated[
         float | None,
         operations(Duration(), "Until the answer's first byte; left out, `total` bounds it."),

@@ -6,13 +6,14 @@ import asyncio
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from lmconf.errors import ServerError, Timeout
+from lmconf.errors import ConnectionFailed, ServerError, Timeout
 from lmconf.transports import Connection, Phases, Request, Transport, make, pacing
 from lmconf.transports.specs import TransportSpec
 from tests.artefacts import MARK, held, of_error
@@ -294,6 +295,37 @@ def test_a_silent_proxy_belongs_to_connecting(
         there = "https://llm.example/v1"
         error = overdue(way, transport, there, 0.4, Phases(total=30, connect=0.4, first_byte=9))
         assert "no connection" in error.message
+
+
+def test_a_lookup_that_hangs_ends_in_time_on_a_loop_and_when_it_is_over_in_a_thread(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread can be kept from waiting for the machine's resolver."""
+    over = threading.Event()
+
+    def hang(*asked: object, **named: object) -> object:
+        over.wait(1.0)
+        raise socket.gaierror("nobody answers")
+
+    async def on_a_loop(request: Request) -> None:
+        began = time.monotonic()
+        with pytest.raises(Timeout, match=r"no connection within 0\.3s"):
+            await transport.acomplete(request)
+        took.append(time.monotonic() - began)
+        over.set()
+
+    took: list[float] = []
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    request = request_to("http://llm.example/v1", Phases(total=30, connect=0.3))
+    for _ in range(3):
+        over.clear()
+        asyncio.run(on_a_loop(request))
+    assert min(took) <= 0.3 + EXACT
+    over.clear()
+    began = time.monotonic()
+    with pytest.raises(ConnectionFailed, match="no connection to"):
+        transport.complete(request)
+    assert time.monotonic() - began >= 1.0
 
 
 def test_all_addresses_of_a_host_share_the_time_to_connect(
