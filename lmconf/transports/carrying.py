@@ -63,7 +63,22 @@ _OLLAMA = _Api(
 )
 
 _NO_LABELS = FrozenMap(dict.fromkeys(_LABELS, "leave it out, or `null` it for this LM"))
-_COHERE = _Api(placed=frozenset(), refused=_NO_LABELS, fetched=_HTTP)
+_COHERE = _Api(
+    placed=frozenset(),
+    refused=FrozenMap({**_NO_LABELS, "tool_choice": "leave it out: the model chooses"}),
+    fetched=_HTTP,
+)
+# litellm drops penalties for newer models; those that take none say so themselves.
+_GEMINI = _Api(
+    placed=frozenset(),
+    inside=FrozenMap(
+        {"frequency_penalty": "generationConfig", "presence_penalty": "generationConfig"}
+    ),
+    refused=FrozenMap(
+        {**_NO_LABELS, "parallel_tool_calls": "leave it out: the model may call several at once"}
+    ),
+    fetched=_HTTP,
+)
 
 _APIS: Mapping[str, _Api] = {
     "anthropic": _Api(
@@ -86,7 +101,7 @@ _APIS: Mapping[str, _Api] = {
     "cohere_chat": _COHERE,
     # litellm asks its Claude for a form as the call of a tool, and cannot read that from a stream.
     "databricks": _Api(placed=_OPENAI_NAMES | {"response_format"}),
-    "gemini": _Api(fetched=_HTTP),
+    "gemini": _GEMINI,
     "mistral": _Api(
         placed=frozenset(
             ("frequency_penalty", "metadata", "n", "presence_penalty", "reasoning_effort")
@@ -118,6 +133,17 @@ _APIS: Mapping[str, _Api] = {
 _OTHER = _Api()
 
 
+def _api_of(request: Request) -> _Api:
+    """Return what is known of the API that `request` goes to."""
+    if request.provider.startswith("vertex_ai"):
+        # Vertex AI serves the models of several houses, each by the API of its own.
+        if "gemini" in request.model:
+            return _GEMINI
+        if "claude" in request.model:
+            return _APIS["anthropic"]
+    return _APIS.get(request.provider, _OTHER)
+
+
 def is_as_stated(request: Request) -> bool:
     """Say whether the server of `request` is sent its settings and messages as they stand."""
     if request.route == "text":
@@ -144,13 +170,16 @@ def placed(request: Request) -> dict[str, Any]:
     if client_of(request.provider, request.route) in ("openai", "azure"):
         return {key: value for key, value in settings.items() if key not in TOKEN_LIMITS}
     found: dict[str, Any] = {}
-    api = _APIS.get(request.provider, _OTHER)
+    api = _api_of(request)
     for key, value in settings.items():
         if key in api.inside:
             found.setdefault(api.inside[key], {})[key] = value
         elif key in api.placed or _is_named_tool(request, key):
             found[key] = value
     return found
+
+
+_BLOCKS = ("generationConfig", "metadata", "options")
 
 
 def completed(body: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +192,7 @@ def completed(body: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         held = made.get(key)
         if key not in made or (key == "messages" and isinstance(held, list)):
             made[key] = value
-        elif key in ("metadata", "options") and isinstance(held, dict) and isinstance(value, dict):
+        elif key in _BLOCKS and isinstance(held, dict) and isinstance(value, dict):
             made[key] = {**value, **held}
     return made
 
@@ -176,7 +205,7 @@ def check_carried(request: Request) -> None:
     """
     if is_as_stated(request):
         return
-    api = _APIS.get(request.provider, _OTHER)
+    api = _api_of(request)
     for key, help_ in api.refused.items():
         if key in request.settings and not _is_default(key, request.settings[key]):
             raise BadRequest(f"{request.provider}/ has no place for `{key}`", help=help_)
@@ -188,7 +217,7 @@ def check_carried(request: Request) -> None:
 def _withheld(request: Request) -> frozenset[str]:
     if client_of(request.provider, request.route) in ("openai", "azure"):
         return frozenset(("metadata", "thinking"))
-    api = _APIS.get(request.provider, _OTHER)
+    api = _api_of(request)
     return api.placed | api.inside.keys() | ({"tool_choice"} & api.refused.keys())
 
 
@@ -202,7 +231,7 @@ def _is_named_tool(request: Request, key: str) -> bool:
 
 
 def _is_default(key: str, value: object) -> bool:
-    return key == "tool_choice" and value == "auto"
+    return (key, value) in (("tool_choice", "auto"), ("parallel_tool_calls", True))
 
 
 def _parts(request: Request) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -261,9 +290,20 @@ def _anthropics_rules(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
         )
 
 
+def _googles_rules(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
+    thinking = request.settings.get("thinking")
+    if api is _GEMINI and "gemini-3" in request.model and isinstance(thinking, Mapping):
+        # litellm asks for thoughts, and drops how many.
+        yield (
+            f"{request.provider}/{request.model} thinks by levels and not by a budget",
+            "write `reasoning_effort`",
+        )
+
+
 _RULES: tuple[Callable[[Request, _Api], Iterator[tuple[str, str]]], ...] = (
     _parts_have_a_place,
     _nothing_is_fetched,
     _names_have_a_place,
     _anthropics_rules,
+    _googles_rules,
 )

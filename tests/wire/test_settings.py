@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lmconf.errors import BadRequest
-from tests.loopback import serving
+from lmconf.runtime import LM
+from tests.loopback import gemini, serving
 from tests.wire import apis
 from tests.wire.providers import STREAMED, WHOLE, WIRES, Way, Wire, ask
 from tests.wire.settings import FORM, INVOICE, REFUSED, SPELT, STATED
@@ -118,3 +119,33 @@ def test_azures_older_versions_are_sent_what_was_stated() -> None:
         (received,) = server.received
     assert received.path.endswith("?api-version=2023-05-15")
     assert received.json == {"model": "house-gpt", "messages": [SAID], "response_format": FORM}
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        *(("gemini/gemini-2.5-flash", name) for name in ("user", "metadata", "one tool at a time")),
+        ("gemini/gemini-3-pro-preview", "thinking"),
+        *(("vertex_ai/gemini-2.5-flash", name) for name in ("user", "one tool at a time")),
+        ("cohere/command-r", "any tool"),
+        ("cohere/command-r", "a tool"),
+    ],
+)
+def test_what_litellm_would_drop_elsewhere_is_refused(model: str, name: str) -> None:
+    with serving() as server:
+        settings: dict[str, Any] = {"api_base": server.url, "api_key": "", **STATED[name]}
+        if model.startswith("vertex_ai/"):
+            settings["vertex_project"] = "my-project"
+        with pytest.raises(BadRequest):
+            ask(LM(model, cache=False, num_retries=0, **settings), {"messages": [SAID]})
+        assert server.received == []
+
+
+@pytest.mark.parametrize("name", ["frequency_penalty", "presence_penalty"])
+def test_geminis_newer_models_are_sent_penalties_too(name: str) -> None:
+    with serving(gemini()) as server:
+        settings: dict[str, Any] = {"api_base": server.url, "api_key": "", **STATED[name]}
+        lm = LM("gemini/gemini-3-pro-preview", cache=False, num_retries=0, **settings)
+        ask(lm, {"messages": [SAID]})
+        (received,) = server.received
+    assert received.json["generationConfig"][name] == STATED[name][name]
