@@ -11,7 +11,7 @@ import pytest
 
 import lmconf
 from tests.dspy.formats import answers, in_json, marked, tool_call, xml
-from tests.loopback import Loopback, chat
+from tests.loopback import Loopback, chat, completion
 
 
 class City(pydantic.BaseModel):
@@ -102,6 +102,20 @@ def test_an_answer_in_the_wrong_format_is_asked_for_again_in_json(
     with dspy.context(lm=lm.as_dspy()):
         assert dspy.Predict("question -> answer")(question="?").answer == "Tokyo"
     assert len(server.received) == 2
+
+
+def test_the_adapter_inferred_is_the_one_set_in_dspy(lm: lmconf.LM) -> None:
+    assert isinstance(lm.infer_adapter(), dspy.ChatAdapter)
+    with dspy.context(adapter=dspy.XMLAdapter()):
+        assert lm.infer_adapter() is lm.as_dspy().infer_adapter() is dspy.settings.adapter
+
+
+def test_a_model_of_the_older_api_answers_too(server: Loopback) -> None:
+    lm = lmconf.LM("openai/tiny", model_type="text", api_base=server.v1, api_key="", cache=False)
+    server.answers(completion(marked(answer="Tokyo")))
+    with dspy.context(lm=lm.as_dspy()):
+        assert dspy.Predict("question -> answer")(question="?").answer == "Tokyo"
+    assert server.received[0].path == "/v1/completions"
 
 
 # Tools

@@ -42,7 +42,14 @@ def test_what_was_asked_directly_is_a_cache_hit_in_dspy(lm: lmconf.LM, server: L
     assert [entry["cache_hit"] for entry in lm.history] == [False, True, True, True]
 
 
-def test_dspy_keeps_no_answer_and_repeats_no_request(lm: lmconf.LM, server: Loopback) -> None:
+def test_dspy_keeps_no_answer_and_repeats_no_request(
+    lm: lmconf.LM, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[object] = []
+    monkeypatch.setattr(dspy.cache, "put", lambda *said, **more: kept.append(said))
+    lm.as_dspy()("Hello")
+    assert kept == []
+    server.received.clear()
     server.answers(Reply(status=500, json={"error": {"message": "no"}}))
     adapted = lm.as_dspy(cache=False, num_retries=1, retry={"initial": 0.001, "jitter": "none"})
     with pytest.raises(lmconf.ServerError):

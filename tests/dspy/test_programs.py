@@ -13,8 +13,8 @@ import pytest
 
 import lmconf
 import lmconf.dspy
-from tests.dspy.formats import answers
-from tests.loopback import Loopback, Received, Reply
+from tests.dspy.formats import answers, marked
+from tests.loopback import Loopback, Received, Reply, chat
 
 SECRET = "sk-this-is-a-secret-0123456789"
 
@@ -297,6 +297,27 @@ def test_the_best_of_several_rollouts_is_taken(kind: str, lm: lmconf.LM, server:
             # Between its rollouts it asks for advice; what the server says is none.
             module(question="?")
             assert len(server.received) >= 3
+
+
+def test_instructions_are_proposed_several_at_once(lm: lmconf.LM, server: Loopback) -> None:
+    def propose(received: Received) -> Reply:
+        if "proposed_instruction" not in received.text:
+            return numbers(received)
+        said = marked(proposed_instruction="Count.", proposed_prefix_for_output_field="Number:")
+        response = chat(said)
+        response["choices"] *= received.json["n"]
+        return Reply(json=response)
+
+    server.script = propose
+    optimiser = dspy.COPRO(metric=right, breadth=3, depth=1)
+    options = {"num_threads": 2, "display_progress": False}
+    with dspy.context(lm=lm.as_dspy()):
+        compiled = optimiser.compile(
+            dspy.Predict("question -> answer"), trainset=trainset(), eval_kwargs=options
+        )
+        assert compiled(question="two").answer == "2"
+    asked = [received.json for received in server.received if "proposed" in received.text]
+    assert [(body["n"], body["temperature"]) for body in asked] == [(2, 1.4)]
 
 
 def test_a_random_search_with_threads_scores_its_candidates(
