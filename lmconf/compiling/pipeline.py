@@ -28,13 +28,15 @@ from lmconf.profile.authored import MANY_LMS
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.data import places, with_absolute_paths
 from lmconf.profile.document import PROFILE, ProfileSpec
-from lmconf.profile.lm import LM
+from lmconf.profile.lm import LM, LMSpec
 from lmconf.profile.making import crossed
 from lmconf.profile.pending import pending
+from lmconf.profile.providers import provider_of
 from lmconf.profile.rules import LMRules
 from lmconf.reporting import in_order
 from lmconf.spec.building import build
 from lmconf.spec.frozen import FrozenMap, freeze
+from lmconf.transports.routes import TEXT, client_of
 
 __all__ = ["CompiledProfile", "Outcome", "compile_documents"]
 
@@ -201,6 +203,19 @@ def _in_vain(profile: CompiledProfile, parts: Parts) -> Iterator[Diagnostic]:
                 path=(*parts.path(name), *path),
                 help="a call to this LM is refused until it is taken out",
             )
+        foreign = _foreign_wire(compiled.spec)
+        if foreign is not None:
+            named, help_ = foreign
+            yield Diagnostic(
+                code="foreign-wire",
+                severity="warning",
+                message=f"requests to {named} are sent by LiteLLM's own client: the size of an"
+                " answer is not limited, redirects are followed, and `timeout` holds as a whole"
+                " only",
+                mark=compiled.place("model"),
+                path=(*parts.path(name), "model"),
+                help=help_,
+            )
     if parts.written is not None and not parts.written.entries:
         yield Diagnostic(
             code="no-lms",
@@ -210,6 +225,23 @@ def _in_vain(profile: CompiledProfile, parts: Parts) -> Iterator[Diagnostic]:
             path=("lms",),
             help="add one: `lms: {name: {model: provider/name}}`",
         )
+
+
+def _foreign_wire(spec: LMSpec) -> tuple[str, str] | None:
+    """Return how a provider is named whose requests lmconf's own client cannot carry, and help."""
+    provider = provider_of(spec.model)[0]
+    if spec.transport.use != "litellm" or spec.launch_kwargs is not None:
+        return None
+    if spec.model_type == "responses" or client_of(provider, spec.model_type) is not None:
+        return None
+    if spec.model_type == "chat" and provider in TEXT:
+        return None  # an API for completions alone: a call is refused
+    if spec.model_type == "text" and client_of(provider, "chat") is not None:
+        return f"{provider}/ for completions", "leave `model_type: text` out"
+    return (
+        f"{provider}/",
+        "a server that speaks the OpenAI API is `openai/<model>` with its `api_base`",
+    )
 
 
 def _plain_text(node: Node) -> str:
