@@ -213,7 +213,7 @@ def test_no_other_field_is_a_way_to_another_address(settings: dict[str, object])
     assert codes <= {"no-model", "bad-name", "bad-address", "no-credential", "wrong-type"}
 
 
-@pytest.mark.parametrize("provider", ["replicate", "cohere"])
+@pytest.mark.parametrize("provider", ["replicate", "nlp_cloud"])
 @pytest.mark.parametrize("name", ["api_base", "base_url", "custom_llm_provider"])
 def test_the_body_is_no_way_to_another_address(provider: str, name: str) -> None:
     lm = lmconf.LM(f"{provider}/tiny", api_key="the-key", extra={name: "http://127.0.0.1:9"})
