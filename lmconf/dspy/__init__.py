@@ -69,7 +69,8 @@ def load(
             LM for all predictors.
 
     Raises:
-        UsageError: DSPy is not installed, or `path` is no JSON file.
+        UsageError: DSPy is not installed, `path` is no JSON file, or an LM of the profile was
+            saved with another model or address than the profile's.
         ProfileError: the profile is not valid, or has no LM of a saved name.
     """
     _require()

@@ -72,10 +72,16 @@ def _found(record: Mapping[str, Any], source: Profile | LM) -> LM:
 
     Raises:
         ProfileError: the profile has none of that name.
+        UsageError: the saved LM was another than the one of that name.
     """
     if isinstance(source, LM):
         return source
     whole = str(record.get("lm"))
+    if others := record.get("laid_over"):
+        raise UsageError(
+            f"the program was saved with `{whole}` and another {', '.join(map(str, others))}:"
+            " give that LM a name of its own in the profile, or pass it in place of the profile"
+        )
     name = whole if whole in source else whole.rpartition(":")[2]
     if name not in source and len(source) == 1 and whole in (source.name, source.lm.spec.model):
         return source.lm

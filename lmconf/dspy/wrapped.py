@@ -15,10 +15,12 @@ from lmconf.dspy.failures import as_both
 from lmconf.dspy.planning import GENERATION, Plan, changes, own_kwargs
 from lmconf.dspy.shapes import plain
 from lmconf.errors import Error, UsageError
+from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import for_call
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.lm import LM
 from lmconf.secrets import is_secret_name
+from lmconf.spec.declaring import fields
 
 __all__ = ["STATE", "Wrapped", "steering_of"]
 
@@ -54,6 +56,7 @@ class Wrapped:
         )
         self.abilities: dict[str, bool] = {}
         self.state_name = lm.name
+        self.laid_over: tuple[str, ...] = ()
         self._put(lm)
 
     @classmethod
@@ -190,16 +193,15 @@ class Wrapped:
         said = {name: settings.pop(name) for name in _ABILITIES if name in settings}
         copied.abilities = {**self.abilities, **said}
         steering = {name: settings.pop(name) for name in list(settings) if self._steers(name)}
-        cache = settings.pop("cache", self.cache)
-        if not isinstance(cache, bool):
-            settings["cache"], cache = cache, True
+        if isinstance(settings.get("cache"), bool):
+            copied.cache = settings.pop("cache")
         before = changes(self._own, self.kwargs, self._lm)
         copied.kwargs = dict(self.kwargs)
         failure: Error | None = None
         try:
             if settings:
                 copied.put_beneath(self._lm.copy(**settings), before)
-            copied.cache = cache
+                copied.laid_over = tuple(sorted({*self.laid_over, *filter(_tells, settings)}))
             copied.lay(steering)
         except Error as error:
             failure = as_both(error, self._lm.spec.model)
@@ -212,8 +214,11 @@ class Wrapped:
 
     def put_beneath(self, lm: LM, before: Mapping[str, Any]) -> None:
         """Put another LM beneath, and lay what was changed over its settings."""
+        cache = self.cache if self.cache != self._keeps else None
         self._put(lm)
         self.kwargs.update(before)
+        if cache is not None:
+            self.cache = cache
         self.model, self.model_type = lm.spec.model, lm.spec.model_type
         for name, engine in self._engines(lm).items():
             setattr(self, f"_{name}_spec", engine)
@@ -267,6 +272,7 @@ class Wrapped:
             STATE: {
                 "lm": self.state_name,
                 "settings": changed,
+                "laid_over": list(self.laid_over),
                 "state": self._lm.dump_state(),
             },
         }
@@ -286,6 +292,7 @@ class Wrapped:
             raise UsageError("this is the state of several LMs")
         made = cls.over(beneath, steering_of(record))
         made.state_name = record["lm"]
+        made.laid_over = tuple(record.get("laid_over") or ())
         return made
 
     # The server
@@ -297,6 +304,11 @@ class Wrapped:
     def kill(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
         """End the LM's own server if it runs."""
         self._lm.kill()
+
+
+def _tells(name: str) -> bool:
+    """Say whether the setting `name` decides which model answers, and where."""
+    return fields(LMSpec)[name].role in ("identity", "connection")
 
 
 def steering_of(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -156,6 +156,26 @@ def test_a_name_that_the_profile_lacks_changes_nothing(
         lmconf.dspy.load(again, tmp_path / "program.pkl", loaded)
 
 
+def test_an_lm_given_another_model_is_not_taken_for_the_profiles(
+    loaded: lmconf.Profile, server: Loopback, tmp_path: Path
+) -> None:
+    file = tmp_path / "program.json"
+    program = dspy.Predict("question -> answer")
+    program.set_lm(loaded["slow"].as_dspy(num_retries=1, temperature=0.2))
+    program.save(file)
+    lmconf.dspy.load(dspy.Predict("question -> answer"), file, loaded)
+    program.set_lm(loaded["slow"].as_dspy(model="openai/other", api_key="").copy(seed=1))
+    program.save(file)
+    with pytest.raises(lmconf.UsageError, match="another model"):
+        lmconf.dspy.load(dspy.Predict("question -> answer"), file, loaded)
+    again = dspy.Predict("question -> answer")
+    again.load(file, allow_unsafe_lm_state=True)
+    assert again.lm.model == "openai/other"
+    assert again.lm.dump_state() == program.lm.dump_state()
+    other = lmconf.dspy.load(dspy.Predict("question -> answer"), file, program.lm.source)
+    assert other.lm.source is program.lm.source
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -225,6 +245,23 @@ def test_a_copy_of_another_model_is_another_lm(loaded: lmconf.Profile) -> None:
     assert adapted.model == "openai/large"
     with pytest.raises(lmconf.ProfileError, match="belongs to openai"):
         loaded["fast"].as_dspy().copy(model="anthropic/claude-3-opus-20240229")
+
+
+def test_a_copy_keeps_what_was_said_of_the_cache(lm: lmconf.LM, server: Loopback) -> None:
+    def asked(adapted: Any) -> int:
+        server.received.clear()
+        adapted("Hello")
+        adapted("Hello")
+        return len(server.received)
+
+    off = lm.as_dspy(cache=False)
+    assert asked(off) == 2
+    assert asked(off.copy(seed=1)) == 2
+    assert asked(off.copy(num_retries=1)) == 2
+    assert asked(off.copy(num_retries=1, cache=True, seed=2)) == 1
+    assert asked(lm.as_dspy(cache={"mode": "disabled"})) == 2
+    assert asked(lm.copy(cache=False).as_dspy()) == 2
+    assert asked(lm.copy(cache=False).as_dspy().copy(num_retries=1)) == 2
 
 
 def test_a_pickled_lm_is_the_same_without_history_or_secrets(
