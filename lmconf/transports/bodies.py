@@ -47,6 +47,8 @@ class _Watch:
         self._unpack = _unpacker(response.headers.get("content-encoding", ""), exchange)
         framed = is_event_stream(response.headers.get("content-type", ""))
         self._said = Frames(exchange) if framed else None
+        events = response.headers.get("content-type", "").startswith("text/event-stream")
+        self._respell = _Lines() if events and exchange.in_lines else None
 
     def see(self, raw: bytes) -> Iterator[bytes]:
         """Yield what `raw` holds once it is unpacked.
@@ -70,7 +72,7 @@ class _Watch:
                 window = self._tail + said
                 exchange.ended = _END.search(window) is not None
                 self._tail = window[-_END_LENGTH:]
-            yield piece
+            yield piece if self._respell is None else self._respell(piece)
         self._check_size()
         if exchange.left <= 0:
             raise exchange.overdue("the answer was not complete", exchange.phases.total)
@@ -190,6 +192,18 @@ def _unpacker(encoding: str, exchange: Exchange) -> _Unpacker | None:
     if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
         raise exchange.halt(BadResponse(f"the answer is packed as {encoding[:40]!r}"))
     return _Unpacker(exchange)
+
+
+class _Lines:
+    """Turns server-sent events into lines of JSON, which are all that litellm reads of Cohere's."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def __call__(self, piece: bytes) -> bytes:
+        *lines, self._held = (self._held + piece).split(b"\n")
+        data = (line[5:].strip() for line in lines if line.startswith(b"data:"))
+        return b"".join(line + b"\n" for line in data if line != b"[DONE]")
 
 
 class _Unpacker:

@@ -108,6 +108,7 @@ class Exchange:
         self.lent: object = None
         self.advice = advice
         self.streaming = streaming
+        self.in_lines = request.provider in ("cohere", "cohere_chat")
         self.started = time.monotonic()
         self.sent = 0
         self.status: int | None = None
