@@ -34,7 +34,7 @@ class _Forking:
         self._told: dict[int, weakref.ref[Forkable]] = {}
         self._still: list[Forkable] = []
         self._one_at_a_time = threading.Lock()
-        self.renewing = threading.Lock()
+        self.renewing = threading.RLock()  # a finalizer may come in between
         self.process = object()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
@@ -63,7 +63,7 @@ class _Forking:
 
     def _after_in_child(self) -> None:
         self.process = object()
-        self.renewing = threading.Lock()
+        self.renewing = threading.RLock()  # a finalizer may come in between
         self._go_on(in_child=True)
         self._one_at_a_time = threading.Lock()
 

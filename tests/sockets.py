@@ -44,8 +44,11 @@ class Peer:
         lines = (line.partition(b":") for line in head.lower().split(b"\r\n"))
         length = next((int(value) for name, _, value in lines if name == b"content-length"), 0)
         while len(body) < length:
-            body += self.link.recv(65536)
-        return got
+            more = self.link.recv(65536)
+            if not more:
+                break
+            body += more
+        return head + b"\r\n\r\n" + body
 
     def say(self, data: bytes) -> None:
         """Send `data`."""
