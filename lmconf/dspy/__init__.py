@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lmconf.errors import UsageError
+from lmconf.frames import without_frames
 
 if TYPE_CHECKING:
     from lmconf.loading.live import Profile
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["adapt", "infer_adapter", "load"]
 
 
+@without_frames
 def adapt(lm: LM, **settings: Any) -> Any:
     """Return `lm` as a `dspy.LM`, for `dspy.configure(lm=…)` and wherever else DSPy wants one.
 

@@ -15,6 +15,7 @@ from lmconf.dspy.failures import as_both
 from lmconf.dspy.planning import GENERATION, Plan, changes, own_kwargs
 from lmconf.dspy.shapes import plain
 from lmconf.errors import Error, UsageError
+from lmconf.frames import without_frames
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import for_call
 from lmconf.runtime.answer import Answer
@@ -60,6 +61,7 @@ class Wrapped:
         self._put(lm)
 
     @classmethod
+    @without_frames
     def over(cls, lm: LM, settings: Mapping[str, Any]) -> Any:
         """Return `lm` as a `dspy.LM`, with `settings` as `copy` takes them."""
         made = cls(lm)
@@ -177,6 +179,7 @@ class Wrapped:
 
     # Copies
 
+    @without_frames
     def copy(self, **settings: Any) -> Any:
         """Return a copy with an empty history and `settings` of its own.
 

@@ -426,6 +426,7 @@ class LM(Batching):
 
     # Inside DSPy
 
+    @without_frames
     def as_dspy(self, **settings: Any) -> Any:
         """Return this LM as a `dspy.LM`: what `lmconf.dspy.adapt` returns, and raises."""
         return import_module("lmconf.dspy").adapt(self, **settings)

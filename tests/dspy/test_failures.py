@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import traceback
 from typing import Any
 
 import dspy
@@ -14,6 +15,7 @@ from lmconf.dspy.failures import as_both
 from tests.dspy.formats import answers
 from tests.loopback import Loopback, Reply
 
+SECRET = "sk-this-is-a-secret-0123456789"
 QUICK: dict[str, Any] = {"num_retries": 0}
 TOO_LONG = Reply(
     status=400,
@@ -107,6 +109,31 @@ def test_a_failure_says_the_same_and_can_be_pickled() -> None:
         assert isinstance(one, dspy.ContextWindowExceededError)
         assert (one.lm, one.attempts, one.status) == ("gpt", 2, 400)
     assert as_both(both, "openai/tiny") is both
+
+
+def shown(error: BaseException) -> str:
+    """A traceback with the values of all names below the caller's, as error trackers show it."""
+    frames = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return "".join(frames.format())
+
+
+def test_a_failure_shows_no_secret_in_any_frame(server: Loopback) -> None:
+    server.answers(Reply(status=401, json={"error": {"message": f"{SECRET}: no"}}))
+    lm = lmconf.LM("openai/tiny", api_base=server.v1, api_key=SECRET)
+    adapted = lm.as_dspy()
+
+    def changed(how: Any) -> None:
+        how(api_key=SECRET, temperature=77)
+
+    for fail in (
+        lambda: adapted("Hello"),
+        lambda: asyncio.run(adapted.acall("Hello")),
+        lambda: changed(adapted.copy),
+        lambda: changed(lm.as_dspy),
+    ):
+        with pytest.raises(lmconf.Error) as caught:
+            fail()
+        assert SECRET not in shown(caught.value)
 
 
 def test_every_error_of_lmconf_has_a_counterpart() -> None:
