@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import json
 import os
 import re
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,9 +14,8 @@ import httpx
 from msgspec.structs import replace
 
 from lmconf.errors import AuthenticationFailed, BadRequest
-from lmconf.forking import Mutex
 from lmconf.spec.frozen import FrozenMap
-from lmconf.transports.clouds.reaching import Reached, Sign, missing, refusal
+from lmconf.transports.clouds.reaching import Kept, Reached, Sign, missing, refusal
 from lmconf.transports.contract import Request
 from lmconf.transports.exchange import PLACEHOLDER
 
@@ -193,20 +191,16 @@ def _credentials(other: Mapping[str, str], elsewhere: bool) -> _Frozen:
     return _of_machine(profile)
 
 
-_lock = Mutex()
-_kept: dict[str, tuple[float, Credentials]] = {}
+@functools.cache
+def _kept() -> Kept[Credentials]:
+    # The account is the machine's, and so is what is found of it.
+    return Kept()
 
 
 def _of_machine(profile: str | None) -> _Frozen:
     """Return the credentials that AWS's own chain finds: variables, files, roles, containers."""
-    digest = _surroundings(profile)
-    with _lock:
-        at, found = _kept.get(digest, (0.0, None))
-        if found is None or time.monotonic() - at > _KEPT_FOR:
-            found = _found(profile)
-            if len(_kept) > 32:
-                _kept.clear()
-            _kept[digest] = (time.monotonic(), found)
+    said = sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))
+    found = _kept().get((profile, said), lambda: _found(profile), _KEPT_FOR)
     failure: AuthenticationFailed
     try:
         frozen = found.get_frozen_credentials()  # renews them, once for all threads, if need be
@@ -232,12 +226,6 @@ def _found(profile: str | None) -> Credentials:
             return found
         failure = AuthenticationFailed("no AWS credentials were found", help=_HELP)
     raise failure
-
-
-def _surroundings(profile: str | None) -> str:
-    """Return a digest of what decides which credentials AWS's chain finds."""
-    said = sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))
-    return hashlib.sha256(repr((profile, said)).encode()).hexdigest()
 
 
 # --- signature ----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import os
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,7 @@ import httpx
 from msgspec.structs import replace
 
 from lmconf.errors import AuthenticationFailed
-from lmconf.forking import Mutex
-from lmconf.transports.clouds.reaching import Reached, Sign, missing, refusal
+from lmconf.transports.clouds.reaching import Kept, Reached, Sign, missing, refusal
 from lmconf.transports.contract import Request
 
 if TYPE_CHECKING:
@@ -50,21 +49,17 @@ def reach(request: Request) -> Reached:
     raise failure
 
 
-_lock = Mutex()
-_kept: dict[str, Config] = {}
+@functools.cache
+def _kept() -> Kept[Config]:
+    # The configuration is the machine's.
+    return Kept()
 
 
 def _config() -> Config:
     from databricks.sdk.core import Config
 
     said = sorted((k, v) for k, v in os.environ.items() if k.startswith(("DATABRICKS_", "ARM_")))
-    digest = hashlib.sha256(repr(said).encode()).hexdigest()
-    with _lock:
-        if digest not in _kept:
-            made = Config()
-            _kept.clear()
-            _kept[digest] = made
-        return _kept[digest]
+    return _kept().get(said, Config)
 
 
 def _with(headers: dict[str, str]) -> Sign:

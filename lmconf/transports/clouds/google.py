@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import json
 import os
 import re
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from lmconf.errors import AuthenticationFailed, BadRequest, NotCarriedOut
 from lmconf.forking import Mutex
-from lmconf.transports.clouds.reaching import Reached, Shape, Sign, missing, refusal
+from lmconf.transports.clouds.reaching import Kept, Reached, Shape, Sign, missing, refusal
 from lmconf.transports.contract import Request
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _renamed(old: str, new: str) -> Shape:
 # --- credentials --------------------------------------------------------------------------------
 
 
-class _Kept:
+class _Account:
     """One account's credentials, whose token is renewed by one thread at a time."""
 
     def __init__(self, credentials: Credentials, project: str | None) -> None:
@@ -153,8 +153,10 @@ class _Kept:
             return str(self._credentials.token)
 
 
-_lock = Mutex()
-_kept: dict[str, _Kept] = {}
+@functools.cache
+def _kept() -> Kept[_Account]:
+    # A token serves every LM of the process that asks by the same account.
+    return Kept()
 
 
 def _token(other: Mapping[str, str], elsewhere: bool) -> tuple[str, str | None]:
@@ -169,16 +171,9 @@ def _token(other: Mapping[str, str], elsewhere: bool) -> tuple[str, str | None]:
             " not said",
             help=_HELP,
         )
-    digest = hashlib.sha256(repr(said or _surroundings()).encode()).hexdigest()
     failure: AuthenticationFailed
     try:
-        with _lock:
-            found = _kept.get(digest)
-            if found is None:
-                found = _Kept(*_found(said))
-                if len(_kept) > 32:
-                    _kept.clear()
-                _kept[digest] = found
+        found = _kept().get(said or _surroundings(), lambda: _Account(*_found(said)))
         return found.token(), found.project
     except ImportError:
         raise missing("vertex_ai", "google-auth[requests]", "google") from None

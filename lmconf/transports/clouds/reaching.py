@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import httpx
 from msgspec import Struct
 
 from lmconf.errors import AuthenticationFailed, CallError, NotCarriedOut, Timeout
+from lmconf.forking import Mutex
 from lmconf.spec.frozen import FrozenMap
 from lmconf.transports.contract import Request
 from lmconf.transports.failures import LONGEST, without_secrets
 
-__all__ = ["Reached", "Shape", "Sign", "areached", "missing", "reached", "refusal"]
+__all__ = ["Kept", "Reached", "Shape", "Sign", "areached", "missing", "reached", "refusal"]
+
+T = TypeVar("T")
 
 Shape: TypeAlias = Callable[[httpx.URL, bytes], "tuple[httpx.URL, bytes]"]
 """Changes address and body of a request as litellm shapes it into those that the server takes."""
@@ -41,6 +47,30 @@ class Reached(Struct, frozen=True, eq=False, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Reached({self.request!r})"
+
+
+class Kept(Generic[T]):
+    """What a cloud's SDK found, by a digest of what decides it; one thread at a time looks."""
+
+    def __init__(self) -> None:
+        self._lock = Mutex()
+        self._found: dict[str, tuple[float, T]] = {}
+
+    def get(self, decides: object, find: Callable[[], T], seconds: float = math.inf) -> T:
+        """Return what `find` found when it was last called, no longer than `seconds` ago."""
+        digest = hashlib.sha256(repr(decides).encode()).hexdigest()
+        with self._lock:
+            at, found = self._found.get(digest, (-math.inf, None))
+            if found is not None and time.monotonic() - at < seconds:
+                return found
+            if len(self._found) >= _MOST_KEPT:
+                self._found.clear()
+            made = find()
+            self._found[digest] = (time.monotonic(), made)
+            return made
+
+
+_MOST_KEPT = 32
 
 
 def reached(way: Callable[[], Reached], seconds: float) -> Reached:
