@@ -38,9 +38,8 @@ def settles(before: tuple[int, int]) -> bool:
     return False
 
 
-@pytest.fixture(scope="module", autouse=True)
-def warm() -> None:
-    """Everything is imported, and what a first call leaves for good is there."""
+def warm_up() -> None:
+    """Have everything imported, and what a first call leaves for good."""
     with serving() as server:
         server.script = lambda received: (
             Reply(pieces=CHUNKS) if received.json.get("stream") else Reply(json=chat())
@@ -75,7 +74,17 @@ def lm_at(base: str, **settings: Any) -> LM:
         "timeout": 10,
         **settings,
     }
-    return LM("openai/tiny", api_base=base, **given)
+    return LM(MODEL[-1], api_base=base, **given)
+
+
+MODEL = ["openai/tiny"]
+
+
+@pytest.fixture(params=["openai/tiny", "deepinfra/tiny", "mistral/tiny"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """lmconf asks by itself, through litellm and an SDK, and through litellm alone."""
+    monkeypatch.setattr(f"{__name__}.MODEL", [request.param])
+    warm_up()
 
 
 async def several(lm: LM, number: int, in_flight: int = 16) -> None:
@@ -90,7 +99,7 @@ async def several(lm: LM, number: int, in_flight: int = 16) -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-def test_many_calls_in_turn(flat: None) -> None:
+def test_many_calls_in_turn(either: None, flat: None) -> None:
     with serving(chat()) as server:
         lm = lm_at(server.v1)
         lm("hi")
@@ -102,7 +111,7 @@ def test_many_calls_in_turn(flat: None) -> None:
         assert settles((before[0] - 2, before[1] - 1))
 
 
-def test_many_calls_at_once(flat: None) -> None:
+def test_many_calls_at_once(either: None, flat: None) -> None:
     with serving(chat()) as server:
         lm = lm_at(server.v1)
         asyncio.run(several(lm, 200))
@@ -110,7 +119,7 @@ def test_many_calls_at_once(flat: None) -> None:
         lm.close()
 
 
-def test_many_calls_at_once_and_the_lm_closed_on_its_loop(flat: None) -> None:
+def test_many_calls_at_once_and_the_lm_closed_on_its_loop(either: None, flat: None) -> None:
     async def run() -> None:
         async with lm_at(server.v1) as lm:
             await several(lm, 40)
@@ -125,7 +134,7 @@ def test_many_calls_at_once_and_the_lm_closed_on_its_loop(flat: None) -> None:
         asyncio.run(run())
 
 
-def test_streams_that_are_half_read(flat: None) -> None:
+def test_streams_that_are_half_read(either: None, flat: None) -> None:
     async def aread(lm: LM) -> None:
         for _ in range(30):
             async with lm.astream("hi") as stream:
@@ -162,7 +171,7 @@ def half() -> Reply:
 
 
 @pytest.mark.parametrize("reply", [reset, refusal, silence, half])
-def test_calls_that_fail(reply: Callable[[], Reply], flat: None) -> None:
+def test_calls_that_fail(reply: Callable[[], Reply], either: None, flat: None) -> None:
     async def fail(lm: LM) -> None:
         results = await asyncio.gather(*(lm.acall("hi") for _ in range(16)), return_exceptions=True)
         assert all(isinstance(result, CallError) for result in results)
@@ -181,7 +190,7 @@ def test_calls_that_fail(reply: Callable[[], Reply], flat: None) -> None:
         lm.close()
 
 
-def test_copies_with_calls(flat: None) -> None:
+def test_copies_with_calls(either: None, flat: None) -> None:
     with serving(chat()) as server:
         lm = lm_at(server.v1)
         lm("hi")
@@ -195,7 +204,7 @@ def test_copies_with_calls(flat: None) -> None:
         lm.close()
 
 
-def test_lms_that_are_dropped_and_never_closed(flat: None) -> None:
+def test_lms_that_are_dropped_and_never_closed(either: None, flat: None) -> None:
     with serving(chat()) as server:
         for _ in range(20):
             lm_at(server.v1)("hi")

@@ -33,7 +33,11 @@ may_fork = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 def lm_at(base: str, **settings: Any) -> LM:
     given: dict[str, Any] = {"api_key": "", "cache": False, "num_retries": 0, **settings}
-    return LM("openai/tiny", api_base=base, **given)
+    return LM(given.pop("model", "openai/tiny"), api_base=base, **given)
+
+
+carriers = pytest.mark.parametrize("model", ["openai/tiny", "deepinfra/tiny", "mistral/tiny"])
+"""lmconf asks by itself, through litellm and an SDK, and through litellm alone."""
 
 
 def asked_endless(peer: Peer) -> None:
@@ -606,9 +610,10 @@ ALEAVING = [
 ]
 
 
+@carriers
 @pytest.mark.parametrize("leave", [*LEAVING, *ALEAVING])
 def test_a_stream_that_is_left_frees_its_connection_and_fails(
-    leave: Callable[[LM], Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    leave: Callable[[LM], Any], model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing is stored, no task stays behind, and no garbage collection is waited for."""
     freed = threading.Event()
@@ -630,7 +635,7 @@ def test_a_stream_that_is_left_frees_its_connection_and_fails(
     heard = Heard()
     store = {"backend": "disk", "path": str(tmp_path)}
     with raw(script) as base:
-        lm = lm_at(base, callbacks=[heard], cache={"store": store})
+        lm = lm_at(base, model=model, callbacks=[heard], cache={"store": store})
         gc.disable()
         try:
             if leave in ALEAVING:
@@ -645,11 +650,14 @@ def test_a_stream_that_is_left_frees_its_connection_and_fails(
         assert not lm.history
     assert caplog.records == []
     with serving(Reply(pieces=sse(*chat_chunks("Another.")))) as server:
-        anew = lm_at(server.v1, endpoint="same", cache={"store": store})
+        anew = lm_at(server.v1, model=model, cache={"store": store})
         assert ask(anew, "stream") == "Another."
 
 
-def test_a_cancelled_call_passes_on_the_cancellation_and_closes_its_connection() -> None:
+@carriers
+def test_a_cancelled_call_passes_on_the_cancellation_and_closes_its_connection(
+    model: str,
+) -> None:
     gone = threading.Event()
     seen = 0
 
@@ -675,7 +683,7 @@ def test_a_cancelled_call_passes_on_the_cancellation_and_closes_its_connection()
 
     heard = Heard()
     with raw(script) as base:
-        lm = lm_at(base, callbacks=[heard], num_retries=3)
+        lm = lm_at(base, model=model, callbacks=[heard], num_retries=3)
         asyncio.run(cancel())
         assert gone.wait(5)
     assert heard.ends == [asyncio.CancelledError, "answer"]
@@ -708,8 +716,9 @@ def test_an_interrupted_call_passes_on_the_interruption_and_closes_its_connectio
         assert lm("hi")[0].isdigit()
 
 
+@carriers
 @pytest.mark.parametrize("way", WAYS)
-def test_no_failure_holds_the_key_however_the_call_ended(way: str) -> None:
+def test_no_failure_holds_the_key_however_the_call_ended(way: str, model: str) -> None:
     def stalling(peer: Peer) -> None:
         peer.request()
         peer.say(STREAM_HEAD + chunked(sse(*chat_chunks("Hel"))[0]))
@@ -717,11 +726,11 @@ def test_no_failure_holds_the_key_however_the_call_ended(way: str) -> None:
 
     with raw(stalling) as base:
         for settings in ({"timeout": 0.3}, {"timeout": {"total": 30, "idle": 0.3}}):
-            lm = lm_at(base, api_key=MARK, headers={"X-Api-Key": MARK}, **settings)
+            lm = lm_at(base, model=model, api_key=MARK, headers={"X-Api-Key": MARK}, **settings)
             error = failure_of(lambda lm=lm: ask(lm, way))  # type: ignore[misc]
             assert isinstance(error, Timeout)
             assert held(of_error(error)) == []
-        lm = lm_at(base, api_key=MARK, deadline=0.3)
+        lm = lm_at(base, model=model, api_key=MARK, deadline=0.3)
         assert held(of_error(failure_of(lambda: ask(lm, way)))) == []
         lm.close()
         assert held(of_error(failure_of(lambda: ask(lm, way)))) == []
