@@ -82,7 +82,7 @@ MODEL = ["openai/tiny"]
 
 @pytest.fixture(params=["openai/tiny", "deepinfra/tiny", "mistral/tiny"])
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """lmconf asks by itself, through litellm and an SDK, and through litellm alone."""
+    """The request goes out directly, through litellm and an SDK, and through litellm alone."""
     monkeypatch.setattr(f"{__name__}.MODEL", [request.param])
     warm_up()
 

@@ -37,7 +37,7 @@ def lm_at(base: str, **settings: Any) -> LM:
 
 
 carriers = pytest.mark.parametrize("model", ["openai/tiny", "deepinfra/tiny", "mistral/tiny"])
-"""lmconf asks by itself, through litellm and an SDK, and through litellm alone."""
+"""The request goes out directly, through litellm and an SDK, and through litellm alone."""
 
 
 def asked_endless(peer: Peer) -> None:
@@ -635,7 +635,8 @@ def test_a_stream_that_is_left_frees_its_connection_and_fails(
     heard = Heard()
     store = {"backend": "disk", "path": str(tmp_path)}
     with raw(script) as base:
-        lm = lm_at(base, model=model, callbacks=[heard], cache={"store": store})
+        settings: dict[str, Any] = {"model": model, "endpoint": "same", "cache": {"store": store}}
+        lm = lm_at(base, callbacks=[heard], **settings)
         gc.disable()
         try:
             if leave in ALEAVING:
@@ -650,8 +651,9 @@ def test_a_stream_that_is_left_frees_its_connection_and_fails(
         assert not lm.history
     assert caplog.records == []
     with serving(Reply(pieces=sse(*chat_chunks("Another.")))) as server:
-        anew = lm_at(server.v1, model=model, cache={"store": store})
-        assert ask(anew, "stream") == "Another."
+        assert ask(lm_at(server.v1, **settings), "stream") == "Another."
+        server.answers(Reply(status=500))
+        assert ask(lm_at(server.v1, **settings), "stream") == "Another."  # which was whole
 
 
 @carriers
