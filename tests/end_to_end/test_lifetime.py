@@ -635,7 +635,12 @@ def test_a_stream_that_is_left_frees_its_connection_and_fails(
     heard = Heard()
     store = {"backend": "disk", "path": str(tmp_path)}
     with raw(script) as base:
-        settings: dict[str, Any] = {"model": model, "endpoint": "same", "cache": {"store": store}}
+        settings: dict[str, Any] = {
+            "model": model,
+            "endpoint": "same",
+            "cache": {"store": store},
+            "cache_in_memory": False,
+        }
         lm = lm_at(base, callbacks=[heard], **settings)
         gc.disable()
         try:
