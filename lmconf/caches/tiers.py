@@ -16,21 +16,28 @@ class Tiers:
     """The stores from near (memory) to far (disk, server); a store that raises is passed over.
 
     The built-in stores never raise; one that somebody else wrote might, and it gets one warning.
+    `names` is what events call them.
     """
 
-    def __init__(self, stores: Sequence[Store]) -> None:
+    def __init__(self, stores: Sequence[Store], names: Sequence[str] | None = None) -> None:
         self._stores = tuple(stores)
+        self.names = tuple(names or (type(store).__name__ for store in self._stores))
         self._dated = tuple(isinstance(store, DatedStore) for store in self._stores)
         self._finds = tuple(map(_finder, self._stores))
         self._warn = tuple(WarnsOnce(type(store).__name__) for store in self._stores)
 
     def get(self, key: str) -> bytes | None:
         """Return the answer of the nearest store that has one under `key`, or None."""
-        found = self.find(key)
-        return None if found is None else found.value
+        found = self.nearest(key)
+        return None if found is None else found[1].value
 
     def find(self, key: str) -> Found | None:
-        """Return what `get` returns, with its remaining time.
+        """Return what `get` returns, with its remaining time."""
+        found = self.nearest(key)
+        return None if found is None else found[1]
+
+    def nearest(self, key: str) -> tuple[str, Found] | None:
+        """Return what `find` returns, with the name of the store that has it.
 
         The nearer stores keep the answer for that time. Where a store does not know the time, they
         do not keep it: it could outlive its permission.
@@ -45,7 +52,7 @@ class Tiers:
                 if self._dated[index]:
                     for nearer in range(index):
                         self._put(nearer, key, found.value, found.left)
-                return found
+                return self.names[index], found
         return None
 
     def put(self, key: str, value: bytes, *, ttl: float | None) -> None:

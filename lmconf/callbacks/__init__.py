@@ -6,12 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lmconf.callbacks.contract import (
+    METHODS,
+    Attempt,
+    CacheHit,
+    CacheMiss,
     Callback,
     CallbackWarning,
     Deferred,
     End,
     Event,
     Failure,
+    Fallback,
+    FirstToken,
+    LimitWait,
+    Retry,
     Start,
 )
 from lmconf.callbacks.dispatch import Dispatcher
@@ -29,6 +37,10 @@ from lmconf.spelling import did_you_mean
 
 __all__ = [
     "KINDS",
+    "METHODS",
+    "Attempt",
+    "CacheHit",
+    "CacheMiss",
     "Callback",
     "CallbackWarning",
     "Deferred",
@@ -36,6 +48,10 @@ __all__ = [
     "End",
     "Event",
     "Failure",
+    "Fallback",
+    "FirstToken",
+    "LimitWait",
+    "Retry",
     "Start",
     "make",
     "names",

@@ -1,66 +1,152 @@
-"""What callbacks are told, and what a callback is: any object with one of three methods.
+"""What callbacks are told, and what a callback is: any object with one or more of these methods.
 
     class CostMeter:
         def on_end(self, event: End) -> None: ...
 
-`on_start`, `on_end` and `on_error` are plain methods, called in the thread of the call; each call
-has one `Start` and then one `End` or one `Failure`. `close()` is called when the LM is closed.
-Events never hold a secret: `request` is what the cache's key is made of, without headers and keys.
+`on_start`, `on_attempt`, `on_retry`, `on_cache_hit`, `on_cache_miss`, `on_first_token`,
+`on_limit_wait`, `on_fallback`, `on_end` and `on_error` each hear one kind of event, `on_event`
+hears all. They may be plain or async. Each call has one `Start`, then what happens to it, then
+one `End` or one `Failure`. `close()`, plain or async, is called when the LM is closed.
+Events never hold a secret: `request` is what the cache's key is made of, without headers and keys,
+and an `origin` is an address without user, password, path and query.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
 from lmconf.forking import Mutex
 
 __all__ = [
+    "METHODS",
+    "Attempt",
+    "CacheHit",
+    "CacheMiss",
     "Callback",
     "CallbackWarning",
     "Deferred",
     "End",
     "Event",
     "Failure",
+    "Fallback",
+    "FirstToken",
     "HearsEnd",
+    "HearsEvents",
     "HearsFailure",
     "HearsStart",
+    "LimitWait",
+    "Retry",
     "Start",
 ]
 
 
 class CallbackWarning(UserWarning):
-    """A callback raised: the call went on, and so do later ones."""
+    """A callback raised, or is too slow for its events: calls went on, and so do later ones."""
 
 
-class Start(Struct, frozen=True, kw_only=True):
-    """A call begins.
+class Event(Struct, frozen=True, kw_only=True):
+    """Something that happens to a call.
 
-    `call_id` is the same in all events of a call; `lm` is the LM's name; `time` is seconds since
-    1970.
+    `call_id` is the same in all events of a call; `lm` is the LM's name, and `model` its model: in
+    the events of a fallback's attempts, those of the fallback. `time` is seconds since 1970.
     """
 
     call_id: str
     lm: str
     model: str
     time: float
+
+
+class Start(Event, frozen=True, kw_only=True):
+    """A call begins.
+
+    `provider` is the model's provider, `model_type` what is asked for (`chat`, `text`,
+    `responses`), and `stream` whether the answer is to come piece by piece.
+    """
+
     request: Mapping[str, object]
+    provider: str = ""
+    model_type: str = "chat"
+    stream: bool = False
 
 
-class End(Struct, frozen=True, kw_only=True):
+class Attempt(Event, frozen=True, kw_only=True):
+    """The request is about to be sent: for the `number`th time, of at most `of` times.
+
+    `origin` is the server's scheme, host and port; None where its SDK finds the server.
+    """
+
+    number: int
+    of: int
+    origin: str | None
+
+
+class Retry(Event, frozen=True, kw_only=True):
+    """Attempt number `after` failed, and the next follows in `wait` seconds.
+
+    `reason` is one of those that `retry.when` lists; `error` is the failure's class, and `status`
+    the server's, None if it gave none.
+    """
+
+    after: int
+    wait: float
+    reason: str
+    error: str
+    status: int | None
+
+
+class CacheHit(Event, frozen=True, kw_only=True):
+    """A store had the answer. `store` names it, and `key` is the beginning of the answer's key."""
+
+    store: str
+    key: str
+
+
+class CacheMiss(Event, frozen=True, kw_only=True):
+    """None of the stores had the answer. `store` names them, near to far, parted by commas."""
+
+    store: str
+    key: str
+
+
+class FirstToken(Event, frozen=True, kw_only=True):
+    """A streamed answer has begun, `seconds` after the call did. A stored answer has none."""
+
+    seconds: float
+
+
+class LimitWait(Event, frozen=True, kw_only=True):
+    """The call waited for `seconds` until the limit that `limit` names let it pass."""
+
+    seconds: float
+    limit: str
+
+
+class Fallback(Event, frozen=True, kw_only=True):
+    """The LM `source` could not answer, and `target` is asked instead.
+
+    `reason` says why in a word; `error` is the failure's class, and `status` the server's.
+    """
+
+    source: str
+    target: str
+    reason: str
+    error: str = ""
+    status: int | None = None
+
+
+class End(Event, frozen=True, kw_only=True):
     """A call was answered.
 
     `time` is when it ended and `duration` how long it took, in seconds; `attempts` is how often
-    the request was sent (0 for a cache hit); `usage` counts tokens; `cost` is in US dollars, None
-    where no price is known; `response` is the answer as plain data.
+    the request was sent (0 for a cache hit) and `waited` the seconds between attempts;
+    `first_token` is as in `FirstToken`, None if there was none. `usage` counts tokens; `cost` is
+    in US dollars, None where no price is known; `response` is the answer as plain data.
     """
 
-    call_id: str
-    lm: str
-    model: str
-    time: float
     duration: float
     cache_hit: bool
     attempts: int
@@ -68,22 +154,35 @@ class End(Struct, frozen=True, kw_only=True):
     cost: float | None
     response: object
     request: Mapping[str, object]
+    waited: float = 0.0
+    first_token: float | None = None
+    request_id: str | None = None
 
 
-class Failure(Struct, frozen=True, kw_only=True):
+class Failure(Event, frozen=True, kw_only=True):
     """A call failed with `error`, which is also raised to the caller."""
 
-    call_id: str
-    lm: str
-    model: str
-    time: float
     duration: float
     attempts: int
     error: BaseException
     request: Mapping[str, object]
+    waited: float = 0.0
+    first_token: float | None = None
 
 
-Event: TypeAlias = Start | End | Failure
+METHODS: dict[type[Event], str] = {
+    Start: "on_start",
+    Attempt: "on_attempt",
+    Retry: "on_retry",
+    CacheHit: "on_cache_hit",
+    CacheMiss: "on_cache_miss",
+    FirstToken: "on_first_token",
+    LimitWait: "on_limit_wait",
+    Fallback: "on_fallback",
+    End: "on_end",
+    Failure: "on_error",
+}
+"""The method of a callback that hears each kind of event."""
 
 
 class HearsStart(Protocol):
@@ -105,6 +204,13 @@ class HearsFailure(Protocol):
 
     def on_error(self, event: Failure, /) -> object:
         """Take note of a failure."""
+
+
+class HearsEvents(Protocol):
+    """A callback that wants to know of everything."""
+
+    def on_event(self, event: Any, /) -> object:
+        """Take note of an event."""
 
 
 class Deferred:
@@ -130,4 +236,4 @@ class Deferred:
         return f"Deferred({self.name!r})"
 
 
-Callback: TypeAlias = HearsStart | HearsEnd | HearsFailure | Deferred
+Callback: TypeAlias = HearsStart | HearsEnd | HearsFailure | HearsEvents | Deferred

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec
 
 from lmconf.callbacks.contract import (
     Callback,
     CallbackWarning,
     Deferred,
-    End,
     Event,
-    Failure,
+    METHODS,
     Start,
 )
 from lmconf.errors import UsageError
@@ -20,16 +19,13 @@ from lmconf.forking import Mutex
 
 __all__ = ["Dispatcher"]
 
-E = TypeVar("E", bound=Event)
 P = ParamSpec("P")
-_Hearing = tuple[tuple[int, Callable[[E], object]], ...]
+_Hearing = tuple[tuple[int, Callable[[Event], object]], ...]
 
 
 class _Opened(NamedTuple):
     callbacks: tuple[object, ...]
-    start: _Hearing[Start]
-    end: _Hearing[End]
-    error: _Hearing[Failure]
+    hearing: dict[type[Event], _Hearing]
 
 
 class Dispatcher:
@@ -62,17 +58,14 @@ class Dispatcher:
         Raises:
             ProfileError, UsageError: as `open`, before anything is sent.
         """
-        self._tell(self._open().start, event)
+        self._open()
+        self.tell(event)
 
-    def end(self, event: End) -> None:
-        """Tell of an answer."""
+    def tell(self, event: Event) -> None:
+        """Tell of `event`, of a call whose start was told."""
         if self._opened is not None:
-            self._tell(self._opened.end, event)
-
-    def error(self, event: Failure) -> None:
-        """Tell of a failure."""
-        if self._opened is not None:
-            self._tell(self._opened.error, event)
+            for index, hear in self._opened.hearing[type(event)]:
+                self._guard(index, hear, event)
 
     def close(self) -> None:
         """Close the callbacks that can be closed."""
@@ -92,16 +85,9 @@ class Dispatcher:
                 for callback in made:
                     _check(callback)
                 self._opened = _Opened(
-                    made,
-                    tuple(_hearing(made, "on_start")),
-                    tuple(_hearing(made, "on_end")),
-                    tuple(_hearing(made, "on_error")),
+                    made, {kind: tuple(_hearing(made, name)) for kind, name in METHODS.items()}
                 )
             return self._opened
-
-    def _tell(self, hearing: _Hearing[E], event: E) -> None:
-        for index, hear in hearing:
-            self._guard(index, hear, event)
 
     def _guard(
         self, index: int, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs
@@ -124,18 +110,21 @@ class Dispatcher:
 def _check(callback: object) -> None:
     import inspect
 
-    methods = [getattr(callback, name, None) for name in ("on_start", "on_end", "on_error")]
+    methods = [getattr(callback, name, None) for name in (*METHODS.values(), "on_event")]
     name = type(callback).__name__
     if not any(map(callable, methods)):
-        raise UsageError(f"{name} is no callback: it has none of on_start, on_end and on_error")
+        raise UsageError(
+            f"{name} is no callback: it has none of {', '.join(METHODS.values())} and on_event"
+        )
     if any(map(inspect.iscoroutinefunction, methods)):
-        raise UsageError(f"{name} is no callback: on_start, on_end and on_error must not be async")
+        raise UsageError(f"{name} is no callback: its methods must not be async")
 
 
 def _hearing(
     callbacks: tuple[object, ...], method: str
 ) -> Iterable[tuple[int, Callable[[Event], object]]]:
     for index, callback in enumerate(callbacks):
-        hear = getattr(callback, method, None)
-        if callable(hear):
-            yield index, hear
+        for name in (method, "on_event"):
+            hear = getattr(callback, name, None)
+            if callable(hear):
+                yield index, hear

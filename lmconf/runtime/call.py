@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
 
+from lmconf.callbacks import Event
 from lmconf.errors import BadResponse
 from lmconf.profile.formats import Misfit, Read
 from lmconf.profile.lm import LMSpec
@@ -85,11 +86,14 @@ class Call:
 
     `spec` is the LM's own with the call's settings laid over it. `read` makes of a text what the
     call's `response_format` asks for; None leaves texts as they are. `tallies` add up what is
-    used, beside the LM's own.
+    used, beside the LM's own. `dispatcher` hands out the events, those of the LM that was called:
+    a fallback's call is given the `dispatcher` and the `id` of the call that it stands in for.
     """
 
     __slots__ = (
         "attempts",
+        "dispatcher",
+        "first_token",
         "id",
         "messages",
         "parts",
@@ -120,16 +124,36 @@ class Call:
         self.stream = stream
         self.read = read
         self.tallies = tracking()
+        self.dispatcher = parts.dispatcher
         self.id = ""
         self.time = time.time()
         self.started = time.monotonic()
         self.attempts = 0
         self.waited = 0.0
+        self.first_token: float | None = None
 
     @property
     def left(self) -> float:
         """The seconds until the call's deadline."""
         return self.started + self.spec.deadline - time.monotonic()
+
+    def tell(self, kind: Callable[..., Event], **what: object) -> None:
+        """Tell the callbacks, if there are any, of an event of `kind` that says `what`.
+
+        The call's id, the LM, its model and the time are filled in.
+
+            call.tell(LimitWait, seconds=0.5, limit="requests")
+        """
+        if self.dispatcher:
+            self.dispatcher.tell(
+                kind(
+                    call_id=self.id,
+                    lm=self.parts.name,
+                    model=self.spec.model,
+                    time=time.time(),
+                    **what,
+                )
+            )
 
     def fits(self, response: Json) -> bool:
         """Say whether `response` has the form that was asked for."""

@@ -227,12 +227,13 @@ class Parts:
 def _tiers(spec: LMSpec, override: str | None) -> caches.Tiers | None:
     store = spec.cache.store
     assert not isinstance(store, str)
-    stores = []
+    stores: dict[str, caches.Store] = {}
     if (spec.cache_in_memory or override == "memory") and not isinstance(store, MemoryStore):
-        stores.append(caches.live_store(MemoryStore()))
+        stores["memory"] = caches.live_store(MemoryStore())
     if override != "memory" or isinstance(store, MemoryStore):
-        stores.append(caches.live_store(DiskStore() if override == "disk" else store))
-    return caches.Tiers(stores)
+        far = DiskStore() if override == "disk" else store
+        stores[far.backend] = caches.live_store(far)
+    return caches.Tiers(tuple(stores.values()), tuple(stores))
 
 
 def _may_change(spec: LMSpec) -> bool:

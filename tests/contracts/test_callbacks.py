@@ -65,8 +65,8 @@ def test_any_event_is_taken_without_a_warning(callback: Callback) -> None:
     dispatcher = Dispatcher([callback])
     for _ in range(2):
         dispatcher.start(START)
-        dispatcher.end(END)
-        dispatcher.error(FAILURE)
+        dispatcher.tell(END)
+        dispatcher.tell(FAILURE)
     dispatcher.close()
 
 
@@ -75,15 +75,15 @@ def test_standard_output_stays_the_programs_own(
 ) -> None:
     dispatcher = Dispatcher([callback])
     dispatcher.start(START)
-    dispatcher.end(END)
-    dispatcher.error(FAILURE)
+    dispatcher.tell(END)
+    dispatcher.tell(FAILURE)
     assert capfd.readouterr().out == ""
 
 
 def test_structlog_is_left_as_the_application_configured_it(callback: Callback) -> None:
     dispatcher = Dispatcher([callback])
     dispatcher.start(START)
-    dispatcher.end(END)
+    dispatcher.tell(END)
     assert not structlog.is_configured()
 
 

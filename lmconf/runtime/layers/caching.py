@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from lmconf.caches import request_key
+from lmconf.callbacks import CacheHit, CacheMiss
 from lmconf.runtime.call import Call, Next, Perform, Reply, Steps
 from lmconf.runtime.kept import read, worth_keeping, write
 from lmconf.transports import Json
 
 __all__ = ["cache"]
+
+_SHOWN = 12  # of a key: enough to tell entries apart
 
 
 def cache(call: Call, following: Next) -> Steps:
@@ -22,10 +25,13 @@ def cache(call: Call, following: Next) -> Steps:
         digest = parts.digest_of(call.spec)
     key = request_key(digest, call.messages, {})
     if policy.mode != "refresh":
-        kept = tiers.get(key)
-        found = read(kept) if kept is not None else None
-        if found is not None and (call.read is None or call.fits(found)):
+        kept = tiers.nearest(key)
+        found = read(kept[1].value) if kept is not None else None
+        if kept and found is not None and (call.read is None or call.fits(found)):
+            call.tell(CacheHit, store=kept[0], key=key[:_SHOWN])
             return Reply(found, cache_hit=True)
+        if call.dispatcher:
+            call.tell(CacheMiss, store=",".join(tiers.names), key=key[:_SHOWN])
     reply = yield from following(call)
     if policy.mode != "read_only":
 

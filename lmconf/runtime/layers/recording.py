@@ -7,6 +7,7 @@ import time
 from lmconf.callbacks import End, Failure, Start
 from lmconf.errors import BadResponse, CallError
 from lmconf.profile.formats import Misfit
+from lmconf.profile.providers import provider_of
 from lmconf.runtime.answer import Answer, outputs_of
 from lmconf.runtime.call import Call, Next, Reply, Steps
 from lmconf.runtime.history import Entry
@@ -21,15 +22,18 @@ __all__ = ["record"]
 def record(call: Call, following: Next) -> Steps:
     """Keep what was asked and answered, and tell the callbacks."""
     parts = call.parts
-    if parts.dispatcher:
+    if call.dispatcher:
         call.id = parts.new_id()
-        parts.dispatcher.start(
+        call.dispatcher.start(
             Start(
                 call_id=call.id,
                 lm=parts.name,
                 model=call.spec.model,
                 time=call.time,
                 request=_told(call),
+                provider=provider_of(call.spec.model)[0],
+                model_type=call.spec.model_type,
+                stream=call.stream,
             )
         )
     try:
@@ -70,21 +74,19 @@ def _note(call: Call, reply: Reply, response: Json) -> None:
     duration = time.monotonic() - call.started
     if parts.history.kept and not settings.disable_history:
         parts.history.append(_entry(call, reply, answer, duration))
-    if parts.dispatcher:
-        parts.dispatcher.end(
-            End(
-                call_id=call.id,
-                lm=parts.name,
-                model=call.spec.model,
-                time=time.time(),
-                duration=duration,
-                cache_hit=reply.cache_hit,
-                attempts=call.attempts,
-                usage=answer.usage,
-                cost=cost,
-                response=response,
-                request=_told(call),
-            )
+    if call.dispatcher:
+        call.tell(
+            End,
+            duration=duration,
+            cache_hit=reply.cache_hit,
+            attempts=call.attempts,
+            usage=answer.usage,
+            cost=cost,
+            response=response,
+            request=_told(call),
+            waited=call.waited,
+            first_token=call.first_token,
+            request_id=request_id,
         )
 
 
@@ -144,18 +146,15 @@ def _tell_failure(call: Call, error: BaseException) -> None:
             waited=call.waited,
             late=call.left <= 0,
         )
-    if parts.dispatcher:
-        parts.dispatcher.error(
-            Failure(
-                call_id=call.id,
-                lm=parts.name,
-                model=call.spec.model,
-                time=time.time(),
-                duration=time.monotonic() - call.started,
-                attempts=call.attempts,
-                error=error,
-                request=_told(call),
-            )
+    if call.dispatcher:
+        call.tell(
+            Failure,
+            duration=time.monotonic() - call.started,
+            attempts=call.attempts,
+            error=error,
+            request=_told(call),
+            waited=call.waited,
+            first_token=call.first_token,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lmconf.callbacks import Retry
 from lmconf.errors import (
     BadResponse,
     CallError,
@@ -22,6 +23,7 @@ _REASONS: tuple[tuple[type[CallError], str], ...] = (
     (ConnectionFailed, "connection"),
     (BadResponse, "bad_response"),
 )
+_OTHER = "other"
 
 
 def retry(call: Call, following: Next) -> Steps:
@@ -45,6 +47,15 @@ def retry(call: Call, following: Next) -> Steps:
                 _say_no_time(failure, call)
         if wait is None:
             raise failure
+        if call.dispatcher:
+            call.tell(
+                Retry,
+                after=call.attempts,
+                wait=wait,
+                reason=_reason(failure),
+                error=type(failure).__name__,
+                status=failure.status,
+            )
         yield Sleep(wait)
         call.waited += wait
 
@@ -52,10 +63,12 @@ def retry(call: Call, following: Next) -> Steps:
 def _may_retry(failure: CallError, call: Call) -> bool:
     if not failure.retryable or call.attempts == 0:
         return False
-    for kind, reason in _REASONS:
-        if isinstance(failure, kind):
-            return should_retry(reason, call.spec.retry)
-    return True
+    reason = _reason(failure)
+    return reason == _OTHER or should_retry(reason, call.spec.retry)
+
+
+def _reason(failure: CallError) -> str:
+    return next((reason for kind, reason in _REASONS if isinstance(failure, kind)), _OTHER)
 
 
 def _say_no_time(failure: CallError, call: Call) -> None:

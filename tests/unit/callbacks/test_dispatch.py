@@ -67,8 +67,8 @@ def test_callbacks_are_told_in_their_order() -> None:
     notes: list[str] = []
     dispatcher = Dispatcher([Notes("a", notes), Notes("b", notes)])
     dispatcher.start(START)
-    dispatcher.end(END)
-    dispatcher.error(FAILURE)
+    dispatcher.tell(END)
+    dispatcher.tell(FAILURE)
     dispatcher.close()
     assert notes == [
         "a start 1",
@@ -86,8 +86,8 @@ def test_a_callback_hears_only_what_it_has_methods_for() -> None:
     callback = OnlyEnds()
     dispatcher = Dispatcher([callback])
     dispatcher.start(START)
-    dispatcher.end(END)
-    dispatcher.error(FAILURE)
+    dispatcher.tell(END)
+    dispatcher.tell(FAILURE)
     dispatcher.close()
     assert callback.heard == [END]
 
@@ -99,7 +99,7 @@ def test_a_failing_callback_harms_neither_the_call_nor_the_others() -> None:
     with pytest.warns(CallbackWarning) as said:
         for _ in range(3):
             dispatcher.start(START)
-            dispatcher.end(END)
+            dispatcher.tell(END)
         dispatcher.close()
     assert heard.heard == [END] * 3
     assert [str(warning.message) for warning in said] == [
@@ -133,7 +133,7 @@ def test_a_deferred_callback_is_made_once_when_the_first_call_begins() -> None:
     assert made == []
     for _ in range(2):
         dispatcher.start(START)
-        dispatcher.end(END)
+        dispatcher.tell(END)
     assert [callback.heard for callback in made] == [[END, END]]
 
 
@@ -156,7 +156,7 @@ def test_a_callback_that_cannot_be_made_stops_the_first_call() -> None:
 
 @pytest.mark.parametrize("what", [object(), 3, Deferred("x", dict)])
 def test_what_has_none_of_the_methods_is_no_callback(what: object) -> None:
-    with pytest.raises(UsageError, match="has none of on_start, on_end and on_error"):
+    with pytest.raises(UsageError, match="has none of on_start, .* and on_event"):
         Dispatcher([what]).open()  # type: ignore[list-item]
 
 

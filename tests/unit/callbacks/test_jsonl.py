@@ -170,7 +170,7 @@ def test_a_file_that_cannot_be_written_harms_no_call(tmp_path: Path) -> None:
     dispatcher = Dispatcher([JsonlCallback(tmp_path / "file" / "calls.jsonl")])
     dispatcher.open()
     with pytest.warns(CallbackWarning, match="JsonlCallback raised NotADirectoryError"):
-        dispatcher.end(end())
+        dispatcher.tell(end())
 
 
 FULL = """
