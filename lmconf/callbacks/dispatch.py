@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, ParamSpec
 
 from lmconf.callbacks.contract import (
+    METHODS,
     Callback,
     CallbackWarning,
     Deferred,
     Event,
-    METHODS,
     Start,
 )
 from lmconf.errors import UsageError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
 
-from lmconf.callbacks import Event
+from lmconf.callbacks import Dispatcher, Event
 from lmconf.errors import BadResponse
 from lmconf.profile.formats import Misfit, Read
 from lmconf.profile.lm import LMSpec
@@ -86,8 +86,9 @@ class Call:
 
     `spec` is the LM's own with the call's settings laid over it. `read` makes of a text what the
     call's `response_format` asks for; None leaves texts as they are. `tallies` add up what is
-    used, beside the LM's own. `dispatcher` hands out the events, those of the LM that was called:
-    a fallback's call is given the `dispatcher` and the `id` of the call that it stands in for.
+    used, beside the LM's own. `dispatcher` hands out the events to the callbacks of the LM that
+    was called (None: it has none): a fallback's call is given the `dispatcher` and the `id` of the
+    call that it stands in for.
     """
 
     __slots__ = (
@@ -124,7 +125,7 @@ class Call:
         self.stream = stream
         self.read = read
         self.tallies = tracking()
-        self.dispatcher = parts.dispatcher
+        self.dispatcher: Dispatcher | None = parts.heard
         self.id = ""
         self.time = time.time()
         self.started = time.monotonic()

@@ -28,7 +28,8 @@ def cache(call: Call, following: Next) -> Steps:
         kept = tiers.nearest(key)
         found = read(kept[1].value) if kept is not None else None
         if kept and found is not None and (call.read is None or call.fits(found)):
-            call.tell(CacheHit, store=kept[0], key=key[:_SHOWN])
+            if call.dispatcher:
+                call.tell(CacheHit, store=kept[0], key=key[:_SHOWN])
             return Reply(found, cache_hit=True)
         if call.dispatcher:
             call.tell(CacheMiss, store=",".join(tiers.names), key=key[:_SHOWN])

@@ -156,7 +156,7 @@ def test_a_callback_that_cannot_be_made_stops_the_first_call() -> None:
 
 @pytest.mark.parametrize("what", [object(), 3, Deferred("x", dict)])
 def test_what_has_none_of_the_methods_is_no_callback(what: object) -> None:
-    with pytest.raises(UsageError, match="has none of on_start, .* and on_event"):
+    with pytest.raises(UsageError, match=r"has none of on_start, .* and on_event"):
         Dispatcher([what]).open()  # type: ignore[list-item]
 
 
