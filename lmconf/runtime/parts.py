@@ -66,7 +66,7 @@ class Parts:
         )
         live = cast("tuple[callbacks.Callback, ...]", compiled.live)  # the dispatcher checks them
         self.dispatcher = Dispatcher((*named, *live))
-        self.heard = self.dispatcher if self.dispatcher else None  # calls ask it often
+        self.heard = self.dispatcher or None  # calls ask it often
         # Calls in flight hold what they need, should the LM be gone before them.
         self._carried = carried
         self._launched = launched
