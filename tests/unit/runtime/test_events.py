@@ -58,8 +58,7 @@ def test_a_call_is_told_from_its_start_to_its_end() -> None:
 
 def test_what_is_tried_again_is_told_with_the_reason() -> None:
     heard = Heard()
-    script = [ServerError("down", status=503), "Hello."]
-    with fake(script) as server:
+    with fake([ServerError("down", status=503), "Hello."]) as server:
         server.lm(callbacks=[heard], retry={"initial": "1ms", "jitter": "none"})("Hi")
     assert heard.kinds == [Start, Attempt, Retry, Attempt, End]
     assert heard_of(heard.events[2]) == {
