@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import time
 import weakref
@@ -69,6 +68,8 @@ class Carried(Shared):
         if callable(close):
             await close()
         else:
+            import asyncio  # only who runs an event loop needs it
+
             await asyncio.to_thread(transport.close)
 
     def _taken(self) -> Transport | None:

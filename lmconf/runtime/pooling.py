@@ -6,13 +6,15 @@ of them for the others. No thread or task is left when these functions return or
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import suppress
 from contextvars import copy_context
 from queue import SimpleQueue
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["in_tasks", "in_threads"]
 
@@ -96,6 +98,8 @@ async def in_tasks(
     When the caller is cancelled, or `ended` raises, the tasks are cancelled, and it is raised once
     they have ended.
     """
+    import asyncio  # only who runs an event loop needs it
+
     numbers, stop = iter(range(count)), False
     running: dict[asyncio.Task[R], int] = {}
     finished: asyncio.Queue[asyncio.Task[R]] = asyncio.Queue()
@@ -132,6 +136,8 @@ async def in_tasks(
 
 async def _cancel(tasks: Collection[asyncio.Task[R]]) -> None:
     """Cancel `tasks` and wait for them, whatever comes meanwhile: the caller is raising already."""
+    import asyncio
+
     for task in tasks:
         task.cancel()
     while left := [task for task in tasks if not task.done()]:

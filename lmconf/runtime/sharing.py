@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -30,6 +29,8 @@ class Shared:
 
     async def aend(self) -> None:
         """End it if it is open, from an event loop."""
+        import asyncio  # only who runs an event loop needs it
+
         await asyncio.to_thread(self.end)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Signal"]
 
@@ -45,6 +48,8 @@ class Signal:
 
     async def awaited(self, seconds: float) -> bool:
         """Wait in this task for `seconds` at most, and say whether the signal was given."""
+        import asyncio  # only who runs an event loop needs it
+
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
 

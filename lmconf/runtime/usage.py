@@ -140,11 +140,12 @@ def track_usage() -> Iterator[Tally]:
     may be nested, and each counts. Calls that fail count nothing.
     """
     tally = Tally()
-    token = _tracking.set((*_tracking.get(), tally))
+    _tracking.set((*_tracking.get(), tally))
     try:
         yield tally
     finally:
-        _tracking.reset(token)
+        # By identity: generators leave their blocks in any order, and in other contexts.
+        _tracking.set(tuple(other for other in _tracking.get() if other is not tally))
 
 
 def _count(said: Any, name: str) -> int:

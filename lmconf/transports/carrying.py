@@ -17,7 +17,7 @@ from msgspec import Struct
 from lmconf.errors import BadRequest
 from lmconf.spec.frozen import FrozenMap, thaw
 from lmconf.transports.contract import Request
-from lmconf.transports.routes import AS_STATED, client_of
+from lmconf.transports.routes import client_of
 
 __all__ = ["check_carried", "completed", "is_as_stated", "placed", "told"]
 
@@ -146,28 +146,19 @@ def _api_of(request: Request) -> _Api:
 
 def is_as_stated(request: Request) -> bool:
     """Say whether the server of `request` is sent its settings and messages as they stand."""
-    if request.route == "text":
-        return client_of(request.provider, "text") in ("openai", "azure")
-    return request.route == "chat" and request.provider in AS_STATED
+    return request.route != "responses" and client_of(request.provider, request.route) == "bare"
 
 
 def told(request: Request) -> dict[str, Any]:
     """Return the settings that litellm is told, and spells as the provider wants them."""
-    if is_as_stated(request):
-        return {}
     own = _withheld(request)
     return {key: thaw(value) for key, value in request.settings.items() if key not in own}
 
 
 def placed(request: Request) -> dict[str, Any]:
     """Return what a body is completed with where litellm left it out."""
-    if request.route == "responses":
-        return {}  # nothing of litellm's is in its body
     settings = {key: thaw(value) for key, value in request.settings.items()}
-    if is_as_stated(request):
-        messages = {"messages": thaw(list(request.messages))} if request.route == "chat" else {}
-        return {**settings, **messages}
-    if client_of(request.provider, request.route) in ("openai", "azure"):
+    if client_of(request.provider, request.route) in ("bare", "openai"):
         return {key: value for key, value in settings.items() if key not in TOKEN_LIMITS}
     found: dict[str, Any] = {}
     api = _api_of(request)
@@ -183,14 +174,11 @@ _BLOCKS = ("generationConfig", "metadata", "options")
 
 
 def completed(body: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `body` with `own` in it: blocks are merged, and what litellm spelt stays.
-
-    Messages alone are replaced: they are only given where they are to be sent as they stand.
-    """
+    """Return `body` with `own` in it: blocks are merged, and what litellm spelt stays."""
     made = dict(body)
     for key, value in own.items():
         held = made.get(key)
-        if key not in made or (key == "messages" and isinstance(held, list)):
+        if key not in made:
             made[key] = value
         elif key in _BLOCKS and isinstance(held, dict) and isinstance(value, dict):
             made[key] = {**value, **held}
@@ -203,8 +191,6 @@ def check_carried(request: Request) -> None:
     Raises:
         BadRequest: a setting or a part of a message has no place in the provider's API.
     """
-    if is_as_stated(request):
-        return
     api = _api_of(request)
     for key, help_ in api.refused.items():
         if key in request.settings and not _is_default(key, request.settings[key]):
@@ -215,7 +201,7 @@ def check_carried(request: Request) -> None:
 
 
 def _withheld(request: Request) -> frozenset[str]:
-    if client_of(request.provider, request.route) in ("openai", "azure"):
+    if client_of(request.provider, request.route) in ("bare", "openai"):
         return frozenset(("metadata", "thinking"))
     api = _api_of(request)
     return api.placed | api.inside.keys() | ({"tool_choice"} & api.refused.keys())

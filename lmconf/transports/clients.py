@@ -130,7 +130,7 @@ class _SyncSet:
     def __init__(self, trust: Trust) -> None:
         self.wire = Wire(trust)
         self.http = httpx.Client(transport=self.wire, trust_env=False)
-        self._made: dict[tuple[str, str, str], object] = {}
+        self._made: dict[tuple[str, str], object] = {}
 
     def client(self, kind: Client, request: Request) -> object:
         key = _key(kind, request)
@@ -148,8 +148,6 @@ class _SyncSet:
             return HTTPHandler(client=self.http)
         import openai
 
-        if kind == "azure":
-            return _with_no_other(openai.AzureOpenAI(**_azure(request), http_client=self.http))
         return openai.OpenAI(**_sdk(request), http_client=self.http)
 
 
@@ -159,7 +157,7 @@ class _AsyncSet:
         self.http = httpx.AsyncClient(transport=self.wire, trust_env=False)
         self.keeper: AsyncGenerator[None, None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._made: dict[tuple[str, str, str], object] = {}
+        self._made: dict[tuple[str, str], object] = {}
 
     async def aclose(self) -> None:
         """Close the connections, on the loop that they belong to."""
@@ -197,53 +195,14 @@ class _AsyncSet:
             return Handler()
         import openai
 
-        if kind == "azure":
-            made = openai.AsyncAzureOpenAI(**_azure(request), http_client=self.http)
-            return _with_no_other(made)
         return openai.AsyncOpenAI(**_sdk(request), http_client=self.http)
 
 
-def _key(kind: Client, request: Request) -> tuple[str, str, str]:
-    if kind in ("bare", "http", "lent"):
-        return ("bare" if kind == "bare" else "http", "", "")
-    other = request.connection.other
-    account = f"{other.get('api_version', '')} {_is_token(request)}"
-    return (kind, request.connection.base or "", account)
+def _key(kind: Client, request: Request) -> tuple[str, str]:
+    if kind == "openai":
+        return (kind, request.connection.base or "")
+    return ("bare" if kind == "bare" else "http", "")
 
 
 def _sdk(request: Request) -> dict[str, Any]:
     return {"api_key": PLACEHOLDER, "base_url": request.connection.base, "max_retries": 0}
-
-
-def _azure(request: Request) -> dict[str, Any]:
-    other = request.connection.other
-    return {
-        # With a token, Azure takes `Authorization: Bearer` in the place of the `api-key` header.
-        "azure_ad_token" if _is_token(request) else "api_key": PLACEHOLDER,
-        "azure_endpoint": request.connection.base,
-        "api_version": other.get("api_version") or DEFAULT_AZURE_VERSION,
-        "max_retries": 0,
-    }
-
-
-def _with_no_other(client: Any) -> object:
-    """Return Azure's `client` without the token that it found in AZURE_OPENAI_AD_TOKEN.
-
-    It would be sent in the place of the key.
-    """
-    if client._azure_ad_token != PLACEHOLDER:  # noqa: SLF001 - no argument keeps it out
-        client._azure_ad_token = None  # noqa: SLF001
-    return client
-
-
-def _is_token(request: Request) -> bool:
-    """Say whether Azure's credential is a token of its directory and no key."""
-    other = request.connection.other
-    return "azure_ad_token" in other or other.get("api_type") in AZURE_AD_TYPES
-
-
-AZURE_AD_TYPES = ("azure_ad", "azuread")
-"""The values of `api_type` with which `api_key` is a token, as in the OpenAI SDK before 1.0."""
-
-DEFAULT_AZURE_VERSION = "2024-10-21"
-"""Azure's generally available version of the API, used where a profile names none."""

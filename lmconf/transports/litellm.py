@@ -265,7 +265,7 @@ class LiteLLM:
             import_litellm().cache is not None
         ):  # a program may use litellm's cache for calls of its own
             keywords["cache"] = {"no-cache": True, "no-store": True}
-        if _kind(request) in ("openai", "azure"):
+        if _kind(request) == "openai":
             # A server behind an OpenAI API may know more than litellm knows of its model.
             keywords["allowed_openai_params"] = list(told(request))
         if request.settings.get("tools"):
@@ -331,6 +331,8 @@ def _kind(request: Request) -> Client | None:
             f"{request.provider}/ is an API for completions", help="say `model_type: text`"
         )
     kind = client_of(request.provider, request.route)
+    if kind == "bare":
+        kind = "openai"  # a cloud's own way of serving the OpenAI API, which litellm shapes
     if kind is None and request.connection.key == "":
         raise NotCarriedOut(
             f"litellm lets no client of ours send to {request.provider}/, so it cannot be promised"
@@ -343,11 +345,6 @@ def _kind(request: Request) -> Client | None:
 
 
 def _model_name(request: Request) -> str:
-    if is_as_stated(request):
-        # The client decides the address. Under a provider's own name litellm would read its table
-        # of models, send some to another API, and misread Azure's completions.
-        api = "text-completion-openai" if request.route == "text" else "custom_openai"
-        return f"{api}/{request.model}"
     return f"{request.provider}/{request.model}" if request.provider else request.model
 
 
@@ -440,7 +437,7 @@ def _finished(failure: CallError | None, read: Any, exchange: Exchange, request:
         else:
             if exchange.request_id:
                 response[REQUEST_ID] = exchange.request_id
-            if isinstance(response.get("model"), str) and not is_as_stated(request):
+            if isinstance(response.get("model"), str):
                 # litellm writes the provider before some servers' own names.
                 response["model"] = response["model"].removeprefix(f"{request.provider}/")
             return response

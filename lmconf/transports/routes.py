@@ -1,8 +1,6 @@
 """How each provider's APIs are reached, as tables.
 
-The first two say how litellm lets a provider's HTTP client be replaced.
-
-Where it can be, what leaves this machine is decided by `lmconf.transports.wire`: the credential,
+The first two say how a provider's client is replaced by ours. Where it can be, what leaves this machine is decided by `lmconf.transports.wire`: the credential,
 the headers, the origin, the deadline. Every line is shown to hold by a test that reads the bytes
 at a socket; providers that are not listed read their own settings and send by their own means,
 and a profile that names one is told so when it is loaded.
@@ -15,7 +13,6 @@ from typing import Literal
 from msgspec import Struct
 
 __all__ = [
-    "AS_STATED",
     "CHAT",
     "CLOUDS",
     "NOT_IN_RESPONSES",
@@ -26,18 +23,25 @@ __all__ = [
     "client_of",
 ]
 
-Client = Literal["openai", "azure", "http", "lent", "bare"]
-"""The kind of client that litellm takes: an OpenAI SDK client, its Azure kind, or an HTTP handler
-of litellm's own. Where its functions take none, `lent` ones are lent (`lmconf.transports.lending`).
-`bare` is what is below all of them, for routes that need no litellm."""
+Client = Literal["bare", "openai", "http", "lent"]
+"""The kind of client that carries a route. `bare` is our own, for servers that speak the OpenAI
+API itself: settings and messages go to them as they were stated, and litellm is not needed. The
+others are what litellm takes: an OpenAI SDK client, or an HTTP handler of its own; where its
+functions take none, `lent` ones are lent (`lmconf.transports.lending`)."""
 
 CHAT: dict[str, Client] = {
+    # `anyscale` is one of them because litellm knows it no longer.
     **dict.fromkeys(
-        "ai21 ai21_chat aiml amazon_nova anyscale baseten cerebras chutes codestral custom_openai dashscope deepinfra"
-        " docker_model_runner empower featherless_ai friendliai galadriel github gradient_ai groq hosted_vllm"
-        " hyperbolic inception lambda_ai lemonade litellm_proxy llamafile lm_studio maritalk meta_llama modelscope moonshot"
-        " morph nebius novita nscale nvidia_nim openai openai_like openrouter perplexity publicai"
-        " sambanova scaleway synthetic together_ai v0 vercel_ai_gateway volcengine wandb xinference zai".split(),
+        "amazon_nova anyscale azure custom_openai gradient_ai groq hosted_vllm lemonade litellm_proxy"
+        " llamafile lm_studio maritalk openai openai_like openrouter together_ai xinference".split(),
+        "bare",
+    ),
+    **dict.fromkeys(
+        "ai21 ai21_chat aiml baseten cerebras chutes codestral dashscope deepinfra"
+        " docker_model_runner empower featherless_ai friendliai galadriel github"
+        " hyperbolic inception lambda_ai meta_llama modelscope moonshot"
+        " morph nebius novita nscale nvidia_nim perplexity publicai"
+        " sambanova scaleway synthetic v0 vercel_ai_gateway volcengine wandb zai".split(),
         "openai",
     ),
     **dict.fromkeys(
@@ -47,7 +51,6 @@ CHAT: dict[str, Client] = {
         "http",
     ),
     **dict.fromkeys("cloudflare cohere cohere_chat sagemaker".split(), "lent"),
-    "azure": "azure",
 }
 
 CLOUDS = frozenset(
@@ -56,24 +59,14 @@ CLOUDS = frozenset(
 """Providers whose address and credential are found as the cloud's own SDK finds them
 (`lmconf.transports.clouds`)."""
 
-AS_STATED = frozenset(
-    "amazon_nova anyscale azure custom_openai gradient_ai groq hosted_vllm lemonade litellm_proxy"
-    " llamafile lm_studio maritalk openai openai_like openrouter together_ai xinference".split()
-)
-"""Providers whose servers speak the OpenAI API itself: settings and messages go to them as they
-were stated, and litellm's table of what each model takes has no say. `anyscale` is one of them
-because litellm knows it no longer."""
-
 # The completions API of every one of these is OpenAI's, so all are sent the same way.
 TEXT: dict[str, Client] = {
     **dict.fromkeys(
-        "anyscale cerebras custom_openai deepinfra fireworks_ai hosted_vllm litellm_proxy llamafile"
-        " lm_studio openai openrouter sambanova text-completion-openai together_ai"
-        " xinference".split(),
-        "openai",
+        "anyscale azure azure_text cerebras custom_openai deepinfra fireworks_ai hosted_vllm"
+        " litellm_proxy llamafile lm_studio openai openrouter sambanova text-completion-openai"
+        " together_ai xinference".split(),
+        "bare",
     ),
-    "azure": "azure",
-    "azure_text": "azure",
     "ollama": "http",
     **dict.fromkeys("bedrock sagemaker_chat".split(), "http"),
     "sagemaker": "lent",

@@ -94,7 +94,7 @@ def _as_litellm_knows(request: Request, place: str) -> tuple[str, str, str, Shap
     if re.match(r"mistral|codestral|jamba", model):
         publisher = "ai21" if model.startswith("jamba") else "mistralai"
         at = f"{place}/publishers/{publisher}/models/{model}"
-        return "openai", model.partition("@")[0], place, _raw_predict(at, None)
+        return "custom_openai", model.partition("@")[0], place, _raw_predict(at, None)
     if "/" not in model:
         if model.isdigit():  # a tuned model's endpoint
             return "gemini", model, place, _renamed("/models/", "/endpoints/")
@@ -102,9 +102,9 @@ def _as_litellm_knows(request: Request, place: str) -> tuple[str, str, str, Shap
     if re.match(r"[a-z0-9-]+/[A-Za-z0-9._@-]+\Z", model) and not model.startswith(
         ("agent_engine/", "bge/", "gemma/", "gemini/", "openai/")
     ):
-        return "openai", model, f"{place}/endpoints/openapi", None
+        return "custom_openai", model, f"{place}/endpoints/openapi", None
     if model.startswith("openai/gpt-oss"):
-        return "openai", model, f"{place}/endpoints/openapi", None
+        return "custom_openai", model, f"{place}/endpoints/openapi", None
     raise NotCarriedOut(
         f"`vertex_ai/{model}` is a kind of endpoint that cannot be asked yet",
         help="Gemini's, Claude's, Mistral's, AI21's models and those of a `publisher/` can",
