@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from lmconf.document.nodes import Map, Node, Reference, Scalar
+from lmconf.document.nodes import Map, Node, Reference, Scalar, Verbatim
 from lmconf.errors import Diagnostic, Mark, Note
 from lmconf.profile.providers import provider_of
 from lmconf.profile.rules import CREDENTIALS
@@ -51,7 +51,7 @@ def _credentials(lm: Map) -> Iterator[tuple[tuple[str, ...], Node]]:
             for header, inner in value:
                 if isinstance(inner, Reference) or is_secret_name(header):
                     yield (key, header), inner
-        elif isinstance(value, Reference) or (isinstance(value, Scalar) and value.value):
+        elif isinstance(value, Reference) or (isinstance(value, Scalar | Verbatim) and value.value):
             yield (key,), value
 
 

@@ -40,7 +40,14 @@ _STEERING = tuple(
     for name, field in fields(LMSpec).items()
     if field.role == "identity" and name not in _APART
 )
-_PLACES = ("organization", "project", "api_version", "aws_region_name", "vertex_project")
+_PLACES = (
+    "organization",
+    "project",
+    "api_version",
+    "aws_region_name",
+    "vertex_project",
+    "vertex_location",
+)
 
 
 @without_frames

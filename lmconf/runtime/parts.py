@@ -246,6 +246,7 @@ def _may_change(spec: LMSpec) -> bool:
         spec.api_version,
         spec.aws_region_name,
         spec.vertex_project,
+        spec.vertex_location,
     )
     return spec.launch_kwargs is not None or any(isinstance(x, REFERENCES) for x in places)
 
