@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable
 from typing import Literal
 
+from lmconf.caches.claims import Claims
 from lmconf.caches.contract import CacheWarning, DatedStore, Found, Stats, Store
 from lmconf.caches.keys import cache_key, request_key, spec_digest
 from lmconf.caches.live import shared
-from lmconf.caches.specs import DiskStore, MemoryStore, StoreSpec
+from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore, StoreSpec
 from lmconf.caches.tiers import Tiers
 from lmconf.errors import NotCarriedOut, UsageError
 from lmconf.spelling import did_you_mean
@@ -17,17 +18,20 @@ from lmconf.spelling import did_you_mean
 __all__ = [
     "KINDS",
     "CacheWarning",
+    "Claims",
     "DatedStore",
     "Found",
     "Stats",
     "Store",
     "Tiers",
     "cache_key",
+    "claims_folder",
     "default_folder",
     "live_store",
     "open_store",
     "override_from_environment",
     "request_key",
+    "shared",
     "spec_digest",
 ]
 
@@ -78,6 +82,13 @@ def live_store(spec: StoreSpec) -> Store:
     """
     place = default_folder() if isinstance(spec, DiskStore) and spec.path is None else None
     return shared((spec, place), lambda: open_store(spec))
+
+
+def claims_folder(spec: StoreSpec) -> str | None:
+    """Return the folder where the processes that use `spec` meet; None where they share nothing."""
+    if isinstance(spec, DiskStore):
+        return spec.path or default_folder()
+    return default_folder() if isinstance(spec, RedisStore) and spec.disk else None
 
 
 def default_folder() -> str:

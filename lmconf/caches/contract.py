@@ -8,9 +8,10 @@ a store says why. Tests over every kind of store are in `tests/contracts/test_ca
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypedDict, runtime_checkable
 
-__all__ = ["CacheWarning", "DatedStore", "Found", "Stats", "Store", "WarnsOnce"]
+__all__ = ["CacheWarning", "DatedStore", "Found", "Stats", "Store", "WarnsOnce", "WritesLater"]
 
 
 class CacheWarning(UserWarning):
@@ -59,6 +60,17 @@ class DatedStore(Store, Protocol):
 
     def find(self, key: str) -> Found | None:
         """Return what `get` returns, with its remaining time."""
+
+
+@runtime_checkable
+class WritesLater(Store, Protocol):
+    """A store that keeps what is put for itself, and writes it soon after."""
+
+    def flush(self) -> None:
+        """Write everything that was put before; when it returns, that outlives the process."""
+
+    def when_written(self, done: Callable[[], None]) -> None:
+        """Have `done` called, in any thread, once what was put before is written, or given up."""
 
 
 class WarnsOnce:

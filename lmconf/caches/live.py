@@ -5,20 +5,30 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Callable, Hashable
+from typing import Protocol, TypeVar, cast
 
-from lmconf.caches.contract import Store
 from lmconf.forking import stand_still_at_forks
 
 __all__ = ["shared"]
 
 
+class Closing(Protocol):
+    """Something that is closed when the process ends."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+
+T = TypeVar("T", bound=Closing)
+
+
 class _Live:
     def __init__(self) -> None:
-        self._stores: dict[Hashable, Store] = {}
+        self._stores: dict[Hashable, Closing] = {}
         self._lock = threading.Lock()
         self._prepared = False
 
-    def shared(self, key: Hashable, make: Callable[[], Store]) -> Store:
+    def shared(self, key: Hashable, make: Callable[[], Closing]) -> Closing:
         with self._lock:
             if not self._prepared:
                 self._prepared = True
@@ -49,6 +59,6 @@ class _Live:
 _LIVE = _Live()
 
 
-def shared(key: Hashable, make: Callable[[], Store]) -> Store:
-    """Return the store of this process under `key`, made by `make` when first asked for."""
-    return _LIVE.shared(key, make)
+def shared(key: Hashable, make: Callable[[], T]) -> T:
+    """Return what this process has under `key`, made by `make` when first asked for."""
+    return cast(T, _LIVE.shared(key, make))

@@ -13,6 +13,7 @@ from lmconf.spec.shapes import (
     Flag,
     Integer,
     Kinds,
+    ListOf,
     Record,
     Referable,
     Size,
@@ -68,6 +69,9 @@ class RedisStore(Spec, frozen=True, kw_only=True):
     namespace: Annotated[
         str, operations(Text(), "Keeps apart what shares the server.", examples=("support",))
     ]
+    disk: Annotated[
+        bool, operations(Flag(), "Whether this machine's default disk store keeps them, too.")
+    ] = True
 
 
 StoreSpec = MemoryStore | DiskStore | RedisStore
@@ -77,6 +81,11 @@ STORE_SPECS: dict[str, type[Spec]] = {
     "redis": RedisStore,
 }
 STORE = Kinds("backend", STORE_SPECS)
+
+
+Keepable = Literal["tool_calls", "truncated", "filtered", "empty"]
+KEEPABLE = ("tool_calls", "truncated", "filtered", "empty")
+"""What an answer may be that is stored only where `cache.keep` names it."""
 
 
 class CachePolicy(Spec, frozen=True, kw_only=True):
@@ -103,6 +112,15 @@ class CachePolicy(Spec, frozen=True, kw_only=True):
             Duration(), "How long an answer may be used; left out, for ever.", examples=("7d",)
         ),
     ] = None
+    keep: Annotated[
+        tuple[Keepable, ...],
+        operations(
+            ListOf(Choice(KEEPABLE), single=True),
+            "What is stored beside whole answers in words: answers that call tools, and those that"
+            " `max_tokens` cut short, a content filter touched, or that say nothing.",
+            examples=(["tool_calls", "truncated"],),
+        ),
+    ] = ("tool_calls",)
     namespace: Annotated[
         str | None,
         identity(Text(), "Tells accounts or experiments apart that ask the same question."),

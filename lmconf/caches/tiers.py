@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from lmconf.caches.contract import DatedStore, Found, Stats, Store, WarnsOnce
+from lmconf.caches.contract import DatedStore, Found, Stats, Store, WarnsOnce, WritesLater
 
 __all__ = ["Tiers"]
 
@@ -15,6 +15,7 @@ T = TypeVar("T")
 class Tiers:
     """The stores from near (memory) to far (disk, server); a store that raises is passed over.
 
+    A store with `far = True` is on another machine.
     The built-in stores never raise; one that somebody else wrote might, and it gets one warning.
     `names` is what events call them.
     """
@@ -24,6 +25,8 @@ class Tiers:
         self.names = tuple(names or (type(store).__name__ for store in self._stores))
         self._dated = tuple(isinstance(store, DatedStore) for store in self._stores)
         self._finds = tuple(map(_finder, self._stores))
+        fars = (i for i, store in enumerate(self._stores) if getattr(store, "far", False))
+        self._first_far = next(fars, len(self._stores))
         self._warn = tuple(WarnsOnce(type(store).__name__) for store in self._stores)
 
     def get(self, key: str) -> bytes | None:
@@ -42,9 +45,33 @@ class Tiers:
         The nearer stores keep the answer for that time. Where a store does not know the time, they
         do not keep it: it could outlive its permission.
         """
-        for index, find in enumerate(self._finds):
+        return self._first(key, 0, len(self._stores))
+
+    def near(self, key: str) -> tuple[str, Found] | None:
+        """Return what `nearest` returns of the stores on this machine."""
+        return self._first(key, 0, self._first_far)
+
+    def far(self, key: str) -> tuple[str, Found] | None:
+        """Return what `nearest` returns of those on other machines, which may take a while."""
+        return self._first(key, self._first_far, len(self._stores))
+
+    @property
+    def has_far(self) -> bool:
+        """Whether a store is on another machine."""
+        return self._first_far < len(self._stores)
+
+    def when_written(self, done: Callable[[], None]) -> None:
+        """Have `done` called when other processes of this machine can find what was put so far."""
+        for store in reversed(self._stores[: self._first_far]):
+            if isinstance(store, WritesLater):
+                store.when_written(done)
+                return
+        done()
+
+    def _first(self, key: str, begin: int, end: int) -> tuple[str, Found] | None:
+        for index in range(begin, end):
             try:
-                found = find(key)
+                found = self._finds[index](key)
             except Exception as error:  # noqa: BLE001 - whatever a store raises, the call goes on
                 self._pass_over(index, error)
                 continue

@@ -24,6 +24,7 @@ from lmconf.transports import Json, Request, Transport
 
 if TYPE_CHECKING:
     from lmconf.runtime.parts import Parts
+    from lmconf.runtime.places import Place
 
 __all__ = [
     "Call",
@@ -88,7 +89,7 @@ class Call:
     call's `response_format` asks for; None leaves texts as they are. `tallies` add up what is
     used, beside the LM's own. `dispatcher` hands out the events to the callbacks of the LM that
     was called (None: it has none): a fallback's call is given the `dispatcher` and the `id` of the
-    call that it stands in for.
+    call that it stands in for. `place` is where the answer will be kept, None: nowhere.
     """
 
     __slots__ = (
@@ -98,6 +99,7 @@ class Call:
         "id",
         "messages",
         "parts",
+        "place",
         "prompt",
         "read",
         "spec",
@@ -132,6 +134,7 @@ class Call:
         self.attempts = 0
         self.waited = 0.0
         self.first_token: float | None = None
+        self.place: Place | None = None
 
     @property
     def left(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ __all__ = ["read", "worth_keeping", "write"]
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder()
 # A cut answer may be whole next time; a filtered one is the filter's, not the model's.
-_UNUSABLE = frozenset(("length", "content_filter"))
+_ENDED = {"length": "truncated", "content_filter": "filtered"}
 
 
 def write(response: Json) -> bytes:
@@ -34,14 +34,20 @@ def read(value: bytes) -> Json | None:
     return None
 
 
-def worth_keeping(response: Mapping[str, Any]) -> bool:
-    """Say whether every choice of `response` is whole, was not filtered, and says something."""
-    return all(
-        choice.get("finish_reason") not in _UNUSABLE and _says_something(choice)
-        for choice in response["choices"]
-    )
+def worth_keeping(response: Mapping[str, Any], keep: Set[str]) -> bool:
+    """Say whether `response` may be kept: `keep` names what may be so beside whole texts."""
+    return all(_kinds(choice) <= keep for choice in response["choices"])
 
 
-def _says_something(choice: Mapping[str, Any]) -> bool:
+def _kinds(choice: Mapping[str, Any]) -> set[str]:
+    """Return what must be allowed for `choice` to be kept, in the words of `cache.keep`."""
+    kinds = set()
     message = choice.get("message") or choice
-    return bool(message.get("content") or message.get("text") or message.get("tool_calls"))
+    if message.get("tool_calls"):
+        kinds.add("tool_calls")
+    elif not (message.get("content") or message.get("text")):
+        kinds.add("empty")
+    ended = _ENDED.get(choice.get("finish_reason") or "")
+    if ended is not None:
+        kinds.add(ended)
+    return kinds

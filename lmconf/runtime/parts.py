@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from lmconf import caches, callbacks
-from lmconf.caches.specs import DiskStore, MemoryStore
+from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore, StoreSpec
 from lmconf.callbacks import Dispatcher
 from lmconf.errors import Closed, LaunchError, NotCarriedOut
 from lmconf.profile.compiled import Compiled
@@ -21,6 +21,7 @@ from lmconf.profile.providers import provider_of
 from lmconf.runtime.call import Call
 from lmconf.runtime.carrying import Carried
 from lmconf.runtime.connecting import arguments_of, base_of
+from lmconf.runtime.flights import Flights, flights_to
 from lmconf.runtime.history import History
 from lmconf.runtime.identity import digest_of, facts
 from lmconf.runtime.requests import Plan, plan_of, request_of
@@ -73,6 +74,7 @@ class Parts:
         self._prefix = os.urandom(8).hex()
         self._counter = itertools.count()
         self._tiers: dict[object, caches.Tiers | None] = {}
+        self._flights: dict[object, Flights] = {}
         self._fixed = not _may_change(compiled.spec)
         self._digests: dict[int, tuple[LMSpec, tuple[object, ...], bytes]] = {}
         self._plans: dict[int, tuple[LMSpec, Plan]] = {}
@@ -122,6 +124,14 @@ class Parts:
         if key not in self._tiers:
             self._tiers[key] = _tiers(spec, self._override)
         return self._tiers[key]
+
+    def flights_of(self, spec: LMSpec) -> Flights:
+        """Return the requests in flight whose answers are kept where those of `spec` are."""
+        key = (spec.cache.store, spec.cache_in_memory)
+        known = self._flights.get(key)
+        if known is None:
+            known = self._flights[key] = flights_to(_store_of(spec, self._override))
+        return known
 
     def digest_of(self, spec: LMSpec) -> bytes:
         """Return the digest of what all calls with `spec` have in common.
@@ -225,16 +235,26 @@ class Parts:
         return f"{self._prefix}{os.getpid() & 0xFFFFFF:06x}{next(self._counter):010x}"
 
 
-def _tiers(spec: LMSpec, override: str | None) -> caches.Tiers | None:
+def _tiers(spec: LMSpec, override: str | None) -> caches.Tiers:
+    far = _store_of(spec, override)
+    stores: dict[str, caches.Store] = {}
+    if (spec.cache_in_memory or override == "memory") and not isinstance(far, MemoryStore):
+        stores["memory"] = caches.live_store(MemoryStore())
+    if isinstance(far, RedisStore) and far.disk:
+        stores["disk"] = caches.live_store(DiskStore())
+    stores[far.backend] = caches.live_store(far)
+    return caches.Tiers(tuple(stores.values()), tuple(stores))
+
+
+def _store_of(spec: LMSpec, override: str | None) -> StoreSpec:
+    """Return the farthest of the stores that keep the answers of `spec`."""
     store = spec.cache.store
     assert not isinstance(store, str)
-    stores: dict[str, caches.Store] = {}
-    if (spec.cache_in_memory or override == "memory") and not isinstance(store, MemoryStore):
-        stores["memory"] = caches.live_store(MemoryStore())
-    if override != "memory" or isinstance(store, MemoryStore):
-        far = DiskStore() if override == "disk" else store
-        stores[far.backend] = caches.live_store(far)
-    return caches.Tiers(tuple(stores.values()), tuple(stores))
+    if override is None:
+        return store
+    if override == "disk":
+        return DiskStore()
+    return store if isinstance(store, MemoryStore) else MemoryStore()
 
 
 def _may_change(spec: LMSpec) -> bool:

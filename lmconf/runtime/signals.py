@@ -18,7 +18,7 @@ class Signal:
     __slots__ = ("_given", "_lock", "_waiting")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # it may be given in a finalizer
         self._given = False
         self._waiting: list[Callable[[], object]] = []
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from lmconf.caches import request_key
 from lmconf.callbacks import CacheHit, CacheMiss
 from lmconf.runtime.call import Call, Next, Perform, Reply, Steps
-from lmconf.runtime.kept import read, worth_keeping, write
-from lmconf.transports import Json
+from lmconf.runtime.places import SHOWN, Place
 
 __all__ = ["cache"]
-
-_SHOWN = 12  # of a key: enough to tell entries apart
 
 
 def cache(call: Call, following: Next) -> Steps:
@@ -24,21 +21,17 @@ def cache(call: Call, following: Next) -> Steps:
     else:
         digest = parts.digest_of(call.spec)
     key = request_key(digest, call.messages, {})
+    place = Place(call, tiers, key, parts.flights_of(call.spec))
     if policy.mode != "refresh":
-        kept = tiers.nearest(key)
-        found = read(kept[1].value) if kept is not None else None
-        if kept and found is not None and (call.read is None or call.fits(found)):
+        kept = yield from place.find()
+        if kept is not None:
             if call.dispatcher:
-                call.tell(CacheHit, store=kept[0], key=key[:_SHOWN])
-            return Reply(found, cache_hit=True)
+                call.tell(CacheHit, store=kept[0], key=key[:SHOWN])
+            return Reply(kept[1], cache_hit=True)
         if call.dispatcher:
-            call.tell(CacheMiss, store=",".join(tiers.names), key=key[:_SHOWN])
+            call.tell(CacheMiss, store=",".join(tiers.names), key=key[:SHOWN])
+    call.place = place
     reply = yield from following(call)
-    if policy.mode != "read_only":
-
-        def keep(response: Json) -> None:
-            if worth_keeping(response) and (call.read is None or call.fits(response)):
-                tiers.put(key, write(response), ttl=policy.ttl)
-
-        reply.when_done(keep)
+    if not reply.cache_hit:
+        reply.when_done(place.keep, place.fail)
     return reply

@@ -120,7 +120,7 @@ def test_what_is_kept_reads_back_equal_and_anew() -> None:
 def test_only_whole_unfiltered_answers_are_worth_keeping(
     response: dict[str, Any], worth: bool
 ) -> None:
-    assert worth_keeping(response) is worth
+    assert worth_keeping(response, frozenset(("tool_calls",))) is worth
 
 
 def test_a_hit_says_that_nothing_was_paid() -> None:
