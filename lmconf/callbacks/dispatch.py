@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, ParamSpec
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from lmconf.callbacks.contract import (
     METHODS,
     Callback,
     CallbackWarning,
     Deferred,
+    End,
     Event,
+    Failure,
     Start,
 )
+from lmconf.callbacks.delivery import MOST_WAITING, Courier
 from lmconf.errors import UsageError
 from lmconf.forking import Mutex
 
 __all__ = ["Dispatcher"]
 
-P = ParamSpec("P")
-_Hearing = tuple[tuple[int, Callable[[Event], object]], ...]
+_Hear = Callable[..., object]
+
+
+class _Hearer(NamedTuple):
+    """A callback that hears one kind of event, and who brings it there; None is the call itself."""
+
+    place: int
+    hear: _Hear
+    courier: Courier | None
 
 
 class _Opened(NamedTuple):
     callbacks: tuple[object, ...]
-    hearing: dict[type[Event], _Hearing]
+    couriers: tuple[Courier | None, ...]
+    hearing: dict[type[Event], tuple[_Hearer, ...]]
 
 
 class Dispatcher:
     """Hands events to `callbacks`; false when there are none, so that no event need be made.
 
-    A callback that raises is warned of once (`CallbackWarning`, with the type of what it raised).
+    A callback hears in a thread of its own (`lmconf.callbacks.delivery`), unless its `inline` is
+    true: then in that of the call. One that raises is warned of once (`CallbackWarning`, with the
+    type of what it raised), and so is one that is too slow for its events.
     """
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
         self._callbacks = tuple(callbacks)
         self._opened: _Opened | None = None
-        self._warned: set[int] = set()
+        self._warned: set[tuple[int, bool]] = set()
+        self._unsaid: deque[str] = deque()
         self._lock = Mutex()
 
     def __bool__(self) -> bool:
@@ -48,7 +64,7 @@ class Dispatcher:
 
         Raises:
             ProfileError: an import path leads nowhere, or to what is not allowed.
-            UsageError: something is no callback: it has none of the methods, or they are async.
+            UsageError: something is no callback: it has none of the methods.
         """
         self._open()
 
@@ -62,69 +78,121 @@ class Dispatcher:
         self.tell(event)
 
     def tell(self, event: Event) -> None:
-        """Tell of `event`, of a call whose start was told."""
-        if self._opened is not None:
-            for index, hear in self._opened.hearing[type(event)]:
+        """Tell of `event`, of a call whose start was told; its end waits for the callbacks."""
+        if self._opened is None:
+            return
+        last = isinstance(event, End | Failure)
+        for index, hear, courier in self._opened.hearing[type(event)]:
+            if courier is None:
                 self._guard(index, hear, event)
+            elif last:
+                courier.deliver(hear, event)
+            else:
+                courier.post(hear, event)
+        if self._unsaid:
+            self._say()
 
     def close(self) -> None:
-        """Close the callbacks that can be closed."""
-        if self._opened is not None:
-            for index, callback in enumerate(self._opened.callbacks):
-                close = getattr(callback, "close", None)
-                if callable(close):
-                    self._guard(index, close)
+        """Close the callbacks that can be closed, after what they have yet to hear."""
+        if self._opened is None:
+            return
+        _, couriers, _ = self._opened
+        for index, courier in enumerate(couriers):
+            close = getattr(self._opened.callbacks[index], "close", None)
+            close = close if callable(close) else None
+            if courier is not None:
+                courier.close(close)
+            elif close is not None:
+                self._guard(index, close)
+        self._say()
 
     def _open(self) -> _Opened:
+        if self._opened is not None:
+            return self._opened
         with self._lock:
             if self._opened is None:
                 made = tuple(
                     callback.open() if isinstance(callback, Deferred) else callback
                     for callback in self._callbacks
                 )
-                for callback in made:
-                    _check(callback)
-                self._opened = _Opened(
-                    made, {kind: tuple(_hearing(made, name)) for kind, name in METHODS.items()}
-                )
+                self._opened = self._with(made)
             return self._opened
 
-    def _guard(
-        self, index: int, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs
-    ) -> None:
+    def _with(self, made: tuple[object, ...]) -> _Opened:
+        for callback in made:
+            _check(callback)
+        # What a courier knows must not keep this dispatcher alive, whose end is the courier's.
+        note = functools.partial(_note, made, self._warned, self._unsaid)
+        couriers = tuple(
+            None
+            if getattr(callback, "inline", False) is True
+            else Courier(functools.partial(note, index), looping=_is_async(callback))
+            for index, callback in enumerate(made)
+        )
+        hearing = {
+            kind: tuple(
+                _Hearer(index, hear, couriers[index])
+                for index, callback in enumerate(made)
+                for hear in _methods(callback, (method, "on_event"))
+            )
+            for kind, method in METHODS.items()
+        }
+        return _Opened(made, couriers, hearing)
+
+    def _guard(self, index: int, call: _Hear, *events: object) -> None:
         try:
-            call(*args, **kwargs)
+            call(*events)
         except Exception as error:  # noqa: BLE001 - whatever a callback raises, the call goes on
-            if index not in self._warned:
-                self._warned.add(index)
-                assert self._opened is not None
-                name = type(self._opened.callbacks[index]).__name__
-                # Its text is left out: who knows what a stranger's exception quotes.
-                warnings.warn(
-                    f"callback {name} raised {type(error).__name__}; calls go on",
-                    CallbackWarning,
-                    stacklevel=4,
-                )
+            assert self._opened is not None
+            _note(self._opened.callbacks, self._warned, self._unsaid, index, error)
+
+    def _say(self) -> None:
+        """Warn, in the thread of a call, of what callbacks have done."""
+        while self._unsaid:
+            try:
+                text = self._unsaid.popleft()
+            except IndexError:
+                return  # another thread said it
+            warnings.warn(text, CallbackWarning, stacklevel=4)
+
+
+def _note(
+    callbacks: tuple[object, ...],
+    warned: set[tuple[int, bool]],
+    unsaid: deque[str],
+    index: int,
+    error: BaseException | None,
+) -> None:
+    key = (index, error is None)
+    if key in warned:
+        return
+    warned.add(key)
+    name = type(callbacks[index]).__name__
+    if error is None:
+        text = f"callback {name} is too slow: of {MOST_WAITING} events that wait, the oldest go"
+    else:
+        # Its text is left out: who knows what a stranger's exception quotes.
+        text = f"callback {name} raised {type(error).__name__}; calls go on"
+    unsaid.append(text)
 
 
 def _check(callback: object) -> None:
+    if not any(_methods(callback, (*METHODS.values(), "on_event"))):
+        raise UsageError(
+            f"{type(callback).__name__} is no callback: it has none of"
+            f" {', '.join(METHODS.values())} and on_event"
+        )
+
+
+def _is_async(callback: object) -> bool:
     import inspect
 
-    methods = [getattr(callback, name, None) for name in (*METHODS.values(), "on_event")]
-    name = type(callback).__name__
-    if not any(map(callable, methods)):
-        raise UsageError(
-            f"{name} is no callback: it has none of {', '.join(METHODS.values())} and on_event"
-        )
-    if any(map(inspect.iscoroutinefunction, methods)):
-        raise UsageError(f"{name} is no callback: its methods must not be async")
+    names = (*METHODS.values(), "on_event", "close")
+    return any(map(inspect.iscoroutinefunction, _methods(callback, names)))
 
 
-def _hearing(
-    callbacks: tuple[object, ...], method: str
-) -> Iterable[tuple[int, Callable[[Event], object]]]:
-    for index, callback in enumerate(callbacks):
-        for name in (method, "on_event"):
-            hear = getattr(callback, name, None)
-            if callable(hear):
-                yield index, hear
+def _methods(callback: object, names: Iterable[str]) -> Iterator[_Hear]:
+    for name in names:
+        method = getattr(callback, name, None)
+        if callable(method):
+            yield method

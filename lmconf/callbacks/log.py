@@ -16,6 +16,8 @@ __all__ = ["LogCallback"]
 class LogCallback:
     """Logs `lm_call` at `level` and `lm_call_failed` as an error: figures, never content."""
 
+    inline = True  # what an application logs stands in the order of what happens
+
     def __init__(self, level: str = "info") -> None:
         self._level = level
         self._logger: FilteringBoundLogger | None = None

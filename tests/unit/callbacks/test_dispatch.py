@@ -109,6 +109,8 @@ def test_a_failing_callback_harms_neither_the_call_nor_the_others() -> None:
 
 def test_what_ends_the_program_is_not_held_up() -> None:
     class Interrupted:
+        inline = True
+
         def on_start(self, event: Start) -> None:
             raise KeyboardInterrupt
 
@@ -158,12 +160,3 @@ def test_a_callback_that_cannot_be_made_stops_the_first_call() -> None:
 def test_what_has_none_of_the_methods_is_no_callback(what: object) -> None:
     with pytest.raises(UsageError, match=r"has none of on_start, .* and on_event"):
         Dispatcher([what]).open()  # type: ignore[list-item]
-
-
-def test_async_methods_are_refused_rather_than_never_awaited() -> None:
-    class Async:
-        async def on_end(self, event: End) -> None:
-            pass
-
-    with pytest.raises(UsageError, match="must not be async"):
-        Dispatcher([Async()]).open()

@@ -1,0 +1,249 @@
+"""What a slow, hanging, failing or async callback does to calls: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lmconf.callbacks import CallbackWarning, Dispatcher, End, Start
+from lmconf.callbacks.delivery import MOST_WAITING, PATIENCE
+
+ROOT = Path(__file__).parents[3]
+START = Start(call_id="1", lm="gpt", model="m", time=0.0, request={})
+END = End(
+    call_id="1",
+    lm="gpt",
+    model="m",
+    time=1.0,
+    duration=1.0,
+    cache_hit=True,
+    attempts=0,
+    usage=None,
+    cost=None,
+    response="hi",
+    request={},
+)
+WHO: contextvars.ContextVar[str] = contextvars.ContextVar("WHO", default="nobody")
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for what happens in another thread."""
+    late = time.monotonic() + 5
+    while not holds():
+        assert time.monotonic() < late
+        time.sleep(0.001)
+
+
+class Hanging:
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.heard = 0
+
+    def on_start(self, event: Start) -> None:
+        self.free.wait(10)
+        self.heard += 1
+
+    on_end = on_start
+
+
+def call(dispatcher: Dispatcher) -> float:
+    """Tell of a call; return how long that took."""
+    begun = time.perf_counter()
+    dispatcher.start(START)
+    dispatcher.tell(END)
+    return time.perf_counter() - begun
+
+
+def test_a_callback_that_hangs_holds_up_three_calls_a_moment_and_then_none() -> None:
+    hanging = Hanging()
+    dispatcher = Dispatcher([hanging])
+    assert all(call(dispatcher) < 5 * PATIENCE for _ in range(3))
+    assert sum(call(dispatcher) for _ in range(20)) < PATIENCE
+    hanging.free.set()
+    until(lambda: hanging.heard == 46)
+
+
+def test_of_too_many_events_the_oldest_are_dropped_with_one_warning() -> None:
+    hanging = Hanging()
+    dispatcher = Dispatcher([hanging])
+    dispatcher.start(START)
+    with pytest.warns(CallbackWarning, match="Hanging is too slow") as said:
+        for _ in range(2 * MOST_WAITING):
+            dispatcher.tell(START)
+        dispatcher.tell(START)
+    assert len(said) == 1
+    hanging.free.set()
+    dispatcher.close()
+    assert MOST_WAITING <= hanging.heard <= MOST_WAITING + 2
+
+
+def test_one_that_hangs_does_not_hold_up_the_others() -> None:
+    class Quick:
+        heard = 0
+
+        def on_end(self, event: End) -> None:
+            self.heard += 1
+
+    hanging, quick = Hanging(), Quick()
+    dispatcher = Dispatcher([hanging, quick])
+    call(dispatcher)
+    until(lambda: quick.heard == 1)
+    hanging.free.set()
+
+
+class Async:
+    def __init__(self) -> None:
+        self.notes: list[object] = []
+        self.loops: set[int] = set()
+
+    async def on_start(self, event: Start) -> None:
+        await asyncio.sleep(0.001)
+        self.loops.add(id(asyncio.get_running_loop()))
+        self.notes.append("start")
+
+    async def on_end(self, event: End) -> None:
+        self.notes.append(WHO.get())
+
+    async def close(self) -> None:
+        self.notes.append("close")
+
+
+def test_async_methods_run_in_their_order_on_a_loop_of_their_own() -> None:
+    """From plain calls and from an event loop; they see the context of the call."""
+    callback = Async()
+    dispatcher = Dispatcher([callback])
+    WHO.set("plain")
+    call(dispatcher)
+
+    async def ask() -> int:
+        WHO.set("task")
+        call(dispatcher)
+        return id(asyncio.get_running_loop())
+
+    loop = asyncio.run(ask())
+    dispatcher.close()
+    assert callback.notes == ["start", "plain", "start", "task", "close"]
+    assert len(callback.loops) == 1
+    assert loop not in callback.loops
+    WHO.set("nobody")
+
+
+def test_tasks_that_an_async_callback_starts_go_on_between_events() -> None:
+    class Flushing(Async):
+        flushed = 0
+        task: asyncio.Task[None] | None = None
+
+        async def on_start(self, event: Start) -> None:
+            self.task = asyncio.create_task(self.flush())
+
+        async def flush(self) -> None:
+            while True:
+                await asyncio.sleep(0.001)
+                self.flushed += 1
+
+    callback = Flushing()
+    dispatcher = Dispatcher([callback])
+    call(dispatcher)
+    until(lambda: callback.flushed > 3)
+    dispatcher.close()
+    assert callback.task is not None
+    until(callback.task.done)
+
+
+def test_an_async_callback_that_raises_is_warned_of_once() -> None:
+    class Failing:
+        async def on_end(self, event: End) -> None:
+            raise RuntimeError("sk-live-0123456789")
+
+    dispatcher = Dispatcher([Failing()])
+    with pytest.warns(CallbackWarning) as said:
+        for _ in range(3):
+            call(dispatcher)
+        dispatcher.close()
+    assert [str(warning.message) for warning in said] == [
+        "callback Failing raised RuntimeError; calls go on"
+    ]
+
+
+@pytest.mark.parametrize("make", [Async, Hanging])
+def test_threads_end_with_the_dispatcher_that_needed_them(make: Callable[[], object]) -> None:
+    callback = make()
+    if isinstance(callback, Hanging):
+        callback.free.set()
+    before = threading.active_count()
+    dispatcher = Dispatcher([callback])  # type: ignore[list-item]
+    call(dispatcher)
+    assert threading.active_count() == before + 1
+    del dispatcher
+    gc.collect()
+    until(lambda: threading.active_count() == before)
+
+
+def test_an_inline_callback_hears_in_the_thread_of_the_call() -> None:
+    class Inline:
+        inline = True
+        thread = 0
+
+        def on_start(self, event: Start) -> None:
+            self.thread = threading.get_ident()
+
+    callback = Inline()
+    Dispatcher([callback]).start(START)
+    assert callback.thread == threading.get_ident()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_tells_its_callbacks_too() -> None:
+    class Counting:
+        heard = 0
+
+        def on_end(self, event: End) -> None:
+            self.heard += 1
+
+    callback = Counting()
+    dispatcher = Dispatcher([callback])
+    call(dispatcher)
+    until(lambda: callback.heard == 1)
+    child = os.fork()
+    if not child:
+        call(dispatcher)
+        dispatcher.close()
+        os._exit(callback.heard)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+
+
+AT_EXIT = """
+import sys, time
+from tests.unit.callbacks.test_delivery import *
+class Slow:
+    def on_end(self, event):
+        time.sleep(0.3)
+        print("heard", flush=True)
+dispatcher = Dispatcher([Slow()])
+for _ in range(2):
+    call(dispatcher)
+"""
+
+
+def test_what_waits_is_heard_before_the_program_ends() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("heard\nheard\n", "")
