@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from lmconf.caches.specs import CACHE, CachePolicy
 from lmconf.callbacks.specs import CALLBACK, CallbackSpec
 from lmconf.launchers.specs import LAUNCH, LaunchSpec
+from lmconf.limits.specs import Limits
 from lmconf.profile.policies import (
     HISTORY,
     TIMEOUT,
     Budget,
     HistoryPolicy,
-    Limits,
     Pricing,
     TimeoutSpec,
 )
@@ -317,7 +317,7 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
     ] = HistoryPolicy()
     limits: Annotated[
         Limits | None,
-        operations(Record(Limits), "How much may be asked at once.", pending=True),
+        operations(Record(Limits), "How much may be asked at once.", examples=({"rpm": 500},)),
     ] = None
     budget: Annotated[
         Budget | None, operations(Record(Budget), "What may be spent.", pending=True)

@@ -1,4 +1,4 @@
-"""Small blocks of an LM's spec: times, prices, limits and budgets."""
+"""Small blocks of an LM's spec: times, prices and budgets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from lmconf.caches.specs import STORE, StoreSpec
 from lmconf.spec.declaring import Spec, operations
-from lmconf.spec.shapes import Choice, Duration, Either, Flag, Integer, Number, Record, Shape, Text
+from lmconf.spec.shapes import Choice, Duration, Either, Flag, Integer, Number, Record, Text
 
 
 class TimeoutSpec(Spec, frozen=True, kw_only=True):
@@ -69,20 +69,6 @@ class Pricing(Spec, frozen=True, kw_only=True):
         float | None,
         operations(Number(0), "A million tokens that the provider had cached."),
     ] = None
-
-
-_NUMBER_OR_ADAPTIVE: Shape = Either((Integer(1), Choice(("adaptive",))))
-
-
-class Limits(Spec, frozen=True, kw_only=True):
-    """How much may be asked at once, shared by LMs of one origin and credential."""
-
-    max_concurrency: Annotated[
-        int | Literal["adaptive"] | None,
-        operations(_NUMBER_OR_ADAPTIVE, "How many calls may be in flight, or `adaptive`."),
-    ] = None
-    rpm: Annotated[int | None, operations(Integer(1), "Requests per minute.")] = None
-    tpm: Annotated[int | None, operations(Integer(1), "Tokens per minute.")] = None
 
 
 class Budget(Spec, frozen=True, kw_only=True):

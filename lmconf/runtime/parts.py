@@ -22,6 +22,7 @@ from lmconf.runtime.call import Call
 from lmconf.runtime.carrying import Carried
 from lmconf.runtime.connecting import arguments_of, base_of
 from lmconf.runtime.flights import Flights, flights_to
+from lmconf.runtime.gating import Gating
 from lmconf.runtime.history import History
 from lmconf.runtime.identity import digest_of, facts
 from lmconf.runtime.requests import Plan, plan_of, request_of
@@ -80,6 +81,7 @@ class Parts:
         self._plans: dict[int, tuple[LMSpec, Plan]] = {}
         self._specs: dict[object, LMSpec] = {}
         self._override = caches.override_from_environment()
+        self.gating = Gating(compiled) if compiled.spec.limits is not None else None
 
     @property
     def transport(self) -> Transport:

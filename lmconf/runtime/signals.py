@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,14 +15,16 @@ __all__ = ["Signal"]
 
 
 class Signal:
-    """Is given once, from any thread; whoever waits for it then goes on."""
+    """Is given once, from any thread; whoever waits for it then goes on.
 
-    __slots__ = ("_given", "_lock", "_waiting")
+    It has no lock, so that a finalizer may give it, whatever its thread was doing just then.
+    """
+
+    __slots__ = ("_given", "_waiting")
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # it may be given in a finalizer
         self._given = False
-        self._waiting: list[Callable[[], object]] = []
+        self._waiting: deque[Callable[[], object]] = deque()
 
     @property
     def given(self) -> bool:
@@ -29,21 +33,22 @@ class Signal:
 
     def give(self) -> None:
         """Let everybody who waits go on; giving it again changes nothing."""
-        with self._lock:
-            self._given = True
-            waiting, self._waiting = self._waiting, []
-        for wake in waiting:
-            wake()
+        self._given = True
+        while self._waiting:
+            with contextlib.suppress(IndexError):  # another one was quicker
+                self._waiting.popleft()()
 
     def wait(self, seconds: float) -> bool:
         """Wait in this thread for `seconds` at most, and say whether the signal was given."""
-        event = threading.Event()
-        if not self._join(event.set):
+        # An Event has a lock of its own, which a finalizer could find taken by its own thread.
+        closed = threading.Lock()
+        closed.acquire()
+        if not self._join(closed.release):
             return True
         try:
-            event.wait(max(seconds, 0.0))
+            closed.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
         finally:
-            self._leave(event.set)
+            self._leave(closed.release)
         return self._given
 
     async def awaited(self, seconds: float) -> bool:
@@ -58,7 +63,7 @@ class Signal:
                 future.set_result(None)
 
         def wake() -> None:
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop was closed, and nobody waits
                 loop.call_soon_threadsafe(done)
 
         if not self._join(wake):
@@ -71,12 +76,11 @@ class Signal:
 
     def _join(self, wake: Callable[[], object]) -> bool:
         """Note whom to wake; False: the signal was given already."""
-        with self._lock:
-            if not self._given:
-                self._waiting.append(wake)
-            return not self._given
+        self._waiting.append(wake)
+        if self._given:
+            self._leave(wake)
+        return not self._given
 
     def _leave(self, wake: Callable[[], object]) -> None:
-        with self._lock:
-            if wake in self._waiting:
-                self._waiting.remove(wake)
+        with contextlib.suppress(ValueError):
+            self._waiting.remove(wake)

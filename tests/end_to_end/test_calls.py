@@ -707,7 +707,6 @@ def test_a_closed_lm_says_so(server: Loopback) -> None:
 def test_what_cannot_be_carried_out_yet_is_refused_at_the_call(server: Loopback) -> None:
     for settings, name in (
         ({"budget": {"cost_usd": 1}}, "budget"),
-        ({"limits": {"rpm": 5}}, "limits"),
         ({"fallbacks": [{"model": "openai/other", "api_key": ""}]}, "fallbacks"),
         ({"callbacks": [{"use": "otel"}]}, "otel"),
     ):

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from lmconf.runtime.call import Call, Layer, Next, Steps
 from lmconf.runtime.layers.caching import cache
 from lmconf.runtime.layers.joining import join
+from lmconf.runtime.layers.limiting import limit
 from lmconf.runtime.layers.recording import record
 from lmconf.runtime.layers.retrying import retry
 from lmconf.runtime.layers.sending import send
 
 __all__ = ["LAYERS", "compose"]
 
-LAYERS: tuple[Layer, ...] = (record, cache, join, retry, send)
+LAYERS: tuple[Layer, ...] = (record, cache, join, retry, limit, send)
 """The layers of every call, from the outside in."""
 
 

@@ -242,7 +242,6 @@ def test_a_remembered_lm_lives_on_without_anyone_holding_it(project: Path) -> No
 # --- what is not carried out --------------------------------------------------------------------
 
 LATER = [
-    ({"limits": {"rpm": 5}}, "limits"),
     ({"budget": {"tokens": 5}}, "budget"),
     ({"fallbacks": [{"model": "openai/b"}]}, "fallbacks"),
     (

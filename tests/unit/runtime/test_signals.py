@@ -13,7 +13,7 @@ def test_waiting_ends_with_the_time_or_with_the_signal() -> None:
     signal = Signal()
     assert not signal.wait(0.01)
     assert not asyncio.run(signal.awaited(0.01))
-    assert signal._waiting == []
+    assert not signal._waiting
     signal.give()
     signal.give()
     assert signal.given
@@ -52,5 +52,5 @@ def test_a_task_that_is_cancelled_waits_no_more() -> None:
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(main())
-    assert signal._waiting == []
+    assert not signal._waiting
     signal.give()

@@ -1,0 +1,109 @@
+"""The layer that lets no more requests pass at once than `limits` allows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from lmconf.callbacks import LimitWait
+from lmconf.errors import (
+    BadResponse,
+    CallError,
+    RateLimited,
+    ServerError,
+    Timeout,
+)
+from lmconf.limits import Permit, answer_tokens, prompt_tokens
+from lmconf.limits.gate import End
+from lmconf.runtime.call import Call, Command, Next, Steps, Wait
+from lmconf.runtime.signals import Signal
+from lmconf.transports import Json
+
+__all__ = ["limit"]
+
+# A clock that is set, or a sleep of the machine, is noticed after so many seconds.
+_LONGEST_WAIT = 600.0
+
+
+def limit(call: Call, following: Next) -> Steps:
+    """Send when the gate of the call's origin and credential lets it pass."""
+    # No generator of its own: an LM without limits does not pay for them.
+    return following(call) if call.parts.gating is None else _limited(call, following)
+
+
+def _limited(call: Call, following: Next) -> Steps:
+    gating = call.parts.gating
+    assert gating is not None
+    permit = gating.share_of(call.spec).permit(estimate(call))
+    try:
+        yield from _passing(call, permit)
+        reply = yield from following(call)
+    except BaseException as error:
+        _failed(permit, error)
+        raise
+    reply.when_done(
+        lambda response: permit.end("answered", _used(response)),
+        lambda error: _failed(permit, error),
+    )
+    return reply
+
+
+def estimate(call: Call) -> int:
+    """Return how many tokens the prompt and the answers of `call` may come to."""
+    spec = call.spec
+    prompt = prompt_tokens(call.messages, spec.tools, spec.response_format)
+    return prompt + answer_tokens(spec.max_tokens, spec.n)
+
+
+def _passing(call: Call, permit: Permit) -> Generator[Command, Any, None]:
+    """Wait for the permit, until the call's deadline at most."""
+    began = time.monotonic()
+    waited = False
+    while True:
+        signal = Signal()
+        seconds = permit.ask(signal)
+        if seconds is None:
+            break
+        left = call.left
+        if left <= 0:
+            raise Timeout(
+                f"the call's deadline of {call.spec.deadline:.3g}s passed while it waited"
+                f" {time.monotonic() - began:.3g}s for its turn under `limits.{permit.held_by}`",
+                retryable=False,
+                setting="deadline",
+                help="raise `limits` or `deadline`, or ask for less at once",
+            )
+        waited = True
+        yield Wait(signal, min(seconds, left, _LONGEST_WAIT))
+    if waited:
+        call.tell(LimitWait, seconds=time.monotonic() - began, limit=permit.held_by)
+
+
+def _failed(permit: Permit, error: BaseException) -> None:
+    end: End = "other"
+    tokens: int | None = None
+    retry_after = None
+    if isinstance(error, RateLimited):
+        end, retry_after = "refused" if error.retryable else "other", error.retry_after
+    elif isinstance(error, ServerError) and (error.status or 500) >= 500:
+        end = "failed"
+    if isinstance(error, CallError) and not isinstance(error, _PERHAPS_ANSWERED):
+        tokens = 0  # nothing was read, and nothing written
+    if isinstance(error, CallError) and error.partial:
+        tokens = None
+    permit.end(end, tokens, retry_after)
+
+
+# The server may have done the work all the same: what was estimated stands.
+_PERHAPS_ANSWERED = (Timeout, ServerError, BadResponse)
+
+
+def _used(response: Json) -> int | None:
+    usage = response.get("usage")
+    if not isinstance(usage, Mapping):
+        return None
+    total = usage.get("total_tokens")
+    if not total:
+        total = (usage.get("prompt_tokens") or 0) + (usage.get("completion_tokens") or 0)
+    return total if isinstance(total, int) and total > 0 else None
