@@ -47,10 +47,12 @@ def _memory(spec: StoreSpec) -> Store:
 
 
 def _disk(spec: StoreSpec) -> Store:
+    from lmconf.caches.behind import WriteBehind
     from lmconf.caches.disk import DiskCache
 
     assert isinstance(spec, DiskStore)
-    return DiskCache(spec.path or default_folder(), spec.max_size)
+    folder, size = spec.path or default_folder(), spec.max_size
+    return WriteBehind(lambda: DiskCache(folder, size), most=min(4 * 2**20, size // 8))
 
 
 KINDS: dict[str, Callable[[StoreSpec], Store]] = {"memory": _memory, "disk": _disk}

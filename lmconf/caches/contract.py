@@ -11,7 +11,16 @@ import warnings
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypedDict, runtime_checkable
 
-__all__ = ["CacheWarning", "DatedStore", "Found", "Stats", "Store", "WarnsOnce", "WritesLater"]
+__all__ = [
+    "CacheWarning",
+    "DatedStore",
+    "Entry",
+    "Found",
+    "Stats",
+    "Store",
+    "WarnsOnce",
+    "WritesLater",
+]
 
 
 class CacheWarning(UserWarning):
@@ -45,6 +54,15 @@ class Store(Protocol):
 
     def clear(self) -> None:
         """Drop everything."""
+
+
+class Entry(NamedTuple):
+    """An answer to be kept, with the times when it was made and when it expires, since 1970."""
+
+    key: str
+    value: bytes
+    created: float
+    expires: float | None
 
 
 class Found(NamedTuple):

@@ -8,12 +8,12 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
-from lmconf.caches.contract import Found, Stats, WarnsOnce
+from lmconf.caches.contract import Entry, Found, Stats, WarnsOnce
 from lmconf.caches.sqlite_file import (
     FILE,
     Fault,
@@ -65,6 +65,8 @@ class DiskCache:
     `clock` returns seconds since 1970; `patience` is how many seconds to wait for other processes.
     """
 
+    far = False
+
     def __init__(
         self,
         folder: str | Path,
@@ -106,18 +108,35 @@ class DiskCache:
         now = self._clock()
         # max() also makes 0 of NaN, which would otherwise never expire.
         expires = None if ttl is None else now + max(0.0, ttl)
-        row = (key, now, expires, now, _checksum(key, value), value)
+        self.put_all((Entry(key, value, now, expires),))
+
+    def put_all(self, entries: Iterable[Entry]) -> None:
+        """Keep `entries`, all of them at once; when it returns, they outlive the process."""
         with self._lock:
             if time.monotonic() < self._keep_nothing_until:
                 return
-            if len(value) > self._max_size // 4:
-                self._do(lambda file: _if_possible(file, _DROP, [(key,)]))
+            rows: list[tuple[object, ...]] = []
+            size = 0
+            for key, value, created, expires in entries:
+                if self.fits(len(value)):
+                    rows.append((key, created, expires, created, _checksum(key, value), value))
+                    size += len(value)
+                else:
+                    self._drop(key)
+            if not rows:
                 return
-            if self._since_check + len(value) >= self._step:
-                self._do(lambda file: self._keep_house(file, len(value)), writing=True)
+            if self._since_check + size >= self._step:
+                self._do(lambda file: self._keep_house(file, size), writing=True)
                 self._since_check = 0
-            self._since_check += len(value)
-            self._do(lambda file: self._put(file, row, len(value)), writing=True)
+            self._since_check += size
+            self._do(lambda file: self._put(file, rows, size), writing=True)
+
+    def fits(self, size: int) -> bool:
+        """Say whether a value of `size` bytes would be kept."""
+        return size <= self._max_size // 4
+
+    def _drop(self, key: str) -> None:
+        self._do(lambda file: _if_possible(file, _DROP, [(key,)]))
 
     def close(self) -> None:
         """Close the file; a later call opens it again."""
@@ -194,7 +213,7 @@ class DiskCache:
             case "busy":
                 self._keep_nothing_until = time.monotonic() + _REST_WHEN_BUSY
                 self._warn("another process holds the file; some answers are not kept")
-            case "other":
+            case "other" | "foreign":
                 self._shut()
                 if not writing:
                     self._rest(error)
@@ -205,7 +224,11 @@ class DiskCache:
 
     def _rest(self, error: sqlite3.Error | OSError) -> None:
         self._rest_until = time.monotonic() + _REST
-        words: dict[Fault, str] = {"full": "the disk is full", "corrupt": "the file is corrupt"}
+        words: dict[Fault, str] = {
+            "full": "the disk is full",
+            "corrupt": "the file is corrupt",
+            "foreign": f"{FILE} is no cache of lmconf's, and is left as it is",
+        }
         why = words.get(fault_of(error), f"{FILE} cannot be used ({error})")
         self._warn(f"{why}; calls go on without it")
 
@@ -237,14 +260,14 @@ class DiskCache:
         left = None if expires is None or expires == math.inf else expires - now
         return Found(value, left)
 
-    def _put(self, file: OpenFile, row: tuple[object, ...], size: int) -> None:
+    def _put(self, file: OpenFile, rows: list[tuple[object, ...]], size: int) -> None:
         try:
-            file.connection.execute(_PUT, row)
+            _write(file, rows)
         except sqlite3.OperationalError as error:
             # The file may have reached its own largest size rather than the disk's end.
             if fault_of(error) != "full" or not self._make_room(file, size):
                 raise
-            file.connection.execute(_PUT, row)
+            _write(file, rows)
 
     def _keep_house(self, file: OpenFile, size: int) -> None:
         if not file.writable:
@@ -308,6 +331,14 @@ class DiskCache:
             self._lock = threading.RLock()
         else:
             self._lock.release()
+
+
+def _write(file: OpenFile, rows: list[tuple[object, ...]]) -> None:
+    if len(rows) == 1:
+        file.connection.execute(_PUT, rows[0])
+        return
+    with transaction(file.connection):
+        file.connection.executemany(_PUT, rows)
 
 
 def _checksum(key: str, value: bytes) -> bytes:

@@ -35,6 +35,8 @@ __all__ = [
 FILE = "answers.v1.sqlite3"
 _LOCK = "answers.v1.lock"
 _VERSION = 1
+_MAGIC = b"SQLite format 3\0"
+_APPLICATION = int.from_bytes(b"LMcf", "big")
 # Answers are 1 to 3 KB mostly: on pages of 4 KB a third of the file would stay empty.
 _PAGE = 8192
 _LOG_SIZE = 8 * 2**20
@@ -55,11 +57,15 @@ CREATE INDEX answers_used ON answers (used);
 CREATE INDEX answers_expires ON answers (expires) WHERE expires IS NOT NULL;
 """
 
-Fault = Literal["corrupt", "full", "read-only", "busy", "other"]
+Fault = Literal["corrupt", "foreign", "full", "read-only", "busy", "other"]
 
 
 class NotOurs(sqlite3.DatabaseError):
-    """A SQLite file that lmconf did not make stands in the place of the answers."""
+    """A file that lmconf did not make stands in the place of the answers; it is left alone."""
+
+
+class WrongVersion(sqlite3.DatabaseError):
+    """The file is one of lmconf's and says a version that its name does not."""
 
 
 class OpenFile(NamedTuple):
@@ -85,7 +91,9 @@ def fault_of(error: sqlite3.Error | OSError) -> Fault:
         return "full" if full else "other"
     # Python 3.10 has no error codes; these words are SQLite's own (sqlite3_errstr).
     words = str(error)
-    if isinstance(error, NotOurs) or "malformed" in words or "not a database" in words:
+    if isinstance(error, NotOurs):
+        return "foreign"
+    if isinstance(error, WrongVersion) or "malformed" in words or "not a database" in words:
         return "corrupt"
     if "is full" in words:
         return "full"
@@ -105,13 +113,15 @@ def open_file(folder: Path, max_size: int, patience: float) -> OpenFile:
     """
     path = folder / FILE
     if path.exists() and not _may_write(path):
+        _see_that_it_is_ours(path, None)
         return _open_for_reading(path, patience)
     if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = _lock(folder, exclusive=False, patience=patience)
     try:
         if not path.exists():
-            _make(path)
+            _make(path, lock)
+        _see_that_it_is_ours(path, lock)
         _close_to_others(path)
         connection = _connect(path, "mode=rw", patience)
         try:
@@ -225,10 +235,27 @@ def _set_up(connection: sqlite3.Connection, max_size: int) -> None:
 def _check_version(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != _VERSION:
-        raise NotOurs(f"it says version {version}, not {_VERSION}")
+        raise WrongVersion(f"it says version {version}, not {_VERSION}")
 
 
-def _make(path: Path) -> None:
+def _see_that_it_is_ours(path: Path, lock: int | None) -> None:
+    """Raise `NotOurs` where lmconf did not make the file at `path`.
+
+    Its header says so (SQLite's file format, section 1.3); where that is gone, the file beside it
+    which every process locks says which file was made. An empty file is nobody's loss.
+    """
+    with path.open("rb") as file:
+        head = file.read(100)
+    if head.startswith(_MAGIC):
+        ours = head[68:72] == _APPLICATION.to_bytes(4, "big")
+    else:
+        said = b"" if lock is None else os.pread(lock, 32, 0)
+        ours = said == str(path.stat().st_ino).encode()
+    if head and not ours:
+        raise NotOurs(f"{path.name} is no cache of lmconf's")
+
+
+def _make(path: Path, lock: int | None) -> None:
     """Make an empty file for answers at `path`, unless somebody else does so first."""
     # Made by mkstemp with mode 0600, which SQLite gives its log and shared memory, too.
     handle, name = tempfile.mkstemp(prefix=f"{FILE}.new-", dir=path.parent)
@@ -237,12 +264,18 @@ def _make(path: Path) -> None:
         connection = _connect(Path(name), "mode=rw", 0)
         try:
             connection.execute(f"PRAGMA page_size = {_PAGE}")
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            connection.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION};"
+                f" PRAGMA user_version = {_VERSION}; COMMIT;"
+            )
             connection.execute("PRAGMA journal_mode = WAL")
         finally:
             connection.close()
         with contextlib.suppress(FileExistsError):
             os.link(name, path)
+            if lock is not None:
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, str(path.stat().st_ino).encode(), 0)
     finally:
         Path(name).unlink(missing_ok=True)
 

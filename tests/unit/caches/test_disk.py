@@ -188,7 +188,6 @@ def spoil_by_another_database(path: Path) -> None:
         spoil_by_cutting,
         spoil_pages,
         spoil_by_emptying,
-        spoil_by_another_database,
     ],
 )
 def test_a_corrupt_file_is_set_aside_and_a_new_one_made(tmp_path: Path, spoil: object) -> None:
@@ -208,6 +207,28 @@ def test_a_corrupt_file_is_set_aside_and_a_new_one_made(tmp_path: Path, spoil: o
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert DiskCache(tmp_path).get("new 3") == b"1" * 1000
+
+
+def write_text(path: Path) -> None:
+    path.write_text("my notes\n" * 500)
+
+
+@pytest.mark.parametrize("spoil", [spoil_by_another_database, write_text])
+def test_a_file_that_is_no_cache_is_left_as_it_is(tmp_path: Path, spoil: object) -> None:
+    """With one warning, and calls go on without a store."""
+    assert callable(spoil)
+    (tmp_path / FILE).write_bytes(b"")
+    spoil(tmp_path / FILE)
+    before = (tmp_path / FILE).read_bytes()
+    store = DiskCache(tmp_path)
+    with pytest.warns(CacheWarning, match="no cache of lmconf's, and is left as it is") as said:
+        store.put("a", b"1", ttl=None)
+        assert store.get("a") is None
+        store.clear()
+        store.close()
+    assert len(said) == 1
+    assert (tmp_path / FILE).read_bytes() == before
+    assert set_aside(tmp_path) == []
 
 
 def test_a_file_that_becomes_corrupt_in_use_is_replaced_and_the_answer_kept(tmp_path: Path) -> None:
