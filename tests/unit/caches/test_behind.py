@@ -80,9 +80,12 @@ def test_a_while_later_it_is_written_without_a_word(tmp_path: Path) -> None:
 
 def test_no_more_waits_than_may(gated: Gated) -> None:
     store = WriteBehind(lambda: gated, most=10_000)
-    putting = threading.Thread(
-        target=lambda: [store.put(str(n), bytes(1000), ttl=None) for n in range(50)], daemon=True
-    )
+
+    def put() -> None:
+        for number in range(50):
+            store.put(str(number), bytes(1000), ttl=None)
+
+    putting = threading.Thread(target=put, daemon=True)
     putting.start()
     putting.join(0.2)
     assert putting.is_alive()
