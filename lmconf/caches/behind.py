@@ -22,7 +22,7 @@ __all__ = ["BatchStore", "WriteBehind"]
 
 _GATHERED = 0.005
 """Seconds for which answers are gathered before they are written."""
-_LINGERS = 2.0
+_LINGERS = 0.02
 """Seconds after which a thread that has nothing to write ends."""
 _ROW = 300
 """What an answer counts beside its value, in bytes."""
@@ -153,7 +153,9 @@ class WriteBehind:
     def _wake(self) -> bool:
         """See that a thread will write; say whether one could be had."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="lmconf cache", daemon=True)
+            # No daemon: the end of a process waits for it, also where no exit handlers run, as in
+            # the children that `multiprocessing` forks before Python 3.13.
+            self._thread = threading.Thread(target=self._run, name="lmconf cache", daemon=False)
             try:
                 self._thread.start()
             except RuntimeError:  # the process ends, or has too many threads

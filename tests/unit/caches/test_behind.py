@@ -150,10 +150,17 @@ if sys.argv[2] == "forks":
         store.put("child", b"1", ttl=None)
         sys.exit(0)
     os.waitpid(pid, 0)
+if sys.argv[2] == "multiprocessing":
+    import multiprocessing
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: store.put("child", b"1", ttl=None)
+    )
+    child.start()
+    child.join()
 """
 
 
-@pytest.mark.parametrize("how", ["exits", "raises", "forks", "returns"])
+@pytest.mark.parametrize("how", ["exits", "raises", "forks", "multiprocessing", "returns"])
 def test_a_process_that_ends_by_itself_writes_what_it_put(tmp_path: Path, how: str) -> None:
     subprocess.run(
         [sys.executable, "-W", "error", "-c", ENDING, str(tmp_path), how],
@@ -165,4 +172,4 @@ def test_a_process_that_ends_by_itself_writes_what_it_put(tmp_path: Path, how: s
     )
     store = DiskCache(tmp_path)
     assert store.get("first") == b"1"
-    assert (store.get("child") == b"1") is (how == "forks")
+    assert (store.get("child") == b"1") is (how in ("forks", "multiprocessing"))
