@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks.timing import Row
 
-NAMES = ("startup", "compiling", "hits")
-PEERS = ("litellm", "openai", "dspy", "pyyaml", "msgspec", "jsonschema")
+NAMES = ("startup", "compiling", "hits", "calls")
+PEERS = ("litellm", "openai", "dspy", "httpx", "aiohttp", "pyyaml", "msgspec", "jsonschema")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 

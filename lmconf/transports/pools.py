@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import sys
 import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -10,6 +12,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import httpcore
 import httpx
 
+from lmconf.transports.keeping import KEPT_FOR, AsyncConnections, Connections
 from lmconf.transports.pacing import AsyncNetwork, Network, Sockets
 
 __all__ = ["FAULTS", "Trust", "async_pools", "outgoing", "sync_pools"]
@@ -26,7 +29,7 @@ FAULTS = (
 Trust: TypeAlias = Callable[[], ssl.SSLContext]
 """Returns which servers are trusted; asked when the first one is spoken to by https."""
 
-_LIMITS = {"max_connections": None, "max_keepalive_connections": 100, "keepalive_expiry": 30.0}
+_LIMITS = {"max_connections": None, "keepalive_expiry": KEPT_FOR}
 
 P = TypeVar("P")
 
@@ -51,26 +54,33 @@ class Pools(Generic[P]):
         return list(self._made.values())
 
 
-def sync_pools(trust: Trust) -> Pools[httpcore.ConnectionPool]:
+def sync_pools(trust: Trust) -> Pools[Connections | httpcore.ConnectionPool]:
     """Return pools for threads."""
     sockets = Sockets()
-    kinds = (httpcore.ConnectionPool, httpcore.HTTPProxy, httpcore.SOCKSProxy)
+    network = Network(sockets)
 
-    def make(proxy: str | None, secure: bool) -> httpcore.ConnectionPool:
-        made: httpcore.ConnectionPool = _made(kinds, Network(sockets), trust, proxy, secure)
+    def make(proxy: str | None, secure: bool) -> Connections | httpcore.ConnectionPool:
+        if proxy is None:
+            return Connections(_opening(httpcore.HTTPConnection, network, trust, secure))
+        made: httpcore.ConnectionPool = _via(
+            (httpcore.HTTPProxy, httpcore.SOCKSProxy), network, trust, proxy, secure
+        )
         return made
 
     return Pools(make, sockets)
 
 
-def async_pools(trust: Trust) -> Pools[httpcore.AsyncConnectionPool]:
+def async_pools(trust: Trust) -> Pools[AsyncConnections | httpcore.AsyncConnectionPool]:
     """Return pools for one event loop."""
     sockets = Sockets()
-    kinds = (httpcore.AsyncConnectionPool, httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
+    network = AsyncNetwork(sockets)
 
-    def make(proxy: str | None, secure: bool) -> httpcore.AsyncConnectionPool:
-        pool = _made(kinds, AsyncNetwork(sockets), trust, proxy, secure)
-        made: httpcore.AsyncConnectionPool = pool
+    def make(proxy: str | None, secure: bool) -> AsyncConnections | httpcore.AsyncConnectionPool:
+        if proxy is None:
+            return AsyncConnections(_opening(httpcore.AsyncHTTPConnection, network, trust, secure))
+        made: httpcore.AsyncConnectionPool = _via(
+            (httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy), network, trust, proxy, secure
+        )
         return made
 
     return Pools(make, sockets)
@@ -89,13 +99,18 @@ def outgoing(request: httpx.Request, pool_wait: float) -> httpcore.Request:
 
 
 # For mypy, the classes of both families take the same arguments, and share no type that says so.
-def _made(
-    kinds: tuple[Any, Any, Any], network: Any, trust: Trust, via: str | None, tls: bool
-) -> Any:
-    direct, http, socks = kinds
+def _opening(kind: Any, network: Any, trust: Trust, tls: bool) -> Callable[[httpcore.Origin], Any]:
+    options = {
+        "keepalive_expiry": KEPT_FOR,
+        "network_backend": network,
+        "ssl_context": trust() if tls else None,
+    }
+    return lambda origin: kind(origin, **options)
+
+
+def _via(kinds: tuple[Any, Any], network: Any, trust: Trust, via: str, tls: bool) -> Any:
+    http, socks = kinds
     options = {**_LIMITS, "network_backend": network, "ssl_context": trust() if tls else None}
-    if via is None:
-        return direct(**options)
     proxy = httpx.Proxy(via)
     url = httpcore.URL(
         scheme=proxy.url.raw_scheme,
@@ -113,8 +128,18 @@ def _made(
 
 def _proxy(url: httpx.URL) -> str | None:
     """Return the proxy that the machine's settings name for `url`, None for none."""
+    if url.host == "localhost" or url.host.startswith(("127.", "[::1", "::1")):
+        return None
+    # Elsewhere than on these two, a proxy is named by the environment alone.
+    if sys.platform not in ("darwin", "win32") and not any(map(os.environ.get, _VARIABLES)):
+        return None
     proxies: Mapping[str, str] = urllib.request.getproxies()
     found = proxies.get(url.scheme) or proxies.get("all")
-    if not found or url.host == "localhost" or url.host.startswith(("127.", "[::1", "::1")):
-        return None
-    return None if urllib.request.proxy_bypass(url.host) else found
+    return None if not found or urllib.request.proxy_bypass(url.host) else found
+
+
+_VARIABLES = tuple(
+    form
+    for scheme in ("http", "https", "all")
+    for form in (f"{scheme}_proxy", f"{scheme}_PROXY".upper())
+)

@@ -39,7 +39,9 @@ def log_nothing_unheard(litellm: Any) -> None:
     def unheard() -> bool:
         if not is_exchanging():
             return False
-        return not any(getattr(litellm, name, None) for name in _HEARING)
+        heard = (one for name in _HEARING for one in getattr(litellm, name, None) or ())
+        # Some of litellm's clients enter its cache there, which nobody has switched on.
+        return all(one == "cache" and litellm.cache is None for one in heard)
 
     pool: Any = importlib.import_module("litellm.litellm_core_utils.thread_pool_executor").executor
     submit = pool.submit
