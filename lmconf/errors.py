@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 __all__ = [
     "AuthenticationFailed",
@@ -19,6 +19,8 @@ __all__ = [
     "BadResponse",
     "BatchFailed",
     "CallError",
+    "Cause",
+    "CircuitOpen",
     "Closed",
     "ConnectionFailed",
     "ContentPolicy",
@@ -140,6 +142,19 @@ class ProfileError(Error):
         return to_text(self.diagnostics)
 
 
+class Cause(Struct, frozen=True, kw_only=True):
+    """What became of one failed attempt of a call.
+
+    `lm` is the LM that was asked, `kind` the failure's class, `status` the server's status where
+    it gave one, and `waited` the seconds that were waited before the next attempt.
+    """
+
+    lm: str
+    kind: str
+    status: int | None = None
+    waited: float = 0.0
+
+
 class CallError(Error):
     """A call to an LM failed; `retryable` says whether the same call may succeed later.
 
@@ -147,11 +162,16 @@ class CallError(Error):
     seconds slept between attempts, `status` the HTTP status where there was one, `retry_after`
     the seconds that the server asked for, `place` the profile's line where one exists, and
     `partial` the text received before a stream broke. `setting` names the field that the failure
-    is about, where that is known, and `help` is a next step.
+    is about, where that is known, and `help` is a next step. `causes` tells of each failed
+    attempt, `fallbacks` are the failures of the LMs that were asked instead, and `exhausted` says
+    that the account's quota is used up.
     """
 
     retryable: bool = False
+    exhausted: bool = False
     default_help: str = ""
+    causes: tuple[Cause, ...] = ()
+    fallbacks: tuple[Error, ...] = ()
 
     def __init__(
         self,
@@ -210,6 +230,8 @@ class CallError(Error):
             "setting": self.setting or None,
             "place": None if self.place is None else str(self.place),
             "help": self.help or None,
+            "causes": [structs.asdict(cause) for cause in self.causes],
+            "fallbacks": [_told(error) for error in self.fallbacks],
         }
 
     def __str__(self) -> str:
@@ -230,7 +252,15 @@ class CallError(Error):
             text += f"\n  at {self.place}"
         if self.help:
             text += f"\n  help: {self.help}"
+        for error in self.fallbacks:
+            text += "\n  then " + str(error).replace("\n", "\n  ")
         return text
+
+
+def _told(error: Error) -> dict[str, object]:
+    if isinstance(error, CallError):
+        return error.to_dict()
+    return {"type": type(error).__name__, "message": str(error)}
 
 
 class RateLimited(CallError):
@@ -252,6 +282,12 @@ class ConnectionFailed(CallError):
 
     retryable = True
     default_help = "check `api_base` and the network, and that the server is running"
+
+
+class CircuitOpen(ConnectionFailed):
+    """Nothing was sent: the server kept failing, and rests before it is tried again."""
+
+    default_help = "`retry.breaker` says how many failures open it, and for how long"
 
 
 class ServerError(CallError):
@@ -344,7 +380,12 @@ class BatchFailed(CallError):
 
 
 class LaunchError(Error):
-    """A local server could not be started or did not become ready; the message says why."""
+    """A local server could not be started or did not become ready; the message says why.
+
+    `fallbacks` are the failures of the LMs that were asked instead.
+    """
+
+    fallbacks: tuple[Error, ...] = ()
 
 
 class TrainError(Error):

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
+from lmconf.errors import Cause
 from lmconf.forking import Mutex
 
 __all__ = [
@@ -144,7 +145,9 @@ class End(Event, frozen=True, kw_only=True):
     `time` is when it ended and `duration` how long it took, in seconds; `attempts` is how often
     the request was sent (0 for a cache hit) and `waited` the seconds between attempts;
     `first_token` is as in `FirstToken`, None if there was none. `usage` counts tokens; `cost` is
-    in US dollars, None where no price is known; `response` is the answer as plain data.
+    in US dollars, None where no price is known; `response` is the answer as plain data. `causes`
+    tell of the attempts that failed; `lm` and `model` are those that answered, a fallback's where
+    one did.
     """
 
     duration: float
@@ -157,6 +160,7 @@ class End(Event, frozen=True, kw_only=True):
     waited: float = 0.0
     first_token: float | None = None
     request_id: str | None = None
+    causes: tuple[Cause, ...] = ()
 
 
 class Failure(Event, frozen=True, kw_only=True):

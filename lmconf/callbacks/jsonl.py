@@ -57,10 +57,10 @@ class JsonlCallback:
             "error": error,
         }
         if self._content:
-            error["message"] = mask(str(error["message"]))
+            _masked(error)
             record["request"] = event.request
         else:
-            del error["message"]  # it may quote the prompt
+            _without_messages(error)  # they may quote the prompt
         self._append(record)
 
     def _append(self, record: dict[str, object]) -> None:
@@ -109,6 +109,22 @@ def _told(error: BaseException) -> dict[str, object]:
     if isinstance(error, CallError):
         return error.to_dict()
     return {"type": type(error).__name__, "message": str(error)}
+
+
+def _masked(error: dict[str, object]) -> None:
+    for each in _all(error):
+        each["message"] = mask(str(each["message"]))
+
+
+def _without_messages(error: dict[str, object]) -> None:
+    for each in _all(error):
+        del each["message"]
+
+
+def _all(error: dict[str, object]) -> list[dict[str, object]]:
+    """Return what is told of an error, and of the fallbacks that failed after it."""
+    others = error.get("fallbacks")
+    return [error, *(others if isinstance(others, list) else ())]
 
 
 def _common(event: End | Failure) -> dict[str, object]:

@@ -188,6 +188,9 @@ def _lm(
         stated=freeze(said),
         places=places(node),
         allow_imports=inputs.allow_imports,
+        fallback_names=tuple(
+            item if isinstance(item, str) else None for item in spec.lms[name].fallbacks
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -78,8 +79,20 @@ class Profile:
             if live is None or live.closed:
                 if name not in self._compiled.lms:
                     raise self._no_lm(name)
-                live = self._live[name] = LM.of(self._compiled.lms[name], self._tally)
+                live = self._live[name] = LM.of(
+                    self._compiled.lms[name], self._tally, self._named()
+                )
             return live
+
+    def _named(self) -> Callable[[str], LM | None]:
+        """Return what knows the LMs here by name, and does not keep this profile alive."""
+        alive = weakref.ref(self)
+
+        def find(name: str) -> LM | None:
+            profile = alive()
+            return profile[name] if profile is not None and name in profile else None
+
+        return find
 
     def _no_lm(self, name: str) -> ProfileError:
         near = did_you_mean(name, self._compiled.lms)

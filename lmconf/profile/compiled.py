@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from lmconf.errors import Mark
-from lmconf.profile.lm import LMSpec
+from lmconf.profile.lm import LMSpec, SoleLMSpec
 from lmconf.secrets import Unshown
 from lmconf.spec.frozen import FrozenMap
 
@@ -23,6 +23,8 @@ class Compiled(Struct, frozen=True, eq=False, kw_only=True):
     secrets passed in code, by dotted path: they live here, never in the spec, and no repr shows
     them. `live` are callbacks passed in code as objects, which no document can hold.
     `allow_imports` are the import paths that the application or the project allowed.
+    `fallback_names` are what the profile calls each of the fallbacks, None where it is written in
+    place; it is empty where no profile names any.
     """
 
     spec: LMSpec
@@ -32,6 +34,7 @@ class Compiled(Struct, frozen=True, eq=False, kw_only=True):
     given: Mapping[str, str] = Unshown()
     live: tuple[object, ...] = ()
     allow_imports: frozenset[str] = frozenset()
+    fallback_names: tuple[str | None, ...] = ()
 
     def __repr__(self) -> str:
         return f"Compiled(name={self.name!r}, spec={self.spec!r})"
@@ -46,6 +49,26 @@ class Compiled(Struct, frozen=True, eq=False, kw_only=True):
             if path[:end] in self.places:
                 return self.places[path[:end]]
         return None
+
+
+def fallback_of(compiled: Compiled, index: int) -> Compiled:
+    """Return one of the fallbacks of `compiled`, whose names are all resolved, as an LM."""
+    sole = compiled.spec.fallbacks[index]
+    assert isinstance(sole, SoleLMSpec)
+    spec = LMSpec(**{name: getattr(sole, name) for name in SoleLMSpec.__struct_fields__})
+    said = compiled.stated.get("fallbacks", ())
+    said = said["$value"] if isinstance(said, Mapping) and "$value" in said else said
+    mark = compiled.place("fallbacks")
+    names = compiled.fallback_names
+    name = names[index] if names else None
+    return Compiled(
+        spec=spec,
+        name=spec.model if name is None else f"{compiled.name.rpartition(':')[0]}:{name}",
+        stated=said[index],
+        places={} if mark is None else {(): mark},
+        given=compiled.given,
+        allow_imports=compiled.allow_imports,
+    )
 
 
 def _compiled(spec: LMSpec, name: str, stated: FrozenMap[str, Any]) -> Compiled:

@@ -77,6 +77,8 @@ class CallSettings(TypedDict, total=False):
     """How long one attempt may take."""
     deadline: float | str
     """How long a call may take in all, waits included."""
+    max_body: int | str
+    """The most an answer may weigh, unpacked."""
     cache: Mapping[str, Any] | Spec | bool
     """How answers are kept."""
     cache_in_memory: bool
@@ -145,7 +147,35 @@ class LMSettings(CallSettings, total=False):
     provenance: Mapping[str, Any]
     """Where this LM comes from; kept, never used."""
     fallbacks: Sequence[str | Mapping[str, Any] | Spec] | str | Mapping[str, Any] | Spec
-    """LMs that answer when this one cannot."""
+    """LMs that answer when this one cannot, in the order in which they are asked."""
+    fallback_on: (
+        Sequence[
+            Literal[
+                "rate_limit",
+                "timeout",
+                "server_error",
+                "connection",
+                "bad_response",
+                "quota",
+                "not_found",
+                "context_window",
+                "content_policy",
+            ]
+        ]
+        | Literal[
+            "rate_limit",
+            "timeout",
+            "server_error",
+            "connection",
+            "bad_response",
+            "quota",
+            "not_found",
+            "context_window",
+            "content_policy",
+        ]
+        | Mapping[str, Any]
+    )
+    """The failures after which the next of `fallbacks` is asked."""
 
 
 class CopySettings(LMSettings, total=False):

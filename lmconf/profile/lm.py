@@ -17,7 +17,7 @@ from lmconf.profile.policies import (
     Pricing,
     TimeoutSpec,
 )
-from lmconf.retries.specs import RetryPolicy
+from lmconf.retries.specs import FALLBACK_DEFAULT, FALLBACK_REASONS, RetryPolicy
 from lmconf.secrets import Reference
 from lmconf.spec.declaring import Spec, connection, identity, operations, secret
 from lmconf.spec.frozen import FrozenMap
@@ -34,6 +34,7 @@ from lmconf.spec.shapes import (
     Record,
     Referable,
     Secret,
+    Size,
     Text,
     nullable,
 )
@@ -293,6 +294,9 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
             Duration(), "How long a call may take in all, waits included.", examples=("2min",)
         ),
     ] = 1800.0
+    max_body: Annotated[
+        int, operations(Size(), "The most an answer may weigh, unpacked.", examples=("16MiB",))
+    ] = 256 * 2**20
     cache: Annotated[
         CachePolicy, operations(CACHE, "How answers are kept.", examples=(True, {"ttl": "7d"}))
     ] = CachePolicy()
@@ -369,11 +373,18 @@ class LMSpec(SoleLMSpec, frozen=True, kw_only=True):
         tuple[str | SoleLMSpec, ...],
         operations(
             ListOf(Either((Text(what="an LM's name"), Record(SoleLMSpec))), single=True),
-            "LMs that answer when this one cannot.",
+            "LMs that answer when this one cannot, in the order in which they are asked.",
             examples=(["claude"],),
-            pending=True,
         ),
     ] = ()
+    fallback_on: Annotated[
+        tuple[str, ...],
+        operations(
+            ListOf(Choice(FALLBACK_REASONS), single=True),
+            "The failures after which the next of `fallbacks` is asked.",
+            examples=(["server_error", "timeout", "context_window"],),
+        ),
+    ] = FALLBACK_DEFAULT
 
 
 LM = Record(LMSpec)

@@ -50,6 +50,7 @@ CALL_FIELDS = frozenset(
     "retry",
     "timeout",
     "deadline",
+    "max_body",
     "headers",
     "user",
     "metadata",
@@ -113,7 +114,12 @@ def change(compiled: Compiled, settings: Mapping[str, object]) -> Compiled:
         for path, place in compiled.places.items()
         if not path or (path[0] not in settings and path[0] in changed.stated)
     }
-    return structs.replace(changed, places=kept, allow_imports=compiled.allow_imports)
+    return structs.replace(
+        changed,
+        places=kept,
+        allow_imports=compiled.allow_imports,
+        fallback_names=() if "fallbacks" in settings else compiled.fallback_names,
+    )
 
 
 @without_frames

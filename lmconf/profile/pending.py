@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lmconf import caches, callbacks, launchers
 from lmconf.callbacks.specs import CALLBACK_SPECS, CustomCallback
-from lmconf.profile.lm import LMSpec
+from lmconf.profile.lm import LMSpec, SoleLMSpec
 from lmconf.spec.declaring import fields
 
 __all__ = ["Path", "pending"]
@@ -14,9 +14,9 @@ __all__ = ["Path", "pending"]
 Path = tuple[str | int, ...]
 
 
-def pending(spec: LMSpec) -> Iterator[tuple[Path, str]]:
+def pending(spec: SoleLMSpec) -> Iterator[tuple[Path, str]]:
     """Yield path and name of each thing in `spec` that cannot be carried out yet."""
-    for name, field in fields(LMSpec).items():
+    for name, field in fields(type(spec)).items():
         if field.pending and getattr(spec, name) != field.default:
             yield (name,), f"`{name}`"
     store = spec.cache.store
@@ -33,3 +33,7 @@ def pending(spec: LMSpec) -> Iterator[tuple[Path, str]]:
             yield ("launch_kwargs",), f"a server with `use: {server.use}`"
         if server.ttl is not None:
             yield ("launch_kwargs", "ttl"), "`launch_kwargs.ttl`"
+    for index, fallback in enumerate(spec.fallbacks if isinstance(spec, LMSpec) else ()):
+        if isinstance(fallback, SoleLMSpec):
+            for path, what in pending(fallback):
+                yield ("fallbacks", index, *path), f"{what} of a fallback"

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from lmconf.retries.breaker import Breaker
+from lmconf.retries.budget import RetryBudget
+from lmconf.retries.origins import origins
 from lmconf.retries.policy import after, delays, parse_retry_after, should_retry
-from lmconf.retries.specs import REASONS, RetryPolicy
+from lmconf.retries.specs import REASONS, BreakerPolicy, RetryPolicy
 
-__all__ = ["REASONS", "RetryPolicy", "after", "delays", "parse_retry_after", "should_retry"]
+__all__ = [
+    "REASONS",
+    "Breaker",
+    "BreakerPolicy",
+    "RetryBudget",
+    "RetryPolicy",
+    "after",
+    "delays",
+    "origins",
+    "parse_retry_after",
+    "should_retry",
+]

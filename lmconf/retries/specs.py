@@ -5,10 +5,42 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from lmconf.spec.declaring import Spec, operations
-from lmconf.spec.shapes import Choice, Duration, Flag, ListOf, Number
+from lmconf.spec.shapes import Choice, Duration, Either, Flag, Integer, ListOf, Number, Record
 
 REASONS = ("rate_limit", "timeout", "server_error", "connection", "bad_response")
 """The failures that may be tried again, by the names that `retry.when` uses."""
+
+
+FALLBACK_REASONS = (*REASONS, "quota", "not_found", "context_window", "content_policy")
+"""The failures after which another LM may be asked, by the names that `fallback_on` uses."""
+
+FALLBACK_DEFAULT = (*REASONS, "quota")
+"""After these another LM is asked if the profile does not say otherwise."""
+
+BUDGET = 500
+"""What a retry budget holds where the profile says no more than `true`."""
+
+
+class BreakerPolicy(Spec, frozen=True, kw_only=True):
+    """When a server that keeps failing is left alone (M. Nygard, "Release It!", 2007, ch. 5).
+
+    It holds where another LM can be asked instead. After `rest` one call tries the server again.
+    """
+
+    after: Annotated[
+        int,
+        operations(Integer(0, 1000), "How many failures in a row open it; 0: it never opens."),
+    ] = 5
+    rest: Annotated[
+        float, operations(Duration(), "How long it stays open; longer if the server says so.")
+    ] = 30.0
+
+
+def breaker_shorthand(short: object) -> dict[str, object] | None:
+    """Return the block that `breaker: false` and `true` stand for, None for other values."""
+    if isinstance(short, bool):
+        return {} if short else {"after": 0}
+    return None
 
 
 class RetryPolicy(Spec, frozen=True, kw_only=True):
@@ -41,3 +73,19 @@ class RetryPolicy(Spec, frozen=True, kw_only=True):
     respect_retry_after: Annotated[
         bool, operations(Flag(), "Wait at least as long as the server asks.")
     ] = True
+    budget: Annotated[
+        bool | int,
+        operations(
+            Either((Flag(), Integer(0, 1_000_000))),
+            "What failing calls may spend on trying again, shared by all calls to one origin: an"
+            " attempt costs 5, a success gives back. `true` is 500, `false` sets no bound.",
+        ),
+    ] = True
+    breaker: Annotated[
+        BreakerPolicy,
+        operations(
+            Record(BreakerPolicy, shorthand=breaker_shorthand, short=Flag()),
+            "When a server that keeps failing is left alone; holds where there are fallbacks.",
+            examples=(False, {"after": 3, "rest": "1min"}),
+        ),
+    ] = BreakerPolicy()

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
 
 from lmconf.callbacks import Dispatcher, Event
-from lmconf.errors import BadResponse
+from lmconf.errors import BadResponse, Cause
 from lmconf.profile.formats import Misfit, Read
 from lmconf.profile.lm import LMSpec
 from lmconf.runtime.answer import Answer, TruncatedWarning, texts_of
 from lmconf.runtime.signals import Signal
 from lmconf.runtime.usage import tracking
+from lmconf.spec.frozen import FrozenMap
 from lmconf.transports import Json, Request, Transport
 
 if TYPE_CHECKING:
@@ -90,18 +91,24 @@ class Call:
     used, beside the LM's own. `dispatcher` hands out the events to the callbacks of the LM that
     was called (None: it has none): a fallback's call is given the `dispatcher` and the `id` of the
     call that it stands in for. `place` is where the answer will be kept, None: nowhere.
+    `settings` are those of the call as they were given, and `causes` tell of the attempts that
+    failed. A call that is `guarded` has somewhere else to go: it leaves a server alone that keeps
+    failing.
     """
 
     __slots__ = (
         "attempts",
+        "causes",
         "dispatcher",
         "first_token",
+        "guarded",
         "id",
         "messages",
         "parts",
         "place",
         "prompt",
         "read",
+        "settings",
         "spec",
         "started",
         "stream",
@@ -119,6 +126,7 @@ class Call:
         *,
         stream: bool,
         read: Read | None = None,
+        settings: Mapping[str, Any] = FrozenMap(),
     ) -> None:
         self.parts = parts
         self.spec = spec
@@ -126,6 +134,7 @@ class Call:
         self.messages = messages
         self.stream = stream
         self.read = read
+        self.settings = settings
         self.tallies = tracking()
         self.dispatcher: Dispatcher | None = parts.heard
         self.id = ""
@@ -135,6 +144,8 @@ class Call:
         self.waited = 0.0
         self.first_token: float | None = None
         self.place: Place | None = None
+        self.causes: list[Cause] = []
+        self.guarded = False
 
     @property
     def left(self) -> float:
@@ -182,13 +193,15 @@ class Reply:
 
     What a layer does with the whole response it hands to `when_done`. It is done once: at once
     for a whole response, and when the last chunk was read or the stream failed for an opened one.
-    `misfit` says why the answer has not the form that was asked for.
+    `misfit` says why the answer has not the form that was asked for. `by` is the call that stood
+    in for the one made, where another LM answered.
     """
 
     __slots__ = (
         "_done",
         "_waiting",
         "answer",
+        "by",
         "cache_hit",
         "misfit",
         "opened",
@@ -209,6 +222,7 @@ class Reply:
         self.opened = opened
         self.cache_hit = cache_hit
         self.request_id = request_id
+        self.by: Call | None = None
         self.answer: Answer | None = None
         self.outputs: list[Any] = []
         self.misfit: BadResponse | None = None

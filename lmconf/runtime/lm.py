@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
@@ -22,6 +23,7 @@ from lmconf.runtime.batching import Batching
 from lmconf.runtime.call import Call, Reply, warn_if_truncated
 from lmconf.runtime.carrying import Carried
 from lmconf.runtime.driving import adrive, drive
+from lmconf.runtime.fallbacks import Fallbacks, Named
 from lmconf.runtime.history import History, tell
 from lmconf.runtime.layers import compose
 from lmconf.runtime.messages import Messages, as_messages
@@ -74,12 +76,13 @@ class LM(Batching):
         self._set_up(making.make(said, name=name))
 
     @classmethod
-    def of(cls, compiled: Compiled, whole: Tally | None = None) -> LM:
+    def of(cls, compiled: Compiled, whole: Tally | None = None, named: Named | None = None) -> LM:
         """Return the LM that the compiler's `compiled` describes.
 
-        What it and its copies use is added to `whole`, too.
+        What it and its copies use is added to `whole`, too. `named` knows the LMs of the profile,
+        on which it may fall back.
         """
-        return cls._with(compiled, None, None, whole)
+        return cls._with(compiled, None, None, whole, Fallbacks(compiled, LM.of, named))
 
     @classmethod
     def _with(
@@ -88,9 +91,10 @@ class LM(Batching):
         carried: Carried | None,
         launched: Launched | None,
         whole: Tally | None,
+        fallbacks: Fallbacks,
     ) -> LM:
         made = cls.__new__(cls)
-        made._set_up(compiled, carried, launched, whole)  # noqa: SLF001 - its own class
+        made._set_up(compiled, carried, launched, whole, fallbacks)  # noqa: SLF001 - its own class
         return made
 
     def _set_up(
@@ -99,6 +103,7 @@ class LM(Batching):
         carried: Carried | None = None,
         launched: Launched | None = None,
         whole: Tally | None = None,
+        fallbacks: Fallbacks | None = None,
     ) -> None:
         spec = compiled.spec
         self._compiled = compiled
@@ -110,6 +115,7 @@ class LM(Batching):
             launched = Launched(spec.launch_kwargs, model, compiled.given)
         self._launched = None if launched is None else Hold(launched)
         self._carried = Hold(carried or Carried(compiled))
+        self._fallbacks = Hold(fallbacks or Fallbacks(compiled, LM.of))
         self._made: Parts | None = None
         self._history = History(spec.history)
         self._tally = Tally(whole)
@@ -279,7 +285,7 @@ class LM(Batching):
             read = None
             if reading and spec.response_format is not None:
                 read = reader_of(settings.get("response_format"), spec.response_format)
-            return Call(parts, spec, prompt, checked, stream=stream, read=read)
+            return Call(parts, spec, prompt, checked, stream=stream, read=read, settings=settings)
         except Error as error:
             failure = bare(error)
         if isinstance(failure, CallError):
@@ -308,9 +314,14 @@ class LM(Batching):
                         tally=self._tally,
                         carried=self._carried,
                         launched=self._launched,
+                        others=self._others(),
                     )
                     self._made = made
         return made
+
+    def _others(self) -> tuple[Callable[[], Parts], ...]:
+        find = self._fallbacks.shared.parts
+        return tuple(functools.partial(find, index) for index in range(len(self._spec.fallbacks)))
 
     # What it is
 
@@ -403,7 +414,10 @@ class LM(Batching):
         launched = None if self._launched is None else self._launched.shared
         if launched and not launched.fits(spec.launch_kwargs, provider_of(spec.model)[1]):
             launched = None
-        return self._with(changed, carried, launched, self._tally.whole)
+        others = self._fallbacks.shared
+        if not others.fits(changed):
+            others = Fallbacks(changed, LM.of, others.named)
+        return self._with(changed, carried, launched, self._tally.whole, others)
 
     def __copy__(self) -> LM:
         return self.copy()
@@ -489,6 +503,7 @@ class LM(Batching):
             self._carried.end()
             if self._launched is not None:
                 self._launched.end()
+            self._fallbacks.end()
 
     async def aclose(self) -> None:
         """Close the LM as `close` does, and wait until the connections of this loop are closed."""
@@ -496,6 +511,7 @@ class LM(Batching):
             await self._carried.aend()
             if self._launched is not None:
                 await self._launched.aend()
+            await self._fallbacks.aend()
 
     def _is_to_close(self) -> bool:
         with self._lock:

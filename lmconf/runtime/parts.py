@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from lmconf import caches, callbacks
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore, StoreSpec
 from lmconf.callbacks import Dispatcher
-from lmconf.errors import Closed, LaunchError, NotCarriedOut
+from lmconf.errors import CallError, Closed, LaunchError, NotCarriedOut
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import for_call
 from lmconf.profile.pending import pending
 from lmconf.profile.policies import Pricing
-from lmconf.profile.providers import provider_of
+from lmconf.profile.providers import origin, provider_of
 from lmconf.runtime.call import Call
 from lmconf.runtime.carrying import Carried
 from lmconf.runtime.connecting import arguments_of, base_of
@@ -50,6 +50,7 @@ class Parts:
         tally: Tally,
         carried: Hold[Carried],
         launched: Hold[Launched] | None,
+        others: tuple[Callable[[], Parts], ...] = (),
     ) -> None:
         self.compiled = compiled
         self.spec = compiled.spec
@@ -70,6 +71,7 @@ class Parts:
         self.dispatcher = Dispatcher((*named, *live))
         self.heard = self.dispatcher or None  # calls ask it often
         # Calls in flight hold what they need, should the LM be gone before them.
+        self.others = others
         self._carried = carried
         self._launched = launched
         self._prefix = os.urandom(8).hex()
@@ -78,6 +80,7 @@ class Parts:
         self._flights: dict[object, Flights] = {}
         self._fixed = not _may_change(compiled.spec)
         self._digests: dict[int, tuple[LMSpec, tuple[object, ...], bytes]] = {}
+        self._origins: dict[int, tuple[LMSpec, str]] = {}
         self._plans: dict[int, tuple[LMSpec, Plan]] = {}
         self._specs: dict[object, LMSpec] = {}
         self._override = caches.override_from_environment()
@@ -153,6 +156,28 @@ class Parts:
         # The spec is kept beside its digest, so that no other object can take over its id.
         self._digests[id(spec)] = (spec, found, digest)
         return digest
+
+    def origin_of(self, spec: LMSpec) -> str:
+        """Return what tells the server of a call with `spec` from others: its origin, most often.
+
+        It is empty where the address leads nowhere, of which the call itself will tell.
+        """
+        known = self._origins.get(id(spec))
+        if known is None or not self._fixed:
+            if len(self._origins) >= MOST_REMEMBERED:
+                self._origins = {}
+            known = self._origins[id(spec)] = (spec, self._origin(spec))
+        return known[1]
+
+    def _origin(self, spec: LMSpec) -> str:
+        if self._launched is not None:
+            return f"launched:{id(self._launched.shared)}"
+        named = "" if spec.transport.use == "litellm" else f"{spec.transport.use}:"
+        try:
+            base = base_of(spec, self.compiled)
+        except CallError:
+            return ""
+        return named + (origin(base) if base else provider_of(spec.model)[0])
 
     def plan_of(self, spec: LMSpec) -> Plan:
         """Return what all requests with `spec` have in common."""

@@ -109,6 +109,7 @@ def request_of(
         timeout=Phases(
             min(timeout.total, seconds_left), timeout.connect, timeout.first_byte, timeout.idle
         ),
+        max_body=spec.max_body,
         name=compiled.name,
     )
 

@@ -62,17 +62,28 @@ class Tally:
         self._by_lm: dict[str, Any] = {}
         self._lock = Mutex()
 
-    def add_hit(self, lm: str) -> None:
-        """Count a call of `lm` that a store answered."""
+    def add_hit(self, lm: str, *, upwards: bool = True) -> None:
+        """Count a call of `lm` that a store answered; in the whole, too, if `upwards`."""
         with self._lock:
             counts = self._of(lm)
             counts.calls += 1
             counts.cache_hits += 1
-        if self.whole is not None:
+        if self.whole is not None and upwards:
             self.whole.add_hit(lm)
 
-    def add(self, lm: str, attempts: int, usage: Mapping[str, Any], cost: float | None) -> None:
-        """Count a call of `lm` that its server answered with the `usage` that it reports."""
+    def add(
+        self,
+        lm: str,
+        attempts: int,
+        usage: Mapping[str, Any],
+        cost: float | None,
+        *,
+        upwards: bool = True,
+    ) -> None:
+        """Count a call of `lm` that its server answered with the `usage` that it reports.
+
+        It counts in the whole, too, if `upwards`.
+        """
         prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
         with self._lock:
             counts = self._of(lm)
@@ -89,7 +100,7 @@ class Tally:
                 counts.unpriced += 1
             else:
                 counts.cost += cost
-        if self.whole is not None:
+        if self.whole is not None and upwards:
             self.whole.add(lm, attempts, usage, cost)
 
     def _of(self, lm: str) -> Any:

@@ -11,13 +11,12 @@ import httpcore
 import httpx
 
 from lmconf.errors import BadResponse
+from lmconf.spec.quantities import write_size
 from lmconf.transports.clouds.eventstream import Frames, is_event_stream
 from lmconf.transports.exchange import LARGEST_ERROR, Exchange, Halt
 from lmconf.transports.pools import FAULTS
 
-__all__ = ["LARGEST_ANSWER", "LARGEST_ERROR", "AsyncPieces", "Pieces"]
-
-LARGEST_ANSWER = 256 * 2**20
+__all__ = ["LARGEST_ERROR", "AsyncPieces", "Pieces"]
 
 # How the servers of each API say why an answer ends, in the raw bytes of a stream. Inside a JSON
 # string these quotes would be escaped, so an answer that talks of them does not match. `[DONE]`
@@ -78,9 +77,14 @@ class _Watch:
             raise exchange.overdue("the answer was not complete", exchange.phases.total)
 
     def _check_size(self) -> None:
-        if max(self._came, self._size) > LARGEST_ANSWER:
-            most = f"{LARGEST_ANSWER >> 20} MiB"
-            failure = BadResponse(f"the answer is larger than {most}", retryable=False)
+        most = self._exchange.max_body
+        if max(self._came, self._size) > most:
+            failure = BadResponse(
+                f"the answer is larger than {_shown(most)}",
+                retryable=False,
+                setting="max_body",
+                help="raise `max_body` if answers of this size are wanted",
+            )
             raise self._exchange.halt(failure)
 
     def end(self) -> None:
@@ -175,6 +179,11 @@ class AsyncPieces(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         """Give the connection back."""
         await self._answer.aclose()
+
+
+def _shown(size: int) -> str:
+    written = write_size(size)
+    return written if isinstance(written, str) else f"{written} bytes"
 
 
 def _beginning(body: bytes) -> bytes:

@@ -88,8 +88,8 @@ class Request(Struct, frozen=True, eq=False, kw_only=True):
 
     `messages` are given for the routes `chat` and `responses`, `prompt` for `text`. `settings`
     are the parameters of the OpenAI API under the names that the model wants; `extra` is merged
-    into the body. `provider` and `model` are the two halves of the spec's model. `name` is the
-    LM's name in messages.
+    into the body. `provider` and `model` are the two halves of the spec's model. `max_body` is the most
+    bytes that the answer may hold, unpacked. `name` is the LM's name in messages.
     """
 
     route: Route
@@ -101,6 +101,7 @@ class Request(Struct, frozen=True, eq=False, kw_only=True):
     settings: Mapping[str, Any] = FrozenMap()
     extra: Mapping[str, Any] = FrozenMap()
     timeout: Phases = Phases()
+    max_body: int = 256 * 2**20
     name: str = ""
 
     def __repr__(self) -> str:

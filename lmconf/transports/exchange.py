@@ -101,6 +101,7 @@ class Exchange:
         self.extra: Mapping[str, Any] = {} if whole else request.extra
         self.base = httpx.URL(request.connection.base or "")
         self.phases = request.timeout
+        self.max_body = request.max_body
         self.secrets = request.connection.secrets()
         self.shape: Shape | None = None
         self.sign: Sign | None = None

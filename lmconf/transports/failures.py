@@ -194,7 +194,7 @@ def _failure(said: Complaint, status: int, secrets: Iterable[str], unsaid: str) 
     secrets = tuple(secrets)
     kind, retryable = _kind(status, said.codes, said.message.lower())
     ours = said.request_id
-    return kind(
+    failure = kind(
         (without_secrets(said.message, secrets) or unsaid)[:LONGEST],
         request_id=without_secrets(ours, secrets)[:200] if ours else None,
         retry_after=said.wait,
@@ -202,6 +202,9 @@ def _failure(said: Complaint, status: int, secrets: Iterable[str], unsaid: str) 
         setting=said.setting,
         help=_help(status, said),
     )
+    if issubclass(kind, (RateLimited, PermissionDenied)):
+        failure.exhausted = status == 402 or _out_of_quota(said.codes, said.message.lower())
+    return failure
 
 
 def no_advice(status: int, headers: Mapping[str, str]) -> tuple[float | None, bool | None]:

@@ -118,6 +118,8 @@ def test_a_failure_as_plain_json() -> None:
         "setting": "max_tokens",
         "place": "support.yaml:4:14",
         "help": "wait",
+        "causes": [],
+        "fallbacks": [],
     }
     assert json.loads(json.dumps(told)) == told
 

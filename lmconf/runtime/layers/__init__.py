@@ -1,6 +1,6 @@
 """The layers of a call, from the outside in.
 
-    record( fallbacks( cache( single-flight( retry( limits( send ))))))
+    record( fall_back( cache( single-flight( retry( limits( send ))))))
 
 is the whole order; a layer that is added finds its place in `LAYERS`, and has a file of its own.
 Each layer knows the call and the next layer, and nothing of the others.
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from lmconf.runtime.call import Call, Layer, Next, Steps
 from lmconf.runtime.layers.caching import cache
+from lmconf.runtime.layers.falling_back import fall_back
 from lmconf.runtime.layers.joining import join
 from lmconf.runtime.layers.limiting import limit
 from lmconf.runtime.layers.recording import record
@@ -20,7 +21,7 @@ from lmconf.runtime.layers.sending import send
 
 __all__ = ["LAYERS", "compose"]
 
-LAYERS: tuple[Layer, ...] = (record, cache, join, retry, limit, send)
+LAYERS: tuple[Layer, ...] = (record, fall_back, cache, join, retry, limit, send)
 """The layers of every call, from the outside in."""
 
 

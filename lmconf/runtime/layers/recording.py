@@ -42,21 +42,22 @@ def record(call: Call, following: Next) -> Steps:
         _tell_failure(call, error)
         raise
     reply.when_done(
-        lambda response: _note(call, reply, response), lambda error: _tell_failure(call, error)
+        lambda response: _note(call, reply, response),
+        lambda error: _tell_failure(call, error, reply.by),
     )
     return reply
 
 
 def _note(call: Call, reply: Reply, response: Json) -> None:
     """Make the answer of a call, add it to the history and tell the callbacks."""
-    parts = call.parts
+    parts, by = call.parts, reply.by or call
     request_id = reply.request_id or response.pop(REQUEST_ID, None)
-    cost = None if reply.cache_hit else parts.cost_of(call, response)
-    parsed, misfit = call.reading_of(response)
+    cost = None if reply.cache_hit else by.parts.cost_of(by, response)
+    parsed, misfit = by.reading_of(response)
     answer = Answer.of(
         response,
-        lm=parts.name,
-        model=call.spec.model,
+        lm=by.parts.name,
+        model=by.spec.model,
         cost=cost,
         cache_hit=reply.cache_hit,
         attempts=call.attempts,
@@ -65,17 +66,13 @@ def _note(call: Call, reply: Reply, response: Json) -> None:
     )
     reply.answer, reply.outputs = answer, outputs_of(response)
     if misfit is not None:
-        reply.misfit = _misfit(answer, misfit, call)
-    for tally in (parts.tally, *call.tallies):
-        if reply.cache_hit:
-            tally.add_hit(parts.name)
-        else:
-            tally.add(parts.name, call.attempts, answer.usage, cost)
+        reply.misfit = _misfit(answer, misfit, by)
+    _count(call, by, reply, answer)
     duration = time.monotonic() - call.started
     if parts.history.kept and not settings.disable_history:
         parts.history.append(_entry(call, reply, answer, duration))
     if call.dispatcher:
-        call.tell(
+        by.tell(
             End,
             duration=duration,
             cache_hit=reply.cache_hit,
@@ -83,35 +80,54 @@ def _note(call: Call, reply: Reply, response: Json) -> None:
             usage=answer.usage,
             cost=cost,
             response=response,
-            request=_told(call),
+            request=_told(by),
             waited=call.waited,
-            first_token=call.first_token,
+            first_token=by.first_token,
             request_id=request_id,
+            causes=tuple(call.causes),
         )
+
+
+def _count(call: Call, by: Call, reply: Reply, answer: Answer) -> None:
+    """Count an answer to the LM that was called, and to the one that gave it."""
+    mine, theirs = call.parts.tally, by.parts.tally
+    name = by.parts.name
+    # Both may add up to the same profile's total, where one answer counts once.
+    apart = theirs is not mine
+    tallies = [(mine, True), *((tally, True) for tally in call.tallies)]
+    if apart:
+        tallies.append((theirs, theirs.whole is not mine.whole))
+    for tally, upwards in tallies:
+        if reply.cache_hit:
+            tally.add_hit(name, upwards=upwards)
+        else:
+            tally.add(name, by.attempts, answer.usage, answer.cost, upwards=upwards)
 
 
 def _entry(call: Call, reply: Reply, answer: Answer, duration: float) -> Entry:
     """Return what the history keeps of a call."""
-    parts = call.parts
+    parts, by = call.parts, reply.by or call
     content = parts.history.content
     return {
         "prompt": call.prompt if content else None,
         "messages": call.messages if content else None,
-        "kwargs": dict(parts.plan_of(call.spec).kwargs),
+        "kwargs": dict(by.parts.plan_of(by.spec).kwargs),
         "response": answer.response if content else None,
         "outputs": reply.outputs if content else None,
         "usage": answer.usage,
         "cost": answer.cost,
         "timestamp": call.time,
         "uuid": call.id or parts.new_id(),
-        "model": call.spec.model,
-        "model_type": call.spec.model_type,
+        "model": by.spec.model,
+        "model_type": by.spec.model_type,
         "response_model": answer.model,
-        "lm": parts.name,
+        "lm": answer.lm,
         "cache_hit": answer.cache_hit,
         "finish_reason": answer.finish_reason,
         "latency": duration,
         "attempts": answer.attempts,
+        "waited": call.waited,
+        "causes": tuple(call.causes),
         "request_id": answer.request_id,
     }
 
@@ -135,13 +151,16 @@ def _misfit(answer: Answer, why: Misfit, call: Call) -> BadResponse:
     )
 
 
-def _tell_failure(call: Call, error: BaseException) -> None:
-    parts = call.parts
+def _tell_failure(call: Call, error: BaseException, by: Call | None = None) -> None:
+    """Tell of a failure; `by` stood in for the call, whose stream broke."""
+    parts = (by or call).parts
     if isinstance(error, CallError):
+        # After a failure of its own, the causes hold those of the fallbacks, too.
+        error.causes = tuple(call.causes) or error.causes
         complete(
             error,
             parts.compiled,
-            call.spec,
+            (by or call).spec,
             attempts=call.attempts,
             waited=call.waited,
             late=call.left <= 0,

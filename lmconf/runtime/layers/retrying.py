@@ -3,48 +3,56 @@
 from __future__ import annotations
 
 from lmconf.callbacks import Retry
-from lmconf.errors import (
-    BadResponse,
-    CallError,
-    ConnectionFailed,
-    RateLimited,
-    ServerError,
-    Timeout,
-)
+from lmconf.errors import CallError, Cause, CircuitOpen, RateLimited, Timeout
 from lmconf.retries.policy import after, delays, should_retry
-from lmconf.runtime.call import Call, Next, Sleep, Steps
+from lmconf.retries.reasons import OTHER, reason_of
+from lmconf.runtime.call import Call, Next, Reply, Sleep, Steps
+from lmconf.runtime.watching import Watch
 
 __all__ = ["retry"]
-
-_REASONS: tuple[tuple[type[CallError], str], ...] = (
-    (RateLimited, "rate_limit"),
-    (Timeout, "timeout"),
-    (ServerError, "server_error"),
-    (ConnectionFailed, "connection"),
-    (BadResponse, "bad_response"),
-)
-_OTHER = "other"
 
 
 def retry(call: Call, following: Next) -> Steps:
     """Try again what failed for a passing reason: the only place where anything is retried."""
     policy, number = call.spec.retry, call.spec.num_retries
+    watch = Watch(call)
     waits = None
     while True:
         failure: CallError | None = None
+        if not watch.admits():
+            raise _left_alone(call, watch)
+        sent = call.attempts
         try:
-            return (yield from following(call))
+            reply: Reply = yield from following(call)
         except CallError as error:
             failure = error
+        except BaseException:
+            watch.let_go()
+            raise
+        else:
+            watch.answered(tried_again=waits is not None)
+            return reply
+        goes_on = watch.failed(failure, was_sent=call.attempts > sent)
         if waits is None:
             import random  # only what failed needs it
 
             waits = delays(policy, number, random.Random())  # noqa: S311 - it spreads load
-        wait = next(waits, None) if _may_retry(failure, call) else None
+        wait = next(waits, None) if goes_on and _may_retry(failure, call) else None
         if wait is not None:
             wait = after(wait, failure.retry_after, call.left, policy)
             if wait is None:
                 _say_no_time(failure, call)
+            elif not _is_paid(failure, call, watch):
+                wait = None
+        if call.attempts > sent:
+            call.causes.append(
+                Cause(
+                    lm=call.parts.name,
+                    kind=type(failure).__name__,
+                    status=failure.status,
+                    waited=wait or 0.0,
+                )
+            )
         if wait is None:
             raise failure
         if call.dispatcher:
@@ -52,7 +60,7 @@ def retry(call: Call, following: Next) -> Steps:
                 Retry,
                 after=call.attempts,
                 wait=wait,
-                reason=_reason(failure),
+                reason=reason_of(failure),
                 error=type(failure).__name__,
                 status=failure.status,
             )
@@ -63,12 +71,29 @@ def retry(call: Call, following: Next) -> Steps:
 def _may_retry(failure: CallError, call: Call) -> bool:
     if not failure.retryable or call.attempts == 0:
         return False
-    reason = _reason(failure)
-    return reason == _OTHER or should_retry(reason, call.spec.retry)
+    reason = reason_of(failure)
+    return reason == OTHER or should_retry(reason, call.spec.retry)
 
 
-def _reason(failure: CallError) -> str:
-    return next((reason for kind, reason in _REASONS if isinstance(failure, kind)), _OTHER)
+def _is_paid(failure: CallError, call: Call, watch: Watch) -> bool:
+    """Say whether the origin's budget pays for one more attempt; if not, `failure` tells so.
+
+    A server that limits its rate and says when to come back is well: nothing is to be paid.
+    """
+    respected = failure.retry_after is not None and call.spec.retry.respect_retry_after
+    if (isinstance(failure, RateLimited) and respected) or watch.pays():
+        return True
+    failure.help = (
+        "not tried again: too many calls to this server fail, and what may be spent on trying"
+        " again is used up (`retry.budget`)"
+    )
+    return False
+
+
+def _left_alone(call: Call, watch: Watch) -> CircuitOpen:
+    rest = watch.rests_for
+    soon = f"is left alone for another {rest:.3g}s" if rest else "is being tried by another call"
+    return CircuitOpen(f"nothing was sent: the server kept failing, and {soon}", retry_after=rest)
 
 
 def _say_no_time(failure: CallError, call: Call) -> None:

@@ -98,6 +98,8 @@ def test_a_failure_is_a_record_with_its_error(tmp_path: Path) -> None:
         "setting": None,
         "place": None,
         "help": BadRequest.default_help,
+        "causes": [],
+        "fallbacks": [],
     }
     assert record["request"] == REQUEST
 

@@ -243,7 +243,7 @@ def test_a_remembered_lm_lives_on_without_anyone_holding_it(project: Path) -> No
 
 LATER = [
     ({"budget": {"tokens": 5}}, "budget"),
-    ({"fallbacks": [{"model": "openai/b"}]}, "fallbacks"),
+    ({"fallbacks": [{"model": "openai/b", "budget": {"tokens": 5}}]}, "`budget` of a fallback"),
     (
         {"cache": {"store": {"backend": "redis", "url": {"$env": "U"}, "namespace": "n"}}},
         "backend: redis",

@@ -29,7 +29,6 @@ from lmconf.errors import (
     Timeout,
 )
 from lmconf.transports import Phases, Transport, make
-from lmconf.transports import bodies as bodies_of_answers
 from lmconf.transports.specs import TransportSpec
 from tests.clouds import (
     CONVERSED,
@@ -370,18 +369,16 @@ def test_redirects_are_not_followed_and_a_large_answer_is_cut_off(
     model: str,
     way: Way,
     transport: Transport,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with serving(CONVERSED) as elsewhere, serving() as server:
         server.answers(Reply(status=307, headers={"location": elsewhere.url}, json={}))
         with pytest.raises(ConnectionFailed, match="307"):
             way(transport, asking(server, provider, model, other=ACCOUNT))
         assert elsewhere.received == []
-        monkeypatch.setattr(bodies_of_answers, "LARGEST_ANSWER", 2**16)
         endless = framed([frame(b"x" * 2**18, {})[: 2**17]])
         server.answers(endless if way in STREAMED else Reply(body=b"x" * 2**17))
         with pytest.raises(BadResponse, match="larger than"):
-            way(transport, asking(server, provider, model, other=ACCOUNT))
+            way(transport, asking(server, provider, model, other=ACCOUNT, max_body=2**16))
 
 
 @pytest.mark.parametrize("way", WHOLE)

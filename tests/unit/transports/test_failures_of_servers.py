@@ -32,7 +32,7 @@ from lmconf.errors import (
     UsageError,
 )
 from lmconf.spec.frozen import FrozenMap
-from lmconf.transports import Connection, Phases, Request, Transport, bodies, make
+from lmconf.transports import Connection, Phases, Request, Transport, make
 from lmconf.transports.failures import no_advice, refused
 from lmconf.transports.specs import TransportSpec
 from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse
@@ -223,15 +223,14 @@ def test_a_packed_answer_is_unpacked(way: Way, transport: Transport) -> None:
 
 @pytest.mark.parametrize("way", WHOLE)
 def test_an_answer_beyond_the_cap_is_given_up_even_when_it_came_packed(
-    way: Way, transport: Transport, monkeypatch: pytest.MonkeyPatch
+    way: Way, transport: Transport
 ) -> None:
-    monkeypatch.setattr(bodies, "LARGEST_ANSWER", 2**20)
     body = gzip.compress(b" " * 2**24)
     with serving(Reply(body=body, headers={"content-encoding": "gzip"})) as server:
-        error = failure(way, transport, server)
+        error = failure(way, transport, server, max_body=2**20)
     assert type(error) is BadResponse
     assert not error.retryable
-    assert "larger than 1 MiB" in error.message
+    assert "larger than 1MiB" in error.message
 
 
 @functools.cache
@@ -242,24 +241,21 @@ def bomb() -> bytes:
 
 
 @pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
-def test_a_bomb_takes_no_more_memory_than_an_answer_may(
-    way: Way, transport: Transport, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bomb_takes_no_more_memory_than_an_answer_may(way: Way, transport: Transport) -> None:
     """A quarter of a gibibyte, packed to as many kilobytes, is given up at the cap."""
-    monkeypatch.setattr(bodies, "LARGEST_ANSWER", 2**22)
     headers = {"content-encoding": "gzip"}
     replies = [Reply(body=bomb(), headers=headers), Reply(pieces=[bomb()], headers=headers)]
     for reply in replies:
         with serving(reply) as server:
-            failure(way, transport, server)
+            failure(way, transport, server, max_body=2**22)
             tracemalloc.start()
             try:
-                error = failure(way, transport, server)
+                error = failure(way, transport, server, max_body=2**22)
                 _, most = tracemalloc.get_traced_memory()
             finally:
                 tracemalloc.stop()
         assert type(error) is BadResponse
-        assert "larger than 4 MiB" in error.message
+        assert "larger than 4MiB" in error.message
         assert most < 40 * 2**20
 
 
@@ -279,13 +275,12 @@ def test_a_packed_body_of_several_parts_is_unpacked_and_nothing_may_follow_it(
 
 @pytest.mark.parametrize("way", WHOLE)
 def test_a_packed_body_that_holds_nothing_is_no_way_around_the_cap(
-    way: Way, transport: Transport, monkeypatch: pytest.MonkeyPatch
+    way: Way, transport: Transport
 ) -> None:
-    monkeypatch.setattr(bodies, "LARGEST_ANSWER", 2**20)
     body = gzip.compress(b"") * 2**16
     with serving(Reply(body=body, headers={"content-encoding": "gzip"})) as server:
-        error = failure(way, transport, server)
-    assert "larger than 1 MiB" in error.message
+        error = failure(way, transport, server, max_body=2**20)
+    assert "larger than 1MiB" in error.message
 
 
 @pytest.mark.parametrize("way", [*WHOLE, *STREAMED])

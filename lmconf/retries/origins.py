@@ -1,0 +1,65 @@
+"""What all calls of this process know of a server in common: its retry budget and breakers."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+from lmconf.forking import Mutex
+from lmconf.retries.breaker import Breaker
+from lmconf.retries.budget import RetryBudget
+from lmconf.retries.specs import BUDGET
+
+__all__ = ["Origins", "origins"]
+
+MOST = 1024
+"""How many servers are remembered; a program that meets more forgets the first ones."""
+
+
+class Origins:
+    """Budgets by origin, and breakers by origin and model.
+
+    A model has a breaker of its own: one that is overloaded says nothing of its siblings at the
+    same address, which are often the fallbacks.
+    """
+
+    def __init__(self) -> None:
+        self._budgets: dict[tuple[str, int], RetryBudget] = {}
+        self._breakers: dict[tuple[str, str], Breaker] = {}
+        self._lock = Mutex()
+
+    def budget(self, origin: str, said: bool | int) -> RetryBudget | None:
+        """Return the budget of `origin`, None where the policy has `said` false."""
+        if said is False:
+            return None
+        key = (origin, BUDGET if said is True else said)
+        found = self._budgets.get(key)
+        if found is None:
+            with self._lock:
+                if len(self._budgets) >= MOST:
+                    del self._budgets[next(iter(self._budgets))]
+                found = self._budgets.setdefault(key, RetryBudget(key[1]))
+        return found
+
+    def breaker(self, origin: str, model: str) -> Breaker:
+        """Return the breaker of `model` at `origin`."""
+        key = (origin, model)
+        found = self._breakers.get(key)
+        if found is None:
+            with self._lock:
+                if len(self._breakers) >= MOST:
+                    del self._breakers[next(iter(self._breakers))]
+                found = self._breakers.setdefault(key, Breaker(time.monotonic))
+        return found
+
+    def forget(self) -> None:
+        """Forget every server: budgets are full again, and breakers closed."""
+        with self._lock:
+            self._budgets.clear()
+            self._breakers.clear()
+
+
+@functools.cache
+def origins() -> Origins:
+    """Return what this process knows: all LMs of one server must meet in the same."""
+    return Origins()
