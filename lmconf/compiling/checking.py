@@ -11,7 +11,7 @@ from lmconf.compiling.credentials import shared_credentials
 from lmconf.compiling.extensions import merged, unknown_extensions
 from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.layering import FLAT_NAME
-from lmconf.compiling.naming import unknown_main, unknown_names
+from lmconf.compiling.naming import cycles, falls_on_itself, unknown_main, unknown_names
 from lmconf.compiling.parts import Parts, no_block
 from lmconf.document.nodes import Broken, Map, Node
 from lmconf.errors import Diagnostic, Note
@@ -52,6 +52,7 @@ class _Checker:
         head = self.head(lms)
         for name, data in lms.items():
             self.names(name, data, head)
+        self.found += cycles(self.parts, lms)
         if not self.parts.flat:
             crossing = {said.mark for said in self.found if said.code == "credential-crosses"}
             shared = shared_credentials(self.parts.entries, lms)
@@ -100,6 +101,9 @@ class _Checker:
         if not isinstance(data, dict) or not isinstance(node, Map):
             return
         if isinstance(data.get("fallbacks"), list):
+            own = self.parts.written.get(name) if self.parts.written is not None else None
+            if isinstance(own, Map) and "fallbacks" in own:
+                self.report(name, node, list(falls_on_itself(name, data["fallbacks"])))
             data["fallbacks"] = [item for item in data["fallbacks"] if item != name]
         right = {key: value for key, value in data.items() if not isinstance(value, Unread)}
         known: dict[str, tuple[str, ...]] = {"stores": (), "callbacks": (), "lms": ()}

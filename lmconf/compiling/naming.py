@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from lmconf.callbacks.specs import CallbackSpec
+from lmconf.compiling.parts import Parts
 from lmconf.document.nodes import Map, Node, Scalar, Seq, at
+from lmconf.errors import Diagnostic
 from lmconf.profile.document import ProfileSpec
 from lmconf.profile.lm import LMSpec, SoleLMSpec
 from lmconf.profile.mentions import mentions
 from lmconf.spec.checking import Fault
 from lmconf.spelling import did_you_mean
 
-__all__ = ["inline", "inline_nodes", "inline_stated", "unknown_main", "unknown_names"]
+__all__ = [
+    "cycles",
+    "falls_on_itself",
+    "inline",
+    "inline_nodes",
+    "inline_stated",
+    "unknown_main",
+    "unknown_names",
+]
 
 Data = Mapping[str, Any]
 
@@ -53,6 +63,74 @@ def unknown_main(main: object, lms: Collection[str]) -> Iterator[Fault]:
     """Yield a fault when `main` names no LM of the profile."""
     if isinstance(main, str):
         yield from _unknown(main, ("main",), lms, "LM", "lms")
+
+
+def falls_on_itself(name: str, fallbacks: Sequence[object]) -> Iterator[Fault]:
+    """Yield a fault where the LM `name` itself is among the `fallbacks` that it states."""
+    for index, item in enumerate(fallbacks):
+        if item == name:
+            yield Fault(
+                "contradiction",
+                ("fallbacks", index),
+                f"`{name}` names itself as its fallback",
+                help="take it out: an LM that has failed is not asked again",
+            )
+
+
+def cycles(parts: Parts, lms: Data) -> list[Diagnostic]:
+    """Return a warning for each circle of LMs that fall back on one another.
+
+    It does no harm, for the fallbacks of a fallback are not asked; whoever counts on them is
+    told. A list under `defaults` lies under all LMs, and is meant so.
+    """
+    ways = {
+        name: [item for item in _named_in(lms[name]) if item in lms]
+        for name in lms
+        if "fallbacks" not in parts.soft.get(name, ())
+    }
+    found: list[Diagnostic] = []
+    told: set[frozenset[str]] = set()
+    for name in ways:
+        chain = _way_back(name, ways)
+        if chain is not None and frozenset(chain) not in told:
+            told.add(frozenset(chain))
+            found.append(_cycle(parts, chain))
+    return found
+
+
+def _named_in(data: object) -> list[str]:
+    fallbacks = data.get("fallbacks") if isinstance(data, Mapping) else None
+    return (
+        [item for item in fallbacks if isinstance(item, str)] if isinstance(fallbacks, list) else []
+    )
+
+
+def _way_back(start: str, ways: Mapping[str, Sequence[str]]) -> list[str] | None:
+    """Return the shortest chain of fallbacks that leads from `start` back to it."""
+    chains = [[start]]
+    seen = {start}
+    for chain in chains:
+        for step in ways.get(chain[-1], ()):
+            if step == start:
+                return chain
+            if step not in seen:
+                seen.add(step)
+                chains.append([*chain, step])
+    return None
+
+
+def _cycle(parts: Parts, chain: Sequence[str]) -> Diagnostic:
+    first, shown = chain[0], " → ".join((*chain, chain[0]))
+    node = parts.entries[first]
+    stated = node.get("fallbacks") if isinstance(node, Map) else None
+    return Diagnostic(
+        code="fallback-cycle",
+        severity="warning",
+        message=f"fallbacks lead back to where they began: {shown}",
+        mark=node.mark if stated is None else stated.mark,
+        path=(*parts.path(first), "fallbacks"),
+        help="a call asks the fallbacks of the LM that is called, and not those of a fallback",
+    )
 
 
 def _unknown(

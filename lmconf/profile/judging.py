@@ -17,6 +17,7 @@ from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.profile.choosing import api_is_there
 from lmconf.profile.families import Family, family_of
 from lmconf.profile.lm import LMSpec
+from lmconf.profile.policies import TimeoutSpec, timeout_shorthand
 from lmconf.profile.providers import (
     PROVIDERS,
     Provider,
@@ -29,6 +30,7 @@ from lmconf.secrets import Env
 from lmconf.spec.checking import Fault
 from lmconf.spec.declaring import fields
 from lmconf.spec.navigating import Unread
+from lmconf.spec.quantities import parse_duration
 from lmconf.spelling import did_you_mean
 
 Data = Mapping[str, Any]
@@ -59,6 +61,7 @@ def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
     for name in ("temperature", "max_tokens"):
         if name not in full or (name in soft and not _allowed(family, name, full[name])):
             full[name] = getattr(family, name)
+    _complete_times(full)
     if launches(data):
         server = data.get("launch_kwargs", {})
         if isinstance(server, Unread):
@@ -77,6 +80,25 @@ def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
     if "api_key" not in full and _usual_key(data, provider) is not None:
         full["api_key"] = _usual_key(data, provider)
     return full
+
+
+_LONGEST: float = LMSpec(model="").deadline
+
+
+def _complete_times(data: dict[str, Any]) -> None:
+    """Let the default of `timeout` fit a `deadline` that is stated, and the other way round."""
+    timeout, usual = _timeout(data), TimeoutSpec().total
+    deadline, total = _seconds(data.get("deadline")), _seconds(timeout.get("total"))
+    if deadline is not None and deadline < usual and "total" not in timeout:
+        if not isinstance(data.get("timeout"), Unread):
+            data["timeout"] = {**timeout, "total": deadline}
+    elif total is not None and deadline is None and total > _LONGEST:
+        data.setdefault("deadline", total)
+
+
+def _timeout(data: Data) -> Mapping[str, object]:
+    stated = data.get("timeout", {})
+    return stated if isinstance(stated, Mapping) else timeout_shorthand(stated) or {}
 
 
 def with_usual_variable(faults: list[Fault], data: Data) -> list[Fault]:
@@ -384,6 +406,24 @@ def _log_probabilities_agree(data: Data) -> Iterator[Fault]:
         )
 
 
+def _deadline_leaves_an_attempt(data: Data) -> Iterator[Fault]:
+    deadline, total = _seconds(data.get("deadline")), _seconds(_timeout(data).get("total"))
+    if deadline is not None and total is not None and deadline < total:
+        yield Fault(
+            "contradiction",
+            ("deadline",),
+            f"the whole call may take {deadline:g}s, and one attempt of it {total:g}s",
+            help="raise `deadline` above `timeout`, or leave `timeout` out: it is no longer than"
+            " `deadline` then",
+        )
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return parse_duration(value)
+    return None
+
+
 def _text(data: Data, name: str) -> str | None:
     value = data.get(name)
     return value if isinstance(value, str) else None
@@ -403,5 +443,6 @@ _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     _family_rules_hold,
     _server_kind_is_said,
     _log_probabilities_agree,
+    _deadline_leaves_an_attempt,
     api_is_there,
 )

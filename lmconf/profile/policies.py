@@ -12,7 +12,13 @@ from lmconf.spec.shapes import Choice, Duration, Either, Flag, Integer, Number, 
 class TimeoutSpec(Spec, frozen=True, kw_only=True):
     """How long each phase of one attempt may take."""
 
-    total: Annotated[float, operations(Duration(), "The whole attempt, its body included.")] = 600.0
+    total: Annotated[
+        float,
+        operations(
+            Duration(),
+            "The whole attempt, its body included; no longer than `deadline` if that is stated.",
+        ),
+    ] = 600.0
     connect: Annotated[
         float, operations(Duration(), "Until the connection stands, TLS and proxies included.")
     ] = 10.0

@@ -76,7 +76,7 @@ class RetryPolicy(Spec, frozen=True, kw_only=True):
     budget: Annotated[
         bool | int,
         operations(
-            Either((Flag(), Integer(0, 1_000_000))),
+            Either((Flag(), Integer(0, 100_000))),
             "What failing calls may spend on trying again, shared by all calls to one origin: an"
             " attempt costs 5, a success gives back. `true` is 500, `false` sets no bound.",
         ),

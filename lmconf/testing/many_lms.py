@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec import structs
 
 from lmconf.caches.specs import STORE
 from lmconf.callbacks.specs import CALLBACK
@@ -19,8 +20,10 @@ from lmconf.testing.spelling import spelled
 
 __all__ = ["documents", "profile_data", "profiles", "states"]
 
-# What any LM may take over from another, whatever its model.
-_SHARED = "num_retries retry timeout deadline metadata user seed stop top_p extra verbosity".split()
+# What any LM may take over from another, whatever its model and its `timeout`.
+_SHARED = (
+    "num_retries retry max_body fallback_on metadata user seed stop top_p extra verbosity".split()
+)
 
 
 @st.composite
@@ -30,7 +33,7 @@ def profile_data(draw: st.DrawFn) -> dict[str, Any]:
     callbacks = draw(st.dictionaries(names(), values(CALLBACK), max_size=2))
     called = draw(st.lists(names(), unique=True, min_size=1, max_size=3))
     known = Known(tuple(stores), tuple(callbacks), tuple(called))
-    lms = {name: draw(lm_data(known)) for name in called}
+    lms = {name: draw(lm_data(_beside(name, known))) for name in called}
     data: dict[str, Any] = {"lms": lms}
     if draw(st.booleans()):
         data["main"] = draw(st.sampled_from(called))
@@ -39,6 +42,11 @@ def profile_data(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.booleans()):
         data["lmconf"] = 1
     return {**data, **({"stores": stores} if stores else {}), "callbacks": callbacks}
+
+
+def _beside(name: str, known: Known) -> Known:
+    """Return what the LM `name` may refer to: it is no fallback of its own."""
+    return structs.replace(known, lms=tuple(lm for lm in known.lms if lm != name))
 
 
 def profiles() -> st.SearchStrategy[dict[str, Any]]:

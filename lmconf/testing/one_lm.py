@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from lmconf.profile.making import make_stated
 from lmconf.profile.policies import Budget
 from lmconf.profile.providers import provider_of
 from lmconf.spec.declaring import fields
+from lmconf.spec.quantities import parse_duration
 from lmconf.testing.atoms import references, texts
 from lmconf.testing.blocks import addresses, block, values
 from lmconf.testing.spelling import spelled
@@ -80,7 +82,7 @@ def lm_data(draw: st.DrawFn, known: Known = ALONE, *, sole: bool = False) -> dic
         parts["fallbacks"] = _fallbacks(known)
     for name in draw(st.lists(st.sampled_from(sorted(parts)), unique=True, max_size=2)):
         data[name] = draw(parts[name])
-    data = _answerable(data)
+    data = _in_time(_answerable(data))
     # Key order is the document's: the rules must not depend on it.
     order = draw(st.permutations(list(data))) if draw(st.booleans()) else list(data)
     return {name: data[name] for name in order}
@@ -95,6 +97,16 @@ def _answerable(data: dict[str, Any]) -> dict[str, Any]:
     left_out = NOT_IN_RESPONSES.keys() | {"api_version"}
     kept = {name: value for name, value in data.items() if name not in left_out}
     return {**kept, **dict.fromkeys(NOT_IN_RESPONSES)}  # null, where they would be inherited
+
+
+def _in_time(data: dict[str, Any]) -> dict[str, Any]:
+    """Return `data` so that its deadline leaves the time for one attempt."""
+    timeout = data.get("timeout")
+    total = timeout.get("total") if isinstance(timeout, Mapping) else timeout
+    if "deadline" in data and total is not None:
+        least = max(parse_duration(data["deadline"]), parse_duration(total))
+        return {**data, "deadline": least}
+    return data
 
 
 def settings() -> st.SearchStrategy[dict[str, Any]]:

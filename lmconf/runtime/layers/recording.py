@@ -161,8 +161,9 @@ def _tell_failure(call: Call, error: BaseException, by: Call | None = None) -> N
             error,
             parts.compiled,
             (by or call).spec,
-            attempts=call.attempts,
-            waited=call.waited,
+            # With fallbacks, the failure is that of the first LM and has its own attempts.
+            attempts=0 if error.fallbacks else call.attempts,
+            waited=0.0 if error.fallbacks else call.waited,
             late=call.left <= 0,
         )
     if call.dispatcher:

@@ -51,7 +51,8 @@ defaults:
   cache: {store: answers, ttl: 1d}
   callbacks: [audit]
 lms:
-  claude: {model: anthropic/claude-x, max_tokens: 500, fallbacks: [claude, think]}
+  _backed: {fallbacks: [claude, think]}
+  claude: {extends: _backed, model: anthropic/claude-x, max_tokens: 500}
   think: {model: openai/o3-mini, fallbacks: [{model: openai/gpt-4o, cache: {store: answers}}]}
 """
 

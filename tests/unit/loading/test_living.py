@@ -283,7 +283,7 @@ def test_what_is_carried_out_loads_without_a_word() -> None:
                 "callbacks": {"log": {"use": "log"}, "file": {"use": "jsonl", "path": "calls"}},
                 "lms": {
                     "a": {"model": "openai/a", "callbacks": ["log", "file"], "cache": {"ttl": 5}},
-                    "b": {"model": "openai/b", "model_type": "text", "fallbacks": ["b"]},
+                    "b": {"model": "openai/b", "model_type": "text", "fallbacks": ["a"]},
                     "c": {"model": "openai/c", "launch_kwargs": {"use": "llama_cpp"}},
                 },
             }
