@@ -148,7 +148,7 @@ class LMSettings(CallSettings, total=False):
     """Where this LM comes from; kept, never used."""
     fallbacks: Sequence[str | Mapping[str, Any] | Spec] | str | Mapping[str, Any] | Spec
     """LMs that answer when this one cannot, in the order in which they are asked."""
-    fallback_on: Sequence[Literal["rate_limit", "timeout", "server_error", "connection", "bad_response", "quota", "not_found", "context_window", "content_policy"]] | Literal["rate_limit", "timeout", "server_error", "connection", "bad_response", "quota", "not_found", "context_window", "content_policy"] | Mapping[str, Any]
+    fallback_on: Sequence[str] | str | Mapping[str, Any]
     """The failures after which the next of `fallbacks` is asked."""
 
 

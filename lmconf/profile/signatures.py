@@ -111,11 +111,17 @@ def _type_of(field: Declared) -> str:
     return " | ".join(sorted(unique, key=lambda option: option == "None"))
 
 
+MOST_TOLD = 8
+"""Of how many words a list's items may be for a type to name them all."""
+
+
 def _options(shape: Shape) -> list[str]:
     """Return the types that Python may pass where `shape` is, without repetition in mind."""
     match shape:
         case Choice(values=values):
             return [f"Literal[{', '.join(map(_quoted, values))}]"]
+        case ListOf(item=Choice(values=values), single=single) if len(values) > MOST_TOLD:
+            return ["Sequence[str]", *(("str",) if single else ()), "Mapping[str, Any]"]
         case ListOf(item=item, single=single):
             one = " | ".join(dict.fromkeys(_options(item)))
             # A mapping is an operator: `{"$append": […]}`.
