@@ -18,6 +18,7 @@ __all__ = [
     "BadRequest",
     "BadResponse",
     "BatchFailed",
+    "BudgetExceeded",
     "CallError",
     "Cause",
     "CircuitOpen",
@@ -344,6 +345,40 @@ class NotCarriedOut(CallError):
     """The profile asks for something that this version checks but cannot do yet."""
 
     default_help = "leave it out for now"
+
+
+class BudgetExceeded(CallError):
+    """The call was not sent: with what it may cost, its budget would be exceeded.
+
+    `unit` is `cost_usd` or `tokens`; `spent` is what the budget's period has used of it, calls in
+    flight included, `estimate` what this call may use, and `limit` the budget. `resets` is when
+    the next period begins, in seconds since 1970; None for the budget of a run.
+    """
+
+    default_help = "raise `budget`, or lower `max_tokens`"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        unit: str = "",
+        spent: float = 0.0,
+        estimate: float = 0.0,
+        limit: float = 0.0,
+        resets: float | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, **facts)
+        self.unit = unit
+        self.spent = spent
+        self.estimate = estimate
+        self.limit = limit
+        self.resets = resets
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what is known of the failure as plain JSON."""
+        budget = {name: getattr(self, name) for name in ("unit", "spent", "estimate", "limit")}
+        return {**super().to_dict(), **budget, "resets": self.resets}
 
 
 class Closed(CallError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from lmconf.document.nodes import Broken, Map, Node
 from lmconf.errors import Diagnostic, Note
 from lmconf.profile.authored import MANY_LMS, ONE_LM
 from lmconf.profile.data import to_data, to_diagnostics
+from lmconf.profile.judging import budget_faults, is_priced
 from lmconf.profile.making import data_of
 from lmconf.spec.checking import Fault, check
 from lmconf.spec.navigating import Unread
@@ -87,6 +88,7 @@ class _Checker:
         names = [*lms, *(name for name in parts.abstract if name != "defaults")]
         faults = check(MANY_LMS, {**data, "lms": dict.fromkeys(names, Unread())})
         faults += unknown_main(data.get("main"), lms)
+        faults += self.budget(data, lms)
         faults = merged(faults, unknown_extensions(data, self.inputs))
         written = {} if parts.written is None else {"lms": parts.written}
         whole = Map({**parts.head.entries, **written}, parts.head.keys, parts.head.mark)
@@ -94,6 +96,28 @@ class _Checker:
         if "main" not in data and (len(lms) == 1 or FLAT_NAME in lms):
             data["main"] = FLAT_NAME if FLAT_NAME in lms else next(iter(lms))
         return data
+
+    def budget(self, data: Mapping[str, Any], lms: Mapping[str, object]) -> Iterator[Fault]:
+        """Yield what is wrong with the budget of the whole profile."""
+        budget = data.get("budget")
+        if not isinstance(budget, Mapping):
+            return
+        yield from budget_faults(budget)
+        stores = data.get("stores")
+        known = {"stores": tuple(stores) if isinstance(stores, Mapping) else ()}
+        yield from unknown_names({"budget": budget}, known)
+        priced = {
+            name: is_priced(lm) if isinstance(lm, Mapping) else True for name, lm in lms.items()
+        }
+        if isinstance(budget.get("cost_usd"), int | float) and not all(priced.values()):
+            unknown = ", ".join(f"`{name}`" for name, known in priced.items() if not known)
+            yield Fault(
+                "no-price",
+                ("budget", "cost_usd"),
+                f"what these LMs cost is not known: {unknown}",
+                help="add `pricing: {input: …, output: …}` to each, in dollars per million tokens,"
+                " or limit `tokens`",
+            )
 
     def names(self, name: str, data: object, head: Mapping[str, Any]) -> None:
         """Report the names in one LM that nothing has; a fallback to itself is dropped."""

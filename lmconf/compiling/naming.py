@@ -14,6 +14,7 @@ from lmconf.errors import Diagnostic
 from lmconf.profile.document import ProfileSpec
 from lmconf.profile.lm import LMSpec, SoleLMSpec
 from lmconf.profile.mentions import mentions
+from lmconf.profile.policies import Budget
 from lmconf.spec.checking import Fault
 from lmconf.spelling import did_you_mean
 
@@ -25,6 +26,7 @@ __all__ = [
     "inline_stated",
     "unknown_main",
     "unknown_names",
+    "whole_budget",
 ]
 
 Data = Mapping[str, Any]
@@ -182,6 +184,14 @@ def _definitions(profile: ProfileSpec, lm: SoleLMSpec) -> dict[str, object]:
         profile.callbacks[item] if isinstance(item, str) else item for item in lm.callbacks
     )
     return {"cache": cache, "budget": budget, "callbacks": callbacks}
+
+
+def whole_budget(profile: ProfileSpec) -> Budget | None:
+    """Return the budget of all LMs of `profile`, with the store that it names in place."""
+    budget = profile.budget
+    if budget is not None and isinstance(budget.store, str):
+        return msgspec.structs.replace(budget, store=profile.stores[budget.store])
+    return budget
 
 
 def inline_stated(stated: Data, name: str) -> dict[str, Any]:

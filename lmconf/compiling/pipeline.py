@@ -17,10 +17,10 @@ from msgspec import Struct
 from lmconf.compiling.checking import checked
 from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.layering import composed
-from lmconf.compiling.naming import inline, inline_stated
+from lmconf.compiling.naming import inline, inline_stated, whole_budget
 from lmconf.compiling.parts import Parts, part
 from lmconf.document.composing import normalise
-from lmconf.document.nodes import Document, Map, Node, Plain, to_plain
+from lmconf.document.nodes import Document, Map, Node, Plain, at, to_plain
 from lmconf.document.templating import Renderer
 from lmconf.document.variables import bind
 from lmconf.errors import Diagnostic
@@ -30,7 +30,7 @@ from lmconf.profile.data import places, with_absolute_paths
 from lmconf.profile.document import PROFILE, ProfileSpec
 from lmconf.profile.lm import LM, LMSpec
 from lmconf.profile.making import crossed
-from lmconf.profile.pending import pending
+from lmconf.profile.pending import pending, pending_of_budget
 from lmconf.profile.providers import provider_of
 from lmconf.profile.rules import LMRules
 from lmconf.reporting import in_order
@@ -176,6 +176,7 @@ def _lm(
     flat: bool,
 ) -> Compiled:
     full = inline(spec, name)
+    shared = whole_budget(spec)
     said = inline_stated(stated, name)
     baked = spec.provenance.get("vars")
     if baked is not None:
@@ -191,6 +192,7 @@ def _lm(
         fallback_names=tuple(
             item if isinstance(item, str) else None for item in spec.lms[name].fallbacks
         ),
+        profile_budget=None if shared is None else (inputs.name, shared),
     )
 
 
@@ -219,6 +221,17 @@ def _in_vain(profile: CompiledProfile, parts: Parts) -> Iterator[Diagnostic]:
                 path=(*parts.path(name), "model"),
                 help=help_,
             )
+    budget = whole_budget(profile.spec)
+    for path, what in () if budget is None else pending_of_budget(budget):
+        node = at(parts.head, path)
+        yield Diagnostic(
+            code="not-yet",
+            severity="warning",
+            message=f"{what} is checked and kept, but not carried out by this version",
+            mark=parts.head.mark if node is None else node.mark,
+            path=path,
+            help="a call to an LM of this profile is refused until it is taken out",
+        )
     if parts.written is not None and not parts.written.entries:
         yield Diagnostic(
             code="no-lms",

@@ -8,6 +8,7 @@ from lmconf.caches.specs import STORE, StoreSpec
 from lmconf.callbacks.specs import CALLBACK, CallbackSpec
 from lmconf.profile.document import FORMAT_VERSION, NAME_PATTERN
 from lmconf.profile.lm import LM, LMSpec
+from lmconf.profile.policies import Budget
 from lmconf.spec.declaring import Spec, operations
 from lmconf.spec.frozen import FrozenMap
 from lmconf.spec.shapes import Integer, Json, ListOf, MapOf, Record, Text
@@ -76,6 +77,14 @@ class ProfileDocument(Spec, frozen=True, kw_only=True):
         FrozenMap[str, CallbackSpec],
         operations(MapOf(CALLBACK, names=NAME_PATTERN), "Callbacks, by name."),
     ] = FrozenMap()
+    budget: Annotated[
+        Budget | None,
+        operations(
+            Record(Budget),
+            "What all LMs of the profile may spend together.",
+            examples=({"cost_usd": 25, "per": "day", "store": "disk"},),
+        ),
+    ] = None
     defaults: Annotated[
         LMSpec | None, operations(LM, "Settings that lie under every LM below.")
     ] = None

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from lmconf.errors import Mark
 from lmconf.profile.lm import LMSpec, SoleLMSpec
+from lmconf.profile.policies import Budget
 from lmconf.secrets import Unshown
 from lmconf.spec.frozen import FrozenMap
 
@@ -22,6 +23,7 @@ class Compiled(Struct, frozen=True, eq=False, kw_only=True):
     was said, before defaults. `places` holds where each value stands in the profile. `given` are
     secrets passed in code, by dotted path: they live here, never in the spec, and no repr shows
     them. `live` are callbacks passed in code as objects, which no document can hold.
+    `profile_budget` is the name of the LM's profile and what all of its LMs may spend together.
     `allow_imports` are the import paths that the application or the project allowed.
     `fallback_names` are what the profile calls each of the fallbacks, None where it is written in
     place; it is empty where no profile names any.
@@ -35,13 +37,14 @@ class Compiled(Struct, frozen=True, eq=False, kw_only=True):
     live: tuple[object, ...] = ()
     allow_imports: frozenset[str] = frozenset()
     fallback_names: tuple[str | None, ...] = ()
+    profile_budget: tuple[str, Budget] | None = None
 
     def __repr__(self) -> str:
         return f"Compiled(name={self.name!r}, spec={self.spec!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle what a document could say: no secret, no object, no text of a file."""
-        return (_compiled, (self.spec, self.name, self.stated))
+        return (_compiled, (self.spec, self.name, self.stated, self.profile_budget))
 
     def place(self, *path: str | int) -> Mark | None:
         """Return where the value at `path` stands, or its nearest ancestor, if anywhere."""
@@ -68,8 +71,14 @@ def fallback_of(compiled: Compiled, index: int) -> Compiled:
         places={} if mark is None else {(): mark},
         given=compiled.given,
         allow_imports=compiled.allow_imports,
+        profile_budget=compiled.profile_budget,
     )
 
 
-def _compiled(spec: LMSpec, name: str, stated: FrozenMap[str, Any]) -> Compiled:
-    return Compiled(spec=spec, name=name, stated=stated)
+def _compiled(
+    spec: LMSpec,
+    name: str,
+    stated: FrozenMap[str, Any],
+    profile_budget: tuple[str, Budget] | None = None,
+) -> Compiled:
+    return Compiled(spec=spec, name=name, stated=stated, profile_budget=profile_budget)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from lmconf.caches.specs import STORE, StoreSpec
 from lmconf.callbacks.specs import CALLBACK, CallbackSpec
 from lmconf.profile.lm import LM, LMSpec
+from lmconf.profile.policies import Budget
 from lmconf.spec.declaring import Spec, operations
 from lmconf.spec.frozen import FrozenMap
 from lmconf.spec.shapes import Integer, Json, MapOf, Record, Text
@@ -37,6 +38,14 @@ class ProfileSpec(Spec, frozen=True, kw_only=True):
         FrozenMap[str, CallbackSpec],
         operations(MapOf(CALLBACK, names=NAME_PATTERN), "Callbacks, by name."),
     ] = FrozenMap()
+    budget: Annotated[
+        Budget | None,
+        operations(
+            Record(Budget),
+            "What all LMs of the profile may spend together.",
+            examples=({"cost_usd": 25, "per": "day", "store": "disk"},),
+        ),
+    ] = None
     lms: Annotated[
         FrozenMap[str, LMSpec], operations(MapOf(LM, names=NAME_PATTERN), "The LMs, by name.")
     ]

@@ -424,6 +424,53 @@ def _seconds(value: object) -> float | None:
     return None
 
 
+def _budget_can_be_kept(data: Data) -> Iterator[Fault]:
+    budget = data.get("budget")
+    if not isinstance(budget, Mapping):
+        return
+    yield from budget_faults(budget)
+    if isinstance(budget.get("cost_usd"), int | float) and not is_priced(data):
+        yield Fault(
+            "no-price",
+            ("budget", "cost_usd"),
+            f"what `{_text(data, 'base_model') or _text(data, 'model')}` costs is not known",
+            help="add `pricing: {input: …, output: …}`, in dollars per million tokens, or limit"
+            " `tokens`",
+        )
+
+
+def budget_faults(budget: Data) -> Iterator[Fault]:
+    """Yield what is wrong within a budget, of an LM or of a profile, wherever it stands."""
+    if "cost_usd" not in budget and "tokens" not in budget:
+        yield Fault(
+            "missing-key",
+            ("budget",),
+            "`budget` says neither what may be paid nor how many tokens may be used",
+            help="add `cost_usd: …` or `tokens: …`",
+            at_key=True,
+        )
+    if "store" in budget and budget.get("per", "run") == "run":
+        yield Fault(
+            "contradiction",
+            ("budget", "store"),
+            "a run is one process: what it spends is not kept for others",
+            help="add `per: hour`, `per: day` or `per: month`, or leave `store` out",
+            at_key=True,
+        )
+
+
+def is_priced(data: Data) -> bool:
+    """Say whether it is known what the tokens of an LM cost, or its transport may know."""
+    model = _text(data, "model")
+    if model is None or "pricing" in data or _transport(data) != "litellm":
+        return True
+    if launches(data):
+        return False
+    from lmconf.transports import prices  # the table is read for budgets alone
+
+    return prices.rates(*provider_of(model), _text(data, "base_model")) is not None
+
+
 def _text(data: Data, name: str) -> str | None:
     value = data.get(name)
     return value if isinstance(value, str) else None
@@ -444,5 +491,6 @@ _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     _server_kind_is_said,
     _log_probabilities_agree,
     _deadline_leaves_an_attempt,
+    _budget_can_be_kept,
     api_is_there,
 )

@@ -324,7 +324,12 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
         operations(Record(Limits), "How much may be asked at once.", examples=({"rpm": 500},)),
     ] = None
     budget: Annotated[
-        Budget | None, operations(Record(Budget), "What may be spent.", pending=True)
+        Budget | None,
+        operations(
+            Record(Budget),
+            "What may be spent.",
+            examples=({"cost_usd": 5, "per": "day", "store": {"backend": "disk"}},),
+        ),
     ] = None
     pricing: Annotated[
         Pricing | None,

@@ -119,6 +119,7 @@ def change(compiled: Compiled, settings: Mapping[str, object]) -> Compiled:
         places=kept,
         allow_imports=compiled.allow_imports,
         fallback_names=() if "fallbacks" in settings else compiled.fallback_names,
+        profile_budget=compiled.profile_budget,
     )
 
 

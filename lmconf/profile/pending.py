@@ -6,12 +6,21 @@ from collections.abc import Iterator
 
 from lmconf import caches, callbacks, launchers
 from lmconf.callbacks.specs import CALLBACK_SPECS, CustomCallback
+from lmconf.limits import LEDGERS
 from lmconf.profile.lm import LMSpec, SoleLMSpec
+from lmconf.profile.policies import Budget
 from lmconf.spec.declaring import fields
 
-__all__ = ["Path", "pending"]
+__all__ = ["Path", "pending", "pending_of_budget"]
 
 Path = tuple[str | int, ...]
+
+
+def pending_of_budget(budget: Budget) -> Iterator[tuple[Path, str]]:
+    """Yield path and name of what in a budget, of an LM or a profile, cannot be carried out yet."""
+    store = budget.store
+    if store is not None and not isinstance(store, str) and store.backend not in LEDGERS:
+        yield ("budget", "store"), f"a budget in a store with `backend: {store.backend}`"
 
 
 def pending(spec: SoleLMSpec) -> Iterator[tuple[Path, str]]:
@@ -22,6 +31,8 @@ def pending(spec: SoleLMSpec) -> Iterator[tuple[Path, str]]:
     store = spec.cache.store
     if not isinstance(store, str) and store.backend not in caches.KINDS:
         yield ("cache", "store"), f"a store with `backend: {store.backend}`"
+    if spec.budget is not None:
+        yield from pending_of_budget(spec.budget)
     for index, callback in enumerate(spec.callbacks):
         if isinstance(callback, str | CustomCallback):
             continue

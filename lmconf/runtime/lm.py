@@ -428,7 +428,13 @@ class LM(Batching):
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the spec alone: secrets given in code stay behind, and the history with them."""
         compiled = self._compiled
-        return (LM.of, (Compiled(spec=compiled.spec, name=compiled.name, stated=compiled.stated),))
+        kept = Compiled(
+            spec=compiled.spec,
+            name=compiled.name,
+            stated=compiled.stated,
+            profile_budget=compiled.profile_budget,
+        )
+        return (LM.of, (kept,))
 
     def dump_state(self, format: Style | Literal["dspy"] = "resolved") -> dict[str, Any]:
         """Return this LM as plain data: a document that is whole by itself and loads again.

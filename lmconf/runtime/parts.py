@@ -15,7 +15,7 @@ from lmconf.errors import CallError, Closed, LaunchError, NotCarriedOut
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import for_call
-from lmconf.profile.pending import pending
+from lmconf.profile.pending import pending, pending_of_budget
 from lmconf.profile.policies import Pricing
 from lmconf.profile.providers import origin, provider_of
 from lmconf.runtime.call import Call
@@ -28,6 +28,7 @@ from lmconf.runtime.identity import digest_of, facts
 from lmconf.runtime.requests import Plan, plan_of, request_of
 from lmconf.runtime.serving import Launched
 from lmconf.runtime.sharing import Hold
+from lmconf.runtime.spending import charges_of
 from lmconf.runtime.usage import Tally
 from lmconf.spec.navigating import REFERENCES
 from lmconf.transports import Json, Request, Transport
@@ -84,6 +85,7 @@ class Parts:
         self._plans: dict[int, tuple[LMSpec, Plan]] = {}
         self._specs: dict[object, LMSpec] = {}
         self._override = caches.override_from_environment()
+        self.charges = charges_of(compiled)
         self.gating = Gating(compiled) if compiled.spec.limits is not None else None
 
     @property
@@ -246,7 +248,9 @@ class Parts:
         Raises:
             NotCarriedOut: it cannot; the error names the field and its place.
         """
-        for path, what in pending(self.spec):
+        shared = self.compiled.profile_budget
+        whole = () if shared is None else pending_of_budget(shared[1])
+        for path, what in (*pending(self.spec), *whole):
             raise NotCarriedOut(
                 f"{what} is checked and kept, but cannot be carried out yet",
                 lm=self.name,

@@ -15,7 +15,7 @@ from lmconf.profile.state import dump_lm
 from lmconf.spec.declaring import fields
 from lmconf.testing.atoms import json_maps
 from lmconf.testing.blocks import names, values
-from lmconf.testing.one_lm import Known, lm_data, settings
+from lmconf.testing.one_lm import Known, budgets, lm_data, settings
 from lmconf.testing.spelling import spelled
 
 __all__ = ["documents", "profile_data", "profiles", "states"]
@@ -37,6 +37,10 @@ def profile_data(draw: st.DrawFn) -> dict[str, Any]:
     data: dict[str, Any] = {"lms": lms}
     if draw(st.booleans()):
         data["main"] = draw(st.sampled_from(called))
+    if draw(st.booleans()):
+        data["budget"] = draw(budgets(known))
+        data["budget"].pop("cost_usd", None)  # not each LM has a price
+        data["budget"].setdefault("tokens", 1)
     if draw(st.booleans()):
         data["provenance"] = draw(json_maps())
     if draw(st.booleans()):

@@ -76,16 +76,31 @@ def lm_data(draw: st.DrawFn, known: Known = ALONE, *, sole: bool = False) -> dic
     parts = {
         "cache": st.booleans() | _stored(CachePolicy, known),
         "callbacks": _callbacks(known),
-        "budget": _stored(Budget, known),
+        "budget": budgets(known),
     }
     if not sole:
         parts["fallbacks"] = _fallbacks(known)
     for name in draw(st.lists(st.sampled_from(sorted(parts)), unique=True, max_size=2)):
         data[name] = draw(parts[name])
+    if "cost_usd" in data.get("budget", {}) and "pricing" not in data:
+        data["pricing"] = {"input": 1, "output": 2.5}
     data = _in_time(_answerable(data))
     # Key order is the document's: the rules must not depend on it.
     order = draw(st.permutations(list(data))) if draw(st.booleans()) else list(data)
     return {name: data[name] for name in order}
+
+
+def budgets(known: Known) -> st.SearchStrategy[dict[str, Any]]:
+    """Return budgets that say what they limit, and for which time if others are to know of it."""
+
+    def whole(budget: dict[str, Any]) -> dict[str, Any]:
+        if not {"cost_usd", "tokens"} & budget.keys():
+            budget = {**budget, "tokens": 1000}
+        if "store" in budget and budget.get("per", "run") == "run":
+            budget = {**budget, "per": "day"}
+        return budget
+
+    return _stored(Budget, known).map(whole)
 
 
 def _answerable(data: dict[str, Any]) -> dict[str, Any]:

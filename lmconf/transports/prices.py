@@ -19,7 +19,7 @@ import msgspec
 
 from lmconf.transports.contract import Json
 
-__all__ = ["cost"]
+__all__ = ["cost", "rates"]
 
 _TABLE = "model_prices_and_context_window_backup.json"
 # What makes a model's price more than so much for each token of text.
@@ -40,6 +40,29 @@ def cost(provider: str, model: str, base_model: str | None, response: Json) -> f
     if prices is not None and _is_plain(prices, provider, usage):
         return _priced(prices, usage, _TIERS.get(str(response.get("service_tier")), ""))
     return _by_litellm(provider, model, usage)
+
+
+def rates(
+    provider: str, model: str, base_model: str | None, prompt: int = 0
+) -> tuple[float, float] | None:
+    """Return the US dollars for a token of a prompt of `prompt` tokens, and for one of its answer.
+
+    None where no price for a token of text is known.
+    """
+    if base_model:
+        named, slash, bare = base_model.partition("/")
+        provider, model = (named, bare) if slash else ("", base_model)
+    prices = _prices(provider, model)
+    if prices is None:
+        return None
+    found = []
+    for way in _WAYS:
+        price = prices.get(f"{way}_cost_per_token")
+        for above in _passed(prices, prompt):
+            price = prices.get(f"{way}_cost_per_token{above}") or price
+        found.append(float(price) if isinstance(price, float | int) else 0.0)
+    # Models of which no price is known are listed with zeros.
+    return (found[0], found[1]) if any(found) else None
 
 
 @functools.lru_cache(maxsize=256)

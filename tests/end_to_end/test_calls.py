@@ -705,10 +705,10 @@ def test_a_closed_lm_says_so(server: Loopback) -> None:
 
 
 def test_what_cannot_be_carried_out_yet_is_refused_at_the_call(server: Loopback) -> None:
+    otel = {"callbacks": [{"use": "otel"}]}
     for settings, name in (
-        ({"budget": {"cost_usd": 1}}, "budget"),
-        ({"fallbacks": [{"model": "openai/o", "budget": {"tokens": 5}}]}, "of a fallback"),
-        ({"callbacks": [{"use": "otel"}]}, "otel"),
+        (otel, "otel"),
+        ({"fallbacks": [{"model": "openai/o", **otel}]}, "of a fallback"),
     ):
         with pytest.raises(NotCarriedOut, match=name):
             lm_at(server, **settings)("hi")

@@ -1,6 +1,6 @@
 """The layers of a call, from the outside in.
 
-    record( fall_back( cache( single-flight( retry( limits( send ))))))
+    record( fall_back( cache( single-flight( budget( retry( limits( send )))))))
 
 is the whole order; a layer that is added finds its place in `LAYERS`, and has a file of its own.
 Each layer knows the call and the next layer, and nothing of the others.
@@ -18,10 +18,11 @@ from lmconf.runtime.layers.limiting import limit
 from lmconf.runtime.layers.recording import record
 from lmconf.runtime.layers.retrying import retry
 from lmconf.runtime.layers.sending import send
+from lmconf.runtime.layers.spending import spend
 
 __all__ = ["LAYERS", "compose"]
 
-LAYERS: tuple[Layer, ...] = (record, fall_back, cache, join, retry, limit, send)
+LAYERS: tuple[Layer, ...] = (record, fall_back, cache, join, spend, retry, limit, send)
 """The layers of every call, from the outside in."""
 
 

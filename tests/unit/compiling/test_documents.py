@@ -134,7 +134,7 @@ lms:
   a:
     model: openai/a
     fallbacks: [{model: openai/b, cache: {store: disk}, callbacks: [audit]}]
-    budget: {store: disk, tokens: 5}
+    budget: {store: disk, tokens: 5, per: day}
 """
     lm = profile(text).lms["a"].spec
     (fallback,) = lm.fallbacks
@@ -152,7 +152,7 @@ lms:
         ("callbacks: [adit]", "unknown-name"),
         ("fallbacks: [c]", "unknown-name"),
         ("fallbacks: [_base]", "unknown-name"),
-        ("budget: {store: dsk}", "unknown-name"),
+        ("budget: {tokens: 1, per: day, store: dsk}", "unknown-name"),
         ("fallbacks: [{model: openai/x, cache: {store: dsk}}]", "unknown-name"),
         ("callbacks: [{use: nonsense}]", "unknown-kind"),
         ("callbacks: [{use: 'evil:code'}]", "import-not-allowed"),
@@ -234,7 +234,7 @@ def test_a_document_that_makes_no_sense_is_told(text: str, code: str) -> None:
 
 
 def test_what_cannot_be_carried_out_yet_is_a_warning() -> None:
-    outcome = examined("model: openai/x\nbudget: {tokens: 5}\n")
+    outcome = examined("model: openai/x\ncallbacks: [{use: otel}]\n")
     assert outcome.profile is not None
     assert [(each.code, each.severity) for each in outcome.diagnostics] == [("not-yet", "warning")]
 

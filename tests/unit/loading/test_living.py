@@ -242,8 +242,20 @@ def test_a_remembered_lm_lives_on_without_anyone_holding_it(project: Path) -> No
 # --- what is not carried out --------------------------------------------------------------------
 
 LATER = [
-    ({"budget": {"tokens": 5}}, "budget"),
-    ({"fallbacks": [{"model": "openai/b", "budget": {"tokens": 5}}]}, "`budget` of a fallback"),
+    (
+        {
+            "budget": {
+                "tokens": 5,
+                "per": "day",
+                "store": {"backend": "redis", "url": {"$env": "U"}, "namespace": "n"},
+            }
+        },
+        "a budget in a store",
+    ),
+    (
+        {"fallbacks": [{"model": "openai/b", "callbacks": [{"use": "otel"}]}]},
+        "a callback with `use: otel` of a fallback",
+    ),
     (
         {"cache": {"store": {"backend": "redis", "url": {"$env": "U"}, "namespace": "n"}}},
         "backend: redis",

@@ -174,7 +174,18 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"model": GPT, "top_logprobs": 2}, "top_logprobs", "contradiction"),
     ({"model": GPT, "cache": {"store": "disk"}}, "cache.store", "unknown-name"),
-    ({"model": GPT, "budget": {"store": "disk"}}, "budget.store", "unknown-name"),
+    (
+        {"model": GPT, "budget": {"tokens": 1, "per": "day", "store": "disk"}},
+        "budget.store",
+        "unknown-name",
+    ),
+    ({"model": GPT, "budget": {"per": "day"}}, "budget", "missing-key"),
+    (
+        {"model": GPT, "budget": {"tokens": 1, "store": {"backend": "disk"}}},
+        "budget.store",
+        "contradiction",
+    ),
+    ({"model": "openai/own", "budget": {"cost_usd": 1}}, "budget.cost_usd", "no-price"),
     ({"model": GPT, "callbacks": ["audit"]}, "callbacks.0", "unknown-name"),
     ({"model": GPT, "fallbacks": ["b"]}, "fallbacks.0", "unknown-name"),
 ]

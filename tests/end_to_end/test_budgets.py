@@ -1,0 +1,265 @@
+"""Budgets over a real socket: what is refused, what is counted, and what is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lmconf
+from lmconf import LM, BudgetExceeded, CallError, ProfileError, RateLimited, Timeout
+from lmconf.limits import Amount, Most, period_of
+from lmconf.runtime import spending
+from lmconf.runtime.spending import BudgetWarning
+from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse
+
+PRICES = {"input": 1.0, "output": 10.0}
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    with serving(chat()) as made:
+        yield made
+
+
+def lm_at(server: Loopback, **settings: Any) -> LM:
+    given: dict[str, Any] = {
+        "api_base": server.v1,
+        "api_key": "sk-budget-0123456789abcdef",
+        "cache": False,
+        "max_tokens": 100,
+        "retry": {"initial": 0.01, "max": 0.01},
+        # LMs of one name share what they spend.
+        "name": f"lm-{next(_NUMBERS)}",
+    }
+    return LM("openai/tiny", **given | settings)
+
+
+def used(tokens: int) -> dict[str, Any]:
+    usage = {"prompt_tokens": tokens - 2, "completion_tokens": 2, "total_tokens": tokens}
+    return {**chat(), "usage": usage}
+
+
+def spent(lm: LM) -> int:
+    """Return what the LM's budget of tokens has spent, by asking for more than there is."""
+    with pytest.raises(BudgetExceeded) as caught:
+        lm("x" * 1_000_000)
+    return int(caught.value.spent)
+
+
+def test_the_call_that_would_exceed_is_refused_and_never_sent(server: Loopback) -> None:
+    server.answers(used(150))
+    lm = lm_at(server, budget={"tokens": 300})
+    lm("hi")
+    with pytest.raises(BudgetExceeded) as caught:
+        lm("hi " * 300)
+    error = caught.value
+    assert (error.unit, error.spent, error.limit, error.resets) == ("tokens", 150, 300, None)
+    assert error.estimate + error.spent > 300
+    assert (error.attempts, error.retryable, error.setting) == (0, False, "budget")
+    assert "the budget of this LM is 300 tokens per run: 150 is spent" in str(error)
+    assert error.to_dict()["spent"] == 150
+    assert pickle.loads(pickle.dumps(error)).limit == 300
+    assert len(server.received) == 1
+    lm("hi")  # a smaller one still fits
+
+
+def test_dollars_are_counted_by_the_profiles_prices(server: Loopback) -> None:
+    server.answers({**chat(), "usage": {"prompt_tokens": 100, "completion_tokens": 50}})
+    lm = lm_at(server, pricing=PRICES, budget={"cost_usd": 0.0021, "per": "day"})
+    lm("hi")  # 0.0006 dollars; 0.001 and a little at the most
+    lm("hi")
+    with pytest.raises(BudgetExceeded, match=r"is \$0.0021 per day: \$0.0012 is spent") as caught:
+        lm("hi")
+    assert caught.value.spent == pytest.approx(0.0012)
+    assert caught.value.resets is not None
+    assert "the next day begins at" in caught.value.help
+
+
+def test_a_model_of_the_price_table_needs_no_pricing(server: Loopback) -> None:
+    priced = LM("openai/gpt-4o-mini", api_base=server.v1, api_key="", budget={"cost_usd": 1e-9})
+    with pytest.raises(BudgetExceeded):
+        priced("hi")
+
+
+def test_copies_and_lms_of_one_name_share_a_budget(server: Loopback) -> None:
+    lm = lm_at(server, budget={"tokens": 300})
+    server.answers(used(250))
+    lm("hi")
+    for other in (lm.copy(temperature=0.5), copy.copy(lm), pickle.loads(pickle.dumps(lm))):
+        with pytest.raises(BudgetExceeded):
+            other("hi")
+
+
+def test_calls_at_the_same_time_cannot_pass_together(server: Loopback) -> None:
+    server.answers(Reply(json=used(100), pause=0.05))
+    lm = lm_at(server, budget={"tokens": 350})  # about 108 each at the most
+
+    async def main() -> list[Any]:
+        asked = (lm.acall("hi") for _ in range(10))
+        return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    outcomes = asyncio.run(main())
+    assert sum(isinstance(found, BudgetExceeded) for found in outcomes) == 7
+    assert spent(lm) == 300
+
+
+def test_what_failed_costs_nothing_and_what_nobody_knows_costs_the_estimate(
+    server: Loopback,
+) -> None:
+    server.answers(Reply(status=429, json={"error": {"message": "slow down"}}))
+    lm = lm_at(server, budget={"tokens": 1000}, num_retries=1)
+    with pytest.raises(RateLimited):
+        lm("hi")
+    assert spent(lm) == 0
+    server.answers(Reply(json=used(10), pause=0.5))
+    with pytest.raises(Timeout):
+        lm("hi", timeout=0.1, num_retries=0)
+    assert 100 < spent(lm) < 120
+
+
+def test_a_stream_counts_what_was_read(server: Loopback) -> None:
+    server.answers(Reply(pieces=sse(*chat_chunks("word " * 40, "b ", "c "))))
+    lm = lm_at(server, budget={"tokens": 1000})
+    with lm.stream("hi") as stream:
+        next(stream)
+    assert 50 < spent(lm) < 80
+    before = spent(lm)
+    server.answers(Reply(pieces=sse(*chat_chunks("a ", "b "))))
+    with lm.stream("hi") as stream:
+        list(stream)
+    assert spent(lm) == before + 7
+
+
+def test_an_answer_of_the_cache_costs_nothing(server: Loopback) -> None:
+    lm = lm_at(server, budget={"tokens": 115}, cache={"store": {"backend": "memory"}})
+    for _ in range(5):
+        lm("kept by budgets")
+    assert spent(lm) == 7
+
+
+def test_a_cancelled_call_that_was_not_sent_costs_nothing(server: Loopback) -> None:
+    lm = lm_at(server, budget={"tokens": 1000}, limits={"rpm": 1}, api_key="sk-own-0123456789ab")
+
+    async def main() -> None:
+        await lm.acall("hi")
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(lm.acall("hi"), 0.05)
+
+    asyncio.run(main())
+    assert spent(lm) == 7
+
+
+def test_a_store_keeps_what_was_spent_between_processes_and_hours(
+    server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = {
+        "tokens": 200,
+        "per": "hour",
+        "store": {"backend": "disk", "path": str(tmp_path / "s")},
+    }
+    server.answers(used(150))
+    now = [1795219200.0]
+    monkeypatch.setattr(spending, "time", type("Clock", (), {"time": lambda: now[0]}))
+    name = f"lm-{next(_NUMBERS)}"
+    lm_at(server, budget=budget, name=name)("hi")
+    # What another process would have is the file alone.
+    spending._memory.cache_clear()
+
+    async def later() -> None:
+        await lm_at(server, budget=budget, name=name).acall("hi")
+
+    with pytest.raises(BudgetExceeded) as caught:
+        asyncio.run(later())
+    assert caught.value.resets == 1795219200.0 + 3600
+    now[0] += 3600
+    asyncio.run(later())
+    assert len(server.received) == 2
+
+
+def test_a_store_that_cannot_be_used_refuses_the_call_and_never_loses_an_answer(
+    server: Loopback, tmp_path: Path
+) -> None:
+    store = {"backend": "disk", "path": str(tmp_path)}
+    lm = lm_at(server, budget={"tokens": 1000, "per": "day", "store": store})
+    file = tmp_path / "spending.v1.sqlite3"
+    file.write_bytes(b"nonsense" * 1000)
+    with pytest.raises(CallError, match="cannot be kept") as caught:
+        lm("hi")
+    assert server.received == []
+    assert str(file) in str(caught.value)
+    file.unlink()
+    stream = lm.stream("hi")
+    server.answers(Reply(pieces=sse(*chat_chunks("a ", "b "))))
+    next(stream)
+    file.write_bytes(b"nonsense" * 1000)
+    with pytest.warns(BudgetWarning):
+        list(stream)
+    assert stream.answer.text == "a b "
+
+
+def test_a_profile_has_a_budget_that_all_of_its_lms_are_charged_to(server: Loopback) -> None:
+    common = {"api_base": server.v1, "api_key": "", "cache": False, "max_tokens": 100}
+    document = {
+        "budget": {"tokens": 400},
+        "lms": {
+            "a": {"model": "openai/tiny", **common},
+            "b": {"model": "openai/small", **common, "budget": {"tokens": 200}},
+            "c": {"model": "openai/small", **common, "budget": {"tokens": 1000}},
+        },
+    }
+    profile = lmconf.load(document)
+    assert profile.spec.budget is not None
+    server.answers(used(150))
+    profile["a"]("hi")
+    profile["b"]("hi")
+    with pytest.raises(BudgetExceeded, match="of this LM"):
+        profile["b"]("hi")
+    with pytest.raises(BudgetExceeded, match="of the profile"):
+        profile["a"].copy(temperature=0.7)("hi")
+    with pytest.raises(BudgetExceeded, match="of the profile"):
+        profile["c"]("hi")
+    # What its own budget had room for was given back when the profile's had none.
+    own = profile["c"]._parts().charges[0]
+    run = period_of("run", 0.0)
+    assert own.ledger.spend(own.account, run, Amount(0.0, 1), Most(tokens=0)) == Amount()
+    assert len(server.received) == 2
+    assert lmconf.load_state(profile.dump_state()) == profile
+
+
+def test_a_budget_in_dollars_needs_a_price_when_the_profile_loads() -> None:
+    with pytest.raises(ProfileError, match="costs is not known"):
+        LM("openai/own", api_key="", budget={"cost_usd": 1})
+    lm = LM("openai/gpt-4o-mini", api_key="", budget={"cost_usd": 1})
+    with pytest.raises(ProfileError, match="costs is not known"):
+        lm.copy(model="openai/own")
+
+
+def test_a_fallback_is_charged_to_its_profile_too(server: Loopback) -> None:
+    common = {"api_base": server.v1, "api_key": "", "cache": False, "max_tokens": 100}
+    document = {
+        "budget": {"tokens": 900},
+        "lms": {
+            "a": {"model": "openai/a", **common, "num_retries": 0, "fallbacks": ["b"]},
+            "b": {"model": "openai/b", **common},
+        },
+    }
+    profile = lmconf.load({**document, "main": "a"})
+    (charge,) = profile["a"]._parts().charges
+    before = charge.ledger.spend(
+        charge.account, period_of("run", 0.0), Amount(0.0, 1), Most(tokens=0)
+    )
+    server.answers(Reply(status=503, json={"error": {"message": "no"}}), used(200))
+    assert profile["a"]("hi") == ["Hello."]
+    after = charge.ledger.spend(
+        charge.account, period_of("run", 0.0), Amount(0.0, 1), Most(tokens=0)
+    )
+    assert before is not None
+    assert after == before + Amount(0.0, 200)

@@ -1,0 +1,144 @@
+"""Ledgers keep what was spent, exactly, and periods are those of UTC."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import stat
+import threading
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmconf.limits import Amount, Ledger, Most, NotKept, Period, period_of
+from lmconf.limits.disk import FILE, DiskLedger
+from lmconf.limits.spending import MemoryLedger
+
+DAY = Period("2026-11-20", 1795305600.0)
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp()
+
+
+@pytest.fixture(params=["memory", "disk"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
+    return MemoryLedger() if request.param == "memory" else DiskLedger(tmp_path / "store")
+
+
+def test_periods_begin_and_end_with_the_clock_of_utc() -> None:
+    now = at("2026-12-31T23:59:59")
+    assert period_of("run", now) == Period("run", None)
+    for per, name in (("hour", "2026-12-31T23"), ("day", "2026-12-31"), ("month", "2026-12")):
+        found = period_of(per, now)  # type: ignore[arg-type]
+        assert found == Period(name, at("2027-01-01T00:00:00"))
+        assert period_of(per, now + 1).name != name  # type: ignore[arg-type]
+    assert period_of("month", at("2028-02-29T12:00:00")).ends == at("2028-03-01T00:00:00")
+
+
+@given(st.floats(0, 4e9, allow_nan=False), st.sampled_from(["hour", "day", "month"]))
+def test_every_time_is_in_a_period_that_ends_after_it_and_begins_another(
+    now: float, per: str
+) -> None:
+    period = period_of(per, now)  # type: ignore[arg-type]
+    assert period.ends is not None
+    assert now < period.ends <= now + 31 * 86400
+    following = period_of(per, period.ends)  # type: ignore[arg-type]
+    assert following.name > period.name
+    assert period_of(per, period.ends - 0.001).name == period.name  # type: ignore[arg-type]
+
+
+def test_what_would_exceed_is_not_added_and_what_was_spent_is_told(ledger: Ledger) -> None:
+    most = Most(cost=1.0, tokens=100)
+    assert ledger.spend("a", DAY, Amount(0.75, 10), most) is None
+    assert ledger.spend("a", DAY, Amount(0.5, 1), most) == Amount(0.75, 10)
+    assert ledger.spend("a", DAY, Amount(0.125, 91), most) == Amount(0.75, 10)
+    assert ledger.spend("a", DAY, Amount(0.25, 90), most) is None
+    assert ledger.spend("a", DAY, Amount(0.0, 1), most) == Amount(1.0, 100)
+
+
+def test_corrections_give_back_what_was_not_used(ledger: Ledger) -> None:
+    most = Most(tokens=100)
+    ledger.spend("a", DAY, Amount(0.0, 100), most)
+    ledger.add("a", DAY, Amount(0.0, -60))
+    assert ledger.spend("a", DAY, Amount(0.0, 61), most) == Amount(0.0, 40)
+    assert ledger.spend("a", DAY, Amount(0.0, 60), most) is None
+
+
+def test_accounts_and_periods_are_apart(ledger: Ledger) -> None:
+    most, one = Most(tokens=1), Amount(0.0, 1)
+    other = Period("2026-11-21", DAY.ends)
+    for account, period in (("a", DAY), ("b", DAY), ("a", other)):
+        assert ledger.spend(account, period, one, most) is None
+        assert ledger.spend(account, period, one, most) == one
+
+
+def test_many_threads_spend_exactly_what_there_is(ledger: Ledger) -> None:
+    refused: list[Amount] = []
+
+    def spend() -> None:
+        found = [ledger.spend("a", DAY, Amount(0.5, 3), Most(tokens=100)) for _ in range(10)]
+        refused.extend(spent for spent in found if spent is not None)
+
+    threads = [threading.Thread(target=spend) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 80 - 33
+    assert ledger.spend("a", DAY, Amount(0.0, 1), Most(tokens=0)) == Amount(16.5, 99)
+
+
+def _spend(folder: Path, number: int) -> None:
+    ledger = DiskLedger(folder)
+    for _ in range(number):
+        if ledger.spend("a", DAY, Amount(0.25, 2), Most(cost=10.0)) is None:
+            # In truth it was less.
+            ledger.add("a", DAY, Amount(-0.125, -1))
+
+
+def test_processes_share_a_folder_and_never_exceed_the_budget(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    children = [context.Process(target=_spend, args=(tmp_path, 40)) for _ in range(4)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+    spent = DiskLedger(tmp_path).spend("a", DAY, Amount(0.0, 1), Most(tokens=0))
+    assert spent is not None
+    assert 9.75 < spent.cost <= 10.0
+    assert spent.cost == 0.125 * spent.tokens
+
+
+def test_the_file_is_the_users_own(tmp_path: Path) -> None:
+    DiskLedger(tmp_path / "new").add("a", DAY, Amount(1.0, 1))
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "new" / FILE).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("how", ["garbage", "folder", "future"])
+def test_a_file_that_cannot_be_used_is_said_and_left_alone(tmp_path: Path, how: str) -> None:
+    path = tmp_path / FILE
+    if how == "garbage":
+        path.write_bytes(b"not a database" * 1000)
+    elif how == "folder":
+        path.mkdir()
+    else:
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA user_version = 7")
+        connection.close()
+    with pytest.raises(NotKept, match=FILE):
+        DiskLedger(tmp_path).spend("a", DAY, Amount(1.0, 1), Most(cost=5.0))
+    with pytest.raises(NotKept):
+        DiskLedger(tmp_path).add("a", DAY, Amount(1.0, 1))
+
+
+def test_periods_long_past_are_forgotten(tmp_path: Path) -> None:
+    ledger, most = DiskLedger(tmp_path), Most(tokens=10)
+    old, new = period_of("day", at("2024-01-01T12:00:00")), period_of("day", at("2026-01-01"))
+    ledger.spend("a", old, Amount(0.0, 10), most)
+    ledger.spend("a", new, Amount(0.0, 10), most)
+    assert ledger.spend("a", old, Amount(0.0, 10), most) is None
