@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.redis_server import RedisServer, redis_binary, redis_running
 
 # Whatever names a credential, an endpoint, a provider's settings or a proxy.
 AMBIENT = re.compile(
@@ -55,3 +58,15 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         monkeypatch.setenv(name, str(folder))
     return home
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real Redis server; without one its tests are skipped, and fail where CI is set."""
+    binary = redis_binary()
+    if binary is None:
+        (pytest.fail if "CI" in os.environ else pytest.skip)(
+            "there is no redis-server: put one on the PATH (Debian: redis-server)"
+        )
+    with redis_running(binary, tmp_path_factory.mktemp("redis")) as server:
+        yield server

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Literal
 
 from lmconf.caches.claims import Claims
@@ -12,7 +13,8 @@ from lmconf.caches.keys import cache_key, request_key, spec_digest
 from lmconf.caches.live import shared
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore, StoreSpec
 from lmconf.caches.tiers import Tiers
-from lmconf.errors import NotCarriedOut, UsageError
+from lmconf.errors import UsageError
+from lmconf.secrets import Env, File, Missing, Public, resolve
 from lmconf.spelling import did_you_mean
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "live_store",
     "open_store",
     "override_from_environment",
+    "place",
     "request_key",
     "shared",
     "spec_digest",
@@ -55,7 +58,21 @@ def _disk(spec: StoreSpec) -> Store:
     return WriteBehind(lambda: DiskCache(folder, size), most=min(4 * 2**20, size // 8))
 
 
-KINDS: dict[str, Callable[[StoreSpec], Store]] = {"memory": _memory, "disk": _disk}
+def _redis(spec: StoreSpec) -> Store:
+    from lmconf.caches.behind import WriteBehind
+    from lmconf.caches.redis import RedisCache, see_that_redis_is_installed
+
+    assert isinstance(spec, RedisStore)
+    see_that_redis_is_installed()
+    address, namespace = functools.partial(_address, spec), spec.namespace
+    return WriteBehind(lambda: RedisCache(address, namespace))
+
+
+KINDS: dict[str, Callable[[StoreSpec], Store]] = {
+    "memory": _memory,
+    "disk": _disk,
+    "redis": _redis,
+}
 """How a store of each `backend` is made; making one touches neither disk nor network."""
 
 
@@ -63,15 +80,9 @@ def open_store(spec: StoreSpec) -> Store:
     """Return a new store as `spec` says; it opens its file or connection when it is first used.
 
     Raises:
-        NotCarriedOut: this version has no such store yet.
+        UsageError: it needs a package that is not installed.
     """
-    make = KINDS.get(spec.backend)
-    if make is None:
-        raise NotCarriedOut(
-            f"this version of lmconf has no `{spec.backend}` store yet",
-            help=f"use `backend: {'` or `backend: '.join(KINDS)}`",
-        )
-    return make(spec)
+    return KINDS[spec.backend](spec)
 
 
 def live_store(spec: StoreSpec) -> Store:
@@ -80,10 +91,30 @@ def live_store(spec: StoreSpec) -> Store:
     It is closed when the process ends; closing it earlier only lets go of its file.
 
     Raises:
-        NotCarriedOut: this version has no such store yet.
+        UsageError: it needs a package that is not installed, or another LM uses the same folder or
+            the same server and namespace in another way.
     """
-    place = default_folder() if isinstance(spec, DiskStore) and spec.path is None else None
-    return shared((spec, place), lambda: open_store(spec))
+    folder = default_folder() if isinstance(spec, DiskStore) and spec.path is None else None
+    return shared((spec, folder), lambda: open_store(spec), place=place(spec))
+
+
+def place(spec: StoreSpec) -> Hashable:
+    """Return what two specs of one store have in common, None where each is a store of its own."""
+    if isinstance(spec, DiskStore):
+        folder = spec.path or default_folder()
+        return ("disk", os.path.realpath(os.path.expanduser(folder)))  # noqa: PTH111
+    return ("redis", spec.url, spec.namespace) if isinstance(spec, RedisStore) else None
+
+
+def _address(spec: RedisStore) -> str:
+    if isinstance(spec.url, str | Public):
+        return str(spec.url if isinstance(spec.url, str) else spec.url.value)
+    if isinstance(spec.url, Env | File):
+        try:
+            return resolve(spec.url)
+        except Missing as error:
+            raise UsageError(str(error)) from None
+    raise UsageError("the address of a store is never given in code: name a variable that holds it")
 
 
 def claims_folder(spec: StoreSpec) -> str | None:

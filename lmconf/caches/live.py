@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import threading
 import weakref
 from collections.abc import Callable, Hashable
 from typing import Protocol, TypeVar, cast
 
+from lmconf.errors import UsageError
 from lmconf.forking import stand_still_at_forks
 
 __all__ = ["close_at_exit", "shared"]
@@ -26,18 +28,44 @@ T = TypeVar("T", bound=Closing)
 class _Live:
     def __init__(self) -> None:
         self._stores: dict[Hashable, Closing] = {}
+        self._places: dict[Hashable, Hashable] = {}
         self._others: weakref.WeakSet[Closing] = weakref.WeakSet()
         # A store that is made under this lock asks to be closed.
         self._lock = threading.RLock()
         self._prepared = False
 
-    def shared(self, key: Hashable, make: Callable[[], Closing]) -> Closing:
+    def shared(self, key: Hashable, make: Callable[[], Closing], place: Hashable) -> Closing:
         with self._lock:
             self._prepare()
             store = self._stores.get(key)
             if store is None:
+                if place is not None:
+                    self._see_that_it_is_free(place)
+                    self._places[place] = key
                 store = self._stores[key] = make()
             return store
+
+    def _see_that_it_is_free(self, place: Hashable) -> None:
+        """Let go of the store at `place`, which is declared in another way now.
+
+        Raises:
+            UsageError: somebody uses it.
+        """
+        key = self._places.get(place)
+        store = self._stores.pop(key, None)
+        if store is None:
+            return
+        used = weakref.ref(store)
+        store.close()
+        del store
+        gc.collect()  # an LM that nobody has any more may be part of a cycle
+        store = used()
+        if store is not None:
+            self._stores[key] = store
+            raise UsageError(
+                "an LM of this process uses the same store, declared in another way: declare it"
+                " once, under `stores` of a file that both extend"
+            )
 
     def close_at_exit(self, store: Closing) -> None:
         with self._lock:
@@ -70,9 +98,13 @@ class _Live:
 _LIVE = _Live()
 
 
-def shared(key: Hashable, make: Callable[[], T]) -> T:
-    """Return what this process has under `key`, made by `make` when first asked for."""
-    return cast(T, _LIVE.shared(key, make))
+def shared(key: Hashable, make: Callable[[], T], *, place: Hashable = None) -> T:
+    """Return what this process has under `key`, made by `make` when first asked for.
+
+    Raises:
+        UsageError: what is at the same `place` was made under another key, and is in use.
+    """
+    return cast(T, _LIVE.shared(key, make, place))
 
 
 def close_at_exit(store: Closing) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lmconf import caches, callbacks, launchers
+from lmconf import callbacks, launchers
 from lmconf.callbacks.specs import CALLBACK_SPECS, CustomCallback
 from lmconf.limits import LEDGERS
 from lmconf.profile.lm import LMSpec, SoleLMSpec
@@ -28,9 +28,6 @@ def pending(spec: SoleLMSpec) -> Iterator[tuple[Path, str]]:
     for name, field in fields(type(spec)).items():
         if field.pending and getattr(spec, name) != field.default:
             yield (name,), f"`{name}`"
-    store = spec.cache.store
-    if not isinstance(store, str) and store.backend not in caches.KINDS:
-        yield ("cache", "store"), f"a store with `backend: {store.backend}`"
     if spec.budget is not None:
         yield from pending_of_budget(spec.budget)
     for index, callback in enumerate(spec.callbacks):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,24 +14,38 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmconf.caches import KINDS, DatedStore, Store, Tiers, open_store
-from lmconf.caches.specs import DiskStore, MemoryStore
+from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore
+from lmconf.secrets import Env
 
 ROOT = Path(__file__).parents[2]
 SMALL = 1024 * 1024
+URL = Env(name="REDIS_URL")
 MAKERS: dict[str, Callable[[Path], Store]] = {
     "memory": lambda folder: open_store(MemoryStore(max_entries=100, max_size=SMALL)),
     "disk": lambda folder: open_store(DiskStore(path=str(folder / "cache"), max_size=SMALL)),
+    "redis": lambda folder: open_store(RedisStore(backend="redis", url=URL, namespace=folder.name)),
     "tiers": lambda folder: Tiers([MAKERS["memory"](folder), MAKERS["disk"](folder)]),
+    "far tiers": lambda folder: Tiers([MAKERS[kind](folder) for kind in KINDS]),
 }
+UNBOUNDED = ("redis", "far tiers")
+"""Stores whose size is the server's to limit."""
 
 
 @pytest.fixture(params=sorted(MAKERS))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return MAKERS[request.param](tmp_path)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param in UNBOUNDED:
+        request.getfixturevalue("monkeypatch").setenv(
+            "REDIS_URL", request.getfixturevalue("redis").url
+        )
+        if request.node.get_closest_marker("bounded"):
+            pytest.skip("how much it keeps is the server's to say")
+    made = MAKERS[request.param](tmp_path)
+    yield made
+    made.close()
 
 
 def test_every_kind_is_held_to_the_contract() -> None:
-    assert set(MAKERS) == {*KINDS, "tiers"}
+    assert set(MAKERS) == {*KINDS, "tiers", "far tiers"}
 
 
 def test_what_was_put_is_found(store: Store) -> None:
@@ -105,6 +119,7 @@ def test_a_store_says_how_much_it_holds(store: Store) -> None:
     assert after["bytes"] - before["bytes"] >= 20 * 4096
 
 
+@pytest.mark.bounded
 def test_what_does_not_fit_is_not_kept_and_harms_nothing(store: Store) -> None:
     """Nor is the old answer found in its place."""
     store.put("small", b"1", ttl=None)
@@ -114,6 +129,7 @@ def test_what_does_not_fit_is_not_kept_and_harms_nothing(store: Store) -> None:
     assert store.get("small") == b"1"
 
 
+@pytest.mark.bounded
 def test_more_than_fits_leaves_the_last_and_stays_within_bounds(store: Store) -> None:
     for number in range(300):
         store.put(str(number), os.urandom(16_384), ttl=None)
@@ -189,8 +205,14 @@ print(store.get("before"), store.get("after"), store.get("child-7"))
 
 
 @pytest.mark.parametrize("kind", sorted(MAKERS))
-def test_a_store_goes_through_forks_unharmed(kind: str, tmp_path: Path) -> None:
+def test_a_store_goes_through_forks_unharmed(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Parent and child both go on; what is shared between processes is seen by both."""
+    if kind in UNBOUNDED:
+        request.getfixturevalue("monkeypatch").setenv(
+            "REDIS_URL", request.getfixturevalue("redis").url
+        )
     done = subprocess.run(
         [sys.executable, "-c", FORK, kind, tmp_path],
         cwd=ROOT,

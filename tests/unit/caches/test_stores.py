@@ -15,20 +15,31 @@ from lmconf.caches import (
     open_store,
     override_from_environment,
 )
-from lmconf.caches.specs import STORE_SPECS, DiskStore, MemoryStore, RedisStore
+from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore
 from lmconf.caches.sqlite_file import FILE
-from lmconf.errors import NotCarriedOut, UsageError
+from lmconf.errors import UsageError
 from lmconf.secrets import Env
 
 ROOT = Path(__file__).parents[3]
 
 
-def test_a_kind_that_this_version_lacks_is_refused_with_what_to_use() -> None:
+def test_a_store_without_its_client_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
     redis = RedisStore(backend="redis", url=Env(name="REDIS_URL"), namespace="n")
-    assert "redis" in STORE_SPECS
-    for opening in (open_store, live_store):
-        with pytest.raises(NotCarriedOut, match=r"(?s)no `redis` store yet.*`backend: disk`"):
-            opening(redis)
+    with pytest.raises(UsageError, match=r"install `lmconf\[redis\]`"):
+        open_store(redis)
+
+
+def test_one_folder_is_not_declared_in_two_ways_at_once(tmp_path: Path) -> None:
+    """Once nobody has the one any more, the other takes its place."""
+    one, other = (DiskStore(path=str(tmp_path), max_size=size) for size in (2**20, 2**21))
+    store = live_store(one)
+    store.put("a", b"1", ttl=None)
+    with pytest.raises(UsageError, match="declared in another way"):
+        live_store(other)
+    assert live_store(one) is store
+    del store
+    assert live_store(other).get("a") == b"1"
 
 
 def test_equal_specs_share_one_store_and_different_ones_do_not(tmp_path: Path) -> None:

@@ -256,10 +256,6 @@ LATER = [
         {"fallbacks": [{"model": "openai/b", "callbacks": [{"use": "otel"}]}]},
         "a callback with `use: otel` of a fallback",
     ),
-    (
-        {"cache": {"store": {"backend": "redis", "url": {"$env": "U"}, "namespace": "n"}}},
-        "backend: redis",
-    ),
     ({"callbacks": [{"use": "otel"}]}, "use: otel"),
     ({"launch_kwargs": {"use": "sglang"}}, "use: sglang"),
     ({"launch_kwargs": {"use": "llama_cpp", "weights": "./m.gguf", "ttl": "1min"}}, "ttl"),

@@ -1,0 +1,142 @@
+"""LMs whose answers are kept in Redis, too: who finds them, and what a lost server costs a call."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lmconf
+from lmconf.caches import live_store
+from lmconf.caches.contract import CacheWarning
+from lmconf.caches.specs import MemoryStore, RedisStore, StoreSpec
+from lmconf.runtime import LM
+from lmconf.secrets import Env
+from tests.loopback import Loopback, chat, serving
+from tests.redis_server import PASSWORD, RedisServer
+
+pytest.importorskip("redis")
+
+
+@pytest.fixture(autouse=True)
+def address(redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEAM_REDIS", redis.url)
+    monkeypatch.setenv("LMCONF_CACHE_DIR", str(tmp_path / "kept"))
+    live_store(MemoryStore()).clear()
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    with serving(chat()) as made:
+        yield made
+
+
+@pytest.fixture
+def namespace() -> str:
+    return uuid.uuid4().hex
+
+
+def lm_at(server: Loopback, namespace: str, **store: Any) -> LM:
+    said = {"backend": "redis", "url": {"$env": "TEAM_REDIS"}, "namespace": namespace, **store}
+    return LM("openai/tiny", api_base=server.v1, api_key="", cache={"store": said})
+
+
+def written(namespace: str, *, disk: bool = True) -> None:
+    """Wait until what was put is with the server."""
+    spec: StoreSpec = RedisStore(
+        backend="redis", url=Env(name="TEAM_REDIS"), namespace=namespace, disk=disk
+    )
+    live_store(spec).stats()
+
+
+def test_another_machine_finds_the_answer_and_learns_it(
+    server: Loopback, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm_at(server, namespace)("hi")
+    written(namespace)
+    live_store(MemoryStore()).clear()
+    monkeypatch.setenv("LMCONF_CACHE_DIR", str(tmp_path / "other machine"))
+    assert lm_at(server, namespace).ask("hi").cache_hit
+    live_store(MemoryStore()).clear()
+    monkeypatch.delenv("TEAM_REDIS")  # its own disk has it now
+    assert lm_at(server, namespace).ask("hi").cache_hit
+    assert len(server.received) == 1
+
+
+def test_namespaces_share_nothing(server: Loopback, namespace: str) -> None:
+    lm_at(server, namespace, disk=False)("hi")
+    written(namespace, disk=False)
+    live_store(MemoryStore()).clear()
+    assert not lm_at(server, f"{namespace}b", disk=False).ask("hi").cache_hit
+
+
+def test_without_a_local_copy_nothing_is_written_here(
+    server: Loopback, namespace: str, tmp_path: Path
+) -> None:
+    lm_at(server, namespace, disk=False)("hi")
+    written(namespace, disk=False)
+    live_store(MemoryStore()).clear()
+    assert lm_at(server, namespace, disk=False).ask("hi").cache_hit
+    assert not (tmp_path / "kept").exists()
+
+
+async def test_a_server_that_hangs_holds_up_no_event_loop(
+    server: Loopback, namespace: str, redis: RedisServer
+) -> None:
+    lm = lm_at(server, namespace)
+    await lm.acall("warm")
+    written(namespace)
+    longest, last, ending = 0.0, time.perf_counter(), False
+
+    async def tick() -> None:
+        nonlocal longest, last
+        while not ending:
+            await asyncio.sleep(0.001)
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+
+    ticking = asyncio.create_task(tick())
+    os.kill(redis.pid, signal.SIGSTOP)
+    try:
+        with pytest.warns(CacheWarning):
+            assert await lm.acall("hi") == ["Hello."]
+            await asyncio.sleep(0.2)
+    finally:
+        os.kill(redis.pid, signal.SIGCONT)
+        ending = True
+        await ticking
+    assert longest < 0.045
+
+
+def test_a_server_that_is_gone_fails_no_call(server: Loopback, namespace: str) -> None:
+    os.environ["TEAM_REDIS"] = f"redis://:{PASSWORD}@127.0.0.1:1/0"
+    lm = lm_at(server, namespace)
+    with pytest.warns(CacheWarning) as said:
+        assert lm("hi") == ["Hello."]
+        assert lm("hi again") == ["Hello."]
+        written(namespace)
+    assert len(said) == 1
+    assert PASSWORD not in str(said[0].message)
+
+
+def test_the_password_stands_nowhere(server: Loopback, namespace: str) -> None:
+    lm = lm_at(server, namespace)
+    answer = lm.ask("hi")
+    told = [repr(lm), repr(lm.spec), json.dumps(lm.dump_state()), str(lm.history), repr(answer)]
+    assert PASSWORD not in "".join(told)
+
+
+def test_an_address_with_a_password_is_refused_in_code(
+    server: Loopback, namespace: str, redis: RedisServer
+) -> None:
+    with pytest.raises(lmconf.ProfileError, match="holds a secret") as refused:
+        lm_at(server, namespace, url=redis.url)
+    assert PASSWORD not in str(refused.value)
