@@ -116,6 +116,7 @@ class Pieces(httpx.SyncByteStream):
     ) -> None:
         self._answer = answer
         self._exchange = exchange
+        self.response = response
         self._watch = _Watch(response, exchange)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -152,6 +153,7 @@ class AsyncPieces(httpx.AsyncByteStream):
     ) -> None:
         self._answer = answer
         self._exchange = exchange
+        self.response = response
         self._watch = _Watch(response, exchange)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

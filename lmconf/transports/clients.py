@@ -140,7 +140,7 @@ class _SyncSet:
 
     def _make(self, kind: Client, request: Request) -> object:
         if kind == "bare":
-            return self.http
+            return self.wire
         if kind in ("http", "lent"):
             import_litellm()  # before any part of it is
             from litellm.llms.custom_httpx.http_handler import HTTPHandler
@@ -181,7 +181,7 @@ class _AsyncSet:
 
     def _make(self, kind: Client, request: Request) -> object:
         if kind == "bare":
-            return self.http
+            return self.wire
         if kind in ("http", "lent"):
             import_litellm()  # before any part of it is
             from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler

@@ -6,17 +6,18 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any, Protocol
-
-import httpx
+from contextlib import closing
+from typing import Protocol
 
 from lmconf.errors import BadRequest, BadResponse, CallError, Timeout
 from lmconf.transports.answers import partial_text
+from lmconf.transports.bodies import AsyncPieces, Pieces
 from lmconf.transports.clients import Clients
 from lmconf.transports.contract import REQUEST_ID, Json, Request
 from lmconf.transports.events import Events
-from lmconf.transports.exchange import Exchange, Halt, exchanging
+from lmconf.transports.exchange import Asked, Exchange, Halt, exchanging
 from lmconf.transports.failures import LONGEST, Advice, without_secrets
+from lmconf.transports.wire import AsyncWire, Wire
 
 __all__ = ["Answering", "Api", "Direct"]
 
@@ -51,7 +52,7 @@ class Answering(Protocol):
 class Api(Protocol):
     """An API: how it is asked, and how its answers become those of chat completions."""
 
-    def asked(self, request: Request, *, stream: bool) -> httpx.Request:
+    def asked(self, request: Request, *, stream: bool) -> Asked:
         """Return `request` as it is sent, with a placeholder for the credential.
 
         Raises:
@@ -79,14 +80,15 @@ class Direct:
 
     def complete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
-        client: Any = self._clients.sync("bare", request)
+        wire = self._clients.sync("bare", request)
+        assert isinstance(wire, Wire)
         exchange = Exchange(request, self._advice, whole=True)
         sent = self._api.asked(request, stream=False)
-        answer: httpx.Response | None = None
+        answer: _Whole | None = None
         failure: CallError | None = None
         try:
-            with exchanging(exchange):
-                answer = client.send(sent)
+            with exchanging(exchange), closing(wire.open(sent)) as pieces:
+                answer = _Whole(b"".join(pieces))
         except Halt:
             failure = exchange.failure
         except Exception as error:  # noqa: BLE001 - whatever httpx raises becomes a CallError
@@ -95,15 +97,16 @@ class Direct:
 
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
-        client: Any = await self._clients.on_loop("bare", request)
+        wire = await self._clients.on_loop("bare", request)
+        assert isinstance(wire, AsyncWire)
         exchange = Exchange(request, self._advice, whole=True)
         sent = self._api.asked(request, stream=False)
-        answer: httpx.Response | None = None
+        answer: _Whole | None = None
         failure: CallError | None = None
         try:
             with exchanging(exchange):
                 # The wire ends in time, and says what it was waiting for.
-                answer = await asyncio.wait_for(client.send(sent), request.timeout.total + 0.1)
+                answer = await asyncio.wait_for(_all(wire, sent), request.timeout.total + 0.1)
         except Halt:
             failure = exchange.failure
         except asyncio.TimeoutError:
@@ -116,19 +119,20 @@ class Direct:
 
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
-        client: Any = self._clients.sync("bare", request)
+        wire = self._clients.sync("bare", request)
+        assert isinstance(wire, Wire)
         exchange = Exchange(request, self._advice, streaming=True, whole=True)
         sent = self._api.asked(request, stream=True)
         reading = _Reading(self._api.answering(request, exchange.secrets), exchange)
-        answer: httpx.Response | None = None
+        answer: Pieces | None = None
         try:
             pieces: Iterator[bytes] | None = None
             while not reading.over:
                 try:
                     with exchanging(exchange):
                         if pieces is None:
-                            answer = client.send(sent, stream=True)
-                            pieces = answer.iter_bytes()
+                            answer = wire.open(sent)
+                            pieces = iter(answer)
                         # A piece has no name here: see `_whole`.
                         chunks = reading.read(next(pieces, None))
                 except Halt:
@@ -148,19 +152,20 @@ class Direct:
 
     async def astream(self, request: Request) -> AsyncIterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
-        client: Any = await self._clients.on_loop("bare", request)
+        wire = await self._clients.on_loop("bare", request)
+        assert isinstance(wire, AsyncWire)
         exchange = Exchange(request, self._advice, streaming=True, whole=True)
         sent = self._api.asked(request, stream=True)
         reading = _Reading(self._api.answering(request, exchange.secrets), exchange)
-        answer: httpx.Response | None = None
+        answer: AsyncPieces | None = None
         try:
             pieces: AsyncIterator[bytes] | None = None
             while not reading.over:
                 try:
                     with exchanging(exchange):
                         if pieces is None:
-                            answer = await client.send(sent, stream=True)
-                            pieces = answer.aiter_bytes()
+                            answer = await wire.open(sent)
+                            pieces = aiter(answer)
                         chunks = reading.read(await anext(pieces, None))
                 except Halt:
                     chunks = reading.stop(exchange.failure)
@@ -180,7 +185,7 @@ class Direct:
 
     def _whole(
         self,
-        answer: httpx.Response | None,
+        answer: _Whole | None,
         failure: CallError | None,
         exchange: Exchange,
         request: Request,
@@ -190,7 +195,6 @@ class Direct:
         if failure is None:
             assert answer is not None
             try:
-                # The body has no name here: it may repeat a secret, and frames show their locals.
                 response = self._api.response_of(_json(answer.content), request, exchange.secrets)
             except CallError as error:
                 failure = error.with_traceback(None)
@@ -200,6 +204,25 @@ class Direct:
         if exchange.request_id:
             response[REQUEST_ID] = exchange.request_id
         return response
+
+
+class _Whole:
+    """The body of an answer, which it does not show: it may repeat a secret, and whoever reports
+    an error shows what the frames held.
+    """
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+
+async def _all(wire: AsyncWire, sent: Asked) -> _Whole:
+    pieces = await wire.open(sent)
+    try:
+        return _Whole(b"".join([piece async for piece in pieces]))
+    finally:
+        await pieces.aclose()
 
 
 class _Reading:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import httpcore
 import httpx
@@ -22,14 +23,17 @@ from lmconf.transports.failures import Advice, refused, reported, request_id, wi
 
 __all__ = [
     "PLACEHOLDER",
+    "Asked",
     "Exchange",
     "Halt",
+    "Headers",
     "Phase",
     "current_exchange",
     "exchanging",
     "is_exchanging",
     "lent_client",
     "merged",
+    "url_of",
 ]
 
 Phase: TypeAlias = Literal["connect", "first_byte", "idle", "total"]
@@ -84,6 +88,26 @@ def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+
+class Asked(NamedTuple):
+    """A request over HTTP: less than what httpx makes of one, and much quicker to make."""
+
+    method: str
+    url: httpx.URL
+    headers: Headers
+    content: bytes
+
+    def __repr__(self) -> str:
+        """Name the host alone: everything else may hold a secret."""
+        return f"Asked({self.method} {self.url.host})"
+
+
+# Addresses are few, and parsing one takes longer than most of what is done with a request.
+url_of = functools.lru_cache(maxsize=256)(httpx.URL)
+
+
 class Halt(BaseException):
     """Ends an attempt whose failure is already known; it is no `Exception` on purpose."""
 
@@ -99,7 +123,7 @@ class Exchange:
         # A body that is `whole` when it comes here is not completed.
         self.own: Mapping[str, Any] = {} if whole else placed(request)
         self.extra: Mapping[str, Any] = {} if whole else request.extra
-        self.base = httpx.URL(request.connection.base or "")
+        self.base = url_of(request.connection.base or "")
         self.phases = request.timeout
         self.max_body = request.max_body
         self.secrets = request.connection.secrets()
@@ -133,7 +157,7 @@ class Exchange:
         """Let the request go the `way` that was found for it in `seconds`."""
         self._spent = seconds
         self.own = placed(way.request)
-        self.base = httpx.URL(way.request.connection.base or "")
+        self.base = url_of(way.request.connection.base or "")
         self.shape, self.sign, self.told = way.shape, way.sign, way.told
         self.secrets = (*self.secrets, *way.secrets)
 
@@ -196,18 +220,18 @@ class Exchange:
         """End the attempt because a phase took longer than `seconds`."""
         return self.halt(Timeout(f"{phase} within {max(seconds, 0.0):.3g}s"))
 
-    def prepare(self, request: httpx.Request) -> httpx.Request:
+    def prepare(self, request: httpx.Request | Asked) -> Asked:
         """Return `request` as it may leave."""
-        if _origin(request.url) != _origin(self.base):
+        url = request.url
+        if _origin(url) != _origin(self.base):
             raise self.halt(
                 ConnectionFailed(
-                    f"refused to send to {_origin(request.url)}: the address of this LM is"
+                    f"refused to send to {_origin(url)}: the address of this LM is"
                     f" {_origin(self.base)}",
                     retryable=False,
                 )
             )
         self.sent += 1
-        url = request.url
         if PLACEHOLDER.encode() in url.raw_path:
             path = url.raw_path.replace(PLACEHOLDER.encode(), (self.key or "").encode())
             url = url.copy_with(raw_path=path)
@@ -218,24 +242,26 @@ class Exchange:
         if self.shape is not None:
             url, content = self.shape(url, content)
         content = _completed(content, self.own, self.extra)
-        ready = httpx.Request(
-            request.method,
-            url,
-            headers=self._headers(request.headers, len(content)),
-            content=content,
-        )
+        given = request.headers
+        raw = given.raw if isinstance(given, httpx.Headers) else given
+        headers = self._headers(raw, url, len(content))
         if self.sign is not None:
-            ready.headers.update(self.sign(ready))
-        return ready
+            signed = httpx.Request(request.method, url, headers=headers, content=content)
+            signed.headers.update(self.sign(signed))
+            headers = signed.headers.raw
+        return Asked(request.method, url, headers, content)
 
-    def _headers(self, given: httpx.Headers, length: int) -> list[tuple[bytes, bytes]]:
+    def _headers(self, given: Headers, url: httpx.URL, length: int) -> Headers:
         placeholder, key = PLACEHOLDER.encode(), self.key
-        kept = [(b"Accept-Encoding", b"identity"), (b"Content-Length", str(length).encode())]
         ours = {name.lower().encode() for name in self.headers}
-        if length and "content-type" not in given and b"content-type" not in ours:
+        said = {name.lower() for name, _ in given} | ours
+        kept = [(b"Accept-Encoding", b"identity"), (b"Content-Length", str(length).encode())]
+        if b"host" not in said:
+            kept.insert(0, (b"Host", url.netloc))
+        if length and b"content-type" not in said:
             # Ollama itself guesses; servers that only speak its API do not.
             kept.append((b"Content-Type", b"application/json"))
-        for name, value in given.raw:
+        for name, value in given:
             low = name.lower()
             if low in ours:
                 continue

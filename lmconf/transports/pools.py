@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import httpcore
 import httpx
 
+from lmconf.transports.exchange import Asked
 from lmconf.transports.keeping import KEPT_FOR, AsyncConnections, Connections
 from lmconf.transports.pacing import AsyncNetwork, Network, Sockets
 
@@ -86,13 +87,13 @@ def async_pools(trust: Trust) -> Pools[AsyncConnections | httpcore.AsyncConnecti
     return Pools(make, sockets)
 
 
-def outgoing(request: httpx.Request, pool_wait: float) -> httpcore.Request:
+def outgoing(request: Asked, pool_wait: float) -> httpcore.Request:
     """Return `request` as a pool takes it; `pool_wait` are the seconds to wait for a connection."""
     url = request.url
     return httpcore.Request(
         request.method,
         httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-        headers=request.headers.raw,
+        headers=request.headers,
         content=request.content,
         extensions={"timeout": {"pool": pool_wait}},
     )

@@ -13,7 +13,7 @@ import httpcore
 import httpx
 
 from lmconf.transports.bodies import AsyncPieces, Pieces
-from lmconf.transports.exchange import Exchange, Halt, current_exchange
+from lmconf.transports.exchange import Asked, Exchange, Halt, current_exchange
 from lmconf.transports.pools import FAULTS, Trust, async_pools, outgoing, sync_pools
 
 __all__ = ["AsyncWire", "Wire"]
@@ -27,6 +27,14 @@ class Wire(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` as its exchange allows, and watch the answer."""
+        return _watched(self.open(request), request)
+
+    def open(self, request: httpx.Request | Asked) -> Pieces:
+        """Send `request` as its exchange allows, and return the body of the answer, watched.
+
+        Raises:
+            Halt: it failed, or the answer is an error.
+        """
         exchange = current_exchange()
         ready = exchange.prepare(request)
         answer: httpcore.Response | None = None
@@ -44,7 +52,7 @@ class Wire(httpx.BaseTransport):
             body = pieces.excerpt()
             pieces.close()
             raise exchange.refuse(response, body)
-        return _watched(response, pieces, ready)
+        return pieces
 
     def close(self) -> None:
         """Close every connection; one that is waited for, as soon as its thread wakes up."""
@@ -64,6 +72,14 @@ class AsyncWire(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` as its exchange allows, and watch the answer."""
+        return _watched(await self.open(request), request)
+
+    async def open(self, request: httpx.Request | Asked) -> AsyncPieces:
+        """Send `request` as its exchange allows, and return the body of the answer, watched.
+
+        Raises:
+            Halt: it failed, or the answer is an error.
+        """
         exchange = current_exchange()
         ready = exchange.prepare(request)
         answer: httpcore.Response | None = None
@@ -81,7 +97,7 @@ class AsyncWire(httpx.AsyncBaseTransport):
             body = await pieces.excerpt()
             await pieces.aclose()
             raise exchange.refuse(response, body)
-        return _watched(response, pieces, ready)
+        return pieces
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -100,12 +116,11 @@ def _begun(answer: httpcore.Response, exchange: Exchange) -> httpx.Response:
     return response
 
 
-def _watched(
-    response: httpx.Response, pieces: Pieces | AsyncPieces, request: httpx.Request
-) -> httpx.Response:
-    headers = [pair for pair in response.headers.raw if pair[0].lower() != b"content-encoding"]
+def _watched(pieces: Pieces | AsyncPieces, request: httpx.Request) -> httpx.Response:
+    raw = pieces.response.headers.raw
+    headers = [pair for pair in raw if pair[0].lower() != b"content-encoding"]
     return httpx.Response(
-        response.status_code,
+        pieces.response.status_code,
         headers=headers,
         stream=pieces,
         # Without the request's own headers: they hold the credential.

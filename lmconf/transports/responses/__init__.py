@@ -7,9 +7,8 @@ items of `POST …/responses`, and its output items, or the events of its stream
 
 from __future__ import annotations
 
-import httpx
-
 from lmconf.transports.contract import Json, Request
+from lmconf.transports.exchange import Asked
 from lmconf.transports.responses.asking import asked, limit_of
 from lmconf.transports.responses.events import Answering
 from lmconf.transports.responses.reading import response_of
@@ -20,7 +19,7 @@ __all__ = ["ResponsesApi"]
 class ResponsesApi:
     """The Responses API, for `lmconf.transports.direct`."""
 
-    def asked(self, request: Request, *, stream: bool) -> httpx.Request:
+    def asked(self, request: Request, *, stream: bool) -> Asked:
         return asked(request, stream=stream)
 
     def response_of(self, body: Json, request: Request, secrets: tuple[str, ...]) -> Json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,10 +11,10 @@ from lmconf.errors import BadRequest
 from lmconf.spec.frozen import thaw
 from lmconf.transports.carrying import TOKEN_LIMITS
 from lmconf.transports.contract import Json, Request
-from lmconf.transports.exchange import merged
+from lmconf.transports.exchange import Asked, merged, url_of
+from lmconf.transports.posting import posted
 from lmconf.transports.responses.items import items_of
 from lmconf.transports.routes import NOT_IN_RESPONSES, RESPONSES
-from lmconf.transports.stated.asking import credential_of
 
 __all__ = ["asked", "limit_of"]
 
@@ -23,7 +22,7 @@ _AS_THEY_ARE = frozenset("metadata parallel_tool_calls service_tier temperature 
 _LOGPROBS = "message.output_text.logprobs"
 
 
-def asked(request: Request, *, stream: bool) -> httpx.Request:
+def asked(request: Request, *, stream: bool) -> Asked:
     """Return `request` as it is sent, with a placeholder for the credential.
 
     Raises:
@@ -31,16 +30,8 @@ def asked(request: Request, *, stream: bool) -> httpx.Request:
         UsageError: a message holds something that the API has no place for.
     """
     body = merged(_body(request, stream), request.extra)
-    try:
-        content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        unwritable = str(error)
-    else:
-        accept = "text/event-stream" if stream else "application/json"
-        headers = {"Content-Type": "application/json", "Accept": accept, "User-Agent": "lmconf"}
-        headers.update(credential_of(request))
-        return httpx.Request("POST", _address(request), headers=headers, content=content)
-    raise BadRequest(f"the request cannot be written as JSON: {unwritable}")
+    accept = "text/event-stream" if stream else "application/json"
+    return posted(request, _address(request), body, accept)
 
 
 def limit_of(request: Request) -> int | None:
@@ -151,7 +142,7 @@ def _address(request: Request) -> httpx.URL:
         )
     if not connection.base:
         raise BadRequest(f"{provider}/ has no address of its own", help="state `api_base`")
-    base = httpx.URL(connection.base)
+    base = url_of(connection.base)
     path = base.path.rstrip("/")
     if provider in ("azure", "azure_ai"):
         return _azure(base, path, connection.other.get("api_version"))

@@ -6,9 +6,8 @@ reference, "Chat", "Completions").
 
 from __future__ import annotations
 
-import httpx
-
 from lmconf.transports.contract import Json, Request
+from lmconf.transports.exchange import Asked
 from lmconf.transports.stated.asking import asked
 from lmconf.transports.stated.reading import Answering, response_of
 
@@ -18,7 +17,7 @@ __all__ = ["StatedApi"]
 class StatedApi:
     """Both APIs, for `lmconf.transports.direct`: the request's route says which is asked."""
 
-    def asked(self, request: Request, *, stream: bool) -> httpx.Request:
+    def asked(self, request: Request, *, stream: bool) -> Asked:
         return asked(request, stream=stream)
 
     def response_of(self, body: Json, request: Request, secrets: tuple[str, ...]) -> Json:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from urllib.parse import quote
-
-import httpx
 
 from lmconf.errors import BadRequest
 from lmconf.transports.contract import Json, Request
-from lmconf.transports.exchange import PLACEHOLDER, merged
+from lmconf.transports.exchange import Asked, merged, url_of
+from lmconf.transports.posting import posted
 
-__all__ = ["DEFAULT_AZURE_VERSION", "asked", "credential_of", "is_azure"]
+__all__ = ["DEFAULT_AZURE_VERSION", "asked"]
 
 DEFAULT_AZURE_VERSION = "2024-10-21"
 """Azure's generally available version of the API, used where a profile names none."""
 
 _PATHS = {"chat": "chat/completions", "text": "completions"}
-_AZURE = frozenset(("azure", "azure_ai", "azure_text"))
-_AZURE_AD_TYPES = ("azure_ad", "azuread")
-# The values of `api_type` with which `api_key` is a token, as in the OpenAI SDK before 1.0.
 
 
-def asked(request: Request, *, stream: bool) -> httpx.Request:
+def asked(request: Request, *, stream: bool) -> Asked:
     """Return `request` as it is sent, with a placeholder for the credential.
 
     Raises:
@@ -40,34 +35,8 @@ def asked(request: Request, *, stream: bool) -> httpx.Request:
         body["stream"], body["stream_options"] = True, {"include_usage": True}
     if request.extra:
         body = merged(body, request.extra)
-    try:
-        content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        unwritable = str(error)
-    else:
-        headers = {
-            "Content-Type": "application/json",
-            # Of streams, too: OpenAI's own client says nothing else.
-            "Accept": "application/json",
-            "User-Agent": "lmconf",
-            **credential_of(request),
-        }
-        return httpx.Request("POST", url, headers=headers, content=content)
-    raise BadRequest(f"the request cannot be written as JSON: {unwritable}")
-
-
-def is_azure(request: Request) -> bool:
-    """Say whether Azure is asked, which has addresses and headers of its own."""
-    return request.provider in _AZURE
-
-
-def credential_of(request: Request) -> dict[str, str]:
-    """Return the header in which the credential is sent, with a placeholder for it."""
-    other = request.connection.other
-    token = "azure_ad_token" in other or other.get("api_type") in _AZURE_AD_TYPES
-    if is_azure(request) and not token:
-        return {"api-key": PLACEHOLDER}
-    return {"Authorization": f"Bearer {PLACEHOLDER}"}
+    # Of streams, too, the type is JSON: OpenAI's own client says nothing else.
+    return posted(request, url_of(url), body, "application/json")
 
 
 def _address(request: Request) -> str:
