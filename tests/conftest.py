@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from lmconf.retries import origins
 from tests.redis_server import RedisServer, redis_binary, redis_running
 
 # Whatever names a credential, an endpoint, a provider's settings or a proxy.
@@ -57,6 +58,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, folder in folders.items():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         monkeypatch.setenv(name, str(folder))
+    origins().forget()  # what failed before is no news to this test
     return home
 
 
