@@ -15,6 +15,7 @@ COMMANDS: dict[str, Listed] = {
     "batch": Listed("lmconf.cli.batch", "Send a file of prompts to an LM, many at once."),
     "validate": Listed("lmconf.cli.validate", "Check profiles and tell every mistake in them."),
     "show": Listed("lmconf.cli.show", "Print what a profile comes to, and where it says so."),
+    "plan": Listed("lmconf.cli.plan", "Print what can happen to one call, and the worst case."),
     "list": Listed("lmconf.cli.listing", "List every profile that can be named, and its LMs."),
     "dump": Listed("lmconf.cli.dump", "Write an LM or a profile as a file that stands by itself."),
     "schema": Listed("lmconf.cli.schema", "Print the JSON Schema of profiles."),
