@@ -17,7 +17,7 @@ from lmconf.callbacks import Dispatcher, Event
 from lmconf.errors import BadResponse, Cause
 from lmconf.profile.formats import Misfit, Read
 from lmconf.profile.lm import LMSpec
-from lmconf.runtime.answer import Answer, TruncatedWarning, texts_of
+from lmconf.runtime.answer import Answer, TruncatedWarning, is_truncated, outputs_of, texts_of
 from lmconf.runtime.signals import Signal
 from lmconf.runtime.usage import tracking
 from lmconf.spec.frozen import FrozenMap
@@ -198,14 +198,14 @@ class Reply:
     """
 
     __slots__ = (
+        "_answer",
         "_done",
+        "_outputs",
         "_waiting",
-        "answer",
         "by",
         "cache_hit",
         "misfit",
         "opened",
-        "outputs",
         "request_id",
         "response",
     )
@@ -223,13 +223,31 @@ class Reply:
         self.cache_hit = cache_hit
         self.request_id = request_id
         self.by: Call | None = None
-        self.answer: Answer | None = None
-        self.outputs: list[Any] = []
+        self._answer: Answer | Callable[[], Answer] | None = None
+        self._outputs: list[Any] | None = None
         self.misfit: BadResponse | None = None
         self._done = response is not None
         self._waiting: list[
             tuple[Callable[[Json], None], Callable[[BaseException], None] | None]
         ] = []
+
+    @property
+    def answer(self) -> Answer | None:
+        """The whole answer, once there is one; it is made when somebody asks for it."""
+        if callable(self._answer):
+            self._answer = self._answer()
+        return self._answer
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What calling the LM returns."""
+        if self._outputs is None:
+            self._outputs = outputs_of(self.response) if self.response is not None else []
+        return self._outputs
+
+    def is_answered(self, answer: Callable[[], Answer]) -> None:
+        """Note what makes the answer."""
+        self._answer = answer
 
     def when_done(
         self,
@@ -279,10 +297,10 @@ class Reply:
 
 def warn_if_truncated(reply: Reply, *, depth: int = 3) -> None:
     """Warn whoever called, `depth` frames up, of an answer that `max_tokens` cut short."""
-    answer = reply.answer
-    if answer is not None and answer.truncated:
+    if reply.response is not None and is_truncated(reply.response):
+        assert reply.answer is not None
         warnings.warn(
-            f"{answer.lm}: the answer was cut short by `max_tokens`; raise it for a whole one",
+            f"{reply.answer.lm}: the answer was cut short by `max_tokens`; raise it for a whole one",
             TruncatedWarning,
             stacklevel=depth,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO, TypeAlias, overload
 
 from lmconf.forking import Mutex
@@ -31,11 +31,11 @@ class History(Sequence[Entry]):
         policy = policy or HistoryPolicy()
         self.content = policy.content
         self.kept = policy.max > 0
-        self._entries: deque[Entry] = deque(maxlen=policy.max)
+        self._entries: deque[Entry | Callable[[], Entry]] = deque(maxlen=policy.max)
         self._lock = Mutex()
 
-    def append(self, entry: Entry) -> None:
-        """Add `entry` at the end."""
+    def append(self, entry: Entry | Callable[[], Entry]) -> None:
+        """Add `entry` at the end, or what returns it when it is read for the first time."""
         with self._lock:
             self._entries.append(entry)
 
@@ -53,11 +53,19 @@ class History(Sequence[Entry]):
     def __getitem__(self, place: slice) -> list[Entry]: ...
     def __getitem__(self, place: int | slice) -> Entry | list[Entry]:
         with self._lock:
-            return list(self._entries)[place] if isinstance(place, slice) else self._entries[place]
+            if isinstance(place, slice):
+                return [self._read(index) for index in range(*place.indices(len(self._entries)))]
+            return self._read(place)
 
     def __iter__(self) -> Iterator[Entry]:
         with self._lock:
-            return iter(list(self._entries))
+            return iter([self._read(index) for index in range(len(self._entries))])
+
+    def _read(self, index: int) -> Entry:
+        entry = self._entries[index]
+        if callable(entry):
+            entry = self._entries[index] = entry()
+        return entry
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, History | list):

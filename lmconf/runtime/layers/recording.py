@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from lmconf.callbacks import End, Failure, Start
 from lmconf.errors import BadResponse, CallError
 from lmconf.profile.formats import Misfit
 from lmconf.profile.providers import provider_of
-from lmconf.runtime.answer import Answer, outputs_of
+from lmconf.runtime.answer import Answer
 from lmconf.runtime.call import Call, Next, Reply, Steps
 from lmconf.runtime.history import Entry
 from lmconf.runtime.identity import settings_of
@@ -54,7 +57,9 @@ def _note(call: Call, reply: Reply, response: Json) -> None:
     request_id = reply.request_id or response.pop(REQUEST_ID, None)
     cost = None if reply.cache_hit else by.parts.cost_of(by, response)
     parsed, misfit = by.reading_of(response)
-    answer = Answer.of(
+    usage = {} if reply.cache_hit else response.get("usage") or {}
+    make = functools.partial(
+        Answer.of,
         response,
         lm=by.parts.name,
         model=by.spec.model,
@@ -64,20 +69,21 @@ def _note(call: Call, reply: Reply, response: Json) -> None:
         request_id=request_id,
         parsed=parsed,
     )
-    reply.answer, reply.outputs = answer, outputs_of(response)
+    reply.is_answered(make)
     if misfit is not None:
-        reply.misfit = _misfit(answer, misfit, by)
-    _count(call, by, reply, answer)
+        reply.misfit = _misfit(make(), misfit, by)
+    _count(call, by, reply, usage, cost)
     duration = time.monotonic() - call.started
     if parts.history.kept and not settings.disable_history:
-        parts.history.append(_entry(call, reply, answer, duration))
+        # Written when somebody reads it: most entries are never read.
+        parts.history.append(functools.partial(_entry, call, reply, duration))
     if call.dispatcher:
         by.tell(
             End,
             duration=duration,
             cache_hit=reply.cache_hit,
             attempts=call.attempts,
-            usage=answer.usage,
+            usage=usage,
             cost=cost,
             response=response,
             request=_told(by),
@@ -88,9 +94,14 @@ def _note(call: Call, reply: Reply, response: Json) -> None:
         )
 
 
-def _count(call: Call, by: Call, reply: Reply, answer: Answer) -> None:
+def _count(
+    call: Call, by: Call, reply: Reply, usage: Mapping[str, Any], cost: float | None
+) -> None:
     """Count an answer to the LM that was called, and to the one that gave it."""
     mine, theirs = call.parts.tally, by.parts.tally
+    if reply.cache_hit and theirs is mine and not call.tallies:
+        mine.add_hit(by.parts.name)
+        return
     name = by.parts.name
     # Both may add up to the same profile's total, where one answer counts once.
     apart = theirs is not mine
@@ -101,13 +112,14 @@ def _count(call: Call, by: Call, reply: Reply, answer: Answer) -> None:
         if reply.cache_hit:
             tally.add_hit(name, upwards=upwards)
         else:
-            tally.add(name, by.attempts, answer.usage, answer.cost, upwards=upwards)
+            tally.add(name, by.attempts, usage, cost, upwards=upwards)
 
 
-def _entry(call: Call, reply: Reply, answer: Answer, duration: float) -> Entry:
+def _entry(call: Call, reply: Reply, duration: float) -> Entry:
     """Return what the history keeps of a call."""
     parts, by = call.parts, reply.by or call
-    content = parts.history.content
+    content, answer = parts.history.content, reply.answer
+    assert answer is not None
     return {
         "prompt": call.prompt if content else None,
         "messages": call.messages if content else None,
