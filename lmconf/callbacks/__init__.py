@@ -28,9 +28,12 @@ from lmconf.callbacks.specs import (
     CallbackSpec,
     CustomCallback,
     JsonlCallback,
+    LiteLLMLogger,
     LogCallback,
+    MeterCallback,
+    OtelCallback,
 )
-from lmconf.errors import Diagnostic, NotCarriedOut, ProfileError, UsageError
+from lmconf.errors import Diagnostic, ProfileError, UsageError
 from lmconf.imports import check_allowed, imported
 from lmconf.spec.frozen import thaw
 from lmconf.spelling import did_you_mean
@@ -70,10 +73,45 @@ def _jsonl(spec: CallbackSpec) -> Callback:
     from lmconf.callbacks import jsonl
 
     assert isinstance(spec, JsonlCallback)
-    return jsonl.JsonlCallback(spec.path, content=spec.content, max_size=spec.max_size)
+    return jsonl.JsonlCallback(
+        spec.path,
+        content=spec.content,
+        max_size=spec.max_size,
+        keep=spec.keep,
+        redact=spec.redact,
+    )
 
 
-KINDS: dict[str, Callable[[CallbackSpec], Callback]] = {"log": _log, "jsonl": _jsonl}
+def _otel(spec: CallbackSpec) -> Callback:
+    from lmconf.callbacks import otel
+
+    assert isinstance(spec, OtelCallback)
+    return otel.OtelCallback(content=spec.content)
+
+
+def _meter(spec: CallbackSpec) -> Callback:
+    from lmconf.callbacks import meter
+
+    assert isinstance(spec, MeterCallback)
+    return meter.MeterCallback(spec.path)
+
+
+def _litellm(spec: CallbackSpec, litellm: Callable[[], object] | None = None) -> Callback:
+    from lmconf.callbacks import litellm_logger
+
+    assert isinstance(spec, LiteLLMLogger)
+    if litellm is None:
+        return litellm_logger.LiteLLMCallback(spec.args.name)
+    return litellm_logger.LiteLLMCallback(spec.args.name, litellm)
+
+
+KINDS: dict[str, Callable[[CallbackSpec], Callback]] = {
+    "log": _log,
+    "jsonl": _jsonl,
+    "otel": _otel,
+    "meter": _meter,
+    "litellm_logger": _litellm,
+}
 """How a callback of each built-in kind is made; making one opens nothing."""
 
 # What an application registers holds for the process, as the modules that it imports do.
@@ -104,24 +142,23 @@ def make(
     *,
     allow_imports: frozenset[str] = frozenset(),
     values: Callable[[Mapping[str, Any]], Mapping[str, Any]] = thaw,
+    litellm: Callable[[], object] | None = None,
 ) -> Callback:
     """Return the callback that `spec` describes; nothing is imported, opened or written yet.
 
     `allow_imports` lists the import paths that `use` may name: `module:attribute`, `module` or
     `package.*`. What a profile names by itself is made when the first call begins; `values` then
-    returns its arguments with their references resolved.
+    returns its arguments with their references resolved. `litellm` imports LiteLLM, for its loggers.
 
     Raises:
-        NotCarriedOut: this version has no such callback yet.
         ProfileError: the import path is not allowed, or the name is not registered.
+        UsageError: the kind needs a package that is not installed.
     """
+    if isinstance(spec, LiteLLMLogger) and litellm is not None:
+        return _litellm(spec, litellm)
     if spec.use in KINDS:
         return KINDS[spec.use](spec)
-    if not isinstance(spec, CustomCallback):
-        raise NotCarriedOut(
-            f"this version of lmconf has no `{spec.use}` callback yet",
-            help=f"use `use: {'` or `use: '.join(KINDS)}`",
-        )
+    assert isinstance(spec, CustomCallback)
     path = spec.use
     args = spec.args
     if ":" in path:

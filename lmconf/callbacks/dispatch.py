@@ -19,7 +19,7 @@ from lmconf.callbacks.contract import (
     Start,
 )
 from lmconf.callbacks.delivery import MOST_WAITING, Courier
-from lmconf.errors import UsageError
+from lmconf.errors import Error, UsageError
 from lmconf.forking import Mutex
 
 __all__ = ["Dispatcher"]
@@ -171,8 +171,9 @@ def _note(
     if error is None:
         text = f"callback {name} is too slow: of {MOST_WAITING} events that wait, the oldest go"
     else:
-        # Its text is left out: who knows what a stranger's exception quotes.
-        text = f"callback {name} raised {type(error).__name__}; calls go on"
+        # The text of others is left out: who knows what a stranger's exception quotes.
+        why = f": {error}" if isinstance(error, Error) else ""
+        text = f"callback {name} raised {type(error).__name__}{why}; calls go on"
     unsaid.append(text)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from lmconf.callbacks.contract import End, Failure
+from lmconf.callbacks.contract import Attempt, End, Event, Failure, Fallback, LimitWait, Retry
+from lmconf.callbacks.gathering import Gathering
+from lmconf.callbacks.redacting import Redaction
 from lmconf.errors import CallError
 from lmconf.masking import mask
 
@@ -22,16 +25,49 @@ class JsonlCallback:
     """Appends to `path`, made with mode 0600 (its folder with 0700) when the first call ends.
 
     A record is one line, written whole or not at all. At `max_size` bytes the file is renamed to
-    `<path>.1`, in place of an earlier one. Without `content`, prompts, answers and the texts of
-    errors (which may quote them) are left out.
+    `<path>.1`, an earlier one to `<path>.2`, and so on; `keep` of them are kept. Without
+    `content`, prompts, answers and the texts of errors (which may quote them) are left out, and
+    `redact` hides more (`lmconf.callbacks.redacting`).
     """
 
     def __init__(
-        self, path: str | Path, *, content: bool = True, max_size: int = 64 * 2**20
+        self,
+        path: str | Path,
+        *,
+        content: bool = True,
+        max_size: int = 64 * 2**20,
+        keep: int = 1,
+        redact: Sequence[str] = (),
     ) -> None:
         self._path = os.path.expanduser(path)  # noqa: PTH111 - never raises
         self._content = content
         self._max_size = max_size
+        self._keep = keep
+        self._redaction = Redaction(redact)
+        self._heard: Gathering[dict[str, list[object]]] = Gathering()
+
+    def on_attempt(self, event: Attempt) -> None:
+        """Note where a request goes."""
+        self._note(event, "origins", event.origin)
+
+    def on_retry(self, event: Retry) -> None:
+        """Note why a request is sent again."""
+        self._note(event, "retries", _said(event))
+
+    def on_limit_wait(self, event: LimitWait) -> None:
+        """Note what a call waited for."""
+        self._note(event, "limit_waits", _said(event))
+
+    def on_fallback(self, event: Fallback) -> None:
+        """Note which LM stands in for which."""
+        self._note(event, "fallbacks", _said(event))
+
+    def _note(self, event: Event, name: str, what: object) -> None:
+        heard = self._heard.get(event.call_id)
+        if heard is None:
+            heard = {}
+            self._heard.keep(event.call_id, heard)
+        heard.setdefault(name, []).append(what)
 
     def on_end(self, event: End) -> None:
         """Append the record of an answer."""
@@ -39,9 +75,10 @@ class JsonlCallback:
             "event": "end",
             **_common(event),
             "cache_hit": event.cache_hit,
-            "attempts": event.attempts,
             "usage": event.usage,
             "cost": event.cost,
+            "request_id": event.request_id,
+            **(self._heard.take(event.call_id) or {}),
         }
         if self._content:
             record |= {"request": event.request, "response": event.response}
@@ -53,8 +90,8 @@ class JsonlCallback:
         record: dict[str, object] = {
             "event": "error",
             **_common(event),
-            "attempts": event.attempts,
             "error": error,
+            **(self._heard.take(event.call_id) or {}),
         }
         if self._content:
             _masked(error)
@@ -64,7 +101,8 @@ class JsonlCallback:
         self._append(record)
 
     def _append(self, record: dict[str, object]) -> None:
-        text = json.dumps(_plain(record), ensure_ascii=False, separators=(",", ":"))
+        said = self._redaction.of(_plain(record))
+        text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
         line = text.encode("utf-8", "backslashreplace") + b"\n"
         while not self._append_line(line):
             pass  # the file was rotated, here or by another process: the next one is opened
@@ -81,7 +119,7 @@ class JsonlCallback:
             if not self._is_in_place(now):
                 return False
             if now.st_size and now.st_size + len(line) > self._max_size:
-                Path(self._path).replace(f"{self._path}.1")
+                self._rotate()
                 return False
             if os.write(handle, line) < len(line):
                 os.ftruncate(handle, now.st_size)
@@ -89,6 +127,13 @@ class JsonlCallback:
             return True
         finally:
             os.close(handle)
+
+    def _rotate(self) -> None:
+        """Make room, under the lock on the file in place: whoever else waits for it looks anew."""
+        for number in range(self._keep - 1, 0, -1):
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{self._path}.{number}").replace(f"{self._path}.{number + 1}")
+        Path(self._path).replace(f"{self._path}.1")
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -135,7 +180,16 @@ def _common(event: End | Failure) -> dict[str, object]:
         "lm": event.lm,
         "model": event.model,
         "duration": round(event.duration, 6),
+        "first_token": None if event.first_token is None else round(event.first_token, 6),
+        "attempts": event.attempts,
+        "waited": round(event.waited, 6),
     }
+
+
+def _said(event: Retry | LimitWait | Fallback) -> dict[str, object]:
+    """Return what `event` says beside what all events say."""
+    common = Event.__struct_fields__
+    return {name: getattr(event, name) for name in event.__struct_fields__ if name not in common}
 
 
 def _lock(handle: int) -> None:

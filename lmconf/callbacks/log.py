@@ -1,11 +1,11 @@
-"""One structlog event a call, on standard error unless the application configured structlog."""
+"""Calls as structlog events, on standard error unless the application configured structlog."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-from lmconf.callbacks.contract import End, Failure
+from lmconf.callbacks.contract import End, Event, Failure, Fallback, LimitWait, Retry
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -14,7 +14,11 @@ __all__ = ["LogCallback"]
 
 
 class LogCallback:
-    """Logs `lm_call` at `level` and `lm_call_failed` as an error: figures, never content."""
+    """Logs figures, never content.
+
+    An answer is `lm_call`, at `level`; a failure is `lm_call_failed`, an error. In between,
+    `lm_retry` and `lm_fallback` are warnings, and `lm_limit_wait` is an info.
+    """
 
     inline = True  # what an application logs stands in the order of what happens
 
@@ -22,8 +26,21 @@ class LogCallback:
         self._level = level
         self._logger: FilteringBoundLogger | None = None
 
+    def on_retry(self, event: Retry) -> None:
+        """Log that a request is sent again."""
+        self._opened().warning("lm_retry", **_said(event))
+
+    def on_fallback(self, event: Fallback) -> None:
+        """Log that another LM is asked."""
+        self._opened().warning("lm_fallback", **_said(event))
+
+    def on_limit_wait(self, event: LimitWait) -> None:
+        """Log that a call has waited for a limit."""
+        self._opened().info("lm_limit_wait", **_said(event))
+
     def on_end(self, event: End) -> None:
         """Log an answer."""
+        more = {} if event.first_token is None else {"first_token": round(event.first_token, 6)}
         getattr(self._opened(), self._level)(
             "lm_call",
             lm=event.lm,
@@ -34,6 +51,8 @@ class LogCallback:
             attempts=event.attempts,
             usage=None if event.usage is None else dict(event.usage),
             cost=event.cost,
+            request_id=event.request_id,
+            **more,
         )
 
     def on_error(self, event: Failure) -> None:
@@ -54,6 +73,10 @@ class LogCallback:
         if self._logger is None:
             self._logger = _logger()
         return self._logger
+
+
+def _said(event: Event) -> dict[str, object]:
+    return {name: getattr(event, name) for name in event.__struct_fields__ if name != "time"}
 
 
 def _logger() -> FilteringBoundLogger:

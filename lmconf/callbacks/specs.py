@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from lmconf.callbacks.litellm_names import LITELLM_LOGGERS
+from lmconf.callbacks.redacting import ENTRY
 from lmconf.spec.declaring import Spec, operations
 from lmconf.spec.frozen import FrozenMap
-from lmconf.spec.shapes import Choice, Flag, Json, Kinds, Size, Text
+from lmconf.spec.shapes import (
+    Choice,
+    Flag,
+    Integer,
+    Json,
+    Kinds,
+    ListOf,
+    Record,
+    Size,
+    Text,
+)
 
 
 class LogCallback(Spec, frozen=True, kw_only=True):
@@ -37,6 +49,18 @@ class JsonlCallback(Spec, frozen=True, kw_only=True):
     max_size: Annotated[
         int, operations(Size(), "At this size the file is rotated to `<path>.1`.")
     ] = 64 * 2**20
+    keep: Annotated[
+        int, operations(Integer(1), "How many rotated files are kept: `<path>.1`, `<path>.2`, …")
+    ] = 1
+    redact: Annotated[
+        tuple[str, ...],
+        operations(
+            ListOf(Text(ENTRY, what="a path, or a pattern between slashes")),
+            "What is written as `***`: paths into a record, where `*` stands for every item, and"
+            " regular expressions between slashes, which are searched for in every text.",
+            examples=(("request.messages.*.content", r"/\b\d{16}\b/"),),
+        ),
+    ] = ()
 
 
 class OtelCallback(Spec, frozen=True, kw_only=True):
@@ -49,9 +73,32 @@ class OtelCallback(Spec, frozen=True, kw_only=True):
 
 
 class MeterCallback(Spec, frozen=True, kw_only=True):
-    """Adds up usage, cost, hit rate and latency."""
+    """Adds up usage, cost, hit rate and latency, for `lmconf meter` to print."""
 
     use: Annotated[Literal["meter"], operations(Choice(("meter",)), "The kind of callback.")]
+    path: Annotated[
+        str | None,
+        operations(
+            Text(what="a path", path="path"),
+            "The file that keeps the totals, which processes share; left out, one in the user's"
+            " state folder.",
+            examples=("runs/meter.json",),
+        ),
+    ] = None
+
+
+class LiteLLMLoggerArgs(Spec, frozen=True, kw_only=True):
+    """Which of LiteLLM's loggers is meant."""
+
+    name: Annotated[
+        str,
+        operations(
+            Choice(tuple(LITELLM_LOGGERS)),
+            "The logger's name. It reads its own settings from the environment, as LiteLLM's"
+            " documentation says.",
+            examples=("langfuse",),
+        ),
+    ]
 
 
 class LiteLLMLogger(Spec, frozen=True, kw_only=True):
@@ -62,9 +109,9 @@ class LiteLLMLogger(Spec, frozen=True, kw_only=True):
         operations(Choice(("litellm_logger",)), "The kind of callback."),
     ]
     args: Annotated[
-        FrozenMap[str, Any],
-        operations(Json(mapping=True), "The logger's `name` and arguments."),
-    ] = FrozenMap()
+        LiteLLMLoggerArgs,
+        operations(Record(LiteLLMLoggerArgs), "Which logger."),
+    ]
 
 
 class CustomCallback(Spec, frozen=True, kw_only=True):

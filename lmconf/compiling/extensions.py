@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from lmconf.callbacks.redacting import ENTRY, why_not
 from lmconf.callbacks.specs import CALLBACK_SPECS
 from lmconf.compiling.inputs import Inputs
 from lmconf.imports import is_allowed, is_import_path
@@ -14,6 +16,8 @@ from lmconf.spelling import did_you_mean
 __all__ = ["merged", "unknown_extensions"]
 
 Path = tuple[str | int, ...]
+
+_REDACT = "write a path such as `request.messages.*.content`, or a pattern such as `/secret-\\d+/`"
 
 
 def unknown_extensions(data: Mapping[str, Any], inputs: Inputs) -> Iterator[Fault]:
@@ -30,11 +34,21 @@ def unknown_extensions(data: Mapping[str, Any], inputs: Inputs) -> Iterator[Faul
         if isinstance(callback, Mapping):
             path = ("callbacks", key, "use")
             yield from _judged(callback.get("use"), path, known, "callback", inputs)
+            if callback.get("use") == "jsonl":
+                yield from _no_redactions(callback.get("redact"), ("callbacks", key, "redact"))
     transport = data.get("transport")
     if isinstance(transport, Mapping):
         use = transport.get("use")
         transports = None if use == "litellm" else inputs.transport_names
         yield from _judged(use, ("transport", "use"), transports, "transport", inputs)
+
+
+def _no_redactions(entries: object, path: Path) -> Iterator[Fault]:
+    for index, entry in enumerate(entries if isinstance(entries, list | tuple) else ()):
+        # What does not even look like one is told of as any text is that does not fit.
+        why = why_not(entry) if isinstance(entry, str) and re.match(ENTRY, entry) else None
+        if why is not None:
+            yield Fault("bad-redaction", (*path, index), why, help=_REDACT)
 
 
 def merged(faults: Iterable[Fault], kinds: Iterable[Fault]) -> list[Fault]:

@@ -13,7 +13,7 @@ from pathlib import Path as FilePath
 from msgspec import Struct
 
 from lmconf.caches.specs import DiskStore, MemoryStore
-from lmconf.callbacks.specs import CustomCallback, JsonlCallback
+from lmconf.callbacks.specs import CustomCallback, JsonlCallback, LiteLLMLogger, MeterCallback
 from lmconf.compiling.pipeline import CompiledProfile
 from lmconf.document.nodes import (
     Change,
@@ -155,8 +155,11 @@ def _places(spec: SoleLMSpec, folder: FilePath) -> Iterator[tuple[Path, str]]:
         elif isinstance(store, Struct) and not isinstance(store, MemoryStore):
             yield (name, "store"), _REFUSED_KEYS["url"]
     for index, callback in enumerate(spec.callbacks):
-        if isinstance(callback, JsonlCallback) and not _is_inside(callback.path, folder):
-            yield ("callbacks", index), _FILES
+        if isinstance(callback, JsonlCallback | MeterCallback):
+            if callback.path is None or not _is_inside(callback.path, folder):
+                yield ("callbacks", index), _FILES
+        elif isinstance(callback, LiteLLMLogger):
+            yield ("callbacks", index), "send what is said to another service"
         elif isinstance(callback, CustomCallback) and ":" in callback.use:
             yield ("callbacks", index), "name code to import"
 

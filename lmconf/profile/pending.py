@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lmconf import callbacks, launchers
-from lmconf.callbacks.specs import CALLBACK_SPECS, CustomCallback
+from lmconf import launchers
 from lmconf.limits import LEDGERS
 from lmconf.profile.lm import LMSpec, SoleLMSpec
 from lmconf.profile.policies import Budget
@@ -30,11 +29,6 @@ def pending(spec: SoleLMSpec) -> Iterator[tuple[Path, str]]:
             yield (name,), f"`{name}`"
     if spec.budget is not None:
         yield from pending_of_budget(spec.budget)
-    for index, callback in enumerate(spec.callbacks):
-        if isinstance(callback, str | CustomCallback):
-            continue
-        if callback.use in CALLBACK_SPECS and callback.use not in callbacks.KINDS:
-            yield ("callbacks", index), f"a callback with `use: {callback.use}`"
     server = spec.launch_kwargs
     if server is not None:
         if server.use is not None and server.use not in launchers.KINDS:

@@ -64,6 +64,7 @@ class Parts:
                 spec,
                 allow_imports=compiled.allow_imports,
                 values=functools.partial(arguments_of, compiled, ("callbacks", index, "args")),
+                litellm=_litellm,
             )
             for index, spec in enumerate(compiled.spec.callbacks)
             if not isinstance(spec, str)
@@ -264,6 +265,12 @@ class Parts:
         A random number for each call would cost a third of a cache hit.
         """
         return f"{self._prefix}{os.getpid() & 0xFFFFFF:06x}{next(self._counter):010x}"
+
+
+def _litellm() -> object:
+    from lmconf.transports.quiet import import_litellm
+
+    return import_litellm()
 
 
 def _tiers(spec: LMSpec, override: str | None) -> caches.Tiers:

@@ -10,12 +10,25 @@ import pytest
 import structlog
 
 from lmconf.callbacks import KINDS, Callback, Deferred, Dispatcher, End, Failure, Start, make
-from lmconf.callbacks.specs import CallbackSpec, JsonlCallback, LogCallback
+from lmconf.callbacks.specs import (
+    CallbackSpec,
+    JsonlCallback,
+    LiteLLMLogger,
+    LiteLLMLoggerArgs,
+    LogCallback,
+    MeterCallback,
+    OtelCallback,
+)
 from lmconf.errors import RateLimited
 
 SPECS: dict[str, Callable[[Path], CallbackSpec]] = {
     "log": lambda folder: LogCallback(use="log"),
     "jsonl": lambda folder: JsonlCallback(use="jsonl", path=str(folder / "runs" / "calls.jsonl")),
+    "otel": lambda folder: OtelCallback(use="otel", content=True),
+    "meter": lambda folder: MeterCallback(use="meter", path=str(folder / "runs" / "meter.json")),
+    "litellm_logger": lambda folder: LiteLLMLogger(
+        use="litellm_logger", args=LiteLLMLoggerArgs(name="generic_api")
+    ),
 }
 REQUEST = {"messages": [{"role": "user", "content": "Say \ud83d \u2028 this\nis a test!"}], "n": 1}
 START = Start(call_id="c1", lm="gpt", model="openai/gpt", time=1.0, request=REQUEST)

@@ -13,9 +13,18 @@ from typing import Any
 
 import pytest
 
-from lmconf.callbacks import CallbackWarning, Dispatcher, End, Failure
+from lmconf.callbacks import (
+    Attempt,
+    CallbackWarning,
+    Dispatcher,
+    End,
+    Failure,
+    Fallback,
+    LimitWait,
+    Retry,
+)
 from lmconf.callbacks.jsonl import JsonlCallback
-from lmconf.errors import BadRequest
+from lmconf.errors import BadRequest, UsageError
 
 ROOT = Path(__file__).parents[3]
 REQUEST = {"messages": [{"role": "user", "content": "What is ä?"}], "temperature": 0.0}
@@ -69,14 +78,67 @@ def test_a_call_is_one_record(tmp_path: Path) -> None:
             "lm": "gpt",
             "model": "openai/gpt",
             "duration": 0.5,
-            "cache_hit": False,
+            "first_token": None,
             "attempts": 2,
+            "waited": 0.0,
+            "cache_hit": False,
             "usage": {"total_tokens": 7},
             "cost": 0.25,
+            "request_id": None,
             "request": REQUEST,
             "response": {"text": "An umlaut."},
         }
     ]
+
+
+def test_what_happens_to_a_call_stands_in_its_one_record(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    callback = JsonlCallback(path)
+    head: dict[str, Any] = {"call_id": "1", "lm": "gpt", "model": "openai/gpt", "time": 1.0}
+    callback.on_attempt(Attempt(**head, number=1, of=3, origin="https://a.example"))
+    callback.on_retry(
+        Retry(**head, after=1, wait=0.5, reason="rate_limit", error="RateLimited", status=429)
+    )
+    callback.on_limit_wait(LimitWait(**head, seconds=2.0, limit="requests"))
+    callback.on_attempt(Attempt(**head, number=2, of=3, origin="https://a.example"))
+    callback.on_fallback(Fallback(**head, source="gpt", target="claude", reason="server_error"))
+    callback.on_end(end("another"))
+    callback.on_end(end())
+    other, record = records(path)
+    assert "retries" not in other
+    assert record["origins"] == ["https://a.example", "https://a.example"]
+    assert record["retries"] == [
+        {"after": 1, "wait": 0.5, "reason": "rate_limit", "error": "RateLimited", "status": 429}
+    ]
+    assert record["limit_waits"] == [{"seconds": 2.0, "limit": "requests"}]
+    assert record["fallbacks"][0]["target"] == "claude"
+
+
+def test_what_is_redacted_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    redact = ["request.messages.*.content", "/uml[a-z]+/", "usage"]
+    JsonlCallback(path, redact=redact).on_end(end(answer=["An umlaut.", {"umlaut": 1}]))
+    [record] = records(path)
+    assert record["request"]["messages"] == [{"role": "user", "content": "***"}]
+    assert record["response"] == {"text": ["An ***.", {"***": 1}]}
+    assert record["usage"] == "***"
+    assert record["request"]["temperature"] == 0.0
+
+
+@pytest.mark.parametrize("entry", ["/(/", "/open", "//", "a..b", ""])
+def test_what_redacts_nothing_is_refused(entry: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        JsonlCallback(tmp_path / "calls.jsonl", redact=[entry])
+
+
+def test_as_many_rotated_files_are_kept_as_asked_for(tmp_path: Path) -> None:
+    callback = JsonlCallback(tmp_path / "calls.jsonl", max_size=600, keep=3)
+    for number in range(10):
+        callback.on_end(end(str(number)))
+    names = sorted(path.name for path in tmp_path.glob("calls*"))
+    assert names == ["calls.jsonl", "calls.jsonl.1", "calls.jsonl.2", "calls.jsonl.3"]
+    kept = [record["call_id"] for name in reversed(names) for record in records(tmp_path / name)]
+    assert kept == [str(number) for number in range(10 - len(kept), 10)]
 
 
 def test_a_failure_is_a_record_with_its_error(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from lmconf.callbacks.specs import (
     CallbackSpec,
     CustomCallback,
     LiteLLMLogger,
-    MeterCallback,
+    LiteLLMLoggerArgs,
     OtelCallback,
 )
-from lmconf.errors import NotCarriedOut, ProfileError, UsageError
+from lmconf.errors import ProfileError, UsageError
 from lmconf.imports import is_allowed
 from lmconf.spec.frozen import freeze
 
@@ -69,11 +69,20 @@ def opened(spec: CallbackSpec, *allowed: str) -> object:
 
 
 @pytest.mark.parametrize(
-    "spec",
-    [OtelCallback(use="otel"), MeterCallback(use="meter"), LiteLLMLogger(use="litellm_logger")],
+    ("spec", "module"),
+    [
+        (OtelCallback(use="otel"), "opentelemetry.metrics"),
+        (
+            LiteLLMLogger(use="litellm_logger", args=LiteLLMLoggerArgs(name="langfuse")),
+            "langfuse",
+        ),
+    ],
 )
-def test_a_kind_that_this_version_lacks_is_refused_with_what_to_use(spec: CallbackSpec) -> None:
-    with pytest.raises(NotCarriedOut, match=rf"(?s)no `{spec.use}` callback yet.*`use: jsonl`"):
+def test_a_kind_whose_package_is_missing_says_so_before_anything_is_sent(
+    spec: CallbackSpec, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UsageError, match="needs the package"):
         make(spec)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from lmconf.callbacks import End, Failure
+from lmconf.callbacks import End, Failure, Fallback, LimitWait, Retry
 from lmconf.callbacks.log import LogCallback
 from lmconf.errors import RateLimited
 
@@ -71,6 +72,22 @@ def test_the_applications_configuration_is_used(captured: LogCapture) -> None:
     ]
     assert captured.entries[0]["usage"] == {"total_tokens": 0}
     assert "confidential" not in str(captured.entries)
+
+
+def test_what_happens_in_between_is_logged_with_levels_of_its_own(captured: LogCapture) -> None:
+    head: dict[str, Any] = {"call_id": "c1", "lm": "gpt", "model": "openai/gpt", "time": 1.0}
+    callback = LogCallback()
+    callback.on_retry(
+        Retry(**head, after=1, wait=0.5, reason="timeout", error="Timeout", status=None)
+    )
+    callback.on_fallback(Fallback(**head, source="gpt", target="claude", reason="timeout"))
+    callback.on_limit_wait(LimitWait(**head, seconds=0.5, limit="tokens"))
+    assert [(entry["event"], entry["log_level"]) for entry in captured.entries] == [
+        ("lm_retry", "warning"),
+        ("lm_fallback", "warning"),
+        ("lm_limit_wait", "info"),
+    ]
+    assert captured.entries[0]["wait"] == 0.5
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning"])
