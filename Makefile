@@ -78,7 +78,8 @@ generate: $(STAMP)
 
 lock: $(STAMP)
 	@$(PY) -m uv pip compile pyproject.toml --no-config --quiet \
-	    --extra aws --extra databricks --extra google --extra local --extra redis --extra testing --group dev \
+	    --extra aws --extra databricks --extra google --extra local --extra otel --extra redis \
+	    --extra testing --group dev \
 	    --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" --output-file requirements/dev.txt $(ARGS)
