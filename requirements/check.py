@@ -20,7 +20,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("local", "testing")
+EXTRAS = ("local", "otel", "testing")
 GROUP = "dev"
 
 
