@@ -180,11 +180,9 @@ class OtelCallback:
         if self._instruments is None:
             from opentelemetry import metrics, trace
 
-            from lmconf import __version__
-
-            meter = metrics.get_meter("lmconf", __version__, self._meter_provider)
+            meter = metrics.get_meter("lmconf", meter_provider=self._meter_provider)
             self._instruments = _Instruments(
-                trace.get_tracer("lmconf", __version__, self._tracer_provider),
+                trace.get_tracer("lmconf", tracer_provider=self._tracer_provider),
                 meter.create_histogram(
                     "gen_ai.client.token.usage",
                     unit="{token}",
