@@ -27,7 +27,7 @@ SPECS: dict[str, Callable[[Path], CallbackSpec]] = {
     "otel": lambda folder: OtelCallback(use="otel", content=True),
     "meter": lambda folder: MeterCallback(use="meter", path=str(folder / "runs" / "meter.json")),
     "litellm_logger": lambda folder: LiteLLMLogger(
-        use="litellm_logger", args=LiteLLMLoggerArgs(name="generic_api")
+        use="litellm_logger", args=LiteLLMLoggerArgs(name="langsmith")
     ),
 }
 REQUEST = {"messages": [{"role": "user", "content": "Say \ud83d \u2028 this\nis a test!"}], "n": 1}
@@ -58,7 +58,11 @@ FAILURE = Failure(
 
 
 @pytest.fixture(params=sorted(SPECS))
-def callback(request: pytest.FixtureRequest, tmp_path: Path) -> Callback:
+def callback(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callback:
+    monkeypatch.setenv("LANGSMITH_API_KEY", "lsv2-1")
+    monkeypatch.setenv("LANGSMITH_BASE_URL", "http://127.0.0.1:9")
     return make(SPECS[request.param](tmp_path))
 
 

@@ -175,18 +175,25 @@ def test_an_async_callback_that_raises_is_warned_of_once() -> None:
     ]
 
 
-@pytest.mark.parametrize("make", [Async, Hanging])
-def test_threads_end_with_the_dispatcher_that_needed_them(make: Callable[[], object]) -> None:
-    callback = make()
-    if isinstance(callback, Hanging):
-        callback.free.set()
-    before = threading.active_count()
-    dispatcher = Dispatcher([callback])  # type: ignore[list-item]
+@pytest.mark.parametrize("looping", [False, True])
+def test_threads_end_with_the_dispatcher_that_needed_them(looping: bool) -> None:
+    threads: list[threading.Thread] = []
+
+    class Plain:
+        def on_end(self, event: End) -> None:
+            threads.append(threading.current_thread())
+
+    class Looping:
+        async def on_end(self, event: End) -> None:
+            threads.append(threading.current_thread())
+
+    dispatcher = Dispatcher([Looping() if looping else Plain()])
     call(dispatcher)
-    assert threading.active_count() == before + 1
+    until(lambda: bool(threads))
+    assert threads[0].is_alive()
     del dispatcher
     gc.collect()
-    until(lambda: threading.active_count() == before)
+    until(lambda: not threads[0].is_alive())
 
 
 def test_an_inline_callback_hears_in_the_thread_of_the_call() -> None:
