@@ -19,6 +19,7 @@ from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.layering import composed
 from lmconf.compiling.naming import inline, inline_stated, whole_budget
 from lmconf.compiling.parts import Parts, part
+from lmconf.compiling.stores import stores_at_odds, times_in_vain
 from lmconf.document.composing import normalise
 from lmconf.document.nodes import Document, Map, Node, Plain, at, to_plain
 from lmconf.document.templating import Renderer
@@ -84,7 +85,11 @@ def compile_documents(documents: Sequence[Document], inputs: Inputs) -> Outcome:
     if any(diagnostic.severity == "error" for diagnostic in found):
         return _outcome(None, found, rendered)
     profile = _built(data, rendered, bound.baked, inputs)
+    found += stores_at_odds(profile.spec, profile.lms, rendered)
+    if any(diagnostic.severity == "error" for diagnostic in found):
+        return _outcome(None, found, rendered)
     found += _in_vain(profile, rendered)
+    found += times_in_vain(rendered)
     return _outcome(profile, found, rendered)
 
 
