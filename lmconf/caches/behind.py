@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
-from lmconf.caches.contract import DatedStore, Entry, Found, Stats
+from lmconf.caches.contract import Entry, Found, OpenStore, Stats
 from lmconf.caches.live import close_at_exit
 from lmconf.forking import stand_still_at_forks
 
@@ -28,13 +28,10 @@ _ROW = 300
 """What an answer counts beside its value, in bytes."""
 
 
-class BatchStore(DatedStore, Protocol):
+class BatchStore(OpenStore, Protocol):
     """A store that many answers are written into at once."""
 
     far: bool
-
-    def put_all(self, entries: Iterable[Entry]) -> None:
-        """Keep all of `entries`; when it returns, they are written or given up."""
 
     def fits(self, size: int) -> bool:
         """Say whether a value of `size` bytes would be kept."""

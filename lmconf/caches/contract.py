@@ -8,7 +8,7 @@ a store says why. Tests over every kind of store are in `tests/contracts/test_ca
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol, TypedDict, runtime_checkable
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "DatedStore",
     "Entry",
     "Found",
+    "Kept",
     "Stats",
     "Store",
     "WarnsOnce",
@@ -65,6 +66,19 @@ class Entry(NamedTuple):
     expires: float | None
 
 
+class Kept(NamedTuple):
+    """An answer that a store holds, with its times in seconds since 1970.
+
+    `used` is when it was last asked for, as far as the store knows.
+    """
+
+    key: str
+    value: bytes
+    created: float
+    expires: float | None
+    used: float
+
+
 class Found(NamedTuple):
     """A kept answer, and for how many seconds more it may be used (None: for ever)."""
 
@@ -89,6 +103,22 @@ class WritesLater(Store, Protocol):
 
     def when_written(self, done: Callable[[], None]) -> None:
         """Have `done` called, in any thread, once what was put before is written, or given up."""
+
+
+class OpenStore(DatedStore, Protocol):
+    """A store that shows what it holds, for whoever looks after it."""
+
+    def entries(self) -> Iterator[Kept]:
+        """Return everything that is kept and not expired, in no order; damaged rows are left out."""
+
+    def put_all(self, entries: Iterable[Entry]) -> None:
+        """Keep all of `entries`; when it returns, they are written or given up."""
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Drop what is kept under `keys`."""
+
+    def expire(self) -> None:
+        """Drop what has expired, and is not found any more, and give its room back."""
 
 
 class WarnsOnce:

@@ -8,12 +8,12 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from lmconf.caches.contract import Entry, Found, Stats, WarnsOnce
+from lmconf.caches.contract import Entry, Found, Kept, Stats, WarnsOnce
 from lmconf.caches.sqlite_file import (
     FILE,
     Fault,
@@ -53,6 +53,10 @@ DELETE FROM answers WHERE id IN
 _OLDEST = "SELECT id, length(value) FROM answers ORDER BY used LIMIT 256"
 _DELETE = "DELETE FROM answers WHERE id = ?"
 _DROP = "DELETE FROM answers WHERE key = ?"
+_PAGE = """
+SELECT id, key, value, checksum, created, expires, used FROM answers WHERE id > ?
+ORDER BY id LIMIT 200
+"""
 _ROW_SIZE = 250
 """What a row occupies beside its value, in bytes, with its entries in the indexes."""
 
@@ -151,6 +155,38 @@ class DiskCache:
         nothing: Stats = {"entries": 0, "bytes": 0}
         with self._lock:
             return self._do(_stats) or nothing
+
+    def entries(self) -> Iterator[Kept]:
+        """Return everything that is kept and not expired; damaged rows are left out."""
+        last = 0
+        while True:
+            with self._lock:
+                rows = self._do(lambda file, last=last: _page(file, last)) or []  # type: ignore[misc]
+            if not rows:
+                return
+            now = self._clock()
+            for number, key, value, checksum, created, expires, used in rows:
+                last = number
+                if isinstance(value, bytes) and checksum == _checksum(key, value):
+                    if expires is None or expires > now:
+                        yield Kept(key, value, created, expires, used)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Drop what is kept under `keys`."""
+        rows: list[tuple[object, ...]] = [(key,) for key in keys]
+        with self._lock:
+            self._do(lambda file: _delete(file, rows), writing=True)
+
+    def expire(self) -> None:
+        """Drop what has expired, and give its room back to the file system."""
+        with self._lock:
+            self._do(self._expire, writing=True)
+
+    def _expire(self, file: OpenFile) -> None:
+        file.connection.execute(
+            "DELETE FROM answers WHERE expires IS NOT NULL AND expires <= ?", (self._clock(),)
+        )
+        _shrink(file)
 
     def clear(self) -> None:
         """Drop everything, and give its room back to the file system."""
@@ -339,6 +375,15 @@ def _write(file: OpenFile, rows: list[tuple[object, ...]]) -> None:
         return
     with transaction(file.connection):
         file.connection.executemany(_PUT, rows)
+
+
+def _page(file: OpenFile, last: int) -> list[tuple[Any, ...]]:
+    return file.connection.execute(_PAGE, (last,)).fetchall()
+
+
+def _delete(file: OpenFile, rows: list[tuple[object, ...]]) -> None:
+    with transaction(file.connection):
+        file.connection.executemany(_DROP, rows)
 
 
 def _checksum(key: str, value: bytes) -> bytes:

@@ -7,16 +7,17 @@ nothing kept. No message repeats what the client says: it may hold the address's
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from lmconf.caches.contract import Entry, Found, Stats, WarnsOnce
+from lmconf.caches.contract import Entry, Found, Kept, Stats, WarnsOnce
 from lmconf.errors import Error, UsageError
 from lmconf.forking import stand_still_at_forks
 
@@ -109,6 +110,30 @@ class RedisCache:
     def stats(self) -> Stats:
         """Return how many answers are kept under the namespace, and their bytes."""
         return self._do(self._stats, _WRITING) or {"entries": 0, "bytes": 0}
+
+    def entries(self) -> Iterator[Kept]:
+        """Return everything that is kept; damaged values are left out."""
+        names = self._do(lambda client: [*itertools.chain(*self._names(client))], _WRITING) or []
+        for begin in range(0, len(names), 200):
+            page = names[begin : begin + 200]
+            found = self._do(lambda client, page=page: _values(client, page), _WRITING) or []  # type: ignore[misc]
+            now = self._clock()
+            for name, kept, left in zip(page, found[::2], found[1::2], strict=False):
+                key = name.decode("utf-8", "surrogatepass").removeprefix(self._prefix)
+                value = _opened(key, kept) if kept is not None else None
+                if value is not None:
+                    made = _HEAD.unpack_from(kept)[1]
+                    yield Kept(key, value, made, None if left < 0 else now + left / 1000, made)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Drop what is kept under `keys`."""
+        names = [self._prefix + key for key in keys]
+        for begin in range(0, len(names), 1000):
+            page = names[begin : begin + 1000]
+            self._do(lambda client, page=page: client.unlink(*page), _WRITING)  # type: ignore[misc]
+
+    def expire(self) -> None:
+        """Do nothing: the server drops what has expired by itself."""
 
     def clear(self) -> None:
         """Drop everything under the namespace."""
@@ -316,6 +341,14 @@ def _checksum(key: str, value: bytes) -> bytes:
     digest = blake2b(value, digest_size=16)
     digest.update(key.encode("utf-8", "surrogatepass"))
     return digest.digest()
+
+
+def _values(client: redis.Redis, names: list[bytes]) -> list[Any]:
+    with client.pipeline(transaction=False) as pipeline:
+        for name in names:
+            pipeline.get(name)
+            pipeline.pttl(name)
+        return list(pipeline.execute())
 
 
 def _pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -61,7 +61,7 @@ def times_in_vain(parts: Parts) -> Iterator[Diagnostic]:
 
     One that an LM inherits while it turns the cache off is meant for others.
     """
-    written = parts.entries if parts.written is None else dict(parts.written)
+    written = parts.entries if parts.written is None else parts.written.entries
     for name, node in {**parts.abstract, **written}.items():
         cache = at(node, ("cache",))
         if not isinstance(cache, Map):
