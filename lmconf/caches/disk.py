@@ -167,9 +167,9 @@ class DiskCache:
             now = self._clock()
             for number, key, value, checksum, created, expires, used in rows:
                 last = number
-                if isinstance(value, bytes) and checksum == _checksum(key, value):
-                    if expires is None or expires > now:
-                        yield Kept(key, value, created, expires, used)
+                whole = isinstance(value, bytes) and checksum == _checksum(key, value)
+                if whole and (expires is None or expires > now):
+                    yield Kept(key, value, created, expires, used)
 
     def drop(self, keys: Iterable[str]) -> None:
         """Drop what is kept under `keys`."""

@@ -18,6 +18,7 @@ COMMANDS: dict[str, Listed] = {
     "plan": Listed("lmconf.cli.plan", "Print what can happen to one call, and the worst case."),
     "list": Listed("lmconf.cli.listing", "List every profile that can be named, and its LMs."),
     "dump": Listed("lmconf.cli.dump", "Write an LM or a profile as a file that stands by itself."),
+    "cache": Listed("lmconf.cli.cache", "Look after the answers that are kept."),
     "schema": Listed("lmconf.cli.schema", "Print the JSON Schema of profiles."),
     "completion": Listed("lmconf.cli.completion", "Print the script that completes in your shell."),
 }

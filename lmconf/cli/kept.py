@@ -1,0 +1,212 @@
+"""The stores that `lmconf cache` looks after, and what they hold as data and as lines."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from lmconf.cli.terminal import fit
+from lmconf.errors import Error, UsageError
+
+if TYPE_CHECKING:
+    from lmconf.caches.contract import Entry, Kept, OpenStore
+    from lmconf.caches.specs import StoreSpec
+
+__all__ = ["Unusable", "line_of", "made", "opened", "plain", "read_line", "summary", "words_of"]
+
+
+class Unusable(Error):
+    """A store cannot be used, or does not hold what was asked for: the message says which."""
+
+
+@contextmanager
+def opened(name: str | None, folder: str | None) -> Iterator[tuple[OpenStore | None, str]]:
+    """Open the store of the LM `name`, or the one in `folder`, or this machine's default one.
+
+    It comes with what messages call it, and is None where nothing was ever kept there.
+
+    Raises:
+        Unusable: it cannot be used.
+        UsageError: both are named, or the LM's answers end with its process.
+        ProfileError: there is no such profile or LM, or it is not valid.
+    """
+    if name is not None and folder is not None:
+        raise UsageError("a NAME and --path name two stores: give one of them")
+    spec = _spec_of(name, folder)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        store, called = _open(spec)
+        try:
+            yield store, called
+        finally:
+            if store is not None:
+                store.close()
+    troubles = [str(each.message) for each in told if _is_trouble(each)]
+    if troubles:
+        raise Unusable(troubles[0].replace("; calls go on without it", ""))
+
+
+def _is_trouble(told: warnings.WarningMessage) -> bool:
+    from lmconf.caches import CacheWarning
+
+    return issubclass(told.category, CacheWarning)
+
+
+def _spec_of(name: str | None, folder: str | None) -> StoreSpec:
+    from lmconf.caches.specs import DiskStore, MemoryStore
+
+    if name is None:
+        return DiskStore(path=folder)
+    from lmconf.cli.choosing import choose
+
+    chosen = choose(name)
+    store = chosen.profile.lms[chosen.lm].spec.cache.store
+    assert not isinstance(store, str)
+    if isinstance(store, MemoryStore):
+        raise UsageError(f"the answers of {name} are kept in memory, and end with their process")
+    return store
+
+
+def _open(spec: StoreSpec) -> tuple[OpenStore | None, str]:
+    from lmconf.caches import default_folder, open_store
+    from lmconf.caches.behind import WriteBehind
+    from lmconf.caches.specs import DiskStore, RedisStore
+
+    if isinstance(spec, DiskStore):
+        from lmconf.caches.sqlite_file import FILE
+
+        folder = Path(spec.path or default_folder()).expanduser()
+        if not (folder / FILE).exists():
+            return None, str(folder)
+        called = str(folder)
+    else:
+        assert isinstance(spec, RedisStore)
+        called = f"Redis, namespace {spec.namespace}"
+    store = open_store(spec)
+    assert isinstance(store, WriteBehind)
+    return store.store, called
+
+
+def made(name: str | None, folder: str | None) -> None:
+    """Make the disk store that is meant, if it is none yet."""
+    from lmconf.caches.specs import DiskStore
+
+    spec = _spec_of(name, folder)
+    if isinstance(spec, DiskStore):
+        from lmconf.caches import open_store
+
+        store = open_store(spec)
+        store.stats()
+        store.close()
+
+
+# --- answers as data ---
+
+
+def plain(kept: Kept) -> dict[str, Any]:
+    """Return what is known of an answer, without the answer, as data that json writes."""
+    response = _response(kept.value)
+    return {
+        "key": kept.key,
+        "model": response.get("model"),
+        "created": kept.created,
+        "used": kept.used,
+        "expires": kept.expires,
+        "size": len(kept.value),
+        "words": words_of(response),
+    }
+
+
+def words_of(response: Mapping[str, Any]) -> str:
+    """Return the first words of an answer, on one line."""
+    from lmconf.runtime.answer import texts_of
+
+    text = next(iter(texts_of(dict(response))), "") or ""
+    words = " ".join(text.split())
+    return words if len(words) <= 80 else f"{words[:79]}…"
+
+
+def summary(kept: Kept, now: float) -> str:
+    """Return the line of a list that tells of an answer."""
+    told = plain(kept)
+    left = "for ever" if kept.expires is None else f"{_span(kept.expires - now)} left"
+    return (
+        f"{kept.key[:12]}  {_when(kept.created)}  {_bytes(told['size']):>9}  {left:<10}"
+        f"  {fit(str(told['model'] or '?')):<20}  {fit(told['words'])}"
+    )
+
+
+def line_of(kept: Kept) -> str:
+    """Return the line of an export: keys of credentials' shapes in an answer are masked."""
+    from lmconf.masking import mask
+
+    response = _masked(_response(kept.value), mask)
+    ttl = None if kept.expires is None else max(0.0, kept.expires - kept.created)
+    line = {"key": kept.key, "created": kept.created, "ttl": ttl, "response": response}
+    return msgspec.json.encode(line).decode()
+
+
+def read_line(item: object) -> tuple[Entry | None, str]:
+    """Return the answer that a line of an import says, or what is wrong with it."""
+    from lmconf.caches.contract import Entry
+    from lmconf.runtime.kept import read
+
+    if not isinstance(item, dict):
+        return None, "it is no JSON object"
+    unknown = sorted(set(item) - {"key", "created", "ttl", "response"})
+    missing = [name for name in ("key", "created", "ttl", "response") if name not in item]
+    if unknown or missing:
+        return None, f"it lacks `{missing[0]}`" if missing else f"unknown key `{fit(unknown[0])}`"
+    key, created, ttl = item["key"], item["created"], item["ttl"]
+    if not isinstance(key, str) or len(key) != 64 or not set(key) <= set("0123456789abcdef"):
+        return None, "`key` is not 64 hexadecimal digits"
+    if not _is_number(created):
+        return None, "`created` is no time in seconds since 1970"
+    if ttl is not None and not _is_number(ttl):
+        return None, "`ttl` is no number of seconds and not null"
+    value = msgspec.json.encode(item["response"])
+    if read(value) is None:
+        return None, "`response` is no answer with `choices`"
+    return Entry(key, value, float(created), None if ttl is None else created + ttl), ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11
+
+
+def _response(value: bytes) -> dict[str, Any]:
+    from lmconf.runtime.kept import read
+
+    return read(value) or {"choices": [{}]}
+
+
+def _masked(value: Any, mask: Any) -> Any:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {key: _masked(item, mask) for key, item in value.items()}
+    return [_masked(item, mask) for item in value] if isinstance(value, list) else value
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{max(0, seconds):.0f}s"
+
+
+def _bytes(size: int) -> str:
+    for unit, length in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= length:
+            return f"{size / length:.1f} {unit}"
+    return f"{size} B"
