@@ -197,8 +197,13 @@ def _lm(
         fallback_names=tuple(
             item if isinstance(item, str) else None for item in spec.lms[name].fallbacks
         ),
-        profile_budget=None if shared is None else (inputs.name, shared),
+        profile_budget=None if shared is None else (_account(inputs.name, spec), shared),
     )
+
+
+def _account(name: str, spec: ProfileSpec) -> str:
+    """Return the name under which a profile spends: a mapping or a state has none of its own."""
+    return f"{name} of {', '.join(spec.lms)}" if name.startswith("<") else name
 
 
 def _in_vain(profile: CompiledProfile, parts: Parts) -> Iterator[Diagnostic]:

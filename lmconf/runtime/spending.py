@@ -132,7 +132,9 @@ def charges_of(compiled: Compiled) -> tuple[Charge, ...]:
     """Return the budgets that the LM's calls are charged to: its own, and its profile's."""
     charges = []
     if compiled.spec.budget is not None:
-        charges.append(Charge(f"lm:{compiled.name}", "this LM", compiled.spec.budget))
+        # A mapping or a state has no name of its own.
+        model = f" {compiled.spec.model}" if compiled.name.startswith("<") else ""
+        charges.append(Charge(f"lm:{compiled.name}{model}", "this LM", compiled.spec.budget))
     if compiled.profile_budget is not None:
         name, budget = compiled.profile_budget
         charges.append(Charge(f"profile:{name}", f"the profile `{name}`", budget))

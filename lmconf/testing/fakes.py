@@ -32,10 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["Fake", "fake"]
 
 _KEPT = frozenset(("allow_http", "endpoint"))
-# What would look up a variable or a file, or start a server.
+# What would look up a variable or a file, start a server, keep a test waiting for what earlier ones
+# sent, or charge what costs nothing to a budget.
 _UNSET = (
     "launch_kwargs",
     "provider",
+    "limits",
+    "budget",
     *(
         name
         for name, field in fields(LMSpec).items()
@@ -148,13 +151,13 @@ class Fake:
         """What has every LM of a profile answer from this fake: `lmconf.load(…, overrides=…)`.
 
         Keys, addresses and headers are taken out, so that no variable need be set, and no server
-        is started; what steers an answer stays.
+        is started; `limits` and `budget` are, too. What steers an answer stays.
         """
         unset: dict[str, Any] = {name: {"$unset": True} for name in _UNSET}
         # One address for several providers has to be declared to be no secret.
         base = {"$public": _BASE}
         own = {**_OWN, "api_base": base, "transport": {"use": self.name}}
-        return {"lms": {"*": {**unset, **own}}}
+        return {"lms": {"*": {**unset, **own}}, "budget": {"$unset": True}}
 
     def lm(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -165,6 +166,21 @@ def test_a_call_cancelled_by_a_timeout_of_the_loop_leaves_the_line(server: Loopb
 
     asyncio.run(main())
     assert repr(gate_of(lm)) == "<Gate 0 in flight, 0 waiting>"
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="threads get no signals here")
+def test_a_thread_that_is_interrupted_leaves_the_line(server: Loopback) -> None:
+    lm = lm_at(server, limits={"max_concurrency": 1})
+    held = gate_of(lm).permit(0)
+    main = threading.main_thread().ident
+    timer = threading.Timer(0.1, lambda: signal.pthread_kill(main or 0, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        lm("hi")
+    timer.join()
+    assert repr(gate_of(lm)) == "<Gate 1 in flight, 0 waiting>"
+    held.end()
+    lm("hi")
 
 
 def test_a_stream_holds_its_permit_until_it_has_ended(server: Loopback) -> None:

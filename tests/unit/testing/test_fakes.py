@@ -270,6 +270,17 @@ def test_a_profile_keeps_what_steers_its_answers() -> None:
         assert one.lm("hi") == ["x"]
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_no_limit_holds_a_test_up_and_no_budget_is_charged(several: bool) -> None:
+    lm = {"model": "openai/own", "limits": {"rpm": 1}, "budget": {"tokens": 1}}
+    document = {"budget": {"tokens": 1}, "lms": {"a": lm}} if several else lm
+    with fake("Yes.") as made:
+        loaded = lmconf.load(document, overrides=made.overrides)
+        assert [loaded.lm("Well?") for _ in range(3)] == [["Yes."]] * 3
+    with fake("Yes.") as made, pytest.raises(lmconf.BudgetExceeded):
+        made.lm(budget={"tokens": 1})("Well?")
+
+
 def test_it_is_there_while_its_block_lasts() -> None:
     before = dict(registry._REGISTERED)
     with fake("x") as server:
