@@ -705,10 +705,10 @@ def test_a_closed_lm_says_so(server: Loopback) -> None:
 
 
 def test_what_cannot_be_carried_out_yet_is_refused_at_the_call(server: Loopback) -> None:
-    otel = {"callbacks": [{"use": "otel"}]}
+    own = {"launch_kwargs": {"use": "sglang"}}
     for settings, name in (
-        (otel, "otel"),
-        ({"fallbacks": [{"model": "openai/o", **otel}]}, "of a fallback"),
+        ({**own, "api_base": None}, "sglang"),
+        ({"fallbacks": [{"model": "openai/o", **own}]}, "of a fallback"),
     ):
         with pytest.raises(NotCarriedOut, match=name):
             lm_at(server, **settings)("hi")

@@ -253,10 +253,9 @@ LATER = [
         "a budget in a store",
     ),
     (
-        {"fallbacks": [{"model": "openai/b", "callbacks": [{"use": "otel"}]}]},
-        "a callback with `use: otel` of a fallback",
+        {"fallbacks": [{"model": "openai/b", "launch_kwargs": {"use": "sglang"}}]},
+        "a server with `use: sglang` of a fallback",
     ),
-    ({"callbacks": [{"use": "otel"}]}, "use: otel"),
     ({"launch_kwargs": {"use": "sglang"}}, "use: sglang"),
     ({"launch_kwargs": {"use": "llama_cpp", "weights": "./m.gguf", "ttl": "1min"}}, "ttl"),
 ]
