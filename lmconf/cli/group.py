@@ -19,6 +19,7 @@ COMMANDS: dict[str, Listed] = {
     "list": Listed("lmconf.cli.listing", "List every profile that can be named, and its LMs."),
     "dump": Listed("lmconf.cli.dump", "Write an LM or a profile as a file that stands by itself."),
     "cache": Listed("lmconf.cli.cache", "Look after the answers that are kept."),
+    "meter": Listed("lmconf.cli.meter", "Print what LMs have used and cost, and how long it took."),
     "schema": Listed("lmconf.cli.schema", "Print the JSON Schema of profiles."),
     "completion": Listed("lmconf.cli.completion", "Print the script that completes in your shell."),
 }
