@@ -6,7 +6,7 @@ import functools
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lmconf.callbacks.contract import (
     METHODS,
@@ -18,9 +18,11 @@ from lmconf.callbacks.contract import (
     Failure,
     Start,
 )
-from lmconf.callbacks.delivery import MOST_WAITING, Courier
 from lmconf.errors import Error, UsageError
 from lmconf.forking import Mutex
+
+if TYPE_CHECKING:
+    from lmconf.callbacks.delivery import Courier
 
 __all__ = ["Dispatcher"]
 
@@ -119,6 +121,8 @@ class Dispatcher:
             return self._opened
 
     def _with(self, made: tuple[object, ...]) -> _Opened:
+        from lmconf.callbacks.delivery import Courier  # it brings in asyncio
+
         for callback in made:
             _check(callback)
         # What a courier knows must not keep this dispatcher alive, whose end is the courier's.
@@ -169,6 +173,8 @@ def _note(
     warned.add(key)
     name = type(callbacks[index]).__name__
     if error is None:
+        from lmconf.callbacks.delivery import MOST_WAITING
+
         text = f"callback {name} is too slow: of {MOST_WAITING} events that wait, the oldest go"
     else:
         # The text of others is left out: who knows what a stranger's exception quotes.

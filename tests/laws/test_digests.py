@@ -39,8 +39,8 @@ def digest_of_text(text: str) -> bytes:
 
 # What leads to a place outside is found when a call is sent, and launched files are read.
 PLACED = frozenset(
-    "api_base organization project api_version aws_region_name vertex_project launch_kwargs"
-    " provider".split()
+    "api_base organization project api_version aws_region_name vertex_project vertex_location"
+    " launch_kwargs provider".split()
 )
 
 

@@ -257,7 +257,7 @@ stores: {{one: {{backend: disk, path: {tmp_path}, max_size: 1MiB}}}}
 lms:
   a: {{model: openai/a, cache: {{store: one}}}}
   b: {{model: openai/b, cache: {{store: {{backend: disk, path: {tmp_path}, max_size: 1048576}}}}}}
-  c: {{model: openai/c, cache: {{store: {{backend: disk, path: {tmp_path}, max_size: 2MiB}}}}}}
+  c: {{model: openai/c, cache: {{store: {{backend: disk, path: {tmp_path}/c, max_size: 1MiB}}}}}}
 """
     stores = []
     for lm in profile(named).lms.values():

@@ -10,7 +10,6 @@ import pytest
 
 from lmconf.errors import BadResponse, ConnectionFailed
 from lmconf.transports import Transport, make
-from lmconf.transports import bodies as bodies_of_answers
 from lmconf.transports.specs import TransportSpec
 from tests.clouds import STREAMED, WHOLE, Way, asking, text_of
 from tests.loopback import Reply, cohere, serving
@@ -73,18 +72,15 @@ def test_coheres_stream_is_read_as_events_and_as_lines(
 
 
 @pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
-def test_the_rules_of_the_wire_hold_for_a_lent_client(
-    way: Way, transport: Transport, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_rules_of_the_wire_hold_for_a_lent_client(way: Way, transport: Transport) -> None:
     with serving(cohere()) as elsewhere, serving() as server:
         server.answers(Reply(status=307, headers={"location": elsewhere.url}, json={}))
         with pytest.raises(ConnectionFailed, match="307"):
             way(transport, asking(server, "cohere", "command-r", key=KEY))
         assert elsewhere.received == []
-        monkeypatch.setattr(bodies_of_answers, "LARGEST_ANSWER", 2**10)
         server.answers(Reply(body=b" " * 2**12))
         with pytest.raises(BadResponse, match="larger than"):
-            way(transport, asking(server, "cohere", "command-r", key=KEY))
+            way(transport, asking(server, "cohere", "command-r", key=KEY, max_body=2**10))
 
 
 def test_litellms_own_clients_are_its_own_again_after_a_call(transport: Transport) -> None:
