@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -65,6 +66,11 @@ class Peer:
         """Say nothing more, and hold the connection until the test is over."""
         self.ending.wait(30)
 
+    def reset(self) -> None:
+        """Break the connection off, so that the client is told of a reset and not of an end."""
+        self.link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.link.close()
+
     def gone(self, seconds: float = 5.0) -> bool:
         """Say whether the client closes the connection within `seconds`."""
         self.link.settimeout(seconds)
@@ -83,6 +89,7 @@ def raw(script: Callable[[Peer], Any]) -> Iterator[str]:
     """A server that does what `script` says with each connection; its address is given."""
     ending = threading.Event()
     threads: list[threading.Thread] = []
+    links: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
 
         def serve(link: socket.socket) -> None:
@@ -98,6 +105,7 @@ def raw(script: Callable[[Peer], Any]) -> Iterator[str]:
                 if ending.is_set():
                     link.close()
                     return
+                links.append(link)
                 thread = threading.Thread(target=serve, args=(link,), daemon=True)
                 threads.append(thread)
                 thread.start()
@@ -112,6 +120,9 @@ def raw(script: Callable[[Peer], Any]) -> Iterator[str]:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", port), 1).close()
             accepting.join(5)
+            for link in links:
+                with contextlib.suppress(OSError):  # most are closed already
+                    link.shutdown(socket.SHUT_RDWR)
             for thread in threads:
                 thread.join(5)
 

@@ -45,11 +45,12 @@ class _Reading:
 
     def fail(self, error: BaseException) -> None:
         """Note what ended the stream; a whole answer can no longer come of it."""
+        if self.reply is None:
+            return  # nothing began: what it says of trying again holds
         if isinstance(error, CallError):
             error.retryable = False
             error.partial = error.partial or self.assembly.text
-        if self.reply is not None:
-            self.reply.fail(error)
+        self.reply.fail(error)
 
 
 class Stream(Iterator[str]):

@@ -13,6 +13,7 @@ import httpx
 from lmconf.errors import BadResponse
 from lmconf.spec.quantities import write_size
 from lmconf.transports.clouds.eventstream import Frames, is_event_stream
+from lmconf.transports.events import Events
 from lmconf.transports.exchange import LARGEST_ERROR, Exchange, Halt
 from lmconf.transports.pools import FAULTS
 
@@ -43,11 +44,15 @@ class _Watch:
         self._tail = b""
         self._line = b""
         self._begun = b""
-        self._unpack = _unpacker(response.headers.get("content-encoding", ""), exchange)
+        # An error counts as what its status says, however its body is packed.
+        self._packing = response.headers.get("content-encoding", "")
+        self._unpack = None if response.status_code >= 300 else _unpacker(self._packing, exchange)
         framed = is_event_stream(response.headers.get("content-type", ""))
         self._said = Frames(exchange) if framed else None
         events = response.headers.get("content-type", "").startswith("text/event-stream")
         self._respell = _Lines() if events and exchange.in_lines else None
+        # litellm leaves out what it cannot read, and the answer then lacks it without a word.
+        self._events = Events() if events and exchange.streaming and exchange.shaped else None
 
     def see(self, raw: bytes) -> Iterator[bytes]:
         """Yield what `raw` holds once it is unpacked.
@@ -71,10 +76,26 @@ class _Watch:
                 window = self._tail + said
                 exchange.ended = _END.search(window) is not None
                 self._tail = window[-_END_LENGTH:]
-            yield piece if self._respell is None else self._respell(piece)
+            sound, halt = self._sound(piece)
+            yield sound if self._respell is None else self._respell(sound)
+            if halt is not None:
+                raise halt
         self._check_size()
         if exchange.left <= 0:
             raise exchange.overdue("the answer was not complete", exchange.phases.total)
+
+    def _sound(self, piece: bytes) -> tuple[bytes, Halt | None]:
+        """Return what of `piece` stands before an event that is no JSON, and what it ends in."""
+        at = len(piece) if self._events is None else 0
+        while at < len(piece) and self._events is not None:
+            end = piece.find(b"\n", at) + 1 or len(piece)
+            try:
+                for _ in self._events.read(piece[at:end]):
+                    pass
+            except BadResponse as error:
+                return piece[:at], self._exchange.halt(error.with_traceback(None))
+            at = end
+        return piece, None
 
     def _check_size(self) -> None:
         most = self._exchange.max_body
@@ -86,6 +107,10 @@ class _Watch:
                 help="raise `max_body` if answers of this size are wanted",
             )
             raise self._exchange.halt(failure)
+
+    def excerpt(self, body: bytes) -> bytes:
+        """Return as much of an error's body as is read of it; nothing if it cannot be unpacked."""
+        return _beginning(_unpacked(body, self._packing))
 
     def end(self) -> None:
         """Take note that no more pieces come."""
@@ -138,7 +163,7 @@ class Pieces(httpx.SyncByteStream):
                 parts.append(raw)
                 if sum(map(len, parts)) > LARGEST_ERROR or self._exchange.left <= 0:
                     break
-        return _beginning(b"".join(parts))
+        return self._watch.excerpt(b"".join(parts))
 
     def close(self) -> None:
         """Give the connection back."""
@@ -176,7 +201,7 @@ class AsyncPieces(httpx.AsyncByteStream):
                 parts.append(raw)
                 if sum(map(len, parts)) > LARGEST_ERROR or self._exchange.left <= 0:
                     break
-        return _beginning(b"".join(parts))
+        return self._watch.excerpt(b"".join(parts))
 
     async def aclose(self) -> None:
         """Give the connection back."""
@@ -196,11 +221,30 @@ def _beginning(body: bytes) -> bytes:
     return words[0] if len(words) == 2 else b""
 
 
+def _unpacked(body: bytes, packing: str) -> bytes:
+    """Return the beginning of what `body` holds, which may be cut; nothing if it is broken."""
+    if _is_plain(packing):
+        return body
+    try:
+        unpacker = zlib.decompressobj(wbits=47) if _is_known(packing) else None
+        return unpacker.decompress(body, LARGEST_ERROR + 1) if unpacker else b""
+    except zlib.error:
+        return b""
+
+
+def _is_plain(packing: str) -> bool:
+    return packing.strip().lower() in ("", "identity")
+
+
+def _is_known(packing: str) -> bool:
+    return packing.strip().lower() in ("gzip", "x-gzip", "deflate")
+
+
 def _unpacker(encoding: str, exchange: Exchange) -> _Unpacker | None:
     """Return what unpacks a body that came packed although none was asked for."""
-    if encoding.strip().lower() in ("", "identity"):
+    if _is_plain(encoding):
         return None
-    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+    if not _is_known(encoding):
         raise exchange.halt(BadResponse(f"the answer is packed as {encoding[:40]!r}"))
     return _Unpacker(exchange)
 

@@ -199,8 +199,7 @@ class Direct:
             except CallError as error:
                 failure = error.with_traceback(None)
         if failure is not None:
-            failure.request_id = failure.request_id or exchange.request_id
-            raise failure
+            raise exchange.told_of(failure)
         if exchange.request_id:
             response[REQUEST_ID] = exchange.request_id
         return response
@@ -270,8 +269,7 @@ class _Reading:
             failure = self._exchange.complained() or BadResponse(_CUT)
         if failure is not None:
             failure.partial = partial_text(self._seen)
-            failure.request_id = failure.request_id or self._exchange.request_id
-            raise failure
+            raise self._exchange.told_of(failure)
 
 
 def _unforeseen(error: Exception, exchange: Exchange) -> CallError:

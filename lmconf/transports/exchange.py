@@ -133,6 +133,7 @@ class Exchange:
         self.lent: object = None
         self.advice = advice
         self.streaming = streaming
+        self.shaped = not whole
         self.in_lines = request.provider in ("cohere", "cohere_chat")
         self.started = time.monotonic()
         self.sent = 0
@@ -212,9 +213,15 @@ class Exchange:
         if self.failure is None:
             # A server may say a secret where nobody expects it.
             failure.message = without_secrets(failure.message, self.secrets)
-            failure.request_id = failure.request_id or self.request_id
-            self.failure = failure
+            self.failure = self.told_of(failure)
         return Halt()
+
+    def told_of(self, failure: CallError) -> CallError:
+        """Return `failure` with the status and the id of the answer, where one began."""
+        if failure.status is None:
+            failure.status = self.status
+        failure.request_id = failure.request_id or self.request_id
+        return failure
 
     def overdue(self, phase: str, seconds: float) -> Halt:
         """End the attempt because a phase took longer than `seconds`."""

@@ -195,7 +195,7 @@ def _failure(said: Complaint, status: int, secrets: Iterable[str], unsaid: str) 
     kind, retryable = _kind(status, said.codes, said.message.lower())
     ours = said.request_id
     failure = kind(
-        (without_secrets(said.message, secrets) or unsaid)[:LONGEST],
+        (_shown(without_secrets(said.message, secrets)) or unsaid)[:LONGEST],
         request_id=without_secrets(ours, secrets)[:200] if ours else None,
         retry_after=said.wait,
         retryable=retryable,
@@ -205,6 +205,14 @@ def _failure(said: Complaint, status: int, secrets: Iterable[str], unsaid: str) 
     if issubclass(kind, (RateLimited, PermissionDenied)):
         failure.exhausted = status == 402 or _out_of_quota(said.codes, said.message.lower())
     return failure
+
+
+def _shown(text: str) -> str:
+    """Return `text` without what a terminal would take for an order."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else " " if letter.isspace() else "\ufffd"
+        for letter in text[: 4 * LONGEST]
+    ).strip()
 
 
 def no_advice(status: int, headers: Mapping[str, str]) -> tuple[float | None, bool | None]:

@@ -442,8 +442,7 @@ def _finished(failure: CallError | None, read: Any, exchange: Exchange, request:
                 response["model"] = response["model"].removeprefix(f"{request.provider}/")
             return response
     assert failure is not None
-    failure.request_id = failure.request_id or exchange.request_id
-    raise failure
+    raise exchange.told_of(failure)
 
 
 def _piece(chunk: object, exchange: Exchange) -> Json:
@@ -470,5 +469,4 @@ def _end(
         failure = BadResponse("the stream holds no answer")
     if failure is not None:
         failure.partial = partial_text(seen)
-        failure.request_id = failure.request_id or exchange.request_id
-        raise failure
+        raise exchange.told_of(failure)

@@ -86,7 +86,7 @@ def _failed(permit: Permit, error: BaseException) -> None:
     retry_after = None
     if isinstance(error, RateLimited):
         end, retry_after = "refused" if error.retryable else "other", error.retry_after
-    elif isinstance(error, ServerError) and (error.status or 500) >= 500:
+    elif isinstance(error, ServerError) and error.status not in _NOT_LOADED:
         end = "failed"
     if isinstance(error, CallError) and not isinstance(error, _PERHAPS_ANSWERED):
         tokens = 0  # nothing was read, and nothing written
@@ -94,6 +94,9 @@ def _failed(permit: Permit, error: BaseException) -> None:
         tokens = None
     permit.end(end, tokens, retry_after)
 
+
+# Statuses of a single request that came too late, or came between others.
+_NOT_LOADED = (408, 409)
 
 # The server may have done the work all the same: what was estimated stands.
 _PERHAPS_ANSWERED = (Timeout, ServerError, BadResponse)

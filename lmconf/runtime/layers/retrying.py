@@ -5,9 +5,11 @@ from __future__ import annotations
 from lmconf.callbacks import Retry
 from lmconf.errors import CallError, Cause, CircuitOpen, RateLimited, Timeout
 from lmconf.retries.policy import after, delays, should_retry
-from lmconf.retries.reasons import OTHER, reason_of
+from lmconf.retries.reasons import reason_of
+from lmconf.retries.specs import REASONS
 from lmconf.runtime.call import Call, Next, Reply, Sleep, Steps
 from lmconf.runtime.watching import Watch
+from lmconf.transports import Json
 
 __all__ = ["retry"]
 
@@ -31,6 +33,7 @@ def retry(call: Call, following: Next) -> Steps:
             raise
         else:
             watch.answered(tried_again=waits is not None)
+            reply.when_done(_nothing, lambda error: _broke_off(call, error))
             return reply
         goes_on = watch.failed(failure, was_sent=call.attempts > sent)
         if waits is None:
@@ -45,14 +48,7 @@ def retry(call: Call, following: Next) -> Steps:
             elif not _is_paid(failure, call, watch):
                 wait = None
         if call.attempts > sent:
-            call.causes.append(
-                Cause(
-                    lm=call.parts.name,
-                    kind=type(failure).__name__,
-                    status=failure.status,
-                    waited=wait or 0.0,
-                )
-            )
+            call.causes.append(_cause(call, failure, wait or 0.0))
         if wait is None:
             raise failure
         if call.dispatcher:
@@ -68,11 +64,28 @@ def retry(call: Call, following: Next) -> Steps:
         call.waited += wait
 
 
+def _cause(call: Call, failure: CallError, wait: float = 0.0) -> Cause:
+    return Cause(
+        lm=call.parts.name, kind=type(failure).__name__, status=failure.status, waited=wait
+    )
+
+
+def _broke_off(call: Call, error: BaseException) -> None:
+    """Take note of a stream that failed after it had begun."""
+    if isinstance(error, CallError):
+        call.causes.append(_cause(call, error))
+
+
+def _nothing(response: Json) -> None:
+    """Leave a whole answer to the layers around."""
+
+
 def _may_retry(failure: CallError, call: Call) -> bool:
     if not failure.retryable or call.attempts == 0:
         return False
     reason = reason_of(failure)
-    return reason == OTHER or should_retry(reason, call.spec.retry)
+    # What `when` cannot name is tried again where the server says so.
+    return reason not in REASONS or should_retry(reason, call.spec.retry)
 
 
 def _is_paid(failure: CallError, call: Call, watch: Watch) -> bool:
