@@ -167,9 +167,10 @@ class DiskCache:
             now = self._clock()
             for number, key, value, checksum, created, expires, used in rows:
                 last = number
-                whole = isinstance(value, bytes) and checksum == _checksum(key, value)
-                if whole and (expires is None or expires > now):
-                    yield Kept(key, value, created, expires, used)
+                name = key.decode("utf-8", "replace")
+                whole = _is_whole(name, value, checksum, expires, used)
+                if whole and type(created) is float and (expires is None or expires > now):
+                    yield Kept(name, value, created, expires, used)
 
     def drop(self, keys: Iterable[str]) -> None:
         """Drop what is kept under `keys`."""
@@ -284,10 +285,10 @@ class DiskCache:
             return None
         number, value, checksum, expires, used = row
         now = self._clock()
-        if expires is not None and not expires > now:
-            return None
-        if not isinstance(value, bytes) or checksum != _checksum(key, value):
+        if not _is_whole(key, value, checksum, expires, used):
             _if_possible(file, _DELETE, [(number,)])
+            return None
+        if expires is not None and not expires > now:
             return None
         if file.writable and not now - used < _TOUCH_AFTER:
             self._touched[number] = now
@@ -384,6 +385,16 @@ def _page(file: OpenFile, last: int) -> list[tuple[Any, ...]]:
 def _delete(file: OpenFile, rows: list[tuple[object, ...]]) -> None:
     with transaction(file.connection):
         file.connection.executemany(_DROP, rows)
+
+
+def _is_whole(key: str, value: Any, checksum: Any, expires: Any, used: Any) -> bool:
+    """Say whether a row is as it was written, by the types that its columns have and its checksum."""
+    return (
+        type(value) is bytes
+        and checksum == _checksum(key, value)
+        and (expires is None or type(expires) is float)
+        and type(used) is float
+    )
 
 
 def _checksum(key: str, value: bytes) -> bytes:

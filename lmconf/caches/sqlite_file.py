@@ -197,13 +197,16 @@ def _may_write(path: Path) -> bool:
 
 def _connect(path: Path, how: str, patience: float) -> sqlite3.Connection:
     # Statements are few and always the same; each runs under the store's own lock.
-    return sqlite3.connect(
+    made = sqlite3.connect(
         f"file:{quote(str(path))}?{how}",
         uri=True,
         timeout=patience,
         isolation_level=None,
         check_same_thread=False,
     )
+    # A damaged row may hold any bytes as text: they are no error, and stand in no message.
+    made.text_factory = bytes
+    return made
 
 
 def _open_for_reading(path: Path, patience: float) -> OpenFile:

@@ -145,11 +145,15 @@ def test_a_row_whose_value_changed_on_disk_is_deleted_and_not_found(tmp_path: Pa
             "UPDATE answers SET (value, checksum) ="
             " (SELECT value, checksum FROM answers WHERE key = '6') WHERE key = '5'"
         )
+        connection.execute("UPDATE answers SET value = CAST(x'ce78' AS TEXT) WHERE key = '7'")
+        connection.execute("UPDATE answers SET expires = 'soon' WHERE key = '8'")
+        connection.execute("UPDATE answers SET used = x'00' WHERE key = '9'")
     connection.close()
     store = DiskCache(tmp_path)
-    assert [store.get(key) for key in "345"] == [None, None, None]
+    assert len(list(store.entries())) == 44
+    assert [store.get(key) for key in "345789"] == [None] * 6
     assert store.get("6") is not None
-    assert store.stats()["entries"] == 47
+    assert store.stats()["entries"] == 44
     store.put("3", b"new", ttl=None)
     assert store.get("3") == b"new"
 
