@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,34 +36,28 @@ class MeterCallback:
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self._path = None if path is None else os.path.expanduser(path)  # noqa: PTH111
-        self._process = os.getpid()
-        self._lock = Mutex()
-        self._written = -_BETWEEN
-        self._all: dict[str, Totals] = {}
-        self._unwritten: dict[str, Totals] = {}
+        self._ledger = _Ledger(None if path is None else os.path.expanduser(path))  # noqa: PTH111
+        # Also at the end of the program, after what callbacks have yet to hear.
+        weakref.finalize(self, self._ledger.end)
 
     @property
     def by_lm(self) -> dict[str, Totals]:
         """What the calls heard of so far have come to."""
-        with self._lock:
-            copied: dict[str, Totals] = {}
-            merge(copied, self._all)
-            return copied
+        return self._ledger.all
 
     def on_retry(self, event: Retry) -> None:
         """Count an attempt that is made again."""
-        self._add(event.lm, Totals(retries=1))
+        self._ledger.add(event.lm, Totals(retries=1))
 
     def on_fallback(self, event: Fallback) -> None:
         """Count a call that another LM is asked to answer."""
-        self._add(event.lm, Totals(fallbacks=1))
+        self._ledger.add(event.lm, Totals(fallbacks=1))
 
     def on_end(self, event: End) -> None:
         """Count an answer."""
         usage = event.usage or {}
         hit = event.cache_hit
-        self._add(
+        self._ledger.add(
             event.lm,
             Totals(
                 model=event.model,
@@ -76,7 +71,7 @@ class MeterCallback:
                 seconds={} if hit else {bucket_of(event.duration): 1},
             ),
         )
-        self._write()
+        self._ledger.write()
 
     def on_error(self, event: Failure) -> None:
         """Count a failure by its class."""
@@ -85,24 +80,42 @@ class MeterCallback:
             attempts=event.attempts,
             failures={type(event.error).__name__: 1},
         )
-        self._add(event.lm, failed)
-        self._write()
+        self._ledger.add(event.lm, failed)
+        self._ledger.write()
 
     def close(self) -> None:
         """Write what was not written yet."""
-        self._write(late=True)
+        self._ledger.write(late=True)
 
-    def _add(self, lm: str, totals: Totals) -> None:
+
+class _Ledger:
+    """The totals, and what of them the file does not hold yet."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._process = os.getpid()
+        self._lock = Mutex()
+        self._written = -_BETWEEN
+        self._all: dict[str, Totals] = {}
+        self._unwritten: dict[str, Totals] = {}
+
+    @property
+    def all(self) -> dict[str, Totals]:
         with self._lock:
-            if self._process != os.getpid():
-                # What a parent had yet to write is the parent's.
-                self._process, self._unwritten = os.getpid(), {}
+            copied: dict[str, Totals] = {}
+            merge(copied, self._all)
+            return copied
+
+    def add(self, lm: str, totals: Totals) -> None:
+        with self._lock:
+            self._leave_to_parent()
             merge(self._all, {lm: totals})
             merge(self._unwritten, {lm: totals})
 
-    def _write(self, *, late: bool = False) -> None:
+    def write(self, *, late: bool = False) -> None:
         now = time.monotonic()
         with self._lock:
+            self._leave_to_parent()
             if not self._unwritten or (not late and now - self._written < _BETWEEN):
                 return
             more, self._unwritten = self._unwritten, {}
@@ -113,6 +126,15 @@ class MeterCallback:
             with self._lock:
                 merge(self._unwritten, more)
             raise
+
+    def end(self) -> None:
+        with contextlib.suppress(OSError):  # nobody is left who could be warned
+            self.write(late=True)
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child, forget what the parent has yet to write."""
+        if self._process != os.getpid():
+            self._process, self._unwritten = os.getpid(), {}
 
 
 def default_path() -> str:

@@ -161,6 +161,33 @@ def test_processes_add_to_one_file(tmp_path: Path) -> None:
     assert sum(read(path)["gpt"].seconds.values()) == 100
 
 
+AT_EXIT = """
+import os, sys
+from tests.unit.callbacks.test_meter import *
+meter = MeterCallback(sys.argv[1])
+dispatcher = Dispatcher([meter])
+dispatcher.open()
+for _ in range(20):
+    dispatcher.tell(end())
+if os.fork():
+    os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_what_was_not_written_is_written_as_the_program_ends(tmp_path: Path) -> None:
+    """Once: a forked child leaves to its parent what the parent counted."""
+    path = tmp_path / "meter.json"
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", AT_EXIT, path],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+        check=True,
+    )
+    assert read(path)["gpt"].calls == 20
+
+
 def test_a_file_that_is_none_of_its_own_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "meter.json"
     path.write_text("{broken")
