@@ -11,7 +11,13 @@ from lmconf.compiling.credentials import shared_credentials
 from lmconf.compiling.extensions import merged, unknown_extensions
 from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.layering import FLAT_NAME
-from lmconf.compiling.naming import cycles, falls_on_itself, unknown_main, unknown_names
+from lmconf.compiling.naming import (
+    cycles,
+    falls_on_itself,
+    unknown_main,
+    unknown_names,
+    wrong_in_pools,
+)
 from lmconf.compiling.parts import Parts, no_block
 from lmconf.document.nodes import Broken, Map, Node
 from lmconf.errors import Diagnostic, Note
@@ -49,10 +55,17 @@ class _Checker:
                 self.report(name, node, self.with_extensions(node, faults))
             elif not isinstance(node, Broken):
                 self.found.append(no_block(node, self.parts.path(name)))
-        lms = {name: self.lm(name, node) for name, node in self.parts.entries.items()}
+        entries = self.parts.entries
+        # Pools last: they have what they do not say from their members.
+        order = sorted(entries, key=lambda name: _says_pool(entries[name]))
+        done: dict[str, object] = {}
+        for name in order:
+            done[name] = self.lm(name, entries[name], done)
+        lms = {name: done[name] for name in entries}
         head = self.head(lms)
         for name, data in lms.items():
             self.names(name, data, head)
+            self.report(name, entries[name], list(wrong_in_pools(name, lms)))
         self.found += cycles(self.parts, lms)
         if not self.parts.flat:
             crossing = {said.mark for said in self.found if said.code == "credential-crosses"}
@@ -60,13 +73,13 @@ class _Checker:
             self.found += [said for said in shared if said.mark not in crossing]
         return {**head, "lms": lms}
 
-    def lm(self, name: str, node: Node) -> object:
-        """Return the data of one LM, with what is wrong in it unread."""
+    def lm(self, name: str, node: Node, others: Mapping[str, object]) -> object:
+        """Return the data of one LM, with what is wrong in it unread; `others` are there by now."""
         if not isinstance(node, Map):
             if not isinstance(node, Broken):
                 self.found.append(no_block(node, self.parts.path(name)))
             return Unread()
-        data, faults = data_of(node, self.parts.soft.get(name, frozenset()))
+        data, faults = data_of(node, self.parts.soft.get(name, frozenset()), named=others)
         self.report(name, node, self.with_extensions(node, faults))
         wrong = {fault.path[0] for fault in faults if fault.path}
         return {key: Unread() if key in wrong else value for key, value in data.items()}
@@ -150,3 +163,7 @@ class _Checker:
             return diagnostic
         note = Note(f"inherited by `{name}`, which extends `{chain[0].name}` here", chain[0].mark)
         return msgspec.structs.replace(diagnostic, notes=(*diagnostic.notes, note))
+
+
+def _says_pool(node: Node) -> bool:
+    return isinstance(node, Map) and "pool" in node

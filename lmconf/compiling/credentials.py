@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from lmconf.document.nodes import Map, Node, Reference, Scalar, Verbatim
 from lmconf.errors import Diagnostic, Mark, Note
+from lmconf.profile.pools import is_pool
 from lmconf.profile.providers import provider_of
 from lmconf.profile.rules import CREDENTIALS
 from lmconf.secrets import is_secret_name
@@ -39,7 +40,9 @@ def shared_credentials(entries: Mapping[str, Node], data: Mapping[str, object]) 
 
 
 def _model(data: object) -> str | None:
-    model = data.get("model") if isinstance(data, Mapping) else None
+    if not isinstance(data, Mapping) or is_pool(data):
+        return None
+    model = data.get("model")
     return model if isinstance(model, str) else None
 
 

@@ -15,6 +15,7 @@ from lmconf.profile.document import ProfileSpec
 from lmconf.profile.lm import LMSpec, SoleLMSpec
 from lmconf.profile.mentions import mentions
 from lmconf.profile.policies import Budget
+from lmconf.profile.pools import is_pool
 from lmconf.spec.checking import Fault
 from lmconf.spelling import did_you_mean
 
@@ -27,6 +28,7 @@ __all__ = [
     "unknown_main",
     "unknown_names",
     "whole_budget",
+    "wrong_in_pools",
 ]
 
 Data = Mapping[str, Any]
@@ -77,6 +79,22 @@ def falls_on_itself(name: str, fallbacks: Sequence[object]) -> Iterator[Fault]:
                 f"`{name}` names itself as its fallback",
                 help="take it out: an LM that has failed is not asked again",
             )
+
+
+def wrong_in_pools(name: str, lms: Data) -> Iterator[Fault]:
+    """Yield a fault where the LM `name` names a pool as its fallback or as a pool's member."""
+    data = lms[name]
+    for field, what in (("fallbacks", "a fallback"), ("pool", "a member of a pool")):
+        listed = data.get(field) if isinstance(data, Mapping) else None
+        for index, item in enumerate(listed if isinstance(listed, list) else ()):
+            named = lms.get(item) if isinstance(item, str) else None
+            if isinstance(named, Mapping) and is_pool(named):
+                yield Fault(
+                    "contradiction",
+                    (field, index),
+                    f"`{item}` is a pool, which cannot be {what}",
+                    help="name its members in its place",
+                )
 
 
 def cycles(parts: Parts, lms: Data) -> list[Diagnostic]:
@@ -166,7 +184,10 @@ def inline(profile: ProfileSpec, name: str) -> LMSpec:
         _alone(profile, profile.lms[item] if isinstance(item, str) else item)
         for item in lm.fallbacks
     )
-    return msgspec.structs.replace(lm, **_definitions(profile, lm), fallbacks=fallbacks)
+    pool = tuple(
+        _alone(profile, profile.lms[item] if isinstance(item, str) else item) for item in lm.pool
+    )
+    return msgspec.structs.replace(lm, **_definitions(profile, lm), fallbacks=fallbacks, pool=pool)
 
 
 def _alone(profile: ProfileSpec, lm: SoleLMSpec) -> SoleLMSpec:
@@ -210,12 +231,18 @@ def _stated(profile: Data, lm: Data, *, alone: bool = False) -> dict[str, Any]:
             profile["callbacks"][item] if isinstance(item, str) else item
             for item in _bare(said["callbacks"])
         ]
-    fallbacks = said.pop("fallbacks", None)
-    if fallbacks is not None and not alone:
-        said["fallbacks"] = [
-            _stated(profile, profile["lms"][item] if isinstance(item, str) else item, alone=True)
-            for item in _bare(fallbacks)
-        ]
+    if alone:
+        # A fallback falls back on nobody, and is no pool.
+        said.pop("fallback_on", None)
+    for name in ("fallbacks", "pool"):
+        listed = said.pop(name, None)
+        if listed is not None and not alone:
+            said[name] = [
+                _stated(
+                    profile, profile["lms"][item] if isinstance(item, str) else item, alone=True
+                )
+                for item in _bare(listed)
+            ]
     return said
 
 
@@ -253,6 +280,12 @@ def _whole(profile: Map, stated: Data, lm: Map, own: str | None) -> Map:
         ]
         sole = tuple(_sole(profile, stated, item) for item in others)
         entries["fallbacks"] = Seq(sole, fallbacks.mark)
+    pool = entries.pop("pool", None)
+    if isinstance(pool, Seq) and own is not None:
+        members = tuple(_sole(profile, stated, item) for item in pool.items)
+        entries["pool"] = Seq(members, pool.mark)
+    if own is None:
+        entries.pop("fallback_on", None)
     return Map(entries, lm.keys, lm.mark)
 
 

@@ -162,4 +162,4 @@ def _says_many(root: Map) -> tuple[str, Mark] | None:
 
 
 def _says_one(root: Map) -> Mark | None:
-    return root.keys["model"] if "model" in root else None
+    return next((root.keys[key] for key in ("model", "pool") if key in root), None)

@@ -168,6 +168,9 @@ def _said(name: str, node: Node, data: Mapping[str, Mapping[str, Any]]) -> objec
         # The profile's default gave way to that of the model's family.
         if field in said and said[field] != data[name][field]:
             del said[field]
+    if "pool" in said:
+        # What `defaults` say of connections holds for the members alone.
+        return {field: value for field, value in said.items() if field in data[name]}
     return said
 
 
@@ -197,6 +200,7 @@ def _lm(
         fallback_names=tuple(
             item if isinstance(item, str) else None for item in spec.lms[name].fallbacks
         ),
+        member_names=tuple(item if isinstance(item, str) else None for item in spec.lms[name].pool),
         profile_budget=None if shared is None else (_account(inputs.name, spec), shared),
     )
 

@@ -130,7 +130,7 @@ def _demands(
             yield (name,), _REFUSED_KEYS[name]
     yield from _places(spec, folder)
     for name in fields(type(spec)):
-        if name == "fallbacks":
+        if name in ("fallbacks", "pool"):
             continue
         usual = provider is not None and (
             (name == "api_key" and spec.api_key == Env(name=provider.key_env or ""))
@@ -139,10 +139,11 @@ def _demands(
         if not usual:
             for what in _references(getattr(spec, name), allow_env):
                 yield (name,), what
-    for index, fallback in enumerate(getattr(spec, "fallbacks", ())):
-        if isinstance(fallback, SoleLMSpec):
-            for path, what in _demands(fallback, allow_env, folder):
-                yield ("fallbacks", index, *path), what
+    for field in ("fallbacks", "pool"):
+        for index, other in enumerate(getattr(spec, field, ())):
+            if isinstance(other, SoleLMSpec):
+                for path, what in _demands(other, allow_env, folder):
+                    yield (field, index, *path), what
 
 
 def _places(spec: SoleLMSpec, folder: FilePath) -> Iterator[tuple[Path, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -26,7 +26,7 @@ class Compiled(Struct, frozen=True, eq=False, kw_only=True):
     `profile_budget` is the name of the LM's profile and what all of its LMs may spend together.
     `allow_imports` are the import paths that the application or the project allowed.
     `fallback_names` are what the profile calls each of the fallbacks, None where it is written in
-    place; it is empty where no profile names any.
+    place; it is empty where no profile names any. `member_names` are those of a pool's members.
     """
 
     spec: LMSpec
@@ -37,6 +37,7 @@ class Compiled(Struct, frozen=True, eq=False, kw_only=True):
     live: tuple[object, ...] = ()
     allow_imports: frozenset[str] = frozenset()
     fallback_names: tuple[str | None, ...] = ()
+    member_names: tuple[str | None, ...] = ()
     profile_budget: tuple[str, Budget] | None = None
 
     def __repr__(self) -> str:
@@ -54,15 +55,18 @@ class Compiled(Struct, frozen=True, eq=False, kw_only=True):
         return None
 
 
-def fallback_of(compiled: Compiled, index: int) -> Compiled:
-    """Return one of the fallbacks of `compiled`, whose names are all resolved, as an LM."""
-    sole = compiled.spec.fallbacks[index]
+def fallback_of(
+    compiled: Compiled, index: int, field: Literal["fallbacks", "pool"] = "fallbacks"
+) -> Compiled:
+    """Return one of the fallbacks or members of `compiled`, whose names are resolved, as an LM."""
+    pooled = field == "pool"
+    sole = (compiled.spec.pool if pooled else compiled.spec.fallbacks)[index]
     assert isinstance(sole, SoleLMSpec)
     spec = LMSpec(**{name: getattr(sole, name) for name in SoleLMSpec.__struct_fields__})
-    said = compiled.stated.get("fallbacks", ())
+    said = compiled.stated.get(field, ())
     said = said["$value"] if isinstance(said, Mapping) and "$value" in said else said
-    mark = compiled.place("fallbacks")
-    names = compiled.fallback_names
+    mark = compiled.place(field)
+    names = compiled.member_names if pooled else compiled.fallback_names
     name = names[index] if names else None
     return Compiled(
         spec=spec,

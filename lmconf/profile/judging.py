@@ -18,6 +18,7 @@ from lmconf.profile.choosing import api_is_there
 from lmconf.profile.families import Family, family_of
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.policies import TimeoutSpec, timeout_shorthand
+from lmconf.profile.pools import is_pool, judge_pool
 from lmconf.profile.providers import (
     PROVIDERS,
     Provider,
@@ -45,7 +46,9 @@ def judge(data: Data) -> list[Fault]:
     Fields that hold `Unread` are passed over: something was already reported there.
     """
     found: list[Fault] = []
-    for rule in _RULES:
+    if is_pool(data):
+        found += judge_pool(data)
+    for rule in _POOL_RULES if is_pool(data) else _RULES:
         found.extend(rule(data))
     return found
 
@@ -62,6 +65,8 @@ def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
         if name not in full or (name in soft and not _allowed(family, name, full[name])):
             full[name] = getattr(family, name)
     _complete_times(full)
+    if is_pool(data):
+        return full
     if launches(data):
         server = data.get("launch_kwargs", {})
         if isinstance(server, Unread):
@@ -494,3 +499,6 @@ _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     _budget_can_be_kept,
     api_is_there,
 )
+
+# A pool has neither a connection nor a credential: its members are judged for theirs.
+_POOL_RULES = (_family_rules_hold, _log_probabilities_agree, _deadline_leaves_an_attempt)

@@ -150,6 +150,12 @@ class LMSettings(CallSettings, total=False):
     """LMs that answer when this one cannot, in the order in which they are asked."""
     fallback_on: Sequence[str] | str | Mapping[str, Any]
     """The failures after which the next of `fallbacks` is asked."""
+    pool: Sequence[str | Mapping[str, Any] | Spec] | Mapping[str, Any]
+    """Deployments of one model, of which each attempt asks one; `model` is then left out."""
+    pick: Literal["least_busy", "round_robin", "weighted"]
+    """Which of a pool's members is asked."""
+    weights: Sequence[float] | Mapping[str, Any]
+    """For `pick: weighted`: the share of each of the pool's members."""
 
 
 class CopySettings(LMSettings, total=False):

@@ -390,6 +390,28 @@ class LMSpec(SoleLMSpec, frozen=True, kw_only=True):
             examples=(["server_error", "timeout", "context_window"],),
         ),
     ] = FALLBACK_DEFAULT
+    pool: Annotated[
+        tuple[str | SoleLMSpec, ...],
+        operations(
+            ListOf(Either((Text(what="an LM's name"), Record(SoleLMSpec)))),
+            "Deployments of one model, of which each attempt asks one; `model` is then left out.",
+            examples=(["east", "west"],),
+        ),
+    ] = ()
+    pick: Annotated[
+        Literal["least_busy", "round_robin", "weighted"],
+        operations(
+            Choice(("least_busy", "round_robin", "weighted")), "Which of a pool's members is asked."
+        ),
+    ] = "least_busy"
+    weights: Annotated[
+        tuple[float, ...],
+        operations(
+            ListOf(Number(0)),
+            "For `pick: weighted`: the share of each of the pool's members.",
+            examples=([3, 1],),
+        ),
+    ] = ()
 
 
 LM = Record(LMSpec)

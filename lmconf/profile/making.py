@@ -24,6 +24,7 @@ from lmconf.profile.formats import written_format
 from lmconf.profile.judging import complete, judge, with_usual_variable
 from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
 from lmconf.profile.mentions import mentions
+from lmconf.profile.pools import as_pool, is_pool
 from lmconf.profile.providers import provider_of
 from lmconf.profile.requested import judge_request
 from lmconf.profile.rules import LMRules
@@ -31,7 +32,7 @@ from lmconf.secrets import MASK, Given, Unshown, is_secret_name
 from lmconf.spec.building import build
 from lmconf.spec.checking import Fault, check
 from lmconf.spec.declaring import Spec, fields
-from lmconf.spec.frozen import freeze
+from lmconf.spec.frozen import FrozenMap, freeze
 from lmconf.spec.navigating import REFERENCES, Unread, choose, fits
 from lmconf.spec.shapes import Record, Secret
 from lmconf.spec.writing import write
@@ -119,6 +120,7 @@ def change(compiled: Compiled, settings: Mapping[str, object]) -> Compiled:
         places=kept,
         allow_imports=compiled.allow_imports,
         fallback_names=() if "fallbacks" in settings else compiled.fallback_names,
+        member_names=() if "pool" in settings else compiled.member_names,
         profile_budget=compiled.profile_budget,
     )
 
@@ -235,16 +237,32 @@ def crossed(crossings: Iterable[Crossing], text: Callable[[Node], str]) -> list[
 
 
 def data_of(
-    node: Map, soft: frozenset[str] = frozenset(), *, abstract: bool = False
+    node: Map,
+    soft: frozenset[str] = frozenset(),
+    *,
+    abstract: bool = False,
+    named: Mapping[str, object] = FrozenMap(),
 ) -> tuple[dict[str, Any], list[Fault]]:
     """Return the plain data of one LM, completed by what its model decides, and its faults.
 
     `node` is normalised, settled and rendered; `soft` names the fields that came from `defaults`.
-    An `abstract` LM need not have a model, and is not completed.
+    An `abstract` LM need not have a model, and is not completed. `named` is the data of the other
+    LMs, which a pool may have as members.
     """
     data = to_data(node)
     assert isinstance(data, dict)
+    taken: frozenset[str] = frozenset()
+    if is_pool(data) and not abstract:
+        data, taken = as_pool(data, soft, lambda item: _member(item, named))
     faults = with_usual_variable(check(LM, data, partial=abstract), data)
+    if taken:
+        # What is wrong with a member is told there.
+        faults = [
+            fault
+            for fault in faults
+            if not (fault.path and fault.path[0] in taken)
+            and not (fault.code == "missing-key" and fault.path == ())
+        ]
     if abstract:
         return data, faults
     wrong = {fault.path[0] for fault in faults if fault.path}
@@ -253,15 +271,23 @@ def data_of(
     right = {key: Unread() if key in wrong else value for key, value in data.items()}
     full = complete(right, soft)
     faults += judge(full)
-    fallbacks = full.get("fallbacks")
-    if isinstance(fallbacks, list):
-        full["fallbacks"] = [
-            complete(item) if isinstance(item, Mapping) else item for item in fallbacks
-        ]
-        for index, item in enumerate(full["fallbacks"]):
-            if isinstance(item, Mapping):
-                faults += [_below(fault, ("fallbacks", index)) for fault in judge(item)]
+    for name in ("fallbacks", "pool"):
+        if isinstance(full.get(name), list):
+            full[name] = [
+                complete(item) if isinstance(item, Mapping) else item for item in full[name]
+            ]
+            for index, item in enumerate(full[name]):
+                if isinstance(item, Mapping):
+                    faults += [_below(fault, (name, index)) for fault in judge(item)]
     return full, faults
+
+
+def _member(item: object, named: Mapping[str, object]) -> Mapping[str, Any] | None:
+    """Return the data of a pool's member, None where it has no model to go by."""
+    found = named.get(item) if isinstance(item, str) else item
+    if not isinstance(found, Mapping) or not isinstance(found.get("model"), str):
+        return None
+    return complete(found)
 
 
 def _below(fault: Fault, path: Path) -> Fault:

@@ -27,12 +27,13 @@ def mentions(data: Mapping[str, Any], path: tuple[str | int, ...] = ()) -> Itera
     for index, callback in enumerate(_items(data.get("callbacks"))):
         if isinstance(callback, str):
             yield Mention((*path, "callbacks", index), "callbacks", callback)
-    for index, fallback in enumerate(_items(data.get("fallbacks"))):
-        here = (*path, "fallbacks", index)
-        if isinstance(fallback, str):
-            yield Mention(here, "lms", fallback)
-        elif isinstance(fallback, Mapping):
-            yield from mentions(fallback, here)
+    for field in ("fallbacks", "pool"):
+        for index, item in enumerate(_items(data.get(field))):
+            here = (*path, field, index)
+            if isinstance(item, str):
+                yield Mention(here, "lms", item)
+            elif isinstance(item, Mapping):
+                yield from mentions(item, here)
 
 
 def _items(value: object) -> list[Any]:

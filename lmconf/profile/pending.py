@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lmconf import launchers
 from lmconf.limits import LEDGERS
@@ -35,7 +35,15 @@ def pending(spec: SoleLMSpec) -> Iterator[tuple[Path, str]]:
             yield ("launch_kwargs",), f"a server with `use: {server.use}`"
         if server.ttl is not None:
             yield ("launch_kwargs", "ttl"), "`launch_kwargs.ttl`"
-    for index, fallback in enumerate(spec.fallbacks if isinstance(spec, LMSpec) else ()):
-        if isinstance(fallback, SoleLMSpec):
-            for path, what in pending(fallback):
-                yield ("fallbacks", index, *path), f"{what} of a fallback"
+    if isinstance(spec, LMSpec):
+        yield from _pending_in(spec.fallbacks, "fallbacks", "a fallback")
+        yield from _pending_in(spec.pool, "pool", "a member of the pool")
+
+
+def _pending_in(
+    lms: Sequence[str | SoleLMSpec], field: str, which: str
+) -> Iterator[tuple[Path, str]]:
+    for index, lm in enumerate(lms):
+        if isinstance(lm, SoleLMSpec):
+            for path, what in pending(lm):
+                yield (field, index, *path), f"{what} of {which}"

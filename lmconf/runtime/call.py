@@ -93,7 +93,8 @@ class Call:
     call that it stands in for. `place` is where the answer will be kept, None: nowhere.
     `settings` are those of the call as they were given, and `causes` tell of the attempts that
     failed. A call that is `guarded` has somewhere else to go: it leaves a server alone that keeps
-    failing.
+    failing. A call to a pool has the call of the `member` that it asked last, and which ones it
+    has `tried` in this round.
     """
 
     __slots__ = (
@@ -103,6 +104,7 @@ class Call:
         "first_token",
         "guarded",
         "id",
+        "member",
         "messages",
         "parts",
         "place",
@@ -114,6 +116,7 @@ class Call:
         "stream",
         "tallies",
         "time",
+        "tried",
         "waited",
     )
 
@@ -146,6 +149,8 @@ class Call:
         self.place: Place | None = None
         self.causes: list[Cause] = []
         self.guarded = False
+        self.member: Call | None = None
+        self.tried: set[int] = set()
 
     @property
     def left(self) -> float:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -24,7 +25,14 @@ from lmconf.runtime.connecting import base_of, is_left_to_sdk, resolved
 from lmconf.spec.declaring import fields
 from lmconf.spec.navigating import REFERENCES
 
-__all__ = ["TRACING_HEADERS", "digest_of", "digest_of_file", "facts", "settings_of"]
+__all__ = [
+    "TRACING_HEADERS",
+    "digest_of",
+    "digest_of_file",
+    "digest_of_pool",
+    "facts",
+    "settings_of",
+]
 
 TRACING_HEADERS = frozenset(
     "traceparent tracestate baggage x-request-id x-correlation-id x-trace-id x-session-id"
@@ -79,6 +87,21 @@ def digest_of(spec: LMSpec, found: tuple[object, ...]) -> bytes:
     `found` are its `facts`.
     """
     return spec_digest({"from": _where(spec, found), "settings": settings_of(spec)})
+
+
+def digest_of_pool(spec: LMSpec, members: Iterable[tuple[LMSpec, tuple[object, ...]]]) -> bytes:
+    """Return the digest of what all calls to a pool with `spec` have in common.
+
+    Where it names its `endpoint`, that says where its answers come from, whoever its `members`
+    are; else it is where all of them do, in any order.
+    """
+    where: Any = {"endpoint": spec.endpoint}
+    if spec.endpoint is None:
+        written = (_where(member, found) for member, found in members)
+        where = {"pool": sorted(written, key=lambda part: json.dumps(part, sort_keys=True))}
+    if spec.cache.namespace is not None:
+        where["namespace"] = spec.cache.namespace
+    return spec_digest({"from": where, "settings": settings_of(spec)})
 
 
 def settings_of(spec: LMSpec) -> dict[str, Any]:

@@ -23,10 +23,10 @@ from lmconf.runtime.batching import Batching
 from lmconf.runtime.call import Call, Reply, warn_if_truncated
 from lmconf.runtime.carrying import Carried
 from lmconf.runtime.driving import adrive, drive
-from lmconf.runtime.fallbacks import Fallbacks, Named
 from lmconf.runtime.history import History, tell
 from lmconf.runtime.layers import compose
 from lmconf.runtime.messages import Messages, as_messages
+from lmconf.runtime.others import Named, Others, Role
 from lmconf.runtime.parts import Parts
 from lmconf.runtime.serving import Launched
 from lmconf.runtime.sharing import Hold
@@ -82,7 +82,7 @@ class LM(Batching):
         What it and its copies use is added to `whole`, too. `named` knows the LMs of the profile,
         on which it may fall back.
         """
-        return cls._with(compiled, None, None, whole, Fallbacks(compiled, LM.of, named))
+        return cls._with(compiled, None, None, whole, Others(compiled, LM.of, named))
 
     @classmethod
     def _with(
@@ -91,10 +91,10 @@ class LM(Batching):
         carried: Carried | None,
         launched: Launched | None,
         whole: Tally | None,
-        fallbacks: Fallbacks,
+        others: Others,
     ) -> LM:
         made = cls.__new__(cls)
-        made._set_up(compiled, carried, launched, whole, fallbacks)  # noqa: SLF001 - its own class
+        made._set_up(compiled, carried, launched, whole, others)  # noqa: SLF001 - its own class
         return made
 
     def _set_up(
@@ -103,7 +103,7 @@ class LM(Batching):
         carried: Carried | None = None,
         launched: Launched | None = None,
         whole: Tally | None = None,
-        fallbacks: Fallbacks | None = None,
+        others: Others | None = None,
     ) -> None:
         spec = compiled.spec
         self._compiled = compiled
@@ -115,7 +115,7 @@ class LM(Batching):
             launched = Launched(spec.launch_kwargs, model, compiled.given)
         self._launched = None if launched is None else Hold(launched)
         self._carried = Hold(carried or Carried(compiled))
-        self._fallbacks = Hold(fallbacks or Fallbacks(compiled, LM.of))
+        self._others = Hold(others or Others(compiled, LM.of))
         self._made: Parts | None = None
         self._history = History(spec.history)
         self._tally = Tally(whole)
@@ -314,14 +314,16 @@ class LM(Batching):
                         tally=self._tally,
                         carried=self._carried,
                         launched=self._launched,
-                        others=self._others(),
+                        others=self._behind("fallbacks"),
+                        members=self._behind("pool"),
                     )
                     self._made = made
         return made
 
-    def _others(self) -> tuple[Callable[[], Parts], ...]:
-        find = self._fallbacks.shared.parts
-        return tuple(functools.partial(find, index) for index in range(len(self._spec.fallbacks)))
+    def _behind(self, role: Role) -> tuple[Callable[[], Parts], ...]:
+        find = self._others.shared.parts
+        many = len(self._spec.pool if role == "pool" else self._spec.fallbacks)
+        return tuple(functools.partial(find, role, index) for index in range(many))
 
     # What it is
 
@@ -414,9 +416,9 @@ class LM(Batching):
         launched = None if self._launched is None else self._launched.shared
         if launched and not launched.fits(spec.launch_kwargs, provider_of(spec.model)[1]):
             launched = None
-        others = self._fallbacks.shared
+        others = self._others.shared
         if not others.fits(changed):
-            others = Fallbacks(changed, LM.of, others.named)
+            others = Others(changed, LM.of, others.named)
         return self._with(changed, carried, launched, self._tally.whole, others)
 
     def __copy__(self) -> LM:
@@ -509,7 +511,7 @@ class LM(Batching):
             self._carried.end()
             if self._launched is not None:
                 self._launched.end()
-            self._fallbacks.end()
+            self._others.end()
 
     async def aclose(self) -> None:
         """Close the LM as `close` does, and wait until the connections of this loop are closed."""
@@ -517,7 +519,7 @@ class LM(Batching):
             await self._carried.aend()
             if self._launched is not None:
                 await self._launched.aend()
-            await self._fallbacks.aend()
+            await self._others.aend()
 
     def _is_to_close(self) -> bool:
         with self._lock:

@@ -24,7 +24,8 @@ from lmconf.runtime.connecting import arguments_of, base_of
 from lmconf.runtime.flights import Flights, flights_to
 from lmconf.runtime.gating import Gating
 from lmconf.runtime.history import History
-from lmconf.runtime.identity import digest_of, facts
+from lmconf.runtime.identity import digest_of, digest_of_pool, facts
+from lmconf.runtime.members import Members
 from lmconf.runtime.requests import Plan, plan_of, request_of
 from lmconf.runtime.serving import Launched
 from lmconf.runtime.sharing import Hold
@@ -52,6 +53,7 @@ class Parts:
         carried: Hold[Carried],
         launched: Hold[Launched] | None,
         others: tuple[Callable[[], Parts], ...] = (),
+        members: tuple[Callable[[], Parts], ...] = (),
     ) -> None:
         self.compiled = compiled
         self.spec = compiled.spec
@@ -74,6 +76,7 @@ class Parts:
         self.heard = self.dispatcher or None  # calls ask it often
         # Calls in flight hold what they need, should the LM be gone before them.
         self.others = others
+        self.members = Members(members, compiled.spec) if members else None
         self._carried = carried
         self._launched = launched
         self._prefix = os.urandom(8).hex()
@@ -147,6 +150,8 @@ class Parts:
         Raises:
             CallError: an address or an account leads nowhere.
         """
+        if self.members is not None:
+            return self._digest_of_pool(spec, self.members)
         known = self._digests.get(id(spec))
         if known is not None and self._fixed:
             return known[2]
@@ -159,6 +164,12 @@ class Parts:
         # The spec is kept beside its digest, so that no other object can take over its id.
         self._digests[id(spec)] = (spec, found, digest)
         return digest
+
+    def _digest_of_pool(self, spec: LMSpec, members: Members) -> bytes:
+        if spec.endpoint is not None:
+            return digest_of_pool(spec, ())
+        every = [members.parts(index) for index in range(len(members))]
+        return digest_of_pool(spec, [(m.spec, facts(m.spec, m.compiled)) for m in every])
 
     def origin_of(self, spec: LMSpec) -> str:
         """Return what tells the server of a call with `spec` from others: its origin, most often.
@@ -173,6 +184,9 @@ class Parts:
         return known[1]
 
     def _origin(self, spec: LMSpec) -> str:
+        if self.members is not None:
+            every = [self.members.parts(index) for index in range(len(self.members))]
+            return " ".join(sorted({parts.origin_of(parts.spec) for parts in every}))
         if self._launched is not None:
             return f"launched:{id(self._launched.shared)}"
         named = "" if spec.transport.use == "litellm" else f"{spec.transport.use}:"
@@ -236,6 +250,8 @@ class Parts:
             return _priced(self.spec.pricing, usage)
         if self._launched is not None:
             return None
+        if call.member is not None:
+            return call.member.parts.cost_of(call.member, response)
         price = getattr(self._carried.shared.made, "cost", None)
         if price is None:
             return None
@@ -306,7 +322,7 @@ def _may_change(spec: LMSpec) -> bool:
         spec.vertex_project,
         spec.vertex_location,
     )
-    return spec.launch_kwargs is not None or any(isinstance(x, REFERENCES) for x in places)
+    return bool(spec.launch_kwargs or spec.pool) or any(isinstance(x, REFERENCES) for x in places)
 
 
 def _priced(pricing: Pricing, usage: Mapping[str, Any]) -> float:

@@ -15,6 +15,7 @@ from lmconf.runtime.layers.caching import cache
 from lmconf.runtime.layers.falling_back import fall_back
 from lmconf.runtime.layers.joining import join
 from lmconf.runtime.layers.limiting import limit
+from lmconf.runtime.layers.picking import pick
 from lmconf.runtime.layers.recording import record
 from lmconf.runtime.layers.retrying import retry
 from lmconf.runtime.layers.sending import send
@@ -22,7 +23,7 @@ from lmconf.runtime.layers.spending import spend
 
 __all__ = ["LAYERS", "compose"]
 
-LAYERS: tuple[Layer, ...] = (record, fall_back, cache, join, spend, retry, limit, send)
+LAYERS: tuple[Layer, ...] = (record, fall_back, cache, join, spend, retry, pick, limit, send)
 """The layers of every call, from the outside in."""
 
 

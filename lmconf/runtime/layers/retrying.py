@@ -42,7 +42,11 @@ def retry(call: Call, following: Next) -> Steps:
             waits = delays(policy, number, random.Random())  # noqa: S311 - it spreads load
         wait = next(waits, None) if goes_on and _may_retry(failure, call) else None
         if wait is not None:
-            wait = after(wait, failure.retry_after, call.left, policy)
+            members = call.parts.members
+            if members is not None and call.left > 0 and members.has_another(call):
+                wait = 0.0  # another member is asked at once, whatever this one wants
+            else:
+                wait = after(wait, failure.retry_after, call.left, policy)
             if wait is None:
                 _say_no_time(failure, call)
             elif not _is_paid(failure, call, watch):
@@ -62,12 +66,13 @@ def retry(call: Call, following: Next) -> Steps:
             )
         yield Sleep(wait)
         call.waited += wait
+        if wait:
+            call.tried.clear()  # a pool's next round may begin with any member
 
 
 def _cause(call: Call, failure: CallError, wait: float = 0.0) -> Cause:
-    return Cause(
-        lm=call.parts.name, kind=type(failure).__name__, status=failure.status, waited=wait
-    )
+    lm = (call.member or call).parts.name
+    return Cause(lm=lm, kind=type(failure).__name__, status=failure.status, waited=wait)
 
 
 def _broke_off(call: Call, error: BaseException) -> None:

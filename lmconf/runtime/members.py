@@ -1,0 +1,116 @@
+"""The members of a pool, and which of them is asked next."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from lmconf.forking import Mutex
+from lmconf.profile.lm import LMSpec
+from lmconf.profile.pools import SHARED
+from lmconf.retries.breaker import Breaker
+from lmconf.retries.origins import origins
+from lmconf.runtime.call import Call
+
+if TYPE_CHECKING:
+    from lmconf.runtime.parts import Parts
+
+__all__ = ["Members"]
+
+_FROM_THE_POOL = tuple(
+    sorted((SHARED - {"model", "model_type", "base_model", "pricing"}) | {"timeout", "max_body"})
+)
+MOST_REMEMBERED = 256
+
+
+class Members:
+    """A pool's members, how many requests each has in flight, and whose turn it is.
+
+    `find` returns the live parts of a member; `spec` is the pool's.
+    """
+
+    def __init__(self, find: Sequence[Callable[[], Parts]], spec: LMSpec) -> None:
+        self._find = find
+        self._pick = spec.pick
+        self._weights = spec.weights or (1.0,) * len(find)
+        self._in_flight = [0] * len(find)
+        self._credit = [0.0] * len(find)
+        self._turn = itertools.count()
+        self._specs: dict[tuple[int, int], tuple[LMSpec, LMSpec, LMSpec]] = {}
+        self._lock = Mutex()
+
+    def __len__(self) -> int:
+        return len(self._find)
+
+    def parts(self, index: int) -> Parts:
+        """Return the live parts of a member."""
+        return self._find[index]()
+
+    def spec_of(self, call: Call, index: int) -> LMSpec:
+        """Return the spec of the member for `call`: its own connection, the pool's settings."""
+        own = self.parts(index).spec
+        known = self._specs.get((index, id(call.spec)))
+        if known is not None and known[1] is own:
+            return known[2]
+        said = {name: getattr(call.spec, name) for name in _FROM_THE_POOL}
+        made = msgspec.structs.replace(own, **said, deadline=call.spec.deadline)
+        if len(self._specs) >= MOST_REMEMBERED:
+            self._specs = {}
+        # The specs are kept beside it, so that no other objects can take over their ids.
+        self._specs[index, id(call.spec)] = (call.spec, own, made)
+        return made
+
+    def breaker(self, index: int) -> Breaker:
+        """Return what is known of a member's server."""
+        parts = self.parts(index)
+        return origins().breaker(parts.origin_of(parts.spec), parts.spec.model)
+
+    def choose(self, call: Call) -> int:
+        """Return the member to ask now, which counts as busy until `done`.
+
+        Those that `call` has tried come last, and those whose breaker is open are passed over;
+        where all are, the first in line is asked: a pool fails no call that a member may answer.
+        """
+        with self._lock:
+            line = self._line()
+        line.sort(key=lambda index: index in call.tried)
+        for index in line:
+            if self.breaker(index).admits(call.spec.retry.breaker):
+                break
+        else:
+            index = line[0]
+        with self._lock:
+            self._in_flight[index] += 1
+            if self._pick == "weighted":
+                self._credit[index] -= sum(self._weights)
+        return index
+
+    def done(self, index: int) -> None:
+        """Take note that a request of the member has ended."""
+        with self._lock:
+            self._in_flight[index] -= 1
+
+    def has_another(self, call: Call) -> bool:
+        """Say whether a member is well that `call` has not tried."""
+        return any(
+            not self.breaker(index).is_open and self._weights[index] > 0
+            for index in range(len(self))
+            if index not in call.tried
+        )
+
+    def _line(self) -> list[int]:
+        """Return the members in the order in which they are to be asked."""
+        count = len(self)
+        turn = next(self._turn) % count
+        line = [(turn + step) % count for step in range(count)]
+        if self._pick == "least_busy":
+            line.sort(key=self._in_flight.__getitem__)
+        elif self._pick == "weighted":
+            # "Smooth weighted round-robin", as nginx has it: shares are kept, and no bursts come.
+            self._credit = [c + w for c, w in zip(self._credit, self._weights, strict=True)]
+            line = [index for index in line if self._weights[index] > 0]
+            line.sort(key=self._credit.__getitem__, reverse=True)
+        return line
