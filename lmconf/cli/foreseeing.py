@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from lmconf.profile.compiled import Compiled, fallback_of
-from lmconf.profile.lm import LMSpec
+from lmconf.profile.lm import LMSpec, SoleLMSpec
 from lmconf.profile.policies import Pricing
 from lmconf.profile.providers import PROVIDERS, origin, provider_of
 from lmconf.retries.budget import COST
@@ -146,6 +146,9 @@ def _asked(
 
 def _server(spec: LMSpec) -> str:
     """Return where requests go; what the environment says is named, not read."""
+    if spec.pool:
+        members = [item for item in spec.pool if isinstance(item, SoleLMSpec)]
+        return f"a pool of {len(members)}: " + ", ".join(member.model for member in members)
     if spec.launch_kwargs is not None:
         return "a server of its own"
     base = spec.api_base
@@ -169,6 +172,8 @@ def _looks(spec: LMSpec) -> Iterator[str]:
 
 def _notes(spec: LMSpec, *, guarded: bool) -> Iterator[str]:
     retry = spec.retry
+    if spec.pool and spec.num_retries:
+        yield "asks another member at once where one fails; waits when all were asked"
     if spec.num_retries:
         yield f"tries again after {', '.join(retry.when) or 'nothing'}"
         if retry.respect_retry_after:

@@ -15,7 +15,7 @@ from lmconf.profile.state import dump_lm
 from lmconf.spec.declaring import fields
 from lmconf.testing.atoms import json_maps
 from lmconf.testing.blocks import names, values
-from lmconf.testing.one_lm import Known, budgets, lm_data, settings
+from lmconf.testing.one_lm import Known, budgets, lm_data, settings, ways
 from lmconf.testing.spelling import spelled
 
 __all__ = ["documents", "profile_data", "profiles", "states"]
@@ -34,6 +34,10 @@ def profile_data(draw: st.DrawFn) -> dict[str, Any]:
     called = draw(st.lists(names(), unique=True, min_size=1, max_size=3))
     known = Known(tuple(stores), tuple(callbacks), tuple(called))
     lms = {name: draw(lm_data(_beside(name, known))) for name in called}
+    free = draw(names())
+    if free not in called and draw(st.booleans()):
+        pool = draw(st.lists(st.sampled_from(called), min_size=1, max_size=3))
+        lms[free] = {"pool": pool, **draw(ways(len(pool)))}
     data: dict[str, Any] = {"lms": lms}
     if draw(st.booleans()):
         data["main"] = draw(st.sampled_from(called))

@@ -24,7 +24,7 @@ from lmconf.testing.blocks import addresses, block, values
 from lmconf.testing.spelling import spelled
 from lmconf.transports.routes import NOT_IN_RESPONSES, RESPONSES
 
-__all__ = ["Known", "compiled_lms", "lm_data", "lms", "settings"]
+__all__ = ["Known", "compiled_lms", "lm_data", "lms", "pool_data", "settings", "ways"]
 
 _HOSTED = [
     "openai/gpt-4o-mini",
@@ -45,7 +45,7 @@ _LAUNCHED = ["llama_cpp", "sglang", "vllm", "transformers", "ollama"]
 _TIED = frozenset(
     "model base_model provider temperature max_tokens logprobs top_logprobs api_key api_base"
     " allow_http api_type azure_ad_token launch_kwargs transport cache callbacks fallbacks"
-    " budget".split()
+    " budget pool pick weights".split()
 )
 
 
@@ -124,9 +124,27 @@ def _in_time(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
+def pool_data() -> st.SearchStrategy[dict[str, Any]]:
+    """Return the plain data of a pool whose members stand in place."""
+    members = st.lists(lm_data(sole=True), min_size=1, max_size=3)
+    return members.flatmap(lambda pool: ways(len(pool)).map(lambda way: {"pool": pool, **way}))
+
+
+def ways(count: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Return what is said of how one of `count` members is picked, and of calls to their pool."""
+    weights = st.lists(st.sampled_from([1, 2.5, 3]), min_size=count, max_size=count)
+    pick = st.one_of(
+        _some(pick=st.sampled_from(["least_busy", "round_robin"])),
+        _with({"pick": st.just("weighted"), "weights": weights}),
+    )
+    return st.tuples(
+        pick, _some(endpoint=texts(), num_retries=st.integers(0, 9), cache=st.booleans())
+    ).map(lambda parts: {**parts[0], **parts[1]})
+
+
 def settings() -> st.SearchStrategy[dict[str, Any]]:
-    """Return the settings of one LM as a document spells them."""
-    return lm_data().map(spelled)
+    """Return the settings of one LM, now and then a pool, as a document spells them."""
+    return st.one_of(lm_data(), lm_data(), lm_data(), pool_data()).map(spelled)
 
 
 def compiled_lms() -> st.SearchStrategy[Compiled]:

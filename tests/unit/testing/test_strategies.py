@@ -156,6 +156,7 @@ def test_every_kind_choice_and_alternative_of_every_field_is_drawn(type_: type[S
 
 def test_every_field_of_an_lm_is_drawn() -> None:
     seen = drawn(testing.lm_data(), lambda data: ((name,) for name in data), 1200)
+    seen |= drawn(testing.settings(), lambda data: ((name,) for name in data), 200)
     assert sorted({(name,) for name in fields(LMSpec)} - seen) == []
 
 
