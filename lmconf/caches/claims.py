@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import time
 from pathlib import Path
 
 from lmconf.forking import Mutex, stand_still_at_forks
@@ -22,6 +23,8 @@ _COUNTS = 65536
 # struct flock of Linux with 64-bit offsets: type, whence, start, length, pid (0 for these locks).
 _LOCK = "hhqqi4x"
 _HERE = os.SEEK_SET
+_LOOKS = 1.0
+"""Seconds between looks whether the file is still in its place."""
 
 
 class Claims:
@@ -34,6 +37,7 @@ class Claims:
         # pathlib's expanduser raises where there is no home folder.
         self._path = Path(os.path.abspath(os.path.expanduser(folder))) / CLAIMS  # noqa: PTH100, PTH111
         self._handle: int | None = None
+        self._looked = 0.0
         self._given_up = not _are_there()
         self._lock = Mutex(reentrant=True)  # a dropped stream lets go in a finalizer
         stand_still_at_forks(self)
@@ -78,9 +82,13 @@ class Claims:
         self._close()
 
     def _opened(self) -> int | None:
+        now = time.monotonic()
         if self._handle is not None:
+            if now < self._looked + _LOOKS:
+                return self._handle
             with contextlib.suppress(OSError):
                 if os.fstat(self._handle).st_nlink:
+                    self._looked = now
                     return self._handle
             self._close()  # somebody removed the file: others lock another one
         if self._given_up:
@@ -89,6 +97,7 @@ class Claims:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._handle = os.open(self._path, flags, 0o600)
+            self._looked = now
             if os.fstat(self._handle).st_size < _COUNTS:
                 os.ftruncate(self._handle, _COUNTS)
         except OSError:

@@ -75,14 +75,16 @@ def _claimed(
     claims = flight.claims
     if claims is None:
         return place.near(), False
-    count, pause = claims.count(place.key), _FIRST_LOOK
-    waited = False
+    count, pause = None, _FIRST_LOOK
     while not claims.take(place.key):
-        waited = True
+        if count is None:
+            count = claims.count(place.key)
         if call.left <= 0:
             return None, True
         yield Sleep(max(0.0, min(pause, call.left)))
         pause = min(pause * 1.5, _LAST_LOOK)
     flight.claimed = True
-    found = (yield from place.find()) if waited else place.near()
-    return found, found is None and waited and claims.count(place.key) != count
+    if count is None:
+        return place.near(), False
+    found = yield from place.find()
+    return found, found is None and claims.count(place.key) != count
