@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from lmconf.callbacks import End, Failure, Start
-from lmconf.errors import BadResponse, CallError
+from lmconf.errors import BadResponse, CallError, Cause
 from lmconf.profile.formats import Misfit
 from lmconf.profile.providers import provider_of
-from lmconf.runtime.answer import Answer
+from lmconf.runtime.answer import Answer, outputs_of
 from lmconf.runtime.call import Call, Next, Reply, Steps
 from lmconf.runtime.history import Entry
 from lmconf.runtime.identity import settings_of
@@ -75,8 +75,9 @@ def _note(call: Call, reply: Reply, response: Json) -> None:
     _count(call, by, reply, usage, cost)
     duration = time.monotonic() - call.started
     if parts.history.kept and not settings.disable_history:
-        # Written when somebody reads it: most entries are never read.
-        parts.history.append(functools.partial(_entry, call, reply, duration))
+        entry = functools.partial(_entry, make, _facts(call, by, duration))
+        # What was said is put together when somebody reads it: most entries are never read.
+        parts.history.append(entry if parts.history.content else entry(content=False))
     if call.dispatcher:
         by.tell(
             End,
@@ -115,31 +116,59 @@ def _count(
             tally.add(name, by.attempts, usage, cost, upwards=upwards)
 
 
-def _entry(call: Call, reply: Reply, duration: float) -> Entry:
+class _Facts(NamedTuple):
+    """What is known of a call, without what would keep its LM alive."""
+
+    prompt: str | None
+    messages: list[dict[str, Any]]
+    kwargs: Mapping[str, Any]
+    time: float
+    uuid: str
+    model: str
+    model_type: str
+    duration: float
+    waited: float
+    causes: tuple[Cause, ...]
+
+
+def _facts(call: Call, by: Call, duration: float) -> _Facts:
+    return _Facts(
+        call.prompt,
+        call.messages,
+        by.parts.plan_of(by.spec).kwargs,
+        call.time,
+        call.id or call.parts.new_id(),
+        by.spec.model,
+        by.spec.model_type,
+        duration,
+        call.waited,
+        tuple(call.causes),
+    )
+
+
+def _entry(make: Callable[[], Answer], facts: _Facts, *, content: bool = True) -> Entry:
     """Return what the history keeps of a call."""
-    parts, by = call.parts, reply.by or call
-    content, answer = parts.history.content, reply.answer
-    assert answer is not None
+    answer = make()
     return {
-        "prompt": call.prompt if content else None,
-        "messages": call.messages if content else None,
-        "kwargs": dict(by.parts.plan_of(by.spec).kwargs),
+        "prompt": facts.prompt if content else None,
+        "messages": facts.messages if content else None,
+        "kwargs": dict(facts.kwargs),
         "response": answer.response if content else None,
-        "outputs": reply.outputs if content else None,
+        "outputs": outputs_of(answer.response) if content else None,
         "usage": answer.usage,
         "cost": answer.cost,
-        "timestamp": call.time,
-        "uuid": call.id or parts.new_id(),
-        "model": by.spec.model,
-        "model_type": by.spec.model_type,
+        "timestamp": facts.time,
+        "uuid": facts.uuid,
+        "model": facts.model,
+        "model_type": facts.model_type,
         "response_model": answer.model,
         "lm": answer.lm,
         "cache_hit": answer.cache_hit,
         "finish_reason": answer.finish_reason,
-        "latency": duration,
+        "latency": facts.duration,
         "attempts": answer.attempts,
-        "waited": call.waited,
-        "causes": tuple(call.causes),
+        "waited": facts.waited,
+        "causes": facts.causes,
         "request_id": answer.request_id,
     }
 
