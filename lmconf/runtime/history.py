@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO, TypeAlias, overload
 
-from lmconf.forking import Mutex
 from lmconf.profile.policies import HistoryPolicy
 
 __all__ = ["Entry", "History", "tell"]
@@ -21,6 +20,28 @@ answered: a fallback's where one did. It holds no secret and no header. Where th
 `prompt`, `messages`, `response` and `outputs` are None."""
 
 
+class _Later:
+    """An entry that is made when it is read."""
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], Entry]) -> None:
+        self._make: Callable[[], Entry] | None = make
+        self._made: Entry | None = None
+
+    def read(self) -> Entry:
+        make = self._make
+        if self._made is None and make is not None:
+            self._made = make()
+            self._make = None
+        assert self._made is not None
+        return self._made
+
+
+def _read(entry: Entry | _Later) -> Entry:
+    return entry.read() if isinstance(entry, _Later) else entry
+
+
 class History(Sequence[Entry]):
     """The entries of the last calls, oldest first; safe to read while calls go on.
 
@@ -31,18 +52,16 @@ class History(Sequence[Entry]):
         policy = policy or HistoryPolicy()
         self.content = policy.content
         self.kept = policy.max > 0
-        self._entries: deque[Entry | Callable[[], Entry]] = deque(maxlen=policy.max)
-        self._lock = Mutex()
+        self._entries: deque[Entry | _Later] = deque(maxlen=policy.max)
 
     def append(self, entry: Entry | Callable[[], Entry]) -> None:
         """Add `entry` at the end, or what returns it when it is read for the first time."""
-        with self._lock:
-            self._entries.append(entry)
+        # One step for the interpreter, as `copy` is: no thread sees it half done.
+        self._entries.append(_Later(entry) if callable(entry) else entry)
 
     def clear(self) -> None:
         """Drop every entry."""
-        with self._lock:
-            self._entries.clear()
+        self._entries.clear()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -52,20 +71,12 @@ class History(Sequence[Entry]):
     @overload
     def __getitem__(self, place: slice) -> list[Entry]: ...
     def __getitem__(self, place: int | slice) -> Entry | list[Entry]:
-        with self._lock:
-            if isinstance(place, slice):
-                return [self._read(index) for index in range(*place.indices(len(self._entries)))]
-            return self._read(place)
+        if isinstance(place, slice):
+            return [_read(entry) for entry in list(self._entries.copy())[place]]
+        return _read(self._entries[place])
 
     def __iter__(self) -> Iterator[Entry]:
-        with self._lock:
-            return iter([self._read(index) for index in range(len(self._entries))])
-
-    def _read(self, index: int) -> Entry:
-        entry = self._entries[index]
-        if callable(entry):
-            entry = self._entries[index] = entry()
-        return entry
+        return map(_read, self._entries.copy())
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, History | list):

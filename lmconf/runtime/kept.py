@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -34,20 +34,16 @@ def read(value: bytes) -> Json | None:
     return None
 
 
-def worth_keeping(response: Mapping[str, Any], keep: Set[str]) -> bool:
+def worth_keeping(response: Mapping[str, Any], keep: Collection[str]) -> bool:
     """Say whether `response` may be kept: `keep` names what may be so beside whole texts."""
-    return all(_kinds(choice) <= keep for choice in response["choices"])
-
-
-def _kinds(choice: Mapping[str, Any]) -> set[str]:
-    """Return what must be allowed for `choice` to be kept, in the words of `cache.keep`."""
-    kinds = set()
-    message = choice.get("message") or choice
-    if message.get("tool_calls"):
-        kinds.add("tool_calls")
-    elif not (message.get("content") or message.get("text")):
-        kinds.add("empty")
-    ended = _ENDED.get(choice.get("finish_reason") or "")
-    if ended is not None:
-        kinds.add(ended)
-    return kinds
+    for choice in response["choices"]:
+        message = choice.get("message") or choice
+        if message.get("tool_calls"):
+            if "tool_calls" not in keep:
+                return False
+        elif not (message.get("content") or message.get("text")) and "empty" not in keep:
+            return False
+        ended = _ENDED.get(choice.get("finish_reason") or "")
+        if ended is not None and ended not in keep:
+            return False
+    return True

@@ -82,6 +82,7 @@ class Parts:
         self._prefix = os.urandom(8).hex()
         self._counter = itertools.count()
         self._tiers: dict[object, caches.Tiers | None] = {}
+        self._own_tiers: caches.Tiers | None = None
         self._flights: dict[object, Flights] = {}
         self._fixed = not _may_change(compiled.spec)
         self._digests: dict[int, tuple[LMSpec, tuple[object, ...], bytes]] = {}
@@ -131,9 +132,14 @@ class Parts:
         """Return the stores that a call with `spec` uses; None for none."""
         if spec.cache.mode == "disabled" or self._override == "disabled":
             return None
+        # Mostly it is the LM's own: working out which store is meant takes longer than asking it.
+        if spec is self.spec and self._own_tiers is not None:
+            return self._own_tiers
         key = (spec.cache.store, spec.cache_in_memory)
         if key not in self._tiers:
             self._tiers[key] = _tiers(spec, self._override)
+        if spec is self.spec:
+            self._own_tiers = self._tiers[key]
         return self._tiers[key]
 
     def flights_of(self, spec: LMSpec) -> Flights:

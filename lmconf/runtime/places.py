@@ -22,22 +22,24 @@ Hit: TypeAlias = tuple[str, Json]
 class Place:
     """The place of the answer of `call`, in `tiers` under `key`.
 
-    `flights` are the requests on their way to such places, which the call may wait for; None: it
-    sends its own. `flight` is the one that this call has begun.
+    `flight` is the request that this call has begun; others may wait for its answer.
     """
 
-    __slots__ = ("_call", "_keep", "flight", "flights", "key", "tiers")
+    __slots__ = ("_call", "flight", "key", "tiers")
 
-    def __init__(self, call: Call, tiers: Tiers, key: str, flights: Flights) -> None:
-        policy = call.spec.cache
+    def __init__(self, call: Call, tiers: Tiers, key: str) -> None:
         self._call = call
-        self._keep = frozenset(policy.keep)
         self.tiers = tiers
         self.key = key
-        # What asks anew on purpose is neither given another's answer nor lets others wait for it.
-        joins = policy.mode in ("read_write", "read_only") and call.spec.rollout_id is None
-        self.flights = flights if joins and policy.ttl != 0 else None
         self.flight: Flight | None = None
+
+    @property
+    def flights(self) -> Flights | None:
+        """The requests on their way to such places, which the call may wait for."""
+        spec, policy = self._call.spec, self._call.spec.cache
+        # What asks anew on purpose is neither given another's answer nor lets others wait for it.
+        joins = policy.mode in ("read_write", "read_only") and spec.rollout_id is None
+        return self._call.parts.flights_of(spec) if joins and policy.ttl != 0 else None
 
     def usable(self, value: bytes | None) -> Json | None:
         """Return the response that `value` holds, always a new one; None if it is of no use."""
@@ -88,4 +90,6 @@ class Place:
 
     def _fits(self, response: Json) -> bool:
         call = self._call
-        return worth_keeping(response, self._keep) and (call.read is None or call.fits(response))
+        return worth_keeping(response, call.spec.cache.keep) and (
+            call.read is None or call.fits(response)
+        )

@@ -21,7 +21,7 @@ def cache(call: Call, following: Next) -> Steps:
     else:
         digest = parts.digest_of(call.spec)
     key = request_key(digest, call.messages, {})
-    place = Place(call, tiers, key, parts.flights_of(call.spec))
+    place = Place(call, tiers, key)
     if policy.mode != "refresh":
         kept = yield from place.find()
         if kept is not None:

@@ -44,10 +44,13 @@ def record(call: Call, following: Next) -> Steps:
     except BaseException as error:
         _tell_failure(call, error)
         raise
-    reply.when_done(
-        lambda response: _note(call, reply, response),
-        lambda error: _tell_failure(call, error, reply.by),
-    )
+    if reply.response is not None:
+        _note(call, reply, reply.response)
+    else:
+        reply.when_done(
+            lambda response: _note(call, reply, response),
+            lambda error: _tell_failure(call, error, reply.by),
+        )
     return reply
 
 
