@@ -56,7 +56,7 @@ class _Kept(Generic[C]):
         """Take note that `connection` is no longer used; return what is to be closed."""
         with self._lock:
             self._used.pop(id(connection), None)
-            if self._closed or not connection.is_idle():
+            if self._closed or not connection.is_idle() or _holds_more(connection):
                 return [connection]
             idle = self._idle.setdefault(_key(origin), deque())
             idle.append(connection)
@@ -75,6 +75,20 @@ class _Kept(Generic[C]):
                 found.extend(idle)
             self._idle.clear()
         return found
+
+
+def _holds_more(connection: object) -> bool:
+    """Say whether the server said more than its answer: to the next request, it would be one.
+
+    httpcore notices only what was not read from the socket yet.
+    """
+    inner: object = connection
+    while inner is not None:
+        state = getattr(inner, "_h11_state", None)
+        if state is not None:
+            return bool(state.trailing_data[0])
+        inner = getattr(inner, "_connection", None)
+    return False
 
 
 class Connections:
