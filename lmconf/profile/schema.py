@@ -14,6 +14,8 @@ RESOLVED_ID = "urn:lmconf:resolved:v1"
 
 # What only a document of several LMs has; `callbacks` is such a key where it holds them by name.
 _SEVERAL = ("lms", "defaults", "main", "stores")
+# One LM has a model, or has that of its members.
+_ONE: list[Schema] = [{"required": ["model"]}, {"required": ["pool"]}]
 _PARKED: Schema = {"^x-": {"description": "Parked: anchors for use elsewhere in this file."}}
 
 
@@ -36,7 +38,7 @@ def authored_schema() -> Schema:
         {
             "description": "Language models: one (`model` at the top) or several (`lms`).",
             "type": "object",
-            "if": {"required": ["model"]},
+            "if": {"anyOf": _ONE},
             "then": one,
             "else": {"if": {"anyOf": several}, "then": many, "else": {"anyOf": [many, one]}},
         },
@@ -48,7 +50,10 @@ def resolved_schema() -> Schema:
     writer = Writer("resolved")
     one, many = writer.schema(LM), writer.schema(PROFILE)
     version = {"$ref": f"#/$defs/{ProfileSpec.__name__}/properties/lmconf"}
-    writer.defs[LMSpec.__name__]["properties"]["lmconf"] = version
+    lm = writer.defs[LMSpec.__name__]
+    lm["properties"]["lmconf"] = version
+    lm["required"] = [name for name in lm.get("required", ()) if name != "model"]
+    lm["anyOf"] = _ONE
     return writer.finish(
         "A state of lmconf",
         RESOLVED_ID,
