@@ -53,8 +53,10 @@ if TYPE_CHECKING:
     from lmconf.runtime.answer import Answer, TruncatedWarning
     from lmconf.runtime.lm import LM
     from lmconf.runtime.settings import configure, context, settings
+    from lmconf.runtime.training import TrainingJob, job
     from lmconf.runtime.usage import Usage, track_usage
     from lmconf.secrets import Env, File
+    from lmconf.trainers import register_trainer
     from lmconf.transports import register_transport
 
 _HOMES: dict[str, str] = {
@@ -92,6 +94,7 @@ _HOMES: dict[str, str] = {
     "ServerError": "errors",
     "Timeout": "errors",
     "TrainError": "errors",
+    "TrainingJob": "runtime.training",
     "TruncatedWarning": "runtime.answer",
     "Usage": "runtime.usage",
     "UsageError": "errors",
@@ -99,10 +102,12 @@ _HOMES: dict[str, str] = {
     "context": "runtime.settings",
     "dump": "loading.saving",
     "dumps": "loading.saving",
+    "job": "runtime.training",
     "lm": "loading.opening",
     "load": "loading.opening",
     "load_state": "loading.opening",
     "register_callback": "callbacks",
+    "register_trainer": "trainers",
     "register_transport": "transports",
     "settings": "runtime.settings",
     "track_usage": "runtime.usage",
@@ -143,6 +148,7 @@ __all__ = [
     "ServerError",
     "Timeout",
     "TrainError",
+    "TrainingJob",
     "TruncatedWarning",
     "Usage",
     "UsageError",
@@ -151,10 +157,12 @@ __all__ = [
     "context",
     "dump",
     "dumps",
+    "job",
     "lm",
     "load",
     "load_state",
     "register_callback",
+    "register_trainer",
     "register_transport",
     "settings",
     "track_usage",

@@ -119,7 +119,7 @@ def _demands(
     own_base = provider is not None and spec.api_base == Env(name=provider.base_env or "")
     for name, asked in (
         ("launch_kwargs", spec.launch_kwargs is not None or spec.provider in LAUNCHER_NAMES),
-        ("train_kwargs", bool(spec.train_kwargs)),
+        ("train_kwargs", spec.train_kwargs is not None),
         ("api_base", spec.api_base is not None and not own_base),
         ("transport", spec.transport != TransportSpec()),
         ("allow_http", spec.allow_http),

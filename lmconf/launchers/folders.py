@@ -9,21 +9,12 @@ import tempfile
 from pathlib import Path
 
 from lmconf.errors import LaunchError
+from lmconf.folders import state_folder
 
 __all__ = ["KEPT", "new_run_folder", "state_folder"]
 
 KEPT = 20
 """How many folders of ended servers are kept, for their logs."""
-
-
-def state_folder() -> Path:
-    """Return `$LMCONF_STATE_DIR`, else the user's state folder for lmconf."""
-    stated = os.environ.get("LMCONF_STATE_DIR")
-    if stated:
-        return Path(stated).expanduser().absolute()
-    import platformdirs
-
-    return Path(platformdirs.user_state_path("lmconf", appauthor=False))
 
 
 def new_run_folder(kind: str) -> Path:

@@ -27,17 +27,16 @@ from lmconf.profile.providers import (
     origin,
     provider_of,
 )
+from lmconf.profile.training import completed, judge_training
 from lmconf.secrets import Env
 from lmconf.spec.checking import Fault
 from lmconf.spec.declaring import fields
 from lmconf.spec.navigating import Unread
 from lmconf.spec.quantities import parse_duration
 from lmconf.spelling import did_you_mean
+from lmconf.trainers.specs import TRAINER_NAMES
 
 Data = Mapping[str, Any]
-
-TRAINER_NAMES = ("openai", "databricks", "local", "command")
-"""Every kind of trainer that a profile may name."""
 
 
 def judge(data: Data) -> list[Fault]:
@@ -65,6 +64,8 @@ def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
         if name not in full or (name in soft and not _allowed(family, name, full[name])):
             full[name] = getattr(family, name)
     _complete_times(full)
+    if isinstance(data.get("train_kwargs"), Mapping):
+        full["train_kwargs"] = completed(data)
     if is_pool(data):
         return full
     if launches(data):
@@ -494,6 +495,7 @@ _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     _nothing_splits_a_request,
     _family_rules_hold,
     _server_kind_is_said,
+    judge_training,
     _log_probabilities_agree,
     _deadline_leaves_an_attempt,
     _budget_can_be_kept,

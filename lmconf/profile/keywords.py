@@ -142,8 +142,8 @@ class LMSettings(CallSettings, total=False):
     """The local server behind this LM."""
     finetuning_model: str | None
     """The model that is fine-tuned, when it differs from `model`."""
-    train_kwargs: Mapping[str, Any]
-    """The trainer's arguments."""
+    train_kwargs: Mapping[str, Any] | Spec | None
+    """How it is fine-tuned."""
     provenance: Mapping[str, Any]
     """Where this LM comes from; kept, never used."""
     fallbacks: Sequence[str | Mapping[str, Any] | Spec] | str | Mapping[str, Any] | Spec

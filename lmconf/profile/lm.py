@@ -38,6 +38,7 @@ from lmconf.spec.shapes import (
     Text,
     nullable,
 )
+from lmconf.trainers.specs import TRAIN, TrainSpec
 from lmconf.transports.specs import TRANSPORT, TransportSpec
 
 Address = str | Reference
@@ -357,14 +358,11 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
         ),
     ] = None
     train_kwargs: Annotated[
-        JsonMap,
+        TrainSpec | None,
         operations(
-            Json(mapping=True),
-            "The trainer's arguments.",
-            examples=({"n_epochs": 3},),
-            bound_to_model=True,
+            TRAIN, "How it is fine-tuned.", examples=({"n_epochs": 3},), bound_to_model=True
         ),
-    ] = FrozenMap()
+    ] = None
     provenance: Annotated[
         JsonMap,
         operations(Json(mapping=True), "Where this LM comes from; kept, never used."),

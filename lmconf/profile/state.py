@@ -18,6 +18,7 @@ from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import thaw
 from lmconf.spec.navigating import REFERENCES
 from lmconf.spec.writing import write
+from lmconf.trainers.specs import TRAIN, TrainSpec
 
 __all__ = ["NotCarried", "Style", "dump_lm", "dump_profile", "from_dspy", "is_dspy_state"]
 
@@ -130,7 +131,10 @@ def _server_block(key: str, value: Any, lost: list[str]) -> dict[str, Any]:
     if key == "launch_kwargs" and "use" not in value:
         lost.append(key)
         return {"provenance": {"dspy_launch_kwargs": _without_secrets(value)}}
-    return {key: value}
+    if key == "train_kwargs" and (unknown := value.keys() - fields(TrainSpec).keys()):
+        lost += [f"{key}.{name}" for name in unknown]
+        value = {name: item for name, item in value.items() if name not in unknown}
+    return {key: value} if value else {}
 
 
 def _without_secrets(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,7 +171,7 @@ def _dump_dspy(spec: LMSpec) -> dict[str, Any]:
             field.role in ("identity", "connection") and name not in _OURS_ALONE
         ):
             if field.required or value != field.default or name in _ALWAYS:
-                state[name] = thaw(value)
+                state[name] = thaw(value) if name != "train_kwargs" else write(TRAIN, value)
         elif value != field.default:
             lost.append(name)
     for key, value in spec.extra.items():

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from lmconf.launchers.contract import Server
     from lmconf.profile.keywords import CallSettings, CopySettings, LMSettings
+    from lmconf.runtime.training import TrainingJob
+    from lmconf.trainers.data import TrainData
 
 __all__ = ["LM"]
 
@@ -489,6 +491,31 @@ class LM(Batching):
         """
         if self._launched is not None:
             self._launched.shared.end()
+
+    @without_frames
+    def finetune(
+        self,
+        train_data: TrainData,
+        train_data_format: str | None = None,
+        train_kwargs: Mapping[str, Any] | None = None,
+    ) -> TrainingJob:
+        """Return a job that fine-tunes this LM (its `finetuning_model`, if it names one).
+
+            trained = lm.finetune("train.jsonl", "chat").result()
+
+        `train_data` is the path of a JSONL file or the rows themselves; `train_data_format` is
+        `chat`, `completion` or `preference`, and is read off the first row when it is left out.
+        `train_kwargs` are laid over the profile's. The data is checked before anything is sent or
+        begun. The job goes on when this process ends.
+
+        Raises:
+            TrainError: the data is not right, each bad line told; or nothing can be begun.
+            ProfileError: `train_kwargs` do not fit.
+            NotCarriedOut: this version has no such trainer.
+        """
+        from lmconf.runtime.training import begin
+
+        return begin(self._compiled, train_data, train_data_format, train_kwargs)
 
     @property
     def server(self) -> Server | None:

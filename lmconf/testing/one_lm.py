@@ -22,6 +22,7 @@ from lmconf.spec.quantities import parse_duration
 from lmconf.testing.atoms import references, texts
 from lmconf.testing.blocks import addresses, block, values
 from lmconf.testing.spelling import spelled
+from lmconf.trainers.specs import BELONGS, TrainSpec
 from lmconf.transports.routes import NOT_IN_RESPONSES, RESPONSES
 
 __all__ = ["Known", "compiled_lms", "lm_data", "lms", "pool_data", "settings", "ways"]
@@ -45,7 +46,7 @@ _LAUNCHED = ["llama_cpp", "sglang", "vllm", "transformers", "ollama"]
 _TIED = frozenset(
     "model base_model provider temperature max_tokens logprobs top_logprobs api_key api_base"
     " allow_http api_type azure_ad_token launch_kwargs transport cache callbacks fallbacks"
-    " budget pool pick weights".split()
+    " budget pool pick weights train_kwargs".split()
 )
 
 
@@ -77,6 +78,7 @@ def lm_data(draw: st.DrawFn, known: Known = ALONE, *, sole: bool = False) -> dic
         "cache": st.booleans() | _stored(CachePolicy, known),
         "callbacks": _callbacks(known),
         "budget": budgets(known),
+        "train_kwargs": _training(),
     }
     if not sole:
         parts["fallbacks"] = _fallbacks(known)
@@ -304,6 +306,26 @@ def _stored(type_: type[Struct], known: Known) -> st.SearchStrategy[Any]:
         store = st.sampled_from(known.stores) | store
     without = block(type_).map(lambda data: {k: data[k] for k in data if k != "store"})
     return block(type_, store=store) | without
+
+
+@functools.cache
+def _training() -> st.SearchStrategy[Any]:
+    """Return what is said of a training: the kind, and what belongs to it."""
+    words = st.lists(texts(), min_size=1, max_size=3)
+    commanded = block(TrainSpec, use=st.just("command"), command=words).map(_belonging)
+    return st.one_of(_trained_by("openai"), _trained_by("local"), commanded)
+
+
+def _trained_by(kind: str) -> st.SearchStrategy[Any]:
+    return block(TrainSpec, use=st.just(kind)).map(_belonging)
+
+
+def _belonging(data: dict[str, Any]) -> dict[str, Any]:
+    """Return `data` without what is for trainers of other kinds, or said twice."""
+    kept = {k: v for k, v in data.items() if data["use"] in BELONGS.get(k, (data["use"],))}
+    if "max_steps" in kept:
+        kept.pop("n_epochs", None)
+    return kept
 
 
 @functools.cache

@@ -26,7 +26,7 @@ PLACES: list[dict[str, Any]] = [
     {"headers": {"X-Api-Key": MARKER, "X-Team": "open"}},
     {"extra": {"deep": [{"password": MARKER}]}},
     {"extra": {"clientSecret": {"a": [MARKER]}}},
-    {"train_kwargs": {"hf_token": MARKER}},
+    {"train_kwargs": {"use": "local", "env": {"HF_TOKEN": MARKER}}},
     {"metadata": {"session token": MARKER}},
     {"launch_kwargs": {"use": "sglang", "env": {"HF_TOKEN": MARKER}}},
     {"transport": {"use": "acme", "args": {"secret": MARKER}}},

@@ -53,7 +53,7 @@ REFUSED = [
     ONE + "provider: command\n",
     ONE + "provider: {$value: sglang}\n",
     ONE + "vars: {p: vllm}\nprovider: '{{ vars.p }}'\n",
-    ONE + "train_kwargs: {use: command}\n",
+    ONE + "train_kwargs: {use: command, command: [touch, ran]}\n",
     ONE + "train_kwargs: {$value: {n_epochs: 3}}\n",
     # Addresses, and what answers are kept under
     ONE + f"api_base: {OTHER}\napi_key: ''\n",

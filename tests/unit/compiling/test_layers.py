@@ -181,7 +181,7 @@ lms:
         None,
         None,
     )
-    assert (found["a"].train_kwargs, found["a"].api_version, found["a"].seed) == ({}, "1", 4)
+    assert (found["a"].train_kwargs, found["a"].api_version, found["a"].seed) == (None, "1", 4)
     assert (found["a"].temperature, found["base"].temperature) == (0.0, 1.0)
     assert (found["c"].base_model, found["c"].seed) == ("openai/gpt-4o", 5)
 

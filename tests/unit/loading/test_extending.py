@@ -167,7 +167,7 @@ def test_a_new_model_in_a_later_file_resets_what_belongs_to_the_old_one(project:
     put(project / "profiles/mine.yaml", "extends: base\nlms: {a: {model: azure/writer}}\n")
     spec = lmconf.load("mine").lm.spec
     assert (spec.base_model, spec.pricing, spec.finetuning_model) == (None, None, None)
-    assert (spec.train_kwargs, spec.seed, spec.temperature) == ({}, 1, 0.0)
+    assert (spec.train_kwargs, spec.seed, spec.temperature) == (None, 1, 0.0)
     put(project / "profiles/mine.yaml", "extends: base\nlms: {a: {model: azure/reasoner}}\n")
     assert lmconf.load("mine").lm.spec.base_model == "openai/o3"
 

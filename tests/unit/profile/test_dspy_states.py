@@ -12,6 +12,7 @@ import pytest
 
 import lmconf
 from lmconf.profile.state import NotCarried
+from lmconf.trainers.specs import TrainSpec
 
 OLD: dict[str, Any] = {
     "model": "openai/gpt-4o-mini",
@@ -63,7 +64,7 @@ def test_a_new_state_loads_with_null_for_what_is_left_to_the_provider() -> None:
     assert lm.spec.temperature is None
     assert lm.spec.max_tokens is None
     assert lm.spec.cache.mode == "disabled"
-    assert lm.spec.train_kwargs == {"n_epochs": 3}
+    assert lm.spec.train_kwargs == TrainSpec(n_epochs=3)
 
 
 def test_a_state_with_an_address_loads_and_says_at_the_call_that_its_key_is_missing() -> None:

@@ -111,7 +111,7 @@ def test_another_model_resets_what_belongs_to_the_model() -> None:
     )
     other = change(lm, {"model": "openai/b"}).spec
     assert (other.base_model, other.pricing, other.finetuning_model) == (None, None, None)
-    assert (other.train_kwargs, other.seed) == ({}, 4)
+    assert (other.train_kwargs, other.seed) == (None, 4)
     same = change(lm, {"model": "openai/a"}).spec
     assert same == lm.spec
 

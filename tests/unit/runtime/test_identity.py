@@ -16,6 +16,7 @@ from lmconf.secrets import Env
 from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import FrozenMap, freeze
 from lmconf.spec.shapes import Choice, Duration, Flag, Integer, Json, ListOf, MapOf, Number, Text
+from lmconf.trainers.specs import TrainSpec
 
 BASE = make({"model": "openai/gpt-4o-mini", "api_key": "", "api_base": "http://localhost:1/v1"})
 
@@ -84,7 +85,7 @@ def test_every_identity_field_counts(name: str) -> None:
         {"azure_ad_token": Env(name="OTHER")},
         {"headers": FrozenMap({"TraceParent": "1"})},
         {"provenance": FrozenMap({"a": 1})},
-        {"train_kwargs": FrozenMap({"a": 1})},
+        {"train_kwargs": TrainSpec(n_epochs=1)},
         {"allow_http": True},
     ],
     ids=lambda settings: next(iter(settings)),

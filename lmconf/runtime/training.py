@@ -1,0 +1,429 @@
+"""`TrainingJob`: a fine-tuning under way, which any process can look after, and what comes of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from lmconf import trainers
+from lmconf.errors import CallError, Error, TrainError
+from lmconf.forking import Mutex
+from lmconf.frames import bare, without_frames
+from lmconf.profile import making
+from lmconf.profile.compiled import Compiled
+from lmconf.profile.providers import provider_of
+from lmconf.profile.rules import CREDENTIALS
+from lmconf.profile.state import dump_lm
+from lmconf.profile.training import trainer_of
+from lmconf.runtime.connecting import base_of, connection_of, stated_of
+from lmconf.spec.writing import write
+from lmconf.trainers import data as training_data
+from lmconf.trainers import jobs
+from lmconf.trainers.contract import FINAL, Access, Format, Look, Order, Status
+from lmconf.trainers.jobs import JobFolder, Record
+from lmconf.trainers.remote import Unreachable
+from lmconf.trainers.specs import TRAIN, TrainSpec
+
+if TYPE_CHECKING:
+    from lmconf.runtime.lm import LM
+    from lmconf.trainers.contract import Trainer
+
+__all__ = ["TrainingJob", "begin", "job", "jobs_of_this_user", "trained"]
+
+POLL = 10.0
+"""Seconds between two questions to a provider, unless `train_kwargs.poll` says otherwise."""
+LOOK = 0.2
+"""Seconds between two looks at a training on this machine."""
+
+
+class TrainingJob:
+    """A fine-tuning that was begun: by this process, or by another one.
+
+        job = lm.finetune("train.jsonl", "chat")
+        trained = job.result()               # an LM, ready to be called
+
+    It goes on when this process ends; `lmconf jobs`, or `lmconf.job(id)`, find it again. Several
+    threads and processes may look after one job at once.
+    """
+
+    def __init__(self, folder: JobFolder, compiled: Compiled | None = None) -> None:
+        record = folder.read()
+        self._folder = folder
+        self._compiled = compiled or making.make_stated(record.state, name=record.lm)
+        self._trainer = trainers.trainer(record.kind)
+        self._record = record
+        self._trouble: Error | None = None
+        self._asked = 0.0
+        self._lock = Mutex()
+
+    def __repr__(self) -> str:
+        return f"<TrainingJob {self.id}: {self._record.status}>"
+
+    @property
+    def id(self) -> str:
+        """The job's name, which `lmconf jobs` lists."""
+        return self._folder.id
+
+    @property
+    def folder(self) -> Path:
+        """The job's private folder: its record, data, log and output."""
+        return self._folder.path
+
+    @property
+    def record(self) -> Record:
+        """What is known of the job, as it was at the last look."""
+        return self._record
+
+    @property
+    def progress(self) -> Mapping[str, Any]:
+        """How far it is, as its trainer tells: `step`, `loss`, `trained_tokens` and the like."""
+        return dict(self._record.progress)
+
+    def log(self) -> str:
+        """Return the end of the job's log."""
+        return self._folder.log_text()
+
+    def status(self) -> Status:
+        """Say how the job is doing now: `queued`, `running`, `succeeded`, `failed`, `cancelled`.
+
+        Raises:
+            TrainError: that cannot be told now; the job itself goes on.
+        """
+        self._look(again=True)
+        if self._trouble is not None and self._record.status not in FINAL:
+            raise bare(self._trouble)
+        return self._record.status
+
+    def done(self) -> bool:
+        """Say whether it succeeded, failed or was cancelled."""
+        self._look()
+        return self._record.status in FINAL
+
+    def cancel(self) -> bool:
+        """End the job; False where it had ended before.
+
+        Raises:
+            TrainError: it cannot be ended now.
+        """
+        if self.done():
+            return False
+        self._folder.ask_to_cancel()
+        while not self.done():
+            if self._trouble is not None:
+                raise bare(self._trouble)
+            time.sleep(0.05)
+        return self._record.status == "cancelled"
+
+    @without_frames
+    def wait(self, timeout: float | None = None) -> Status:
+        """Return once the job has ended; how, is what is returned.
+
+        Raises:
+            TimeoutError: it has not ended within `timeout` seconds. It goes on.
+            TrainError: nobody can tell how it is doing: a key that is refused, for instance.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        pause = LOOK
+        while not self.done():
+            if self._trouble is not None and not isinstance(self._trouble, Unreachable):
+                raise bare(self._trouble)
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError(f"the job {self.id} is still {self._record.status}")
+            time.sleep(pause if left is None else min(pause, left))
+            pause = min(pause * 1.3, 2.0)
+        return self._record.status
+
+    @without_frames
+    def result(self, timeout: float | None = None) -> LM:
+        """Return the trained LM, once the job has succeeded.
+
+        Raises:
+            TrainError: the job failed or was cancelled; the message says why.
+            TimeoutError: it has not ended within `timeout` seconds. It goes on.
+        """
+        status = self.wait(timeout)
+        if status == "failed":
+            raise TrainError(f"the training {self.id} failed: {self._record.error}")
+        if status == "cancelled":
+            raise TrainError(f"the training {self.id} was cancelled")
+        from lmconf.runtime.lm import LM
+
+        return LM.of(trained(self._compiled, self._record))
+
+    def exception(self, timeout: float | None = None) -> TrainError | None:
+        """Return what `result` would raise of a job that has ended; None where it succeeded.
+
+        Raises:
+            TimeoutError: it has not ended within `timeout` seconds.
+        """
+        try:
+            self.result(timeout)
+        except TrainError as error:
+            return bare(error)
+        return None
+
+    def save_as(self, profile: str, name: str) -> None:
+        """Note where the trained LM is to be declared: `lmconf jobs wait` does it."""
+        with self._folder.turn(wait=True):
+            self._keep(save=(profile, name))
+
+    def note_saved(self) -> None:
+        """Note that the trained LM was declared."""
+        with self._folder.turn(wait=True):
+            self._keep(saved=True)
+
+    def _look(self, *, again: bool = False) -> None:
+        """Move the job on by one step, unless someone else does, and read how it is doing."""
+        with self._lock:
+            self._record = self._folder.read()
+            if self._record.status in FINAL:
+                return
+            poll = self._order().spec.poll or (POLL if self._record.kind == "openai" else 0.0)
+            now = time.monotonic()
+            to_end = self._folder.is_to_end
+            if not (again or to_end) and self._asked and now - self._asked < poll:
+                return
+            self._asked = now
+            with self._folder.turn() as mine:
+                if mine:
+                    self._record = self._folder.read()
+                    if self._record.status not in FINAL:
+                        self._advance(to_end)
+
+    def _advance(self, to_end: bool) -> None:
+        self._trouble = None
+        order, kept = self._order(), self._record.kept
+        try:
+            if to_end:
+                self._trainer.cancel(order, kept, self._reach)
+                self._take(Look(status="cancelled", progress=self._record.progress))
+                return
+            self._take(self._trainer.advance(order, kept, self._keep_kept, self._reach))
+        except Error as error:
+            self._trouble = bare(error)
+            if isinstance(error, CallError):
+                self._trouble = TrainError(f"{self._record.lm} cannot be reached: {error}")
+            if not self._record.kept and not isinstance(error, Unreachable):
+                # Nothing was begun, and nothing will be by trying again.
+                self._take(Look(status="failed", error=str(self._trouble)))
+
+    def _take(self, look: Look) -> None:
+        changes: dict[str, Any] = {"status": look.status, "progress": dict(look.progress)}
+        if look.status in FINAL:
+            changes |= {"error": look.error, "made": look.made, "ended": time.time()}
+        if any(getattr(self._record, name) != value for name, value in changes.items()):
+            self._keep(**changes)
+
+    def _keep_kept(self, kept: Mapping[str, str]) -> None:
+        self._keep(kept=dict(kept))
+
+    def _keep(self, **changes: Any) -> None:
+        current = self._folder.read()
+        record = msgspec.structs.replace(current, **changes, updated=time.time())
+        self._folder.write(record)
+        self._record = record
+
+    def _order(self) -> Order:
+        return order_of(self._compiled, self._folder.path, self._record.format, self._record.rows)
+
+    def _reach(self) -> Access:
+        return access_of(self._compiled)
+
+
+def order_of(compiled: Compiled, folder: Path, format: Format, rows: int) -> Order:
+    """Return what a trainer is to do for the LM `compiled`."""
+    spec = compiled.spec
+    stated = spec.finetuning_model or spec.model
+    provider, model = provider_of(stated)
+    launch = spec.launch_kwargs
+    local = spec.finetuning_model is not None and (
+        not provider or stated.startswith((".", "/", "~"))
+    )
+    return Order(
+        id=folder.name,
+        folder=folder,
+        provider=provider,
+        model=stated if local else model,
+        spec=spec.train_kwargs or TrainSpec(),
+        format=format,
+        rows=rows,
+        served_by=launch.use if launch is not None else None,
+        served=launch.weights if launch is not None else None,
+        given=compiled.given,
+    )
+
+
+def access_of(compiled: Compiled) -> Access:
+    """Return how the API of the LM's provider is reached now, every reference resolved.
+
+    Raises:
+        CallError: a reference leads nowhere.
+        TrainError: no address is known.
+    """
+    spec = compiled.spec
+    base = base_of(spec, compiled)
+    if base is None:
+        raise TrainError(f"{compiled.name} has no address to train at: state `api_base`")
+    connection = connection_of(spec, compiled, base, stated_of(spec), [])
+    azure = provider_of(spec.model)[0] == "azure"
+    version = connection.other.get("api_version")
+    if azure and version is None:
+        raise TrainError(f"{compiled.name}: training at Azure needs `api_version`")
+    token = "azure_ad_token" in connection.other or connection.other.get("api_type") in (
+        "azure_ad",
+        "azuread",
+    )
+    return Access(
+        base=f"{base}/openai" if azure and not base.endswith("/openai") else base,
+        key=connection.key or "",
+        headers=connection.headers,
+        organization=connection.organization,
+        project=connection.project,
+        api_version=version if azure else None,
+        by_token=token,
+        hidden=connection.hidden,
+    )
+
+
+def begin(
+    compiled: Compiled,
+    data: training_data.TrainData,
+    format: str | None,
+    train_kwargs: Mapping[str, Any] | None,
+) -> TrainingJob:
+    """Return the job that trains the LM `compiled` on `data`; the training is under way.
+
+    Raises:
+        TrainError: the data is not right, or nothing can be begun; nothing is left then.
+        ProfileError: `train_kwargs` do not fit.
+        NotCarriedOut: this version has no such trainer.
+    """
+    if train_kwargs:
+        compiled = making.change(compiled, {"train_kwargs": train_kwargs})
+    spec = compiled.spec
+    kind = trainer_of(
+        {
+            "model": spec.model,
+            "finetuning_model": spec.finetuning_model,
+            "provider": spec.provider,
+            "launch_kwargs": spec.launch_kwargs,
+            "train_kwargs": {} if spec.train_kwargs is None else write(TRAIN, spec.train_kwargs),
+        }
+    )
+    if kind is None:
+        raise TrainError(
+            f"nothing says by what {compiled.name} is trained: add `train_kwargs: {{use: …}}`"
+        )
+    chosen: Trainer = trainers.trainer(kind)
+    shaped, rows = training_data.checked(data, format, chosen.formats, chosen.least_rows)
+    chosen.check(order_of(compiled, Path("unnamed"), shaped, len(rows)))
+    record = Record(
+        id="",
+        kind=kind,
+        lm=compiled.name,
+        model=spec.finetuning_model or spec.model,
+        format=shaped,
+        rows=len(rows),
+        digest="",
+        state=_state_of(compiled),
+        created=time.time(),
+    )
+    begun = TrainingJob(jobs.create(record, rows), compiled)
+    if kind == "openai":
+        # Sending takes a while; whoever looks after the job later finds it done, or does it.
+        threading.Thread(target=begun.done, name=f"lmconf-{begun.id}", daemon=True).start()
+        return begun
+    begun.done()
+    return begun
+
+
+def _state_of(compiled: Compiled) -> dict[str, Any]:
+    """Return what any process can make the LM of again; callbacks that are objects stay behind."""
+    state = dump_lm(msgspec.structs.replace(compiled, live=()), "minimal")
+    return {name: value for name, value in state.items() if name != "lmconf"}
+
+
+def trained(compiled: Compiled, record: Record) -> Compiled:
+    """Return the LM that the succeeded job of `record` made of the LM `compiled`.
+
+    It is declared like any other: its model, its server if it has one, and where it comes from.
+
+    Raises:
+        TrainError: the result is not there any more.
+    """
+    made, spec = record.made, compiled.spec
+    assert made is not None
+    provider = provider_of(spec.model)[0]
+    changes: dict[str, Any] = {"provenance": _provenance(compiled, record)}
+    if made.model is not None:
+        model = made.model if "/" in made.model.split(":")[0] else f"{provider}/{made.model}"
+        changes |= {"model": model, "base_model": spec.base_model or record.model}
+    else:
+        launch = dict(_stated_launch(compiled))
+        launch |= _served(made.gguf, made.weights, launch.get("use") or spec.provider)
+        changes |= {"model": f"{spec.model}-{record.id[-6:]}", "launch_kwargs": launch}
+        if spec.launch_kwargs is None:
+            # What reached the server of before is not for the one that is launched now.
+            unset = [name for name in sorted(CREDENTIALS) if name in compiled.stated]
+            changes |= {name: {"$unset": True} for name in unset}
+            changes["api_key"] = ""
+        if not Path(launch["weights"]).exists():
+            gone = launch["weights"]
+            raise TrainError(f"what the job {record.id} made is not there any more: {gone}")
+    return msgspec.structs.replace(making.change(compiled, changes), name=str(changes["model"]))
+
+
+def _stated_launch(compiled: Compiled) -> Mapping[str, Any]:
+    from lmconf.spec.frozen import thaw
+
+    stated = thaw(compiled.stated.get("launch_kwargs")) or {}
+    return stated if isinstance(stated, Mapping) else {}
+
+
+def _served(gguf: str | None, weights: str | None, use: str | None) -> dict[str, str]:
+    """Return which server serves what was made, and from what."""
+    if gguf is not None and use in (None, "llama_cpp"):
+        return {"use": "llama_cpp", "weights": gguf}
+    path = weights or gguf
+    assert path is not None
+    kinds = ("sglang", "vllm", "transformers", "command")
+    return {"use": use if use in kinds else "transformers", "weights": path}
+
+
+def _provenance(compiled: Compiled, record: Record) -> dict[str, Any]:
+    spec = compiled.spec.train_kwargs
+    said = {} if spec is None else write(TRAIN, spec)
+    versions = dict(record.made.versions) if record.made is not None else {}
+    return {
+        "trained_from": record.model,
+        "job": record.id,
+        "data": record.digest,
+        "rows": record.rows,
+        "format": record.format,
+        # Variables of the training may be secrets, and do not change what comes of it.
+        "train_kwargs": {
+            **{name: value for name, value in said.items() if name not in ("env", "use", "args")},
+            "use": record.kind,
+        },
+        **({"versions": versions} if versions else {}),
+    }
+
+
+def job(id: str) -> TrainingJob:
+    """Return the job `id`, begun by whichever process; the beginning of the id will do.
+
+    Raises:
+        TrainError: there is no such job, or its record is damaged.
+    """
+    return TrainingJob(jobs.find(id))
+
+
+def jobs_of_this_user() -> list[Record]:
+    """Return the records of all jobs, the oldest first, as they were when someone last looked."""
+    return [folder.read() for folder in jobs.every()]

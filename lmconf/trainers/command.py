@@ -1,0 +1,111 @@
+"""Trains by a program of one's own, which is told where the data is and where the result goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lmconf.errors import TrainError
+from lmconf.trainers import supervising
+from lmconf.trainers.contract import FORMATS, Access, Format, Look, Made, Order, Trainer
+
+__all__ = ["TRAINER", "CommandTrainer"]
+
+PLACES = ("{data}", "{model}", "{output}")
+
+
+class CommandTrainer:
+    """Runs `command`, with `{data}`, `{model}` and `{output}` in its words filled in.
+
+    It trains well when it ends with status 0 and leaves in `{output}` a folder of weights
+    (`config.json`), one GGUF file, or `result.json` with `{"model": …}` or `{"weights": …}`.
+    """
+
+    formats: tuple[Format, ...] = FORMATS
+    least_rows = 1
+
+    def check(self, order: Order) -> None:
+        """See that there is a command, and that it names the output.
+
+        Raises:
+            TrainError: there is none, or the environment cannot be had.
+        """
+        if not order.spec.command:
+            raise TrainError("`use: command` needs the command: state `train_kwargs.command`")
+        supervising.environment(order)
+
+    def advance(
+        self,
+        order: Order,
+        kept: Mapping[str, str],
+        keep: Callable[[Mapping[str, str]], None],
+        reach: Callable[[], Access],
+    ) -> Look:
+        """Start the command, or look how it is doing."""
+        if "started" not in kept:
+            keep({"started": "yes"})
+            env, hidden = supervising.environment(order)
+            program = supervising.Program(
+                argv=_filled_in(order), env=env, hidden=hidden, cwd=Path.cwd()
+            )
+            supervising.start(order, program)
+            return Look(status="running")
+        ended = supervising.look(order)
+        if ended is None:
+            return Look(status="running", progress=supervising.progress(order))
+        return supervising.failure(order, ended) or _result(order)
+
+    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> None:
+        """End the command and everything it started."""
+        supervising.end(order)
+
+
+def _filled_in(order: Order) -> tuple[str, ...]:
+    values = {
+        "{data}": str(order.data),
+        "{model}": order.spec.weights or order.model,
+        "{output}": str(supervising.partial(order)),
+    }
+    words = []
+    for word in order.spec.command or ():
+        filled = word
+        for place in PLACES:
+            filled = filled.replace(place, values[place])
+        words.append(filled)
+    return tuple(words)
+
+
+def _result(order: Order) -> Look:
+    """Take over what the command left; a look that was cut short goes on here."""
+    grown, output = supervising.partial(order), order.output
+    if grown.exists() and not output.exists():
+        grown.replace(output)
+    told: object = None
+    try:
+        told = json.loads((output / "result.json").read_text("utf-8"))
+    except FileNotFoundError:
+        told = {}
+    except (OSError, ValueError):
+        return Look(status="failed", error=f"{output / 'result.json'} cannot be read as JSON")
+    told = told if isinstance(told, dict) else {}
+    ggufs = sorted(output.glob("*.gguf"))
+    if isinstance(told.get("model"), str):
+        made = Made(model=told["model"])
+    elif isinstance(told.get("weights"), str):
+        made = Made(weights=str(output / told["weights"]))
+    elif len(ggufs) == 1:
+        weights = str(output) if (output / "config.json").exists() else None
+        made = Made(gguf=str(ggufs[0]), weights=weights)
+    elif (output / "config.json").exists():
+        made = Made(weights=str(output))
+    else:
+        return Look(
+            status="failed",
+            error="the command ended well and left no weights in {output}: a folder with"
+            " config.json, one *.gguf, or result.json",
+        )
+    return Look(status="succeeded", progress=supervising.progress(order), made=made)
+
+
+TRAINER: Trainer = CommandTrainer()

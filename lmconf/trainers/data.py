@@ -1,0 +1,268 @@
+"""Training data: checked line by line before anything is sent, every bad line told by its number."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from lmconf.errors import TrainError
+from lmconf.spelling import did_you_mean
+from lmconf.trainers.contract import FORMATS, Format
+
+__all__ = ["BadTrainData", "Row", "TrainData", "checked", "read_rows"]
+
+TOLD = 25
+"""How many bad lines a message tells of; `BadTrainData.faults` has them all."""
+
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+LONGEST = 64 * 2**20
+"""A line beyond this is no row."""
+
+TrainData = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
+"""A JSONL file's path, or the rows themselves."""
+
+
+class Row(Struct, frozen=True):
+    """One row, or what is wrong with it; `line` counts from 1."""
+
+    line: int
+    value: Mapping[str, Any] | None = None
+    fault: str = ""
+
+
+class BadTrainData(TrainError):
+    """Training data cannot be used; `faults` holds each bad line's number and what is wrong."""
+
+    def __init__(self, message: str, faults: tuple[tuple[int, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+
+def checked(
+    data: TrainData, stated: str | None, formats: tuple[Format, ...], least: int
+) -> tuple[Format, list[Mapping[str, Any]]]:
+    """Return the format of `data` and its rows, once all of them are right.
+
+    A `stated` format of None is read off the first row.
+
+    Raises:
+        BadTrainData: rows are broken, are of another format, or are too few.
+    """
+    name = os.fspath(data) if isinstance(data, str | os.PathLike) else "the training data"
+    if stated is not None and stated.lower() not in FORMATS:
+        near = did_you_mean(stated, FORMATS)
+        hint = f"did you mean {near!r}?" if near else f"there are {', '.join(FORMATS)}"
+        raise BadTrainData(f"there is no format of training data {stated!r}; {hint}")
+    found = list(read_rows(data))
+    kept = [row.value for row in found if row.value is not None]
+    format_: Format | None = next((f for f in FORMATS if stated and f == stated.lower()), None)
+    format_ = format_ or (_format_of(kept[0]) if kept else "chat")
+    if format_ is None:
+        raise BadTrainData(
+            f"{name}: what its rows are cannot be told from their keys ({', '.join(kept[0])});"
+            f" {_wanted()}"
+        )
+    if format_ not in formats:
+        raise BadTrainData(
+            f"{name} is of the format {format_!r}, and this trainer takes {', '.join(formats)}"
+        )
+    judge = _JUDGES[format_]
+    faults = []
+    for row in found:
+        fault = row.fault or (next(judge(row.value), "") if row.value is not None else "")
+        if fault:
+            faults.append((row.line, fault))
+    if faults:
+        raise BadTrainData(_told(name, format_, faults, len(found)), tuple(faults))
+    if len(kept) < least:
+        rows = "row" if len(kept) == 1 else "rows"
+        raise BadTrainData(f"{name} has {len(kept)} {rows}, and this trainer wants {least} or more")
+    return format_, kept
+
+
+def read_rows(data: TrainData) -> Iterator[Row]:
+    """Yield each row of `data`; empty lines at the end of a file are none.
+
+    Raises:
+        BadTrainData: the file cannot be read.
+    """
+    if not isinstance(data, str | os.PathLike):
+        for number, value in enumerate(data, 1):
+            yield _plain_row(number, value)
+        return
+    path = Path(data).expanduser()
+    problem = ""
+    lines: list[bytes] = []
+    try:
+        with path.open("rb") as file:
+            lines = file.read().split(b"\n")
+    except OSError as error:
+        problem = (error.strerror or type(error).__name__).lower()
+    if problem:
+        raise BadTrainData(f"{path} cannot be read: {problem}")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    for number, line in enumerate(lines, 1):
+        yield _row(number, line)
+
+
+def _row(number: int, line: bytes) -> Row:
+    if number == 1:
+        line = line.removeprefix(b"\xef\xbb\xbf")
+    if not line.strip():
+        return Row(number, fault="the line is empty")
+    if len(line) > LONGEST:
+        return Row(number, fault="the line is longer than 64 MiB")
+    try:
+        value = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        return Row(number, fault="the line is not UTF-8 text")
+    except RecursionError:
+        return Row(number, fault="the line is nested too deep")
+    except json.JSONDecodeError as error:
+        return Row(number, fault=f"broken JSON at column {error.colno}: {error.msg}")
+    except ValueError as error:
+        return Row(number, fault=f"broken JSON: {error}")
+    return _plain_row(number, value)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _plain_row(number: int, value: object) -> Row:
+    if not isinstance(value, Mapping):
+        return Row(number, fault=f"a row is an object, not {_kind(value)}")
+    return Row(number, value)
+
+
+def _format_of(row: Mapping[str, Any]) -> Format | None:
+    if "messages" in row:
+        return "chat"
+    if "preferred_output" in row or "non_preferred_output" in row:
+        return "preference"
+    return "completion" if "prompt" in row and "completion" in row else None
+
+
+def _wanted() -> str:
+    return (
+        "a row is {messages: […]} (chat), {prompt, completion} (completion) or"
+        " {input: {messages: […]}, preferred_output: […], non_preferred_output: […]} (preference)"
+    )
+
+
+def _told(name: str, format_: str, faults: list[tuple[int, str]], rows: int) -> str:
+    lines = [f"{name}: {len(faults)} of {rows} rows cannot be used as {format_}:"]
+    lines += [f"  line {line}: {fault}" for line, fault in faults[:TOLD]]
+    if len(faults) > TOLD:
+        lines.append(f"  and {len(faults) - TOLD} more")
+    return "\n".join(lines)
+
+
+# --- what a row of each format is ---------------------------------------------------------------
+
+
+def _chat(row: Mapping[str, Any]) -> Iterator[str]:
+    yield from _keys(row, ("messages",), ("tools", "parallel_tool_calls", "functions"))
+    messages = row.get("messages")
+    yield from _conversation(messages, "messages")
+    assert isinstance(messages, list | tuple)
+    if messages[-1].get("role") != "assistant":
+        yield "the last message must be the assistant's: it is what is learned"
+
+
+def _completion(row: Mapping[str, Any]) -> Iterator[str]:
+    yield from _keys(row, ("prompt", "completion"), ())
+    for key in ("prompt", "completion"):
+        if not isinstance(row[key], str):
+            yield f"`{key}` must be text, not {_kind(row[key])}"
+    if not row["completion"].strip():
+        yield "`completion` is empty: there is nothing to learn"
+
+
+def _preference(row: Mapping[str, Any]) -> Iterator[str]:
+    yield from _keys(row, ("input", "preferred_output", "non_preferred_output"), ())
+    asked = row["input"]
+    if not isinstance(asked, Mapping):
+        yield f"`input` must be an object with `messages`, not {_kind(asked)}"
+    yield from _keys(asked, ("messages",), ("tools", "parallel_tool_calls"), "input")
+    yield from _conversation(asked["messages"], "input.messages")
+    for key in ("preferred_output", "non_preferred_output"):
+        yield from _conversation(row[key], key)
+        if any(message.get("role") != "assistant" for message in row[key]):
+            yield f"`{key}` holds only messages of the assistant"
+
+
+_JUDGES: dict[Format, Callable[[Mapping[str, Any]], Iterator[str]]] = {
+    "chat": _chat,
+    "completion": _completion,
+    "preference": _preference,
+}
+
+
+def _keys(
+    row: Mapping[str, Any], needed: tuple[str, ...], allowed: tuple[str, ...], where: str = ""
+) -> Iterator[str]:
+    inside = f" in `{where}`" if where else ""
+    for key in needed:
+        if key not in row:
+            near = did_you_mean(key, list(row))
+            yield f"`{key}` is missing{inside}" + (f"; there is `{near}`" if near else "")
+    for key in row:
+        if key not in needed + allowed:
+            yield f"unknown key `{key}`{inside}"
+
+
+def _conversation(messages: object, where: str) -> Iterator[str]:
+    if not isinstance(messages, list | tuple):
+        yield f"`{where}` must be a list of messages, not {_kind(messages)}"
+        return
+    if not messages:
+        yield f"`{where}` is empty"
+    for index, message in enumerate(messages):
+        yield from _message(message, f"{where}[{index}]")
+
+
+def _message(message: object, where: str) -> Iterator[str]:
+    if not isinstance(message, Mapping):
+        yield f"`{where}` must be an object with `role` and `content`, not {_kind(message)}"
+        return
+    role = message.get("role")
+    if role is None:
+        yield f"`{where}` has no `role`"
+    if role not in ROLES:
+        near = did_you_mean(str(role), ROLES)
+        yield f"`{where}` has the role {str(role)[:40]!r}" + (
+            f"; did you mean {near!r}?" if near else f"; there are {', '.join(ROLES)}"
+        )
+    content = message.get("content")
+    calls = role == "assistant" and (message.get("tool_calls") or message.get("function_call"))
+    if content is None and not calls:
+        yield f"`{where}` has no `content`"
+    if content is not None and not isinstance(content, str | list | tuple):
+        yield f"`{where}.content` must be text or a list of parts, not {_kind(content)}"
+    if role == "assistant" and isinstance(content, str) and not content.strip() and not calls:
+        yield f"`{where}.content` is empty: there is nothing to learn"
+    if message.get("weight", 1) not in (0, 1):
+        yield f"`{where}.weight` must be 0 or 1"
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case Mapping():
+            return "an object"
+        case _:
+            return "a list"

@@ -1,0 +1,250 @@
+"""Fine-tunes weights with TRL: a program that reads its settings as one JSON line.
+
+It runs apart from lmconf, with nothing but what the extra `train` installs. Its standard input
+stays open as long as its supervisor lives: at its end, it ends.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def main() -> int:
+    """Train, and leave weights, GGUF and versions in the folder that the settings name."""
+    settings: dict[str, Any] = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    partial = Path(settings["partial"])
+    weights = partial / "weights"
+    rows = [json.loads(line) for line in Path(settings["data"]).read_text("utf-8").splitlines()]
+    trained, tokenizer = train(settings, rows, partial)
+    _say("saving the weights")
+    trained.save_pretrained(weights)
+    tokenizer.save_pretrained(weights)
+    if settings["gguf"]:
+        _say("writing them as GGUF")
+        _exporter(settings["exporter"]).export(
+            weights, Path(settings["gguf"]).expanduser(), partial / "model.gguf"
+        )
+    shutil.rmtree(partial / "running", ignore_errors=True)
+    # Written last: it says that the rest is whole.
+    (partial / "versions.json").write_text(json.dumps(_versions(settings)), "utf-8")
+    return 0
+
+
+def _end_with_the_supervisor() -> None:
+    # Not through `sys.stdin`, whose lock the end of the interpreter waits for.
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def train(settings: dict[str, Any], rows: list[Row], partial: Path) -> tuple[Any, Any]:
+    """Return the trained model, adapters merged, and its tokenizer."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    transformers.set_seed(settings.get("seed", 0))
+    device = _device(settings.get("device", "auto"), torch)
+    dtype = getattr(torch, settings.get("dtype", "float32"))
+    _say(f"loading {settings['weights']} ({dtype}, {device})")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(settings["weights"])
+    model = transformers.AutoModelForCausalLM.from_pretrained(settings["weights"], dtype=dtype)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    preferences = settings["format"] == "preference"
+    chosen = _of_preferences(settings, rows) if preferences else _supervised(settings, rows)
+    kind, config, rate, own, shaped, measured = chosen
+    made = kind(
+        model=model,
+        args=config(**_arguments(settings, partial, device, rate), **own),
+        train_dataset=shaped,
+        eval_dataset=measured,
+        processing_class=tokenizer,
+        peft_config=_adapters(settings),
+    )
+    made.remove_callback(transformers.PrinterCallback)
+    made.add_callback(_told_by(settings["progress"]))
+    made.train()
+    trained = made.model
+    if settings["lora"]:
+        _say("merging what was added into the weights")
+        trained = trained.merge_and_unload()
+    return trained, tokenizer
+
+
+def _device(stated: str, torch: Any) -> str:
+    if stated != "auto":
+        return stated
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _arguments(settings: dict[str, Any], partial: Path, device: str, default_rate: float) -> Row:
+    steps = settings.get("max_steps")
+    chosen: Row = {
+        "output_dir": str(partial / "running"),
+        "per_device_train_batch_size": settings.get("batch_size", 8),
+        "num_train_epochs": settings.get("n_epochs", 3),
+        "learning_rate": settings.get("learning_rate", default_rate),
+        "seed": settings.get("seed", 0),
+        "max_length": settings.get("max_length", 1024),
+        "use_cpu": device == "cpu",
+        "bf16": False,  # the weights are loaded as the numbers that are asked for
+        "gradient_checkpointing": False,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "dataloader_pin_memory": device == "cuda",
+    }
+    if steps is not None:
+        chosen["max_steps"] = steps
+    if "validation_data" in settings:
+        chosen |= {"eval_strategy": "epoch" if steps is None else "steps"}
+        chosen |= {"eval_steps": max(steps // 4, 1)} if steps is not None else {}
+    return chosen
+
+
+def _supervised(settings: dict[str, Any], rows: list[Row]) -> tuple[Any, ...]:
+    """Return TRL's trainer, its configuration, the usual rate, more arguments, and the data."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    rate = 2e-4 if settings["lora"] else 2e-5
+    data = Dataset.from_list(_turns(rows))
+    return SFTTrainer, SFTConfig, rate, {}, data, _measured(settings, _turns)
+
+
+def _of_preferences(settings: dict[str, Any], rows: list[Row]) -> tuple[Any, ...]:
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    rate = 1e-4 if settings["lora"] else 1e-6
+    own = {"beta": settings.get("beta", 0.1)}
+    data = Dataset.from_list(_preferences(rows))
+    return DPOTrainer, DPOConfig, rate, own, data, _measured(settings, _preferences)
+
+
+def _measured(settings: dict[str, Any], shaped: Any) -> Any:
+    from datasets import Dataset
+
+    path = settings.get("validation_data")
+    if path is None:
+        return None
+    rows = [json.loads(line) for line in Path(path).read_text("utf-8").splitlines() if line.strip()]
+    return Dataset.from_list(shaped(rows))
+
+
+def _adapters(settings: dict[str, Any]) -> Any:
+    if not settings["lora"]:
+        return None
+    from peft import LoraConfig
+
+    lora = settings["lora"]
+    modules = list(lora["target_modules"])
+    return LoraConfig(
+        r=lora["r"],
+        lora_alpha=lora["alpha"],
+        lora_dropout=lora["dropout"],
+        target_modules="all-linear" if modules == ["all-linear"] else modules,
+        task_type="CAUSAL_LM",
+    )
+
+
+def _turns(rows: list[Row]) -> list[Row]:
+    """Return one sample for each thing that the assistant says: what was before it, and it."""
+    samples = []
+    for row in rows:
+        if "messages" not in row:
+            samples.append({"prompt": row["prompt"], "completion": row["completion"]})
+            continue
+        said = [_plain(message) for message in row["messages"]]
+        for index, message in enumerate(row["messages"]):
+            if message["role"] == "assistant" and message.get("weight", 1):
+                samples.append({"prompt": said[:index], "completion": [said[index]]})
+    return samples
+
+
+def _preferences(rows: list[Row]) -> list[Row]:
+    return [
+        {
+            "prompt": [_plain(message) for message in row["input"]["messages"]],
+            "chosen": [_plain(message) for message in row["preferred_output"]],
+            "rejected": [_plain(message) for message in row["non_preferred_output"]],
+        }
+        for row in rows
+    ]
+
+
+def _plain(message: Row) -> dict[str, str]:
+    content = message.get("content")
+    if not isinstance(content, str):
+        sys.exit("training on this machine takes messages whose content is text")
+    return {"role": message["role"], "content": content}
+
+
+def _told_by(path: str) -> Any:
+    """Return a callback that keeps the file at `path` up to date."""
+    import transformers
+
+    began = time.monotonic()
+
+    class Told(transformers.TrainerCallback):  # type: ignore[misc]
+        first: float | None = None
+
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: Row | None = None, **rest: Any
+        ) -> None:
+            loss = (logs or {}).get("loss")
+            if loss is None:
+                return
+            self.first = float(loss) if self.first is None else self.first
+            told = {
+                "step": state.global_step,
+                "steps": state.max_steps,
+                "epoch": round(float(state.epoch or 0), 3),
+                "loss": float(loss),
+                "first_loss": self.first,
+                "seconds": round(time.monotonic() - began, 2),
+            }
+            beside = Path(f"{path}.new")
+            beside.write_text(json.dumps(told), "utf-8")
+            beside.replace(path)
+            _say(f"step {told['step']} of {told['steps']}: loss {told['loss']:.4f}")
+
+    return Told()
+
+
+def _exporter(path: str) -> Any:
+    spec = importlib.util.spec_from_file_location("gguf_export", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _versions(settings: dict[str, Any]) -> dict[str, str]:
+    names = ["torch", "transformers", "trl", *(["peft"] if settings["lora"] else [])]
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""Trains by OpenAI's fine-tuning API, or Azure's: files and jobs, as their references describe.
+
+https://platform.openai.com/docs/api-reference/fine-tuning
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lmconf.errors import TrainError
+from lmconf.trainers import data as training_data
+from lmconf.trainers import remote
+from lmconf.trainers.contract import FORMATS, Access, Format, Look, Made, Order, Trainer
+
+__all__ = ["TRAINER", "OpenAITrainer"]
+
+Keep = Callable[[Mapping[str, str]], None]
+
+PROVIDERS = ("openai", "azure")
+UNDER_WAY = frozenset(("validating_files", "queued", "pending", "running", "paused", "notRunning"))
+HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
+PROCESSED = 600.0
+"""How long Azure may take to look at a file before a job may name it, in seconds."""
+
+
+class OpenAITrainer:
+    """Sends the data, starts the job, and asks how it is doing."""
+
+    formats: tuple[Format, ...] = FORMATS
+    least_rows = 10
+
+    def check(self, order: Order) -> None:
+        """See that the model is one of a provider with this API, and the validation data right.
+
+        Raises:
+            TrainError: it is not.
+        """
+        if order.provider not in PROVIDERS:
+            raise TrainError(
+                f"`use: openai` trains models of {' and '.join(PROVIDERS)}, not of"
+                f" {order.provider!r}: state another `train_kwargs.use`, or `finetuning_model`"
+            )
+        if order.spec.validation_data is not None:
+            training_data.checked(order.spec.validation_data, order.format, self.formats, 1)
+
+    def advance(
+        self,
+        order: Order,
+        kept: Mapping[str, str],
+        keep: Keep,
+        reach: Callable[[], Access],
+    ) -> Look:
+        """Send what is not sent yet, or ask how the job is doing."""
+        access = reach()
+        known = dict(kept)
+
+        def note(**more: str) -> None:
+            known.update(more)
+            keep(dict(known))
+
+        if "job" not in known:
+            failed = self._submit(order, known, note, access)
+            if failed is not None:
+                return failed
+        return _look(order, known, note, access)
+
+    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> None:
+        """Have the provider end the job; without one there is nothing to end but files."""
+        access = reach()
+        job = kept.get("job") or _found(order, access)
+        if job is None:
+            _forget(kept, access)
+            return
+        try:
+            remote.post(access, f"fine_tuning/jobs/{job}/cancel")
+        except remote.Refused as refused:
+            # One that ended meanwhile cannot be cancelled, and need not be.
+            if refused.status not in (400, 404, 409):
+                raise
+
+    def _submit(
+        self, order: Order, known: dict[str, str], note: Callable[..., None], access: Access
+    ) -> Look | None:
+        """Start the job; what an earlier try sent is used. Return how it failed, if it did."""
+        reason = ""
+        try:
+            # An earlier try may have started it and ended before it could note that.
+            job = _found(order, access) if known.get("asked") else None
+            if job is None:
+                self._send(order, known, note, access)
+                note(asked="yes")
+                told = remote.post(access, "fine_tuning/jobs", _request(order, known, access))
+                job = _text(told, "id")
+            note(job=job)
+        except remote.Refused as refused:
+            reason = str(refused)
+        if reason:
+            _forget(known, access)
+            return Look(status="failed", error=reason)
+        return None
+
+    def _send(
+        self, order: Order, known: dict[str, str], note: Callable[..., None], access: Access
+    ) -> None:
+        files = {"training_file": order.data}
+        if order.spec.validation_data is not None:
+            files["validation_file"] = Path(order.spec.validation_data).expanduser()
+        for name, path in files.items():
+            if name not in known:
+                told = remote.upload(access, path, f"lmconf-{order.id}-{name}.jsonl")
+                note(**{name: _text(told, "id")})
+            if access.api_version is not None:
+                _await_processed(access, known[name])
+
+
+def _await_processed(access: Access, file: str) -> None:
+    until = time.monotonic() + PROCESSED
+    while True:
+        told = remote.get(access, f"files/{file}")
+        status = told.get("status")
+        if status in ("error", "failed", "deleted"):
+            raise remote.Refused(f"the file was refused: {told.get('status_details')}", 400)
+        if status not in ("pending", "running", "notRunning"):
+            return
+        if time.monotonic() > until:
+            raise remote.Unreachable(f"the file {file} is still {status}")
+        time.sleep(1.0)
+
+
+def _request(order: Order, known: Mapping[str, str], access: Access) -> dict[str, Any]:
+    spec = order.spec
+    chosen: dict[str, Any] = {
+        name: getattr(spec, name) for name in HYPERPARAMETERS if getattr(spec, name) is not None
+    }
+    body: dict[str, Any] = {"model": order.model, "training_file": known["training_file"]}
+    if "validation_file" in known:
+        body["validation_file"] = known["validation_file"]
+    if spec.suffix is not None:
+        body["suffix"] = spec.suffix
+    if spec.seed is not None:
+        body["seed"] = spec.seed
+    if order.format == "preference":
+        beta = {} if spec.beta is None else {"beta": spec.beta}
+        body["method"] = {"type": "dpo", "dpo": {"hyperparameters": {**chosen, **beta}}}
+    elif access.api_version is not None:
+        # Azure's stable versions have no `method` for supervised training.
+        body["hyperparameters"] = chosen
+    else:
+        body["method"] = {"type": "supervised", "supervised": {"hyperparameters": chosen}}
+    if access.api_version is None:
+        body["metadata"] = {"lmconf_job": order.id}
+    return body
+
+
+def _found(order: Order, access: Access) -> str | None:
+    """Return the job that was started for `order` by someone who could not note its id."""
+    if access.api_version is not None:
+        return None
+    query = {"limit": "100", "metadata[lmconf_job]": order.id}
+    listed = remote.get(access, "fine_tuning/jobs", query).get("data")
+    for job in listed if isinstance(listed, list) else ():
+        metadata = job.get("metadata") if isinstance(job, dict) else None
+        if isinstance(metadata, dict) and metadata.get("lmconf_job") == order.id:
+            return _text(job, "id")
+    return None
+
+
+def _forget(known: Mapping[str, str], access: Access) -> None:
+    """Remove the files of a job that never was, as far as the server lets us."""
+    for name in ("training_file", "validation_file"):
+        if name in known:
+            try:
+                remote.delete(access, f"files/{known[name]}")
+            except (remote.Refused, remote.Unreachable):
+                continue
+
+
+def _look(order: Order, known: dict[str, str], note: Callable[..., None], access: Access) -> Look:
+    job = known["job"]
+    try:
+        told = remote.get(access, f"fine_tuning/jobs/{job}")
+    except remote.Refused as refused:
+        if refused.status != 404:
+            raise
+        return Look(status="failed", error=f"the server knows no job {job} any more")
+    _log_events(order, known, note, access)
+    status = told.get("status")
+    progress: dict[str, Any] = {"job": job, "stage": str(status)}
+    for name in ("trained_tokens", "estimated_finish"):
+        if isinstance(told.get(name), int):
+            progress[name] = told[name]
+    if status == "succeeded":
+        model = told.get("fine_tuned_model")
+        if not isinstance(model, str) or not model:
+            return Look(status="failed", error=f"the job {job} succeeded and names no model")
+        return Look(status="succeeded", progress=progress, made=Made(model=model))
+    if status == "failed":
+        return Look(status="failed", progress=progress, error=_why(told, job))
+    if status in ("cancelled", "canceled"):
+        return Look(status="cancelled", progress=progress)
+    if status not in UNDER_WAY:
+        raise TrainError(f"the job {job} is {status!r}, which is not known here")
+    return Look(status="running", progress=progress)
+
+
+def _why(told: Mapping[str, Any], job: str) -> str:
+    error = told.get("error")
+    if not isinstance(error, Mapping) or not error.get("message"):
+        return f"the job {job} failed, and the server does not say why"
+    about = [str(error[name]) for name in ("code", "param") if error.get(name)]
+    return f"the job {job} failed: {error['message']}" + (f" ({', '.join(about)})" if about else "")
+
+
+def _log_events(
+    order: Order, known: dict[str, str], note: Callable[..., None], access: Access
+) -> None:
+    """Append what the server has told since the last look to the log."""
+    try:
+        told = remote.get(access, f"fine_tuning/jobs/{known['job']}/events", {"limit": "50"})
+    except (remote.Refused, remote.Unreachable):
+        return  # they are for people, and the job's own state is told elsewhere
+    data = told.get("data")
+    events = [e for e in data if isinstance(e, dict)] if isinstance(data, list) else []
+    fresh = []
+    for event in events:  # the newest first
+        if event.get("id") == known.get("event"):
+            break
+        fresh.append(event)
+    if not fresh:
+        return
+    lines = [f"{e.get('level', 'info')}: {e.get('message', '')}\n" for e in reversed(fresh)]
+    with order.log.open("a", encoding="utf-8") as log:
+        log.writelines(remote.shown(access, line) for line in lines)
+    order.log.chmod(0o600)
+    note(event=str(fresh[0].get("id", "")))
+
+
+def _text(told: Mapping[str, Any], name: str) -> str:
+    value = told.get(name)
+    if not isinstance(value, str) or not value:
+        raise remote.Unreachable(f"the server's answer has no `{name}`")
+    return value
+
+
+TRAINER: Trainer = OpenAITrainer()

@@ -1,0 +1,257 @@
+"""Trainings in processes of this machine: started apart from their owner, watched by locks."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from lmconf.errors import TrainError
+from lmconf.masking import mask
+from lmconf.secrets import Env, File, Given, Missing, Public, resolve
+from lmconf.trainers.contract import Look, Order
+
+__all__ = ["PASSED_ON", "Ended", "Program", "end", "environment", "failure", "look", "start"]
+
+PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "HF_HOME",
+    "HF_HUB_OFFLINE",
+    "OMP_NUM_THREADS",
+)
+"""What a training sees of its owner's environment; `env` in the profile adds to it."""
+
+GRACE = 5.0
+LOG_SIZE = 16 * 2**20
+STARTING = 30.0
+LAST_LINES = 12
+
+
+class Program(Struct, frozen=True, eq=False, kw_only=True):
+    """What is run; `hidden` are the secret values in `env`, `input` is what it is told."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    hidden: tuple[str, ...] = ()
+    input: str = ""
+    cwd: Path
+
+    def __repr__(self) -> str:
+        return "Program(…)"
+
+
+class Ended(Struct, frozen=True):
+    """How a program ended: its exit status, or a sentence about why there is none."""
+
+    code: int = 0
+    why: str = ""
+    error: str = ""
+
+
+def environment(order: Order) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the training's environment, and the values in it that are secret.
+
+    Raises:
+        TrainError: a reference in `train_kwargs.env` leads nowhere.
+    """
+    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    hidden = []
+    for name, value in order.spec.env.items():
+        env[name] = _resolved(name, value, order.given)
+        if not isinstance(value, str | Public) and env[name]:
+            hidden.append(env[name])
+    return env, tuple(hidden)
+
+
+def _resolved(name: str, value: object, given: Mapping[str, str]) -> str:
+    reason = ""
+    match value:
+        case Public(value=public):
+            return "" if public is None else str(public)
+        case Given(name=key) if key in given:
+            return given[key]
+        case Given(name=key):
+            reason = f"`{key}` was given in code, and no job keeps it"
+        case Env() | File():
+            try:
+                return resolve(value)
+            except Missing as missing:
+                reason = str(missing)
+        case _:
+            return str(value)
+    raise TrainError(f"`train_kwargs.env.{name}` cannot be had: {reason}")
+
+
+def partial(order: Order) -> Path:
+    """Return where the output grows; it is moved to `order.output` when it is whole."""
+    return order.folder / "output.partial"
+
+
+def start(order: Order, program: Program) -> None:
+    """Have `program` run apart from this process.
+
+    Raises:
+        TrainError: it cannot be started.
+    """
+    if not sys.executable:
+        raise TrainError("a training needs a Python interpreter to watch it, and there is none")
+    line = {
+        "argv": program.argv,
+        "env": dict(program.env),
+        "input": program.input,
+        "folder": str(order.folder),
+        "cwd": str(program.cwd),
+        "partial": str(partial(order)),
+        "hidden": list(program.hidden),
+        "timeout": order.spec.timeout,
+        "grace": GRACE,
+        "log_size": LOG_SIZE,
+    }
+    problem = ""
+    try:
+        partial(order).mkdir(mode=0o700, exist_ok=True)
+        log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            child = subprocess.run(
+                [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py"))],
+                input=json.dumps(line).encode() + b"\n",
+                env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                cwd=order.folder,
+                start_new_session=True,
+                timeout=STARTING,
+                check=False,
+            )
+        finally:
+            os.close(log)
+        if child.returncode != 0:
+            problem = f"its supervisor ended with status {child.returncode}"
+    except subprocess.TimeoutExpired:
+        problem = "its supervisor did not start in time"
+    except OSError as error:
+        problem = (error.strerror or type(error).__name__).lower()
+    if problem:
+        shutil.rmtree(partial(order), ignore_errors=True)
+        raise TrainError(f"the training cannot be started: {problem}")
+
+
+def look(order: Order) -> Ended | None:
+    """Say how the training ended; None while it runs.
+
+    Where its supervisor was killed, what is left of the training is ended, too.
+    """
+    for _ in range(2):  # it may end between the two looks
+        ended = _written_down(order)
+        if ended is not None:
+            return ended
+        if _is_held(order.folder / "watch"):
+            return None
+    _kill_rest(order)
+    shutil.rmtree(partial(order), ignore_errors=True)
+    return Ended(error="the process of the training was killed (or the machine restarted)")
+
+
+def end(order: Order) -> None:
+    """End the training, and wait until nothing of it runs.
+
+    Raises:
+        TrainError: it does not end.
+    """
+    until = time.monotonic() + GRACE + 10
+    (order.folder / "cancel").touch(mode=0o600)
+    while _is_held(order.folder / "watch"):
+        if time.monotonic() > until:
+            _kill_rest(order)
+            raise TrainError(f"the training of the job {order.id} does not end")
+        time.sleep(0.02)
+    _kill_rest(order)
+    shutil.rmtree(partial(order), ignore_errors=True)
+
+
+def failure(order: Order, ended: Ended) -> Look | None:
+    """Return what to tell of a training that ended otherwise than well; None where it did well."""
+    if ended.why == "cancelled":
+        return Look(status="cancelled")
+    reason = ended.error
+    if ended.why == "timeout":
+        reason = f"it took longer than its `timeout` of {order.spec.timeout:g} s, and was ended"
+    elif not reason and ended.code:
+        how = f"by signal {-ended.code}" if ended.code < 0 else f"with status {ended.code}"
+        reason = f"the training ended {how}"
+    if not reason:
+        return None
+    told = last_lines(order.log)
+    return Look(status="failed", error=f"{reason}\nlog {order.log}:\n{told}" if told else reason)
+
+
+def last_lines(log: Path) -> str:
+    """Return the end of a log, without what looks to be secret."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - 4096, 0))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return mask("\n".join(text.strip().splitlines()[-LAST_LINES:]))
+
+
+def progress(order: Order) -> dict[str, Any]:
+    """Return what the training tells of its progress, if anything."""
+    try:
+        told = json.loads((order.folder / "progress.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _written_down(order: Order) -> Ended | None:
+    try:
+        told = json.loads((order.folder / "ended.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return Ended(int(told.get("code") or 0), str(told.get("why", "")), str(told.get("error", "")))
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _kill_rest(order: Order) -> None:
+    """End the training's process group if its lock says that something of it runs."""
+    if not _is_held(order.folder / "running"):
+        return
+    try:
+        os.killpg(int((order.folder / "pid").read_text("ascii")), signal.SIGKILL)
+    except (OSError, ValueError):
+        return
+    for _ in range(500):
+        if not _is_held(order.folder / "running"):
+            return
+        time.sleep(0.01)
