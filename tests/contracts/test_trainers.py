@@ -173,7 +173,7 @@ def test_waiting_is_bounded_and_the_job_goes_on(kind: Kind) -> None:
     with pytest.raises(TimeoutError, match=job.id):
         job.result(0.2)
     kind.finish()
-    assert job.result(30)
+    assert isinstance(job.result(30), lmconf.LM)
 
 
 def test_what_is_kept_is_private_and_holds_no_secret(kind: Kind, state: Path) -> None:
@@ -192,7 +192,11 @@ def test_what_is_kept_is_private_and_holds_no_secret(kind: Kind, state: Path) ->
 
 
 def test_bad_rows_begin_nothing(kind: Kind, state: Path) -> None:
-    bad = [{"messages": [{"role": "usr", "content": "Hello"}]}, *ROWS, {"message": []}]
+    bad: list[dict[str, Any]] = [
+        {"messages": [{"role": "usr", "content": "Hello"}]},
+        *ROWS,
+        {"message": []},
+    ]
     with pytest.raises(TrainError) as caught:
         kind.lm.finetune(bad, "chat")
     assert "line 1: `messages[0]` has the role 'usr'; did you mean 'user'?" in str(caught.value)
@@ -224,7 +228,7 @@ def test_a_training_outlives_who_asked_for_it(tmp_path: Path) -> None:
     job = lmconf.job(folder.name)
     assert job.status() == "running"
     kind.finish()
-    assert job.result(30)
+    assert isinstance(job.result(30), lmconf.LM)
 
 
 def test_a_training_that_takes_too_long_is_ended(tmp_path: Path) -> None:
