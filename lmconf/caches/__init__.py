@@ -99,7 +99,12 @@ def live_store(spec: StoreSpec) -> Store:
 
 
 def place(spec: StoreSpec) -> Hashable:
-    """Return what two specs of one store have in common, None where each is a store of its own."""
+    """Return what two specs of one store have in common, None where each is a store of its own.
+
+    The store that is used where nobody declares one stands beside whatever is declared.
+    """
+    if spec == DiskStore():
+        return None
     if isinstance(spec, DiskStore):
         folder = spec.path or default_folder()
         return ("disk", os.path.realpath(os.path.expanduser(folder)))  # noqa: PTH111

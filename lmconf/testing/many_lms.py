@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import strategies as st
 from msgspec import structs
 
-from lmconf.caches.specs import STORE
+from lmconf.caches import place
+from lmconf.caches.specs import STORE, StoreSpec
 from lmconf.callbacks.specs import CALLBACK
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import make_stated
 from lmconf.profile.state import dump_lm
+from lmconf.spec.building import build
 from lmconf.spec.declaring import fields
 from lmconf.testing.atoms import json_maps
 from lmconf.testing.blocks import names, values
@@ -49,7 +51,19 @@ def profile_data(draw: st.DrawFn) -> dict[str, Any]:
         data["provenance"] = draw(json_maps())
     if draw(st.booleans()):
         data["lmconf"] = 1
+    _declare_alike([stores, *(lm["cache"] for lm in lms.values() if "cache" in lm)])
     return {**data, **({"stores": stores} if stores else {}), "callbacks": callbacks}
+
+
+def _declare_alike(holders: list[Any]) -> None:
+    """Put in the place of each store in `holders` the first one that means the same place."""
+    seen: dict[object, Any] = {}
+    for holder in holders:
+        for name, store in holder.items() if isinstance(holder, dict) else ():
+            if isinstance(store, dict) and "backend" in store:
+                meant = place(cast("StoreSpec", build(STORE, store)))
+                if meant is not None:
+                    holder[name] = seen.setdefault(meant, store)
 
 
 def _beside(name: str, known: Known) -> Known:
