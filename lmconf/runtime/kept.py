@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -20,15 +22,22 @@ _ENDED = {"length": "truncated", "content_filter": "filtered"}
 def write(response: Json) -> bytes:
     """Return `response` as JSON."""
     kept = {key: value for key, value in response.items() if key != REQUEST_ID}
-    return _ENCODER.encode(kept)
+    try:
+        return _ENCODER.encode(kept)
+    except (UnicodeEncodeError, OverflowError):
+        # Half of a surrogate pair, as it stands at the end of a cut text, or a huge number.
+        return json.dumps(kept).encode()
 
 
 def read(value: bytes) -> Json | None:
     """Return the response that `value` holds, always a new one; None if it holds none."""
+    found: Any = None
     try:
-        found: Any = _DECODER.decode(value)
-    except msgspec.DecodeError:
-        return None
+        found = _DECODER.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        # Only what `write` falls back to is read now, and what no store should hold.
+        with contextlib.suppress(ValueError, RecursionError):
+            found = json.loads(value)
     if isinstance(found, dict) and isinstance(found.get("choices"), list) and found["choices"]:
         return found
     return None

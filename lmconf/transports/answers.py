@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import UnionType
 from typing import Any
 
 from lmconf.errors import BadResponse
@@ -55,6 +56,8 @@ def check_response(response: Json) -> Json:
         message = choice.get("message")
         if isinstance(message, dict):
             message.setdefault("content", None)
+        check_choice(choice, message)
+    _drop_odd(response)
     return response
 
 
@@ -67,7 +70,71 @@ def check_chunk(chunk: Json) -> Json:
     choices = chunk.setdefault("choices", [])
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise BadResponse("a piece of the stream is malformed")
+    for choice in choices:
+        check_choice(choice, choice.get("delta"))
+    _drop_odd(chunk)
     return chunk
+
+
+def check_choice(choice: Json, message: object) -> None:
+    """Refuse a choice of a known form with values of other types, which would break whoever reads.
+
+    Raises:
+        BadResponse: it holds some.
+    """
+    _check(choice, "index", int, "a choice of the answer")
+    _check(choice, "finish_reason", str, "a choice of the answer")
+    _check(choice, "text", str, "a choice of the answer")
+    _check(choice, "logprobs", dict, "a choice of the answer")
+    if message is None:
+        return
+    if not isinstance(message, dict):
+        raise BadResponse("a choice of the answer holds no message")
+    for name, kind in _IN_MESSAGES.items():
+        _check(message, name, kind, "the message of the answer")
+    for call in message.get("tool_calls") or ():
+        if not isinstance(call, dict):
+            raise BadResponse("a tool call of the answer is malformed")
+        for name, kind in _IN_CALLS.items():
+            _check(call, name, kind, "a tool call of the answer")
+        _check(call.get("function") or {}, "name", str, "a tool call of the answer")
+        _check(call.get("function") or {}, "arguments", str | dict, "a tool call of the answer")
+
+
+_IN_MESSAGES: dict[str, type | UnionType] = {
+    "content": str | list,
+    "reasoning_content": str,
+    "refusal": str,
+    "tool_calls": list,
+    "annotations": list,
+    "provider_specific_fields": dict,
+}
+_IN_CALLS: dict[str, type | UnionType] = {
+    "index": int,
+    "id": str,
+    "type": str,
+    "function": dict,
+    "custom": dict,
+}
+_MOST = 10_000
+"""The most choices, and the most tool calls, that an answer may hold: each has its place kept."""
+
+
+def _check(found: Mapping[str, Any], name: str, kind: type | UnionType, where: str) -> None:
+    value = found.get(name)
+    if value is None:
+        return
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise BadResponse(f"`{name}` of {where} is {type(value).__name__}")
+    if isinstance(value, int) and not 0 <= value < _MOST:
+        raise BadResponse(f"`{name}` of {where} is out of all bounds")
+
+
+def _drop_odd(found: Json) -> None:
+    """Leave out what an answer does without, where it is of another type."""
+    for name, kind in (("usage", dict), ("model", str)):
+        if name in found and not isinstance(found[name], kind):
+            del found[name]
 
 
 def partial_text(chunks: Iterable[Json]) -> str:

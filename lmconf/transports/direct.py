@@ -198,6 +198,8 @@ class Direct:
                 response = self._api.response_of(_json(answer.content), request, exchange.secrets)
             except CallError as error:
                 failure = error.with_traceback(None)
+            except Exception as error:  # noqa: BLE001 - nobody knows all that servers may say
+                failure = _unreadable(error)
         if failure is not None:
             raise exchange.told_of(failure)
         if exchange.request_id:
@@ -250,6 +252,8 @@ class _Reading:
                     break
         except CallError as error:
             self._failure = error.with_traceback(None)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failure = _unreadable(error)
         # An error inside of a stream says more than what follows from it.
         self._failure = self._exchange.complained() or self._failure
         done = piece is None or self._events.done or self._answering.over
@@ -276,6 +280,11 @@ def _unforeseen(error: Exception, exchange: Exchange) -> CallError:
     """Return what any other error of the client stands for, without its frames."""
     said = without_secrets(str(error), exchange.secrets)[:LONGEST]
     return exchange.failure or BadRequest(f"the request could not be sent: {said}")
+
+
+def _unreadable(error: Exception) -> BadResponse:
+    """Return what stands for an answer with values where none like them belong."""
+    return BadResponse(f"the answer is malformed ({type(error).__name__})")
 
 
 def _json(body: bytes) -> Json:

@@ -1,0 +1,31 @@
+"""Every response that an LM can give is kept and comes back equal."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmconf.runtime.kept import read, write
+from lmconf.testing import fake
+
+
+@pytest.mark.parametrize("text", ["half a pair \ud83d", "\udc00", "whole \U0001f600", "\x00"])
+def test_any_text_is_kept(text: str) -> None:
+    response = {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
+    assert read(write(response)) == response
+
+
+def test_a_number_of_any_size_is_kept() -> None:
+    response = {"choices": [{"index": 0, "message": {"content": "x"}}], "created": 10**30}
+    assert read(write(response)) == response
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"[" * 100_000, b"\xff", b'{"choices": NaN}'])
+def test_what_is_no_response_is_none(value: bytes) -> None:
+    assert read(value) is None
+
+
+def test_half_a_character_at_the_end_of_an_answer_fails_no_call() -> None:
+    with fake("half a pair \ud83d") as server:
+        lm = server.lm(cache={"store": {"backend": "memory"}})
+        assert lm("Hi") == lm("Hi") == ["half a pair \ud83d"]
+        assert lm.usage.cache_hits == 1
