@@ -20,7 +20,7 @@ class Events:
 
     def __init__(self) -> None:
         self.done = False
-        self._left = b""
+        self._left: list[bytes] = []
         self._name = ""
         self._data: list[bytes] = []
 
@@ -32,7 +32,11 @@ class Events:
         Raises:
             BadResponse: an event holds something else than a JSON object.
         """
-        *lines, self._left = (self._left + piece).split(b"\n")
+        self._left.append(piece)
+        if b"\n" not in piece:
+            return  # joined once, when the line is whole: it may come in very many pieces
+        *lines, rest = b"".join(self._left).split(b"\n")
+        self._left = [rest]
         for line in lines:
             name, _, value = line.removesuffix(b"\r").partition(b":")
             if name == b"data":

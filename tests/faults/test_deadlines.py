@@ -12,8 +12,9 @@ from lmconf.errors import CallError, RateLimited, ServerError, Timeout
 from lmconf.runtime import LM
 from tests.artefacts import WAYS
 from tests.faults.dialects import DIALECTS, Dialect
+from tests.faults.fault import Fault
 from tests.faults.server import Act, error, faulty
-from tests.faults.table import FAULTS, Fault
+from tests.faults.table import FAULTS
 from tests.faults.test_faults import failure
 from tests.sockets import full
 

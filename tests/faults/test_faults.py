@@ -16,8 +16,9 @@ from lmconf.errors import CallError
 from lmconf.runtime import LM
 from tests.artefacts import WAYS, ask, held, of_error
 from tests.faults.dialects import DIALECTS, Dialect
+from tests.faults.fault import Fault
 from tests.faults.server import REQUEST_ID, Faulty, faulty, good
-from tests.faults.table import FAULTS, Fault
+from tests.faults.table import FAULTS
 
 CEILINGS = (0.004, 0.006)
 """What the waits after the first and the second attempt are drawn below."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from lmconf.errors import CallError
 from lmconf.runtime import LM, Answer
+from lmconf.transports.events import Events
 from tests.faults.dialects import DIALECTS, Dialect, body_of
 from tests.faults.server import Act, Faulty, answer, faulty, streamed
 
@@ -177,3 +179,13 @@ def test_damaged_bytes_of_a_stream(
     server, lm = servers[name]
     body = data.draw(damaged(b"".join(DIALECTS[name].pieces("Hello."))))
     check(lm, server, streamed(lambda _: [body]), stream=True)
+
+
+def test_a_line_without_an_end_costs_no_more_than_its_bytes() -> None:
+    """64 MiB that come in small pieces are put together once, not once for each of them."""
+    events, piece = Events(), b"x" * 4096
+    began = time.process_time()
+    for _ in range(2**14):
+        assert list(events.read(piece)) == []
+    assert list(events.read(b'\ndata: {"type": "end"}\n\n')) == [{"type": "end"}]
+    assert time.process_time() - began < 5
