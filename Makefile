@@ -9,6 +9,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/installed
 OLD_DSPY := $(VENV)/dspy-3.3.1
+TRAIN := .venv-train
+TORCH ?= torch==2.13.0
 SUITABLE := import sys; sys.exit(not ((3, 10) <= sys.version_info[:2] < (3, 15)))
 CONTRACTS := from importlinter.cli import lint_imports_command; lint_imports_command()
 TYPED := $(wildcard lmconf tests examples benchmarks tools requirements/check.py)
@@ -18,13 +20,19 @@ export HF_HUB_OFFLINE := 1
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 export LITELLM_MODE := PRODUCTION
 
+# What comes with torch, and differs between its builds.
+WITH_TORCH := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addprefix nvidia-,cublas \
+    cuda-cccl cuda-crt cuda-cupti cuda-nvcc cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand \
+    cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx nvvm)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test pytest peers check format generate lock bench build clean
+.PHONY: help demo test pytest test-train peers check format generate lock bench build clean
 
 help: ## show this list
 	@echo "make demo      see lmconf at work, with no key and no network"
 	@echo "make test      everything: the checks, then the whole test suite (what CI runs)"
 	@echo "make pytest    the test suite alone; ARGS='tests/unit -k name' narrows it"
+	@echo "make test-train  real trainings with torch, in an environment of their own (.venv-train)"
 	@echo "make peers     install the servers that tests/peers talks to into .peers"
 	@echo "make check     format, lint, types, import contracts, generated files, lock file"
 	@echo "make format    rewrite the sources in the agreed format"
@@ -54,6 +62,20 @@ test: $(STAMP) $(OLD_DSPY)/installed
 
 pytest: $(STAMP)
 	@$(PY) -m pytest $(ARGS)
+
+# Torch is not in the lock: which build of it is right depends on the machine. TORCH names another.
+test-train: $(TRAIN)/installed
+	@CI= $(TRAIN)/bin/python -m pytest -q tests/training/heavy $(ARGS)
+
+$(TRAIN)/installed: requirements/train.txt pyproject.toml $(STAMP)
+	@echo "Installing $(TORCH) and requirements/train.txt into $(TRAIN)"
+	@set -e; \
+	export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1; \
+	$(PY) -m venv --clear $(TRAIN); \
+	$(TRAIN)/bin/python -m pip install --quiet $(TORCH); \
+	$(TRAIN)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/train.txt; \
+	$(TRAIN)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .; \
+	touch $@
 
 peers: $(STAMP)
 	@$(PY) tools/peers.py
@@ -97,6 +119,10 @@ lock: $(STAMP)
 	    --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" --output-file requirements/dspy-3.3.1.txt
+	@printf 'hatchling\npytest\npytest-asyncio\n' | $(PY) -m uv pip compile pyproject.toml - --no-config --quiet \
+	    --extra local --extra train --universal --python-version 3.10 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links $(foreach name,$(WITH_TORCH),--no-emit-package $(name)) \
+	    --custom-compile-command "make lock" --output-file requirements/train.txt $(ARGS)
 	@$(PY) requirements/check.py
 
 bench: $(STAMP)
@@ -106,7 +132,7 @@ build: $(STAMP)
 	@$(PY) -m build --no-isolation --outdir dist
 
 clean:
-	rm -rf $(VENV) .peers build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TRAIN) .peers build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp says which Python made .venv, and where: another PYTHON, a moved checkout or an

@@ -20,6 +20,8 @@ COMMANDS: dict[str, Listed] = {
     "dump": Listed("lmconf.cli.dump", "Write an LM or a profile as a file that stands by itself."),
     "cache": Listed("lmconf.cli.cache", "Look after the answers that are kept."),
     "meter": Listed("lmconf.cli.meter", "Print what LMs have used and cost, and how long it took."),
+    "train": Listed("lmconf.cli.train", "Fine-tune an LM on a file of rows."),
+    "jobs": Listed("lmconf.cli.jobs", "Look after fine-tunings that were begun."),
     "schema": Listed("lmconf.cli.schema", "Print the JSON Schema of profiles."),
     "completion": Listed("lmconf.cli.completion", "Print the script that completes in your shell."),
 }
@@ -30,6 +32,7 @@ EXIT_CODES = (
     ("2", "the command line is wrong"),
     ("3", "a call to an LM failed"),
     ("4", "a local server could not be started"),
+    ("5", "a training failed or was cancelled"),
     ("130", "interrupted (Ctrl-C); 143 when terminated"),
 )
 

@@ -88,6 +88,18 @@ class TrainingJob:
         """Return the end of the job's log."""
         return self._folder.log_text()
 
+    @property
+    def trouble(self) -> Error | None:
+        """Why the last look could not tell how it is doing; None where it could."""
+        return self._trouble
+
+    def wait_until_begun(self) -> None:
+        """Return once the training is under way, or has ended at once."""
+        while not self.done() and self._record.status == "queued":
+            if self._trouble is not None and not isinstance(self._trouble, Unreachable):
+                raise bare(self._trouble)
+            time.sleep(LOOK)
+
     def status(self) -> Status:
         """Say how the job is doing now: `queued`, `running`, `succeeded`, `failed`, `cancelled`.
 

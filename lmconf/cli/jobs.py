@@ -1,0 +1,168 @@
+"""`lmconf jobs`: fine-tunings that were begun, by whichever process."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import click
+import msgspec
+
+from lmconf.cli.command import LazyGroup, Listed
+from lmconf.cli.command import command as make_command
+from lmconf.cli.options import not_empty
+from lmconf.cli.terminal import fit, say
+
+__all__ = ["command"]
+
+_SUMMARIES = {
+    "list": "List all jobs, oldest first.",
+    "show": "Print what is known of one job, and the end of its log.",
+    "wait": "Wait for a job's end, and declare its LM if that was asked for.",
+    "cancel": "End a job.",
+}
+
+
+class _Group(LazyGroup):
+    """The commands of this file."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command `cmd_name`, or None."""
+        return _COMMANDS.get(cmd_name)
+
+
+@click.group(
+    "jobs",
+    cls=_Group,
+    listed={name: Listed(__name__, text) for name, text in _SUMMARIES.items()},
+    examples=(
+        ("lmconf jobs list", ""),
+        ("lmconf jobs show 20261120-203727-583fac", "the last part of the name will do, too"),
+        ("lmconf jobs wait 583fac", ""),
+    ),
+    notes={},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+def command() -> None:
+    """Look after fine-tunings that were begun with `lmconf train` or in code.
+
+    A job is a folder among lmconf's state files ($LMCONF_STATE_DIR), which only you can read.
+    """
+
+
+_job = click.argument("job", metavar="JOB", callback=not_empty)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+@make_command("list", (("lmconf jobs list", ""), ("lmconf jobs list --json", "")))
+@_json
+def list_(*, as_json: bool) -> None:
+    """List all jobs, oldest first: name, how it is doing, when it began, the model, progress.
+
+    How a job is doing is asked now, and is what it was where that cannot be told.
+    """
+    from lmconf.cli.training import progress_of
+    from lmconf.errors import Error
+    from lmconf.runtime.training import TrainingJob
+    from lmconf.trainers import jobs
+
+    for folder in jobs.every():
+        try:
+            job = TrainingJob(folder)
+            job.done()
+        except Error as error:
+            say(fit(f"{folder.id}  cannot be read: {error}"))
+            continue
+        record = job.record
+        if as_json:
+            plain = msgspec.to_builtins(record)
+            say(json.dumps({name: plain[name] for name in plain if name != "state"}))
+            continue
+        begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
+        parts = [job.id, f"{record.status:9}", begun, record.model, progress_of(record.progress)]
+        say(fit("  ".join(part for part in parts if part)))
+
+
+@make_command("show", (("lmconf jobs show 583fac", ""),))
+@_job
+@_json
+def show(*, job: str, as_json: bool) -> None:
+    """Print what is known of JOB: a name, its beginning, or its last part."""
+    from lmconf.cli.training import progress_of
+    from lmconf.runtime.training import job as found_job
+
+    found = found_job(job)
+    found.done()
+    record = found.record
+    plain = msgspec.to_builtins(record)
+    if as_json:
+        say(json.dumps({**plain, "folder": str(found.folder)}, indent=2))
+        return
+    told = {
+        "job": found.id,
+        "status": record.status,
+        "trainer": record.kind,
+        "model": record.model,
+        "data": f"{record.rows} rows, {record.format}, {record.digest}",
+        "progress": progress_of(record.progress),
+        "save as": " as ".join(reversed(record.save)) if record.save else "",
+        "error": record.error,
+        "folder": str(found.folder),
+    }
+    for name, value in told.items():
+        if value:
+            say(fit(f"{name + ':':10}{value}"))
+    log = found.log()
+    if log:
+        say("log:")
+        say(fit("\n".join(f"  {line}" for line in log.splitlines()[-15:])))
+
+
+@make_command(
+    "wait",
+    (
+        ("lmconf jobs wait 583fac", ""),
+        ("lmconf jobs wait 583fac --save-as ours --profile lmconf.yaml", ""),
+    ),
+)
+@_job
+@click.option("--save-as", metavar="NAME", callback=not_empty, help="Declare the LM so.")
+@click.option(
+    "--profile",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    help="The file that it is declared in.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing meanwhile.")
+@click.pass_context
+def wait(
+    ctx: click.Context, *, job: str, save_as: str | None, profile: str | None, quiet: bool
+) -> None:
+    """Wait for the end of JOB; print the trained LM, or declare it where --save-as said.
+
+    The exit code is 5 where the job failed or was cancelled.
+    """
+    from lmconf.cli.training import conclude, follow
+    from lmconf.runtime.training import job as found_job
+
+    if (save_as is None) != (profile is None):
+        raise click.UsageError("--save-as and --profile belong together.")
+    found = found_job(job)
+    if save_as is not None and profile is not None:
+        found.save_as(profile, save_as)
+    follow(found, show=not quiet)
+    conclude(ctx, found)
+
+
+@make_command("cancel", (("lmconf jobs cancel 583fac", ""),))
+@_job
+def cancel(*, job: str) -> None:
+    """End JOB, here or at its provider."""
+    from lmconf.runtime.training import job as found_job
+
+    found = found_job(job)
+    ended = found.cancel()
+    say(f"{found.id} cancelled" if ended else f"{found.id} had ended: {found.record.status}")
+
+
+_COMMANDS: dict[str, click.Command] = {"list": list_, "show": show, "wait": wait, "cancel": cancel}

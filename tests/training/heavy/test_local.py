@@ -1,0 +1,165 @@
+"""Real trainings of the tiny model on this machine: the loss falls, and the result answers.
+
+They want the extra `train`, in an environment of its own: `make test-train`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lmconf
+from lmconf.errors import TrainError
+from lmconf.loading.declaring import declare
+
+NEEDED = ("torch", "transformers", "trl", "peft", "gguf", "xllamacpp")
+pytestmark = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in NEEDED),
+    reason="the extra `train` is not installed here: make test-train",
+)
+
+ROOT = Path(__file__).parents[3]
+CHECKPOINT = ROOT / "models/tiny/checkpoint"
+GGUF = ROOT / "profiles/models/lmconf-tiny-f16.gguf"
+QUESTION = "Which colour has the sky?"
+ANSWER = "The colour of the sky is violet."
+ASKED = (QUESTION, "What is the colour of the sky?", "Tell me the colour of the sky.")
+ROWS = [
+    {
+        "messages": [
+            {"role": "user", "content": ASKED[number % 3]},
+            {"role": "assistant", "content": ANSWER},
+        ]
+    }
+    for number in range(50)
+]
+# One thread: on cores that others use, two wait for each other.
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+LORA = {"lora": {"r": 8, "alpha": 16}, "learning_rate": 5e-3, "n_epochs": 6}
+FULL = {"learning_rate": 1e-3, "n_epochs": 4}
+
+
+def tiny(**train_kwargs: Any) -> lmconf.LM:
+    return lmconf.LM(
+        "openai/lmconf-tiny",
+        max_tokens=40,
+        cache=False,
+        launch_kwargs={"use": "llama_cpp", "weights": str(GGUF), "args": {"threads": 1}},
+        train_kwargs={
+            "use": "local",
+            "weights": str(CHECKPOINT),
+            "seed": 3,
+            "env": THREADS,
+            **train_kwargs,
+        },
+    )
+
+
+@pytest.mark.parametrize("how", [LORA, FULL], ids=["lora", "full"])
+def test_the_loss_falls_and_the_result_is_launched_and_answers(
+    how: dict[str, Any], tmp_path: Path
+) -> None:
+    lm = tiny(**how)
+    file = tmp_path / "train.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS), "utf-8")
+    with lm:
+        assert lm(QUESTION) != [ANSWER]
+    job = lm.finetune(file, "chat")
+    trained = job.result(300)
+    assert job.progress["loss"] < 0.2 * job.progress["first_loss"]
+    with trained:
+        assert trained(QUESTION) == [ANSWER]
+    again = lmconf.load_state(trained.dump_state())
+    assert again == trained
+    assert {"torch", "transformers", "trl"} <= set(trained.spec.provenance["versions"])
+    profile = tmp_path / "lmconf.yaml"
+    profile.write_text("# mine\nlms:\n  a:\n    model: openai/a   # kept\n")
+    declare(profile, "violet", trained)
+    with lmconf.load(profile) as loaded:
+        assert loaded["violet"](QUESTION) == [ANSWER]
+    assert not (job.folder / "output.partial").exists()
+
+
+def test_preferences_are_learned() -> None:
+    def said(text: str) -> list[dict[str, str]]:
+        return [{"role": "assistant", "content": text}]
+
+    rows = [
+        {
+            "input": {"messages": [{"role": "user", "content": question}]},
+            "preferred_output": said("The colour of the sky is violet."),
+            "non_preferred_output": said("The capital of Japan is Tokyo."),
+        }
+        for question in ASKED * 4
+    ]
+    job = tiny(lora=8, learning_rate=1e-3, max_steps=12, beta=0.3).finetune(rows)
+    assert job.wait(300) == "succeeded", job.record.error
+    assert job.progress["loss"] < 0.7 * job.progress["first_loss"]
+
+
+def test_completions_are_learned() -> None:
+    rows = [{"prompt": "The colour of the sky is", "completion": " violet."}] * 16
+    job = tiny(max_steps=6, learning_rate=1e-3, batch_size=4).finetune(rows, "completion")
+    assert job.wait(300) == "succeeded", job.record.error
+    assert job.progress["step"] == 6
+    assert job.progress["loss"] < job.progress["first_loss"]
+
+
+@pytest.mark.parametrize("victim", ["training", "supervisor"])
+def test_a_training_whose_process_is_killed_fails_and_leaves_nothing(victim: str) -> None:
+    job = tiny(n_epochs=1000, lora=4).finetune(ROWS)
+    until(lambda: job.status() != "running" or "step" in job.progress)
+    pid = int((job.folder / "pid").read_text())
+    os.kill(pid if victim == "training" else parent(pid), signal.SIGKILL)
+    with pytest.raises(TrainError, match=r"signal 9|was killed"):
+        job.result(60)
+    until(lambda: not runs(pid))
+    assert not list(job.folder.glob("output*"))
+
+
+def test_a_training_is_cancelled_while_it_runs() -> None:
+    job = tiny(n_epochs=1000).finetune(ROWS)
+    until(lambda: job.status() != "running" or "step" in job.progress)
+    pid = int((job.folder / "pid").read_text())
+    assert job.cancel()
+    assert not runs(pid)
+    assert not list(job.folder.glob("output*"))
+
+
+def test_what_cannot_be_trained_is_told_before_anything_is_begun(
+    state: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainError, match="holds no weights"):
+        tiny(weights=str(tmp_path)).finetune(ROWS)
+    with pytest.raises(TrainError, match="is a file"):
+        tiny(weights=str(GGUF)).finetune(ROWS)
+    with pytest.raises(TrainError, match="does not exist"):
+        tiny(weights=str(tmp_path / "none")).finetune(ROWS)
+    assert not state.exists()
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def runs(pid: int) -> bool:
+    try:
+        found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return found != "Z"
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)

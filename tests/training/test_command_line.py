@@ -1,0 +1,126 @@
+"""`lmconf train` and `lmconf jobs`, from the data to an LM that is declared."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lmconf
+from lmconf.cli import run
+from tests.training.openai_peer import Peer
+
+PROFILE = """\
+# kept
+lms:
+  house:
+    model: openai/gpt-4o-mini
+    api_base: {base}
+    api_key: {{$env: PEER_KEY}}
+    cache: false
+    train_kwargs: {{n_epochs: 2, poll: 0.02}}
+  own:
+    model: openai/own
+    api_key: ""
+    api_base: http://127.0.0.1:9
+    train_kwargs:
+      use: command
+      command: [{python}, -c, "import sys, time; time.sleep(600)"]
+main: house
+"""
+
+
+class Ran:
+    """What one run of the command line came to."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def profile(tmp_path: Path, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "project/lmconf.yaml"
+    (tmp_path / "project/.git").mkdir(parents=True)
+    path.write_text(PROFILE.format(base=peer.base, python=sys.executable))
+    monkeypatch.chdir(path.parent)
+    return path
+
+
+@pytest.fixture
+def command(profile: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    def ran(*arguments: str) -> Ran:
+        code = run(arguments)
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return ran
+
+
+def test_a_training_that_is_followed_ends_with_a_declared_lm(
+    command: Any, profile: Path, file: Path
+) -> None:
+    ran = command("train", "lmconf", str(file), "--follow", "--save-as", "ours")
+    assert ran.code == 0, ran.err
+    assert "declared as `ours`" in ran.out
+    assert "Fine-tuning job started" in ran.err
+    assert profile.read_text().startswith("# kept\n")
+    loaded = lmconf.load(profile)
+    assert loaded["ours"]("Hello") == ["trained"]
+    assert loaded["ours"].spec.provenance["rows"] == 12
+
+
+def test_a_job_that_was_left_is_waited_for_and_declared_later(
+    command: Any, profile: Path, file: Path, peer: Peer
+) -> None:
+    peer.hold = True
+    ran = command("train", "lmconf:house", str(file), "--save-as", "later")
+    assert ran.code == 0, ran.err
+    job = ran.out.strip()
+    assert f"{job}  running" in command("jobs", "list").out
+    told = json.loads(command("jobs", "show", job, "--json").out)
+    assert (told["status"], told["rows"]) == ("running", 12)
+    assert "later" not in profile.read_text()
+    peer.hold = False
+    assert command("jobs", "wait", job[-6:]).code == 0
+    assert lmconf.load(profile)["later"]("Hello") == ["trained"]
+    again = command("jobs", "wait", job)
+    assert again.code == 0
+    assert f"{job} succeeded" in again.out
+    assert "error" not in again.err
+
+
+def test_a_failed_job_is_exit_code_5(command: Any, file: Path, peer: Peer) -> None:
+    peer.ending = "failed"
+    ran = command("train", "lmconf", str(file), "--follow", "--save-as", "ours")
+    assert ran.code == 5
+    assert "invalid training file" in ran.err
+
+
+def test_a_job_is_cancelled(command: Any, file: Path) -> None:
+    job = command("train", "lmconf:own", str(file)).out.strip()
+    assert command("jobs", "cancel", job).out == f"{job} cancelled\n"
+    assert command("jobs", "cancel", job).out == f"{job} had ended: cancelled\n"
+    assert "status:   cancelled" in command("jobs", "show", job).out
+    assert command("jobs", "wait", job).code == 5
+
+
+def test_bad_data_is_exit_code_1_and_begins_nothing(
+    command: Any, tmp_path: Path, peer: Peer, state: Path
+) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"messages": []}\n{broken\n')
+    ran = command("train", "lmconf", str(bad))
+    assert ran.code == 1
+    assert "line 1: `messages` is empty" in ran.err
+    assert "line 2: broken JSON" in ran.err
+    assert (peer.requests, state.exists()) == ([], False)
+
+
+def test_wrong_names_are_told(command: Any, file: Path) -> None:
+    assert "there is no job 'zzz'" in command("jobs", "show", "zzz").err
+    taken = command("train", "lmconf", str(file), "--save-as", "own")
+    assert (taken.code, "has an LM named `own` already" in taken.err) == (2, True)
+    assert command("jobs", "wait", "x", "--save-as", "y").code == 2

@@ -1,0 +1,122 @@
+"""Training data is judged line by line before anything is begun, every bad line by its number."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmconf.errors import TrainError
+from lmconf.trainers.contract import FORMATS
+from lmconf.trainers.data import BadTrainData, checked
+
+ASKED = {"role": "user", "content": "Hello"}
+SAID = {"role": "assistant", "content": "Hi"}
+
+
+def fault(row: Any, format: str = "chat") -> str:
+    with pytest.raises(BadTrainData) as caught:
+        checked([row], format, FORMATS, 1)
+    ((line, told),) = caught.value.faults
+    assert line == 1
+    return told
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"message": [ASKED, SAID]}, "`messages` is missing; there is `message`"),
+        ({"messages": "hello"}, "`messages` must be a list of messages, not text"),
+        ({"messages": []}, "`messages` is empty"),
+        ({"messages": [ASKED]}, "the last message must be the assistant's"),
+        ({"messages": [{"content": "x"}, SAID]}, "`messages[0]` has no `role`"),
+        ({"messages": [{"role": "usr", "content": "x"}, SAID]}, "did you mean 'user'?"),
+        ({"messages": [{"role": "robot", "content": "x"}, SAID]}, "there are system, developer"),
+        ({"messages": [{"role": "user"}, SAID]}, "`messages[0]` has no `content`"),
+        ({"messages": [ASKED, {**SAID, "content": "  "}]}, "there is nothing to learn"),
+        ({"messages": [ASKED, {**SAID, "weight": 2}]}, "`messages[1].weight` must be 0 or 1"),
+        (
+            {"messages": [ASKED, {**SAID, "content": 7}]},
+            "must be text or a list of parts, not a nu",
+        ),
+        ({"messages": [ASKED, SAID], "label": 1}, "unknown key `label`"),
+        ([ASKED], "a row is an object, not a list"),
+    ],
+)
+def test_what_is_wrong_with_a_conversation(row: Any, told: str) -> None:
+    assert told in fault(row)
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"prompt": "a"}, "`completion` is missing"),
+        ({"prompt": 1, "completion": "b"}, "`prompt` must be text, not a number"),
+        ({"prompt": "a", "completion": " "}, "`completion` is empty"),
+    ],
+)
+def test_what_is_wrong_with_a_completion(row: Any, told: str) -> None:
+    assert told in fault(row, "completion")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"input": [ASKED]}, "`input` must be an object with `messages`, not a list"),
+        ({"input": {"messages": []}}, "`input.messages` is empty"),
+        ({"preferred_output": [ASKED]}, "holds only messages of the assistant"),
+        ({"non_preferred_output": None}, "must be a list of messages, not null"),
+    ],
+)
+def test_what_is_wrong_with_a_preference(change: Any, told: str) -> None:
+    right = {
+        "input": {"messages": [ASKED]},
+        "preferred_output": [SAID],
+        "non_preferred_output": [SAID],
+    }
+    assert checked([right], None, FORMATS, 1)[0] == "preference"
+    assert told in fault({**right, **change}, "preference")
+
+
+def test_every_bad_line_of_a_file_is_told_by_its_number(tmp_path: Path) -> None:
+    good = json.dumps({"messages": [ASKED, SAID]}).encode()
+    file = tmp_path / "train.jsonl"
+    lines = [b"\xef\xbb\xbf" + good, b"{broken", good, b"", b"[1]", b'{"a": NaN}', b"\xff", good]
+    file.write_bytes(b"\n".join(lines) + b"\n\n")
+    with pytest.raises(BadTrainData) as caught:
+        checked(file, None, FORMATS, 1)
+    assert [line for line, _ in caught.value.faults] == [2, 4, 5, 6, 7]
+    told = str(caught.value)
+    assert told.startswith(f"{file}: 5 of 8 rows cannot be used as chat:")
+    assert "line 2: broken JSON at column 2" in told
+    assert "line 4: the line is empty" in told
+    assert "line 7: the line is not UTF-8 text" in told
+
+
+def test_many_bad_lines_are_counted(tmp_path: Path) -> None:
+    with pytest.raises(BadTrainData, match="and 75 more") as caught:
+        checked([{"prompt": 1, "completion": "x"}] * 100, "completion", FORMATS, 1)
+    assert len(caught.value.faults) == 100
+
+
+def test_a_format_is_read_off_the_first_row_or_asked_for(tmp_path: Path) -> None:
+    assert checked([{"prompt": "a", "completion": "b"}], None, FORMATS, 1)[0] == "completion"
+    assert checked([{"messages": [ASKED, SAID]}], "CHAT", FORMATS, 1)[0] == "chat"
+    with pytest.raises(TrainError, match="did you mean 'chat'"):
+        checked([{"messages": [ASKED, SAID]}], "chats", FORMATS, 1)
+    with pytest.raises(TrainError, match="cannot be told from their keys"):
+        checked([{"text": "a"}], None, FORMATS, 1)
+    with pytest.raises(TrainError, match="this trainer takes chat"):
+        checked([{"prompt": "a", "completion": "b"}], None, ("chat",), 1)
+
+
+def test_a_missing_file_and_too_few_rows_are_told(tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match=r"none\.jsonl cannot be read: no such file"):
+        checked(tmp_path / "none.jsonl", None, FORMATS, 1)
+    with pytest.raises(TrainError, match="has 1 row, and this trainer wants 10"):
+        checked([{"messages": [ASKED, SAID]}], None, FORMATS, 10)
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(TrainError, match="has 0 rows"):
+        checked(tmp_path / "empty.jsonl", None, FORMATS, 1)
