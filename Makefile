@@ -120,7 +120,7 @@ lock: $(STAMP)
 	    --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" --output-file requirements/dspy-3.3.1.txt
 	@printf 'hatchling\npytest\npytest-asyncio\n' | $(PY) -m uv pip compile pyproject.toml - --no-config --quiet \
-	    --extra local --extra train --universal --python-version 3.10 --generate-hashes \
+	    --extra local --extra testing --extra train --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links $(foreach name,$(WITH_TORCH),--no-emit-package $(name)) \
 	    --custom-compile-command "make lock" --output-file requirements/train.txt $(ARGS)
 	@$(PY) requirements/check.py
