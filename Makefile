@@ -49,13 +49,17 @@ demo: $(STAMP)
 
 # The tests run even when a check fails, so that one run tells everything; either failing fails it.
 # The whole suite comes last, with the current DSPy; before it, what is about DSPy runs with 3.3.1.
-# Without the peers, their tests are skipped with the reason, and fail where CI is set.
+# Without the peers, their tests are skipped with the reason, and fail where CI is set. Real
+# trainings come first, in an environment of their own, where torch can be installed.
 test: $(STAMP) $(OLD_DSPY)/installed
 	@$(PY) tools/peers.py || true
 	@$(PY) tools/redis_server.py || true
 	@status=0; \
 	$(MAKE) --no-print-directory check || status=$$?; \
-	$(if $(ARGS),,echo "tests/dspy with DSPy 3.3.1"; \
+	$(if $(ARGS),,if $(MAKE) --no-print-directory $(TRAIN)/installed; then \
+	echo "tests/training/heavy with torch"; $(MAKE) --no-print-directory test-train || status=$$?; \
+	else echo "tests/training/heavy: torch is not installed, and they are skipped" >&2; fi; \
+	echo "tests/dspy with DSPy 3.3.1"; \
 	PYTHONPATH=$(CURDIR)/$(OLD_DSPY) WANTED_DSPY=3.3.1 $(PY) -m pytest -q tests/dspy || status=$$?;) \
 	$(PY) -m pytest -n $(JOBS) --maxprocesses=8 $(ARGS) || status=$$?; \
 	exit $$status
