@@ -17,6 +17,11 @@ __all__ = ["KINDS", "LAUNCH", "LAUNCHER_NAMES", "LaunchSpec", "launcher"]
 
 KINDS = {
     "llama_cpp": "lmconf.launchers.llama_cpp",
+    "sglang": "lmconf.launchers.sglang",
+    "vllm": "lmconf.launchers.vllm",
+    "transformers": "lmconf.launchers.transformers",
+    "ollama": "lmconf.launchers.ollama",
+    "command": "lmconf.launchers.command",
 }
 """The kinds that can be started, and the module whose `LAUNCHER` starts each."""
 
@@ -25,14 +30,12 @@ def launcher(kind: str) -> Launcher:
     """Return what starts servers of `kind`.
 
     Raises:
-        LaunchError: the kind is unknown, cannot be started by this version, or this system
-            has no process groups.
+        LaunchError: the kind is unknown, or this system has no process groups.
     """
     if kind not in KINDS:
         meant = did_you_mean(kind, KINDS)
         hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(KINDS)}"
-        known = "cannot be started yet" if kind in LAUNCHER_NAMES else "is not known"
-        raise LaunchError(f"the kind of server {kind!r} {known}; {hint}")
+        raise LaunchError(f"the kind of server {kind!r} is not known; {hint}")
     if os.name != "posix":
         raise LaunchError("local servers need Linux or macOS")
     module = importlib.import_module(KINDS[kind])

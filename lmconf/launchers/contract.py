@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
+from msgspec import Struct
+
 from lmconf.launchers.specs import LaunchSpec
 
-__all__ = ["Launcher", "Server", "Status"]
+__all__ = ["PLAIN", "Launcher", "Manner", "Server", "Status"]
 
 Status = Literal["running", "stopped", "died"]
 """`stopped` was asked for; `died` was not."""
+
+
+class Manner(Struct, frozen=True, kw_only=True):
+    """How a server is started, beyond what it is: nothing here changes its answers.
+
+    `name` is what people call it. A `detached` server outlives its owner. A `shared` one may be
+    used by other processes of this user whose own server would have the same `fingerprint`.
+    `told` is called with the path of its log as soon as there is one.
+    """
+
+    name: str = ""
+    detached: bool = False
+    shared: bool = False
+    fingerprint: str = ""
+    told: Callable[[Path], object] | None = None
+
+
+PLAIN = Manner()
+"""As a program starts a server for its own use."""
 
 
 class Server(Protocol):
@@ -37,6 +58,9 @@ class Server(Protocol):
     def log(self) -> Path:
         """The file that holds the latest of what it wrote."""
 
+    def logs(self, lines: int = 25) -> str:
+        """Return the last lines that it wrote, without anything that looks to be secret."""
+
     def status(self) -> Status:
         """Say whether it is running now."""
 
@@ -47,7 +71,13 @@ class Server(Protocol):
 class Launcher(Protocol):
     """A kind of server."""
 
-    def start(self, spec: LaunchSpec, model: str, given: Mapping[str, str] | None = None) -> Server:
+    def start(
+        self,
+        spec: LaunchSpec,
+        model: str,
+        given: Mapping[str, str] | None = None,
+        manner: Manner = PLAIN,
+    ) -> Server:
         """Return a server that serves `model` under that name, ready to answer.
 
         `given` holds the values of `{$given: name}` references in `spec`.

@@ -11,10 +11,15 @@ from pathlib import Path
 from lmconf.errors import LaunchError
 from lmconf.folders import state_folder
 
-__all__ = ["KEPT", "new_run_folder", "state_folder"]
+__all__ = ["KEPT", "in_use", "new_run_folder", "servers_folder", "state_folder"]
 
 KEPT = 20
 """How many folders of ended servers are kept, for their logs."""
+
+
+def servers_folder() -> Path:
+    """Return the folder that holds one folder for each server."""
+    return state_folder() / "servers"
 
 
 def new_run_folder(kind: str) -> Path:
@@ -26,7 +31,7 @@ def new_run_folder(kind: str) -> Path:
     Raises:
         LaunchError: neither place can be written, or `$LMCONF_STATE_DIR` cannot.
     """
-    servers = state_folder() / "servers"
+    servers = servers_folder()
     try:
         servers.mkdir(mode=0o700, parents=True, exist_ok=True)
         _forget_old(servers)
@@ -44,7 +49,7 @@ def _forget_old(servers: Path) -> None:
     folders = [entry for entry in servers.iterdir() if entry.is_dir() and not entry.is_symlink()]
     folders.sort(key=_age)
     for folder in folders[: -KEPT or None]:
-        if not _in_use(folder):
+        if not in_use(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -55,7 +60,7 @@ def _age(folder: Path) -> float:
         return 0.0
 
 
-def _in_use(folder: Path) -> bool:
+def in_use(folder: Path) -> bool:
     """Say whether a supervisor holds the folder's lock; one that vanished meanwhile is free."""
     try:
         fd = os.open(folder / "lock", os.O_RDWR)

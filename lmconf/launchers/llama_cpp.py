@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 import json
-import socket
 import struct
 import sys
 from collections.abc import Mapping
@@ -15,14 +13,16 @@ from typing import Literal
 from msgspec import Struct
 
 from lmconf.errors import LaunchError
-from lmconf.launchers.contract import Launcher
+from lmconf.launchers.contract import PLAIN, Launcher, Manner
+from lmconf.launchers.flags import Flags, Takes
 from lmconf.launchers.folders import new_run_folder
+from lmconf.launchers.ports import check_port
 from lmconf.launchers.processes import Command, ServerProcess, environment, resolved, start
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.secrets import Env, File, Given, Public
 from lmconf.spelling import did_you_mean
 
-__all__ = ["ARGUMENTS", "LAUNCHER", "LlamaCpp"]
+__all__ = ["ARGUMENTS", "FLAGS", "LAUNCHER", "LlamaCpp"]
 
 Kind = Literal["integer", "number", "switch", "text", "texts"]
 
@@ -66,6 +66,16 @@ ARGUMENTS: dict[str, Argument] = {
     "warmup": Argument("warmup", "switch"),
 }
 """What `args` may name, spelled like llama-server's own options; `_` may stand for `-`."""
+
+_TAKES: dict[Kind, Takes] = {
+    "integer": "integer",
+    "number": "number",
+    "switch": "switch",
+    "text": "value",
+    "texts": "list",
+}
+FLAGS: Flags = {name: _TAKES[argument.kind] for name, argument in ARGUMENTS.items()}
+"""The same, as the other kinds have it."""
 
 
 def parameters(
@@ -163,37 +173,15 @@ def _gguf_problem(path: Path, head: bytes) -> str:
     return "" if tensors else f"{path} is a GGUF file without tensors: it holds no model"
 
 
-def check_port(host: str, port: int) -> None:
-    """See that nothing else listens on `host`:`port`.
-
-    Raises:
-        LaunchError: the port is taken, or the host is not an address of this machine.
-    """
-    problem = ""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            # Connections of an earlier server that still fade out do not take a port.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except socket.gaierror:
-        problem = f"{host!r} is not a host that is known here"
-    except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        what = "is taken: choose another, or 0 for a free one" if taken else str(error.strerror)
-        problem = f"port {port} on {host} {what}"
-    if problem:
-        raise LaunchError(problem)
-
-
 class LlamaCpp:
     """Serves a GGUF file with llama.cpp; the file is `weights`, or else the model's own name."""
 
     def start(
-        self, spec: LaunchSpec, model: str, given: Mapping[str, str] | None = None
+        self,
+        spec: LaunchSpec,
+        model: str,
+        given: Mapping[str, str] | None = None,
+        manner: Manner = PLAIN,
     ) -> ServerProcess:
         """Return a server that serves `model` under that name, ready to answer.
 
@@ -223,6 +211,7 @@ class LlamaCpp:
         }
         server = Path(__file__).with_name("llama_cpp_server.py")
         command = Command(
+            kind="llama_cpp",
             argv=(sys.executable, "-I", str(server)),
             model=model,
             folder=folder,
@@ -230,10 +219,11 @@ class LlamaCpp:
             find=lambda: _reported(folder / "address"),
             input=json.dumps(settings),
             ready_path=spec.ready.path or "/v1/models",
+            ready_names=(model,) if spec.ready.model else (),
             key=_first(chosen.get("api_keys")),
             hidden=hidden + secret,
         )
-        return start(command, spec)
+        return start(command, spec, manner)
 
 
 def _first(texts: object) -> str:

@@ -15,13 +15,25 @@ from msgspec import Struct
 
 from lmconf.errors import LaunchError
 from lmconf.forking import Mutex
-from lmconf.launchers.contract import Status
+from lmconf.launchers.contract import PLAIN, Manner, Status
+from lmconf.launchers.explaining import PORT_TAKEN, explanation
+from lmconf.launchers.ports import check_port, reserved
 from lmconf.launchers.ready import Waiting, await_ready
+from lmconf.launchers.records import Record, write_record
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.masking import mask
 from lmconf.secrets import MASK, Env, File, Given, Missing, Public, resolve
 
-__all__ = ["PASSED_ON", "Command", "ServerProcess", "environment", "log_tail", "start"]
+__all__ = [
+    "PASSED_ON",
+    "Command",
+    "ServerProcess",
+    "environment",
+    "log_tail",
+    "resolved",
+    "start",
+    "start_listening",
+]
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 """What a server sees of its owner's environment; `env` in the profile adds to it."""
@@ -37,7 +49,9 @@ class Command(Struct, frozen=True, kw_only=True):
 
     `input` is what it reads from its standard input; `find` returns its origin once it is known;
     `ready_path` answers with the list of served models, to those that show the `key` if there is
-    one. `hidden` are the secret values that neither errors nor representations may show.
+    one; with `ready_names` they must be among them (left out: the model), and with none of them
+    an answer is enough. `prepare` is called with the origin once it answers, and may raise
+    `LaunchError`. `cwd` is the folder it starts in (left out: the owner's). `hidden` are the secret values that neither errors nor representations may show.
     """
 
     argv: tuple[str, ...]
@@ -49,6 +63,10 @@ class Command(Struct, frozen=True, kw_only=True):
     ready_path: str = "/v1/models"
     key: str = ""
     hidden: tuple[str, ...] = ()
+    kind: str = ""
+    cwd: str | None = None
+    ready_names: tuple[str, ...] | None = None
+    prepare: Callable[[str], None] | None = None
 
     def __repr__(self) -> str:
         return f"Command(model={self.model!r}, folder={str(self.folder)!r})"
@@ -102,21 +120,22 @@ def resolved(value: object, given: Mapping[str, str]) -> str:
             return str(value)
 
 
-def log_tail(path: Path, hidden: tuple[str, ...] = ()) -> str:
+def log_tail(path: Path, hidden: tuple[str, ...] = (), lines: int = LINES) -> str:
     """Return the last lines of a log, without anything that is known or looks to be secret."""
     # The file may just have been begun anew, with all that matters in its predecessor.
-    pieces = [_end_of(Path(f"{path}.1")), _end_of(path)]
-    text = b"".join(pieces)[-TAIL:].decode("utf-8", "replace")
+    longest = TAIL * max(lines // LINES, 1)
+    pieces = [_end_of(Path(f"{path}.1"), longest), _end_of(path, longest)]
+    text = b"".join(pieces)[-longest:].decode("utf-8", "replace")
     for secret in hidden:
         text = text.replace(secret, MASK)
-    return mask("\n".join(text.strip().splitlines()[-LINES:])) or "(it is empty)"
+    return mask("\n".join(text.strip().splitlines()[-lines:])) or "(it is empty)"
 
 
-def _end_of(path: Path) -> bytes:
+def _end_of(path: Path, longest: int) -> bytes:
     try:
         with path.open("rb") as log:
             log.seek(0, os.SEEK_END)
-            log.seek(max(log.tell() - TAIL, 0))
+            log.seek(max(log.tell() - longest, 0))
             return log.read()
     except FileNotFoundError:
         return b""
@@ -131,7 +150,12 @@ class ServerProcess:
     """
 
     def __init__(
-        self, supervisor: subprocess.Popen[bytes], command: Command, log: Path, grace: float
+        self,
+        supervisor: subprocess.Popen[bytes],
+        command: Command,
+        log: Path,
+        grace: float,
+        manner: Manner = PLAIN,
     ) -> None:
         self._supervisor = supervisor
         self._command = command
@@ -141,6 +165,7 @@ class ServerProcess:
         self._stopped = False
         self._log = log
         self._url = ""
+        self._manner = manner
 
     def __repr__(self) -> str:
         return f"<server for {self.model!r} at {self._url or '?'}: {self.status()}>"
@@ -178,6 +203,27 @@ class ServerProcess:
         """The file that holds the latest of what it wrote."""
         return self._log
 
+    def logs(self, lines: int = LINES) -> str:
+        """Return the last lines that it wrote, without anything that is secret."""
+        return log_tail(self._log, self._command.hidden, lines)
+
+    def record(self) -> Record:
+        """Return what other processes of this user may know of it.
+
+        Raises:
+            LaunchError: it has not been started yet.
+        """
+        return Record.of(
+            self._manner,
+            folder=self._command.folder,
+            kind=self._command.kind,
+            model=self.model,
+            url=self._url,
+            pid=self.pid,
+            supervisor=self._supervisor.pid,
+            log=str(self._log),
+        )
+
     def status(self) -> Status:
         """Say whether it is running now."""
         if self._stopped:
@@ -206,6 +252,8 @@ class ServerProcess:
         assert self._supervisor.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._supervisor.stdin.close()
+        if self._manner.detached:
+            self._supervisor.terminate()  # it looks at no pipe
         try:
             self._supervisor.wait(self._grace + 10.0)
         except subprocess.TimeoutExpired:
@@ -227,9 +275,10 @@ class ServerProcess:
         Raises:
             LaunchError: see `lmconf.launchers.ready.await_ready`.
         """
+        names = self._command.ready_names
         self._url = await_ready(
             Waiting(
-                model=self.model,
+                names=(self.model,) if names is None else names,
                 path=self._command.ready_path,
                 timeout=timeout,
                 interval=interval,
@@ -246,10 +295,40 @@ class ServerProcess:
         if code < 0:
             return f"the supervisor of the server for {self.model!r} was ended by signal {-code}"
         how = f"by signal {code - 128}" if code > 128 else f"with status {code}"
-        return f"the server for {self.model!r} ended {how} before it was ready"
+        why = explanation(self.logs(), killed=code == 128 + signal.SIGKILL)
+        told = f"the server for {self.model!r} ended {how} before it was ready"
+        return f"{told}: {why}" if why else told
 
 
-def start(command: Command, spec: LaunchSpec) -> ServerProcess:
+class _PortTaken(LaunchError):
+    """The port that was free a moment ago no longer is."""
+
+
+def start_listening(
+    make: Callable[[int], Command], spec: LaunchSpec, manner: Manner = PLAIN
+) -> ServerProcess:
+    """Start the command that `make` returns for a port, and return it when it is ready.
+
+    The port is that of `spec`, else a free one that nobody is given meanwhile; should a server
+    not take one that is held for it, it gets another that is not.
+
+    Raises:
+        LaunchError: as `start`; or the port that `spec` states is taken.
+    """
+    if spec.port:
+        check_port(spec.host, spec.port)
+        return start(make(spec.port), spec, manner)
+    reason = ""
+    for attempt in range(3):
+        try:
+            with reserved(spec.host, hold=attempt == 0) as port:
+                return start(make(port), spec, manner)
+        except _PortTaken as taken:  # noqa: PERF203 - each attempt is a process
+            reason = str(taken)
+    raise LaunchError(reason)
+
+
+def start(command: Command, spec: LaunchSpec, manner: Manner = PLAIN) -> ServerProcess:
     """Start `command` and return it when it is ready.
 
     Raises:
@@ -257,10 +336,16 @@ def start(command: Command, spec: LaunchSpec) -> ServerProcess:
             nothing of it is left running.
     """
     log = Path(spec.log.path).expanduser() if spec.log.path else command.folder / "server.log"
-    server = ServerProcess(_supervise(command, spec, log), command, log, spec.stop_grace)
+    supervisor = _supervise(command, spec, log, manner)
+    server = ServerProcess(supervisor, command, log, spec.stop_grace, manner)
+    if manner.told is not None:
+        manner.told(log)
     reason = ""
     try:
         server.wait_until_ready(spec.ready.timeout, spec.ready.interval)
+        if command.prepare is not None:
+            command.prepare(server.url)
+        write_record(command.folder, server.record())
     except LaunchError as error:
         server.stop()
         reason = str(error)
@@ -268,22 +353,27 @@ def start(command: Command, spec: LaunchSpec) -> ServerProcess:
         server.stop()
         raise
     if reason:
-        raise LaunchError(f"{reason}\nlog {log}:\n{log_tail(log, command.hidden)}")
+        tail = log_tail(log, command.hidden)
+        failure = _PortTaken if PORT_TAKEN.search(tail) else LaunchError
+        raise failure(f"{reason}\nlog {log}:\n{tail}")
     return server
 
 
-def _supervise(command: Command, spec: LaunchSpec, log: Path) -> subprocess.Popen[bytes]:
+def _supervise(
+    command: Command, spec: LaunchSpec, log: Path, manner: Manner
+) -> subprocess.Popen[bytes]:
     if not sys.executable:
         raise LaunchError("a server needs a Python interpreter to watch it, and there is none")
     order = {
         "argv": command.argv,
         "env": dict(command.env),
+        "cwd": command.cwd,
         "input": command.input,
         "log": str(log.absolute()),
         "log_size": spec.log.size,
         "grace": spec.stop_grace,
         "folder": str(command.folder),
-        "owner": os.getpid(),
+        "owner": 0 if manner.detached else os.getpid(),
     }
     own_log = _private_log(log)
     try:

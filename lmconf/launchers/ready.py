@@ -12,19 +12,19 @@ from msgspec import Struct
 
 from lmconf.errors import LaunchError
 
-__all__ = ["Waiting", "await_ready", "served_models"]
+__all__ = ["Waiting", "await_ready", "get", "served_models"]
 
 LONGEST_REPLY = 2**20
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
-    """What to wait for: `model` in the list at `path`, for `timeout` seconds.
+    """What to wait for: one of `names` in the list at `path`, for `timeout` seconds.
 
-    `find` returns the server's origin once it is known, `death` why the server ended, once it has.
+    With no `names`, any answer with status 200 will do. `find` returns the server's origin once it is known, `death` why the server ended, once it has.
     `key` is what the server itself was told to ask for.
     """
 
-    model: str
+    names: tuple[str, ...]
     path: str
     timeout: float
     interval: float
@@ -33,7 +33,7 @@ class Waiting(Struct, frozen=True, kw_only=True):
     key: str = ""
 
     def __repr__(self) -> str:
-        return f"Waiting(model={self.model!r}, path={self.path!r}, timeout={self.timeout!r})"
+        return f"Waiting(names={self.names!r}, path={self.path!r}, timeout={self.timeout!r})"
 
 
 def served_models(url: str, path: str, timeout: float, key: str = "") -> tuple[str, ...] | None:
@@ -42,6 +42,12 @@ def served_models(url: str, path: str, timeout: float, key: str = "") -> tuple[s
     A list is `{"data": [{"id": …}, …]}` with status 200; a server that still loads its model
     answers something else. No proxy is asked.
     """
+    answer = get(url, path, timeout, key)
+    return None if answer is None or answer[0] != 200 else _names(answer[1])
+
+
+def get(url: str, path: str, timeout: float, key: str = "") -> tuple[int, bytes] | None:
+    """Return the status and the beginning of the body of `url` + `path`; None without an answer."""
     place = urlsplit(url)
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=timeout)
     try:
@@ -52,7 +58,7 @@ def served_models(url: str, path: str, timeout: float, key: str = "") -> tuple[s
         return None
     finally:
         connection.close()
-    return _names(body) if reply.status == 200 else None
+    return reply.status, body
 
 
 def _names(body: bytes) -> tuple[str, ...] | None:
@@ -79,18 +85,26 @@ def await_ready(waiting: Waiting) -> str:
             raise LaunchError(died)
         url = waiting.find()
         left = until - time.monotonic()
-        if url is not None and left > 0:
-            names = served_models(url, waiting.path, min(left, 5.0), waiting.key)
-            if names and waiting.model in names:
-                return url
-            if names:
-                raise LaunchError(
-                    f"the server at {url} serves {', '.join(map(repr, names))},"
-                    f" not {waiting.model!r}"
-                )
+        if url is not None and left > 0 and _answers(waiting, url, min(left, 5.0)):
+            return url
         if left <= 0:
+            what = repr(waiting.names[0]) if waiting.names else f"{waiting.path} to answer 200"
             raise LaunchError(
-                f"the server for {waiting.model!r} was not ready within {waiting.timeout:g} s;"
+                f"the server for {what} was not ready within {waiting.timeout:g} s;"
                 " raise `ready.timeout` if it needs longer"
             )
         time.sleep(min(waiting.interval, left))
+
+
+def _answers(waiting: Waiting, url: str, timeout: float) -> bool:
+    if not waiting.names:
+        answer = get(url, waiting.path, timeout, waiting.key)
+        return answer is not None and answer[0] == 200
+    listed = served_models(url, waiting.path, timeout, waiting.key)
+    if not listed:
+        return False
+    if any(name in listed for name in waiting.names):
+        return True
+    raise LaunchError(
+        f"the server at {url} serves {', '.join(map(repr, listed))}, not {waiting.names[0]!r}"
+    )

@@ -13,6 +13,7 @@ from lmconf.spec.shapes import (
     Either,
     Flag,
     Integer,
+    Json,
     ListOf,
     MapOf,
     Number,
@@ -28,7 +29,14 @@ LAUNCHER_NAMES = ("llama_cpp", "sglang", "vllm", "transformers", "ollama", "comm
 
 _WORD = Text(what="a word")
 ARGUMENT: Shape = Either(
-    (Flag(), Integer(), Number(), Text(), ListOf(Either((Integer(), Number(), _WORD))))
+    (
+        Flag(),
+        Integer(),
+        Number(),
+        Text(empty=True),
+        ListOf(Either((Integer(), Number(), _WORD))),
+        Json(mapping=True),
+    )
 )
 
 
@@ -39,6 +47,10 @@ class Ready(Spec, frozen=True, kw_only=True):
         str | None,
         operations(Text(), "The path that must answer 200; left out, the kind's own."),
     ] = None
+    model: Annotated[
+        bool,
+        operations(Flag(), "Whether that path must list the model; false: 200 is enough."),
+    ] = True
     timeout: Annotated[
         float,
         operations(Duration(), "How long starting may take.", examples=("10min",)),
@@ -89,13 +101,43 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
             examples=({"tp-size": 1},),
         ),
     ] = FrozenMap()
+    raw_args: Annotated[
+        tuple[str, ...],
+        identity(
+            ListOf(Text(what="a word", empty=True)),
+            "Words that follow on the command line as they stand: for flags that `args` does not"
+            " know yet.",
+            examples=(["--brand-new-flag", "3"],),
+        ),
+    ] = ()
+    adapters: Annotated[
+        FrozenMap[str, str],
+        identity(
+            MapOf(Text(what="a path or a model's name", path="dotted")),
+            "LoRA adapters that are loaded too, by the name they are served under.",
+            examples=({"polite": "./adapters/polite"},),
+        ),
+    ] = FrozenMap()
     command: Annotated[
         tuple[str, ...] | None,
-        operations(
-            ListOf(Text(what="a word"), low=1),
-            "For `use: command`: the program and its arguments; no shell reads them.",
+        identity(
+            ListOf(Text(what="a word", empty=True), low=1),
+            "For `use: command`: the program and its arguments, in which `{port}`, `{host}`,"
+            " `{model}` and `{weights}` stand for theirs; no shell reads them.",
+            examples=(["my-server", "--port", "{port}"],),
         ),
     ] = None
+    python: Annotated[
+        str | None,
+        operations(
+            Text(what="a path or a program's name", path="dotted"),
+            "The Python interpreter that has the server's package; left out, this one.",
+            examples=("~/envs/vllm/bin/python",),
+        ),
+    ] = None
+    pull: Annotated[
+        bool, operations(Flag(), "For `use: ollama`: whether a missing model is downloaded.")
+    ] = False
     env: Annotated[
         FrozenMap[str, str | Reference],
         operations(
@@ -119,7 +161,7 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
     ] = "on_first_call"
     ttl: Annotated[
         float | None,
-        operations(Duration(), "Stop the server after so long without a call.", pending=True),
+        operations(Duration(), "Stop the server after so long without a call."),
     ] = None
 
 

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
         """What the owner wants: `input` is written to the server's own standard input.
 
         `log_size` is in bytes, `grace` in seconds. `folder` gets a file `pid` with the server's
-        process id, and a file `lock` that is locked as long as the supervisor runs.
+        process id, and a file `lock` that is locked as long as the supervisor runs. An `owner`
+        of 0 is none: the server then runs until the supervisor is told to end (SIGTERM).
         """
 
         argv: list[str]
         env: dict[str, str]
+        cwd: str | None
         input: str
         log: str
         log_size: int
@@ -110,6 +112,7 @@ class Supervision:
         child = subprocess.Popen(
             self.order["argv"],
             env=self.order["env"],
+            cwd=self.order["cwd"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -125,7 +128,9 @@ class Supervision:
         return child
 
     def _owner_gone(self) -> bool:
-        if self.told_to_end or os.getppid() != self.order["owner"]:
+        if self.told_to_end or not self.order["owner"]:
+            return self.told_to_end
+        if os.getppid() != self.order["owner"]:
             return True
         readable, _, _ = select.select([0], [], [], 0)
         return bool(readable) and not os.read(0, 4096)

@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from lmconf.launchers.rules import kind_of_model
 from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.profile.choosing import api_is_there
 from lmconf.profile.families import Family, family_of
+from lmconf.profile.launching import server_fits
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.policies import TimeoutSpec, timeout_shorthand
 from lmconf.profile.pools import is_pool, judge_pool
@@ -73,8 +75,11 @@ def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
         if isinstance(server, Unread):
             return full
         server = dict(server)
-        if data.get("provider") in LAUNCHER_NAMES:
-            server.setdefault("use", data["provider"])
+        kind = data.get("provider")
+        if kind not in LAUNCHER_NAMES:
+            kind = kind_of_model(*provider_of(str(data["model"])), server)
+        if kind is not None:
+            server.setdefault("use", kind)
         full["launch_kwargs"] = server
         full.setdefault("api_key", "")
         return full
@@ -351,56 +356,6 @@ def _allowed(family: Family, name: str, value: object) -> bool:
     return value >= family.token_floor
 
 
-def _server_kind_is_said(data: Data) -> Iterator[Fault]:
-    provider = _text(data, "provider")
-    known = (*LAUNCHER_NAMES, *TRAINER_NAMES)
-    if provider is not None and provider not in known:
-        near = did_you_mean(provider, known)
-        yield Fault(
-            "unknown-value",
-            ("provider",),
-            f"`provider` cannot be `{provider}`",
-            label=f"did you mean `{near}`?" if near else "",
-            help=f"kinds of servers and trainers: {', '.join(dict.fromkeys(known))}",
-        )
-    server = data.get("launch_kwargs")
-    if not isinstance(server, Mapping) or not server:
-        return
-    if "use" not in server and provider not in LAUNCHER_NAMES:
-        yield Fault(
-            "missing-key",
-            ("launch_kwargs",),
-            "`launch_kwargs` does not say which kind of server is started",
-            help=f"add `use: …` to it (one of {', '.join(LAUNCHER_NAMES)}), or `provider: …`",
-            at_key=True,
-        )
-    kind = server.get("use", provider)
-    if kind == "command" and "command" not in server:
-        yield Fault(
-            "missing-key",
-            ("launch_kwargs",),
-            "`use: command` needs the command",
-            help='add `command: ["my-server", "--port", "{port}"]`',
-            at_key=True,
-        )
-    if kind != "command" and isinstance(kind, str) and "command" in server:
-        yield Fault(
-            "contradiction",
-            ("launch_kwargs", "command"),
-            f"`command` belongs to `use: command`, not to `use: {kind}`",
-            help="leave it out, or write `use: command`",
-            at_key=True,
-        )
-    if "api_base" in data:
-        yield Fault(
-            "contradiction",
-            ("api_base",),
-            "this LM's server is started by lmconf, which knows its address",
-            help="leave `api_base` out, or `launch_kwargs` if the server is started elsewhere",
-            at_key=True,
-        )
-
-
 def _log_probabilities_agree(data: Data) -> Iterator[Fault]:
     if data.get("top_logprobs") is not None and not data.get("logprobs"):
         yield Fault(
@@ -494,7 +449,7 @@ _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     _address_is_safe,
     _nothing_splits_a_request,
     _family_rules_hold,
-    _server_kind_is_said,
+    server_fits,
     judge_training,
     _log_probabilities_agree,
     _deadline_leaves_an_attempt,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lmconf import launchers
 from lmconf.limits import LEDGERS
 from lmconf.profile.lm import LMSpec, SoleLMSpec
 from lmconf.profile.policies import Budget
@@ -29,12 +28,6 @@ def pending(spec: SoleLMSpec) -> Iterator[tuple[Path, str]]:
             yield (name,), f"`{name}`"
     if spec.budget is not None:
         yield from pending_of_budget(spec.budget)
-    server = spec.launch_kwargs
-    if server is not None:
-        if server.use is not None and server.use not in launchers.KINDS:
-            yield ("launch_kwargs",), f"a server with `use: {server.use}`"
-        if server.ttl is not None:
-            yield ("launch_kwargs", "ttl"), "`launch_kwargs.ttl`"
     if isinstance(spec, LMSpec):
         yield from _pending_in(spec.fallbacks, "fallbacks", "a fallback")
         yield from _pending_in(spec.pool, "pool", "a member of the pool")

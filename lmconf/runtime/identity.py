@@ -123,6 +123,9 @@ def _where(spec: LMSpec, found: tuple[object, ...]) -> dict[str, Any]:
         where["endpoint"] = spec.endpoint
     elif server is not None:
         where["server"] = {"kind": server.use, "weights": weights, "args": _written(server.args)}
+        for name in ("raw_args", "adapters", "command"):
+            if stated := getattr(server, name):
+                where["server"][name] = _written(stated)
     elif isinstance(base, str):
         where["address"] = origin(base) + urlsplit(base).path
     where.update(

@@ -114,7 +114,7 @@ class LM(Batching):
         self._lock = Mutex()
         if launched is None and spec.launch_kwargs is not None:
             model = provider_of(spec.model)[1]
-            launched = Launched(spec.launch_kwargs, model, compiled.given)
+            launched = Launched(spec.launch_kwargs, model, compiled.given, compiled.name)
         self._launched = None if launched is None else Hold(launched)
         self._carried = Hold(carried or Carried(compiled))
         self._others = Hold(others or Others(compiled, LM.of))
@@ -487,10 +487,12 @@ class LM(Batching):
     def kill(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
         """End this LM's own server if it runs; `launch` starts it again.
 
+        One that `lmconf launch` keeps running is ended, too, for everybody who uses it.
+
         `launch_kwargs` are taken as `dspy.LM.kill` takes them; the server is known without.
         """
         if self._launched is not None:
-            self._launched.shared.end()
+            self._launched.shared.kill()
 
     @without_frames
     def finetune(

@@ -245,7 +245,15 @@ class Parts:
         launched = self._launched.shared
         if launched.spec.auto == "manual" and launched.server is None:
             raise LaunchError(f"{self.name}: its server is not running; call launch() first")
-        return launched.start().api_base
+        server = launched.start()
+        # The base of these two APIs ends above the version.
+        above = provider_of(self.spec.model)[0] in ("anthropic", "ollama", "ollama_chat")
+        return server.url if above else server.api_base
+
+    def call_begins(self) -> Callable[..., None]:
+        """Take note of a call to this LM's own server; what is returned is called at its end."""
+        assert self._launched is not None
+        return self._launched.shared.call_begins()
 
     def cost_of(self, call: Call, response: Json) -> float | None:
         """Return what `response` cost in US dollars; None where no price is known."""

@@ -2,51 +2,74 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import threading
+import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from lmconf.errors import LaunchError, UsageError
 from lmconf.frames import without_frames
-from lmconf.launchers import LaunchSpec, launcher
+from lmconf.launchers import LAUNCH, LaunchSpec, launcher
+from lmconf.launchers.contract import Manner
 from lmconf.runtime.sharing import Shared
 from lmconf.spec.declaring import fields
+from lmconf.spec.writing import write
 
 if TYPE_CHECKING:
     from lmconf.launchers.contract import Server
 
-__all__ = ["Launched"]
+__all__ = ["Launched", "fingerprint_of"]
 
 _STEERING = tuple(name for name, field in fields(LaunchSpec).items() if field.role == "identity")
+_OF_THE_PROCESS = (*_STEERING, "host", "env", "gpus", "python")
+"""What two processes must say alike before one uses the other's server."""
+
+_LOOK = 5.0
+"""The most seconds between two looks at how long a server has been idle."""
 
 
 class Launched(Shared):
     """A server that is started when it is first needed.
 
     LMs that are copies of one another share one as long as they say the same of it. It ends when
-    the last of them is closed or gone, and with the interpreter.
+    the last of them is closed or gone, and with the interpreter. One that the command line keeps
+    running is used in place of another like it, and stays.
     """
 
-    def __init__(self, spec: LaunchSpec, model: str, given: Mapping[str, str]) -> None:
+    def __init__(
+        self, spec: LaunchSpec, model: str, given: Mapping[str, str], name: str = ""
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.model = model
+        self.name = name
         self._given = given
         self._server: Server | None = None
         self._at_exit: weakref.finalize[[], Launched] | None = None
         self._started = spec
+        self._stays = False
+        self._calls = 0
+        self._used = time.monotonic()
 
     @property
     def server(self) -> Server | None:
         """The running server; None before it was started and after it ended."""
-        return self._server
+        server = self._server
+        return server if server is not None and server.status() == "running" else None
 
     def fits(self, spec: LaunchSpec | None, model: str) -> bool:
         """Say whether an LM with `spec` and `model` wants this very server."""
         return spec == self.spec and model == self.model
 
     @without_frames
-    def start(self, spec: LaunchSpec | None = None) -> Server:
+    def start(self, spec: LaunchSpec | None = None, manner: Manner | None = None) -> Server:
         """Return the running server, started now if it is not running, as `spec` says.
 
         Raises:
@@ -68,16 +91,112 @@ class Launched(Shared):
             if wanted.use is None:
                 raise LaunchError("nothing says which kind of server to start: state `use`")
             self.end()
-            self._server = launcher(wanted.use).start(wanted, self.model, self._given)
-            self._at_exit = weakref.finalize(self, self._server.stop)
+            self._server = self._found(wanted) or self._made(wanted, manner)
             self._started = wanted
+            self._used = time.monotonic()
+            if wanted.ttl is not None and not self._stays:
+                _watch(self, self._server, wanted.ttl)
             return self._server
 
-    def end(self) -> None:
-        """End the server if it runs; `start` starts another."""
+    def _found(self, wanted: LaunchSpec) -> Server | None:
+        """Return a server of another process that is like the one that is wanted."""
+        from lmconf.launchers.records import Attached, running
+
+        if self._given:
+            return None  # what was given in code is in no fingerprint
+        fingerprint = fingerprint_of(wanted, self.model)
+        for record in running():
+            port = record.url.rpartition(":")[2]
+            if (
+                record.shared
+                and record.fingerprint == fingerprint
+                and (not wanted.port or port == str(wanted.port))
+            ):
+                self._stays = True
+                return Attached(record)
+        return None
+
+    def _made(self, wanted: LaunchSpec, manner: Manner | None) -> Server:
+        manner = msgspec.structs.replace(
+            manner or Manner(name=self.name), fingerprint=fingerprint_of(wanted, self.model)
+        )
+        assert wanted.use is not None
+        made = launcher(wanted.use).start(wanted, self.model, self._given, manner)
+        self._stays = manner.detached
+        if not self._stays:
+            self._at_exit = weakref.finalize(self, made.stop)
+        return made
+
+    def call_begins(self) -> Callable[..., None]:
+        """Take note of a call that needs the server; what is returned is called at its end."""
         with self.lock:
-            if self._server is not None:
+            self._calls += 1
+        return self._call_ends
+
+    def _call_ends(self, *_: object) -> None:
+        with self.lock:
+            self._calls -= 1
+            self._used = time.monotonic()
+
+    def end_if_idle(self, server: Server, ttl: float) -> float | None:
+        """End `server` if it was not used for `ttl` seconds; return when to look again."""
+        with self.lock:
+            if self._server is not server:
+                return None
+            left = self._used + ttl - time.monotonic()
+            if self._calls == 0 and left <= 0:
+                self.end()
+                return None
+            return max(left, 0.05) if self._calls == 0 else ttl
+
+    def end(self) -> None:
+        """End the server if it runs and is nobody else's; `start` starts another."""
+        self._end(for_all=False)
+
+    def kill(self) -> None:
+        """End the server if it runs, also one that stays without this process."""
+        self._end(for_all=True)
+
+    def _end(self, *, for_all: bool) -> None:
+        with self.lock:
+            if self._server is not None and (for_all or not self._stays):
                 self._server.stop()
             if self._at_exit is not None:
                 self._at_exit.detach()
             self._server = self._at_exit = None
+            self._stays = False
+
+
+def fingerprint_of(spec: LaunchSpec, model: str) -> str:
+    """Return what servers have in common that may stand in for one another.
+
+    References count by what they name, weights by where they are; a file that changed since is
+    another.
+    """
+    said = write(LAUNCH, spec)
+    stated = {name: said[name] for name in _OF_THE_PROCESS if name in said}
+    weights = Path(spec.weights or model).expanduser()
+    try:
+        found = weights.stat()
+        file = [str(weights.absolute()), found.st_mtime_ns, found.st_size]
+    except (OSError, ValueError):
+        file = []
+    text = json.dumps([model, stated, file, os.getuid()], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _watch(launched: Launched, server: Server, ttl: float) -> None:
+    """End `server` once it was idle for `ttl` seconds; the thread keeps neither of them."""
+    held, watched = weakref.ref(launched), weakref.ref(server)
+
+    def look() -> None:
+        wait: float | None = ttl
+        while wait is not None:
+            time.sleep(min(wait, _LOOK))
+            owner, running = held(), watched()
+            if owner is None or running is None:
+                return
+            wait = owner.end_if_idle(running, ttl)
+            del owner, running
+
+    threading.Thread(target=look, name="lmconf-idle-server", daemon=True).start()

@@ -11,12 +11,14 @@ from msgspec import Struct
 
 from lmconf.caches.specs import STORE, CachePolicy
 from lmconf.callbacks.specs import CALLBACK
+from lmconf.launchers.rules import flags_of, suits
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec, SoleLMSpec
 from lmconf.profile.making import make_stated
 from lmconf.profile.policies import Budget
 from lmconf.profile.providers import provider_of
+from lmconf.secrets import is_secret_name
 from lmconf.spec.declaring import fields
 from lmconf.spec.quantities import parse_duration
 from lmconf.testing.atoms import references, texts
@@ -259,20 +261,45 @@ def _addressed() -> st.SearchStrategy[dict[str, Any]]:
 
 @functools.cache
 def _launched() -> st.SearchStrategy[dict[str, Any]]:
-    kind = st.sampled_from(_LAUNCHED)
-    server = block(LaunchSpec, use=kind).map(lambda d: {k: d[k] for k in d if k != "command"})
-    unsaid = server.map(lambda d: {k: d[k] for k in d if k != "use"})
+    return st.sampled_from(_LAUNCHED).flatmap(_launched_as)
+
+
+@functools.cache
+def _launched_as(kind: str) -> st.SearchStrategy[dict[str, Any]]:
+    drawn = block(LaunchSpec, use=st.just(kind), args=_arguments(kind))
+    server = drawn.map(lambda data: {name: data[name] for name in data if suits(name, kind)})
+    unsaid = server.map(lambda data: {name: data[name] for name in data if name != "use"})
     required = {"model": st.just("openai/meta-llama/Llama-3")}
     return st.one_of(
         _with({**required, "launch_kwargs": server}),
-        _with({**required, "provider": kind}, _some(launch_kwargs=unsaid, api_key=_key())),
+        _with({**required, "provider": st.just(kind)}, _some(launch_kwargs=unsaid, api_key=_key())),
+    )
+
+
+@functools.cache
+def _arguments(kind: str) -> st.SearchStrategy[dict[str, Any]]:
+    if not suits("args", kind):
+        return st.just({})
+    known = {name: takes for name, takes in flags_of(kind).items() if not is_secret_name(name)}
+    number, text = st.integers(-(2**31), 2**31), texts()
+    drawn: dict[str, st.SearchStrategy[Any]] = {
+        "switch": st.booleans(),
+        "toggle": st.booleans(),
+        "integer": number,
+        "number": st.one_of(number, st.floats(-1e6, 1e6)),
+        "list": st.one_of(text, st.lists(text, max_size=2)),
+        "value": st.one_of(text, number, st.dictionaries(st.just("mode"), number, max_size=1)),
+    }
+    return st.lists(st.sampled_from(sorted(known)), max_size=3, unique=True).flatmap(
+        lambda names: st.fixed_dictionaries({name: drawn[known[name]] for name in names})
     )
 
 
 @functools.cache
 def _commanded() -> st.SearchStrategy[dict[str, Any]]:
-    words = st.lists(texts(), min_size=1, max_size=3)
-    server = block(LaunchSpec, use=st.just("command"), command=words)
+    words = st.lists(texts(), min_size=1, max_size=3).map(lambda said: [*said, "{port}"])
+    drawn = block(LaunchSpec, use=st.just("command"), command=words)
+    server = drawn.map(lambda data: {name: data[name] for name in data if suits(name, "command")})
     return _with({"model": st.just("openai/house"), "launch_kwargs": server})
 
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,11 @@ import pytest
 from lmconf.caches import live_store
 from lmconf.caches.specs import MemoryStore
 from lmconf.errors import LaunchError, UsageError
+from lmconf.launchers import LAUNCH
 from lmconf.runtime import LM
+from lmconf.spec.writing import write
+from tests.standins.kinds import working
+from tests.unit.launchers.scripted import eventually
 
 WEIGHTS = Path(__file__).parents[2] / "profiles/models/lmconf-tiny-f16.gguf"
 pytestmark = pytest.mark.slow
@@ -114,3 +119,41 @@ def test_an_lm_that_is_gone_leaves_no_server(lm: LM) -> None:
 def test_an_lm_without_a_server_says_so() -> None:
     with pytest.raises(UsageError, match="launch_kwargs"):
         LM("openai/x", api_key="").launch()
+
+
+def test_a_server_ends_when_it_was_idle_for_its_ttl_and_the_next_call_starts_another(
+    lm: LM,
+) -> None:
+    brief = lm.copy(launch_kwargs={"ttl": 0.5}, cache=False)
+    with brief.stream("Say this is a test!") as stream:
+        pieces = iter(stream)
+        next(pieces)
+        first = brief.server
+        assert first is not None
+        time.sleep(1.2)
+        # A call that is under way needs it, however long it takes.
+        assert first.status() == "running"
+        list(pieces)
+    assert eventually(lambda: brief.server is None)
+    assert stream.answer.text == "This is a test!"
+    assert brief("Say this is a test!") == ["This is a test!"]
+    again = brief.server
+    assert again is not None
+    assert again.pid != first.pid
+    brief.close()
+
+
+def test_anthropics_api_is_answered_by_a_server_of_ones_own(lm: LM) -> None:
+    with LM(
+        "anthropic/lmconf-tiny", launch_kwargs=lm.dump_state()["launch_kwargs"], max_tokens=16
+    ) as claude:
+        assert claude("Say this is a test!", cache=False) == ["This is a test!"]
+        with claude.stream("Say this is a test!", cache=False) as stream:
+            assert "".join(stream) == "This is a test!"
+
+
+@pytest.mark.parametrize("kind", ["command", "ollama", "sglang", "transformers", "vllm"])
+def test_every_kind_of_server_answers_calls(kind: str, tmp_path: Path) -> None:
+    spec = write(LAUNCH, working(tmp_path)[kind])
+    with LM("openai/acme/tiny", launch_kwargs=spec, max_tokens=16, cache=False) as made:
+        assert made("Say this is a test!") == ["This is a test!"]

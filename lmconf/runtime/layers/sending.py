@@ -21,9 +21,25 @@ def send(call: Call, following: Next) -> Steps:
             retryable=False,
             setting="deadline",
         )
-    base: str | None = None
     if call.parts.must_start:
-        base = yield Perform(call.parts.start)
+        return (yield from _send_to_own_server(call))
+    return (yield from _send(call, None))
+
+
+def _send_to_own_server(call: Call) -> Steps:
+    """Send the request to the LM's own server, which is not idle until the answer has ended."""
+    done = call.parts.call_begins()
+    try:
+        base: str = yield Perform(call.parts.start)
+        reply = yield from _send(call, base)
+    except BaseException:
+        done()
+        raise
+    reply.when_done(done, done)
+    return reply
+
+
+def _send(call: Call, base: str | None) -> Steps:
     request = call.parts.request_of(call, base)
     call.attempts += 1
     if call.dispatcher:

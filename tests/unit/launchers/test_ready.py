@@ -43,7 +43,7 @@ def answering(*replies: tuple[int, bytes]) -> Iterator[str]:
 
 def waiting(url: str | None, timeout: float = 5.0, death: str | None = None) -> Waiting:
     return Waiting(
-        model="m",
+        names=("m",),
         path="/v1/models",
         timeout=timeout,
         interval=0.01,

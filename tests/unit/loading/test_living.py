@@ -253,11 +253,20 @@ LATER = [
         "a budget in a store",
     ),
     (
-        {"fallbacks": [{"model": "openai/b", "launch_kwargs": {"use": "sglang"}}]},
-        "a server with `use: sglang` of a fallback",
+        {
+            "fallbacks": [
+                {
+                    "model": "openai/b",
+                    "budget": {
+                        "tokens": 5,
+                        "per": "day",
+                        "store": {"backend": "redis", "url": {"$env": "U"}, "namespace": "n"},
+                    },
+                }
+            ]
+        },
+        "of a fallback",
     ),
-    ({"launch_kwargs": {"use": "sglang"}}, "use: sglang"),
-    ({"launch_kwargs": {"use": "llama_cpp", "weights": "./m.gguf", "ttl": "1min"}}, "ttl"),
 ]
 
 

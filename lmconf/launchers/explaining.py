@@ -1,0 +1,62 @@
+"""Why a server ended, read from its last words."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["PORT_TAKEN", "explanation"]
+
+PORT_TAKEN = re.compile(
+    r"address already in use|EADDRINUSE|only one usage of each socket address"
+    r"|couldn't bind HTTP server socket",
+    re.IGNORECASE,
+)
+
+_REASONS = (
+    (
+        re.compile(
+            r"out of memory|OutOfMemoryError|cannot allocate memory|std::bad_alloc|MemoryError\b"
+            r"|failed to allocate|unable to allocate|No available memory for the cache blocks"
+            r"|Not enough memory",
+            re.IGNORECASE,
+        ),
+        "it found too little memory for its model and settings",
+    ),
+    (PORT_TAKEN, "its port is taken: choose another, or 0 for a free one"),
+    (
+        re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'"),
+        "its Python lacks the module {0}: install it there, or say another `python`",
+    ),
+    (
+        re.compile(
+            r"is not a local folder and is not a valid model identifier"
+            r"|Repository Not Found|RepositoryNotFoundError|GatedRepoError|HFValidationError"
+            r"|does not appear to have a file named|couldn't connect to 'https://huggingface"
+            r"|LocalEntryNotFoundError|Can't load the configuration of",
+            re.IGNORECASE,
+        ),
+        "it cannot load that model: `weights` names a folder, a file or a model it can fetch",
+    ),
+    (
+        re.compile(r"unrecognized arguments?: (\S+)|No such option:? (\S+)"),
+        "it does not know {0}: this version of the server may be older or newer",
+    ),
+    (
+        re.compile(r"torch not compiled with CUDA|No CUDA GPUs are available|CUDA driver version"),
+        "it found no GPU that it can use",
+    ),
+)
+
+
+def explanation(log: str, *, killed: bool = False) -> str:
+    """Return what the end of a server's `log` says of its end, as half a sentence; else nothing.
+
+    `killed` says that signal 9 ended it, which nobody here sent.
+    """
+    for pattern, reason in _REASONS:
+        found = pattern.search(log)
+        if found:
+            return reason.format(next((group for group in found.groups() if group), ""))
+    if killed:
+        return "signal 9 is what the system sends when memory runs out"
+    return ""

@@ -1,0 +1,203 @@
+"""Servers that are modules of a Python package: `python -m sglang.launch_server …`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from lmconf.errors import LaunchError
+from lmconf.launchers.contract import PLAIN, Manner
+from lmconf.launchers.flags import Flags, words
+from lmconf.launchers.folders import new_run_folder
+from lmconf.launchers.ports import address
+from lmconf.launchers.processes import (
+    Command,
+    ServerProcess,
+    environment,
+    resolved,
+    start_listening,
+)
+from lmconf.launchers.specs import LaunchSpec
+from lmconf.secrets import Env, File, Given
+
+__all__ = ["PythonModule", "served_name", "weights_of"]
+
+Told = Callable[[LaunchSpec, str, str, int], tuple[str, ...]]
+"""Returns the words for a model's name, its weights and a port, beside those of `args`."""
+
+
+def weights_of(spec: LaunchSpec, model: str) -> str:
+    """Return what is loaded: a path, whole, or the name of a model."""
+    named = spec.weights if spec.weights is not None else model
+    return str(Path(named).expanduser()) if named.startswith("~") else named
+
+
+def served_name(spec: LaunchSpec, model: str) -> str:
+    """Return the name of the model itself, where `model` may name one of its adapters.
+
+    `base:adapter` is an adapter of `base`; a bare `adapter` is one of what `weights` names.
+    """
+    base, colon, adapter = model.rpartition(":")
+    if colon and adapter in spec.adapters:
+        return base
+    return weights_of(spec, model) if model in spec.adapters else model
+
+
+class PythonModule(Struct, frozen=True, kw_only=True):
+    """A kind of server that is started as `python -m module`.
+
+    `package` is what must be installed and `install` says how; `flags` are what `args` may name
+    and `told` returns what is said beside them. `ready_path` lists the models, or with `listed`
+    false answers 200 when all is well. A server that is `named_by_weights` knows its model by
+    nothing but what it loads.
+    """
+
+    kind: str
+    module: str
+    package: str
+    install: str
+    flags: Callable[[], Flags]
+    told: Told
+    ready_path: str = "/v1/models"
+    listed: bool = True
+    named_by_weights: bool = False
+    environment: Mapping[str, str] = {}
+
+    def start(
+        self,
+        spec: LaunchSpec,
+        model: str,
+        given: Mapping[str, str] | None = None,
+        manner: Manner = PLAIN,
+    ) -> ServerProcess:
+        """Return a server that serves `model` under that name, ready to answer.
+
+        Raises:
+            LaunchError: the package, the weights or the port is not to be had, an argument is
+                wrong, or the server did not become ready.
+        """
+        given = {} if given is None else given
+        env, secret = environment(spec, given)
+        env = {**self.environment, **env}
+        hidden: list[str] = []
+
+        def text(value: object) -> str:
+            found = resolved(value, given)
+            if isinstance(value, Env | File | Given) and found:
+                hidden.append(found)
+            return found
+
+        args = words(self.kind, spec.args, self.flags(), text)
+        python = self._interpreter(spec, env)
+        weights = weights_of(spec, model)
+        _check_weights(weights)
+        if self.named_by_weights and weights != model and not Path(weights).exists():
+            raise LaunchError(
+                f"{self.kind} serves {weights!r} under no other name: make that the LM's model"
+            )
+        key = spec.args.get("api-key", spec.args.get("api_key", ""))
+
+        def make(port: int) -> Command:
+            folder = new_run_folder(self.kind)
+            linked = self.named_by_weights and weights != model
+            if linked:
+                _link(folder, model, weights)
+            told = self.told(spec, model, model if linked else weights, port)
+            argv = (*told, *args, *spec.raw_args)
+            return Command(
+                kind=self.kind,
+                argv=self._argv(python, argv, secrets=bool(hidden)),
+                input=json.dumps(argv) if hidden else "",
+                model=model,
+                folder=folder,
+                cwd=str(folder) if linked else None,
+                env=env,
+                find=lambda: address(spec.host, port),
+                ready_path=spec.ready.path or self.ready_path,
+                ready_names=_names(spec, model) if self._lists(spec) else (),
+                key=resolved(key, given),
+                hidden=(*hidden, *secret),
+            )
+
+        return start_listening(make, spec, manner)
+
+    def _lists(self, spec: LaunchSpec) -> bool:
+        return spec.ready.model and (self.listed or spec.ready.path is not None)
+
+    def _argv(self, python: str, argv: tuple[str, ...], *, secrets: bool) -> tuple[str, ...]:
+        if secrets:
+            return (python, str(Path(__file__).with_name("hidden_arguments.py")), self.module)
+        return (python, "-m", self.module, *argv)
+
+    def _interpreter(self, spec: LaunchSpec, env: Mapping[str, str]) -> str:
+        """Return the interpreter that has the package.
+
+        Raises:
+            LaunchError: there is none, or it lacks the package.
+        """
+        named = str(Path(spec.python).expanduser()) if spec.python else sys.executable
+        python = shutil.which(named, path=env.get("PATH"))
+        if python is None:
+            raise LaunchError(f"there is no Python interpreter {named!r} (`python`)")
+        look = (
+            "import importlib.util, sys;"
+            f"sys.exit(3 if importlib.util.find_spec({self.package!r}) is None else 0)"
+        )
+        try:
+            # Not from its own folder: a file beside the caller is no installed package.
+            found = subprocess.run(
+                [python, "-c", look],
+                env=dict(env),
+                cwd="/",
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            problem = f"the Python interpreter {python} cannot be run: {error}"
+        else:
+            if found.returncode == 0:
+                return python
+            if found.returncode == 3:
+                problem = (
+                    f"{python} lacks the package {self.package}: {self.install}, or say with"
+                    " `python` which interpreter has it"
+                )
+            else:
+                problem = f"{python} is no Python interpreter that works"
+        raise LaunchError(problem)
+
+
+def _names(spec: LaunchSpec, model: str) -> tuple[str, ...]:
+    """Return the names of which one must be listed: an adapter may be listed by its own."""
+    adapter = model.rpartition(":")[2]
+    return (model, adapter) if adapter in spec.adapters else (model,)
+
+
+def _check_weights(weights: str) -> None:
+    """See that weights that are written as a path are there.
+
+    Raises:
+        LaunchError: they are not.
+    """
+    if weights.startswith(("/", "./", "../")) and not Path(weights).exists():
+        raise LaunchError(f"the model file or folder {weights} does not exist")
+
+
+def _link(folder: Path, model: str, weights: str) -> None:
+    """Have `weights` found under the name `model` by a server that starts in `folder`.
+
+    Raises:
+        LaunchError: the name is none that a folder can have.
+    """
+    link = folder / model
+    if ".." in link.parts or folder not in link.parents:
+        raise LaunchError(f"{model!r} is no name that a model can be served under")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(Path(weights).absolute())

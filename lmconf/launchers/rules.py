@@ -1,0 +1,193 @@
+"""What must hold within a `launch_kwargs` block, beyond the shape of each field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lmconf.launchers.flags import Flags, flag_named, unfit
+from lmconf.launchers.specs import LAUNCHER_NAMES
+from lmconf.secrets import is_secret_name
+from lmconf.spec.fault import Fault
+from lmconf.spec.navigating import Unread
+from lmconf.spelling import did_you_mean
+
+__all__ = ["faults_of", "flags_of", "kind_of_model", "suits"]
+
+Data = Mapping[str, Any]
+
+_ONLY: dict[str, tuple[str, ...]] = {
+    "args": ("llama_cpp", "sglang", "vllm", "transformers"),
+    "raw_args": ("sglang", "vllm", "transformers", "ollama"),
+    "adapters": ("sglang", "vllm"),
+    "command": ("command",),
+    "python": ("sglang", "vllm", "transformers"),
+    "pull": ("ollama",),
+    "weights": ("llama_cpp", "sglang", "vllm", "transformers", "command"),
+}
+"""The kinds that a field has a meaning for; fields that are not here have one for all."""
+
+_INSTEAD = {
+    ("args", "ollama"): "Ollama is configured by variables: `env: {OLLAMA_CONTEXT_LENGTH: …}`",
+    ("args", "command"): "write the arguments into `command`",
+    ("raw_args", "command"): "write them into `command`",
+    ("raw_args", "llama_cpp"): "this server runs inside Python: `args` holds all that it takes",
+    ("weights", "ollama"): "the LM's model names what Ollama loads",
+    ("adapters", "ollama"): "make a model with `ADAPTER` in its Modelfile",
+}
+
+_OWN = {
+    "host": "host",
+    "port": "port",
+    "model": "weights",
+    "model-path": "weights",
+    "served-model-name": "model",
+    "alias": "model",
+    "lora-paths": "adapters",
+    "lora-modules": "adapters",
+}
+"""Flags that lmconf writes itself, and the field that says what they do."""
+
+_BY_MODEL = {"ollama": "ollama", "ollama_chat": "ollama", "hosted_vllm": "vllm"}
+
+
+def kind_of_model(provider: str, model: str, server: Data) -> str | None:
+    """Return the kind of server that an LM which says none is for; None where nothing tells."""
+    if server.get("command") is not None:
+        return "command"
+    if provider in _BY_MODEL:
+        return _BY_MODEL[provider]
+    weights = server.get("weights", model)
+    if isinstance(weights, str) and weights.lower().endswith(".gguf"):
+        return "llama_cpp"
+    return None
+
+
+def suits(field: str, kind: str) -> bool:
+    """Say whether `field` of the block means something to a `kind` of server."""
+    return field not in _ONLY or kind in _ONLY[field]
+
+
+def flags_of(kind: str) -> Flags:
+    """Return what `args` may name for a `kind` of server, but what lmconf writes itself."""
+    return {name: takes for name, takes in _flags(kind).items() if name not in _OWN}
+
+
+def faults_of(server: Data, kind: object) -> Iterator[Fault]:
+    """Yield what is wrong in `server`, a block for the `kind` of server; paths begin in it."""
+    if kind not in LAUNCHER_NAMES or not isinstance(kind, str):
+        return
+    for field, kinds in _ONLY.items():
+        if server.get(field) and kind not in kinds and not isinstance(server[field], Unread):
+            yield _misplaced(field, kind, kinds)
+    if kind == "command" and not server.get("command"):
+        yield Fault(
+            "missing-key",
+            (),
+            "`use: command` needs the command",
+            help='add `command: ["my-server", "--port", "{port}"]`',
+            at_key=True,
+        )
+    if kind in _ONLY["args"]:
+        yield from _args(server.get("args"), kind)
+    for field in ("raw_args", "command"):
+        yield from _words(server.get(field), field)
+    yield from _port_is_said(server, kind)
+
+
+def _misplaced(field: str, kind: str, kinds: tuple[str, ...]) -> Fault:
+    return Fault(
+        "contradiction",
+        (field,),
+        f"`{field}` belongs to `use: {' | '.join(kinds)}`, not to `use: {kind}`",
+        help=_INSTEAD.get(
+            (field, kind),
+            f"leave it out, or write `use: {kinds[0]}`" if len(kinds) == 1 else "leave it out",
+        ),
+        at_key=True,
+    )
+
+
+def _args(args: object, kind: str) -> Iterator[Fault]:
+    if not isinstance(args, Mapping) or not args:
+        return
+    known = _flags(kind)
+    for name, value in args.items():
+        flag = flag_named(name, known)
+        path = ("args", name)
+        field = _OWN.get(name.replace("_", "-"))
+        if field is not None:
+            yield Fault(
+                "contradiction",
+                path,
+                f"`{name}` is written by lmconf itself",
+                help="the name it is served under follows from the LM's `model`"
+                if field == "model"
+                else f"say it as `launch_kwargs.{field}`",
+                at_key=True,
+            )
+        elif flag is None:
+            near = did_you_mean(name, known)
+            hatch = "" if kind == "llama_cpp" else "; flags newer than lmconf go under `raw_args`"
+            yield Fault(
+                "unknown-key",
+                path,
+                f"{kind} has no argument `{name}`",
+                label=f"did you mean `{near}`?" if near else "",
+                help=f"arguments are spelled as the server's own flags, without dashes{hatch}",
+                at_key=True,
+            )
+        elif not isinstance(value, Unread) and (expected := unfit(known[flag], value)):
+            yield Fault("wrong-type", path, f"`{name}` must be {expected}")
+
+
+def _flags(kind: str) -> Flags:
+    if kind == "llama_cpp":
+        from lmconf.launchers.llama_cpp import FLAGS
+    elif kind == "sglang":
+        from lmconf.launchers.flags_sglang import FLAGS
+    elif kind == "vllm":
+        from lmconf.launchers.flags_vllm import FLAGS
+    else:
+        from lmconf.launchers.flags_transformers import FLAGS
+    return FLAGS
+
+
+_FLAG = re.compile(r"--?([A-Za-z][\w.-]*)(=(.*))?\Z", re.DOTALL)
+
+
+def _words(words: object, field: str) -> Iterator[Fault]:
+    """Find secrets: a command line is public on a machine."""
+    if not isinstance(words, list | tuple):
+        return
+    before = ""
+    for index, word in enumerate(words):
+        if not isinstance(word, str):
+            before = ""
+            continue
+        found = _FLAG.match(word)
+        secret = found is not None and is_secret_name(found[1]) and bool(found[3])
+        if secret or (before and not found and word):
+            yield Fault(
+                "literal-secret",
+                (field, index),
+                f"a secret stands in `{field}`, where every user of this machine can read it",
+                help="give it to the server as a variable: `env: {NAME: {$env: NAME}}`",
+            )
+        before = found[1] if found and not found[2] and is_secret_name(found[1]) else ""
+
+
+def _port_is_said(server: Data, kind: str) -> Iterator[Fault]:
+    words = server.get("command")
+    if kind != "command" or not isinstance(words, list | tuple) or server.get("port"):
+        return
+    if all(isinstance(word, str) for word in words) and not any("{port}" in word for word in words):
+        yield Fault(
+            "missing-key",
+            ("command",),
+            "the command does not say `{port}`, and no `port` is stated: nothing tells where the"
+            " server listens",
+            help='add `{port}`, as in `"--port", "{port}"`, or state the `port` it uses',
+            at_key=True,
+        )
