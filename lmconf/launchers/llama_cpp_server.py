@@ -75,6 +75,7 @@ def serve(settings: Settings) -> Any:
 def report(address: str, path: Path) -> None:
     """Write the address for the owner to find."""
     partial = path.with_name(path.name + ".partial")
+    partial.touch(mode=0o600)
     partial.write_text(address, "ascii")
     partial.replace(path)
 

@@ -15,9 +15,10 @@ from msgspec import Struct
 from lmconf.launchers.contract import Manner, Status
 from lmconf.launchers.folders import in_use, servers_folder
 
-__all__ = ["Attached", "Record", "ended", "records", "running", "write_record"]
+__all__ = ["Attached", "Record", "ended", "records", "running", "was_ended", "write_record"]
 
 FILE = "server.json"
+ENDED = "ended"
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -82,6 +83,7 @@ class Record(Struct, frozen=True, kw_only=True):
         """Tell its supervisor to end it, and say whether it did in time."""
         until = time.monotonic() + within
         if self.runs:
+            (Path(self.folder) / ENDED).touch(mode=0o600)
             os.kill(self.supervisor, signal.SIGTERM)
         while self.runs:
             if time.monotonic() > until:
@@ -141,6 +143,11 @@ class Attached:
         """End it for everybody who uses it."""
         self._stopped = True
         self._record.end()
+
+
+def was_ended(folder: Path) -> bool:
+    """Say whether another process told the server in `folder` to end."""
+    return (folder / ENDED).exists()
 
 
 def write_record(folder: Path, record: Record) -> None:

@@ -118,7 +118,9 @@ class Supervision:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        (self.folder / "pid").write_text(str(child.pid), "ascii")
+        told = os.open(self.folder / "pid", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.write(told, str(child.pid).encode())
+        os.close(told)
         assert child.stdin is not None
         try:
             child.stdin.write(self.order["input"].encode())

@@ -94,7 +94,9 @@ class Launched(Shared):
             self._server = self._found(wanted) or self._made(wanted, manner)
             self._started = wanted
             self._used = time.monotonic()
-            if wanted.ttl is not None and not self._stays:
+            # One that is kept for other processes is not idle because this one sends nothing.
+            kept = self._stays or (manner is not None and manner.shared)
+            if wanted.ttl is not None and not kept:
                 _watch(self, self._server, wanted.ttl)
             return self._server
 

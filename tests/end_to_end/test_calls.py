@@ -705,9 +705,10 @@ def test_a_closed_lm_says_so(server: Loopback) -> None:
 
 
 def test_what_cannot_be_carried_out_yet_is_refused_at_the_call(server: Loopback) -> None:
-    own = {"launch_kwargs": {"use": "sglang"}}
+    store = {"backend": "redis", "url": {"$env": "U"}, "namespace": "n"}
+    own = {"budget": {"tokens": 5, "per": "day", "store": store}}
     for settings, name in (
-        ({**own, "api_base": None}, "sglang"),
+        (own, "a budget in a store"),
         ({"fallbacks": [{"model": "openai/o", **own}]}, "of a fallback"),
     ):
         with pytest.raises(NotCarriedOut, match=name):

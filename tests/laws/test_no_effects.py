@@ -58,7 +58,7 @@ defaults: {callbacks: [audit, meter], cache: {store: disk}}
 lms:
   gpt: {model: openai/gpt-4o-mini, metadata: {at: "{{ vars.home }}"}}
   kept: {model: openai/gpt-4o, cache: {store: team}, api_key: {$file: secret.txt}}
-  llama: {model: openai/llama, launch_kwargs: {use: command, command: [touch, ran]}}
+  llama: {model: openai/llama, launch_kwargs: {use: command, command: [touch, ran, "{port}"]}}
 """
 
 

@@ -46,8 +46,8 @@ REFUSED = [
     f"stores: {{s: {DISK}}}\nlms: {{a: {{model: openai/tiny, cache: {{store: s}}}}}}\n",
     f"stores: {{path: {DISK}}}\nlms: {{use: {{model: openai/tiny, cache: {{store: path}}}}}}\n",
     # Servers and training
-    ONE + "launch_kwargs: {use: command, command: [touch, ran]}\n",
-    ONE + "launch_kwargs: {$value: {use: command, command: [touch, ran]}}\n",
+    ONE + "launch_kwargs: {use: command, command: [touch, ran], port: 8080}\n",
+    ONE + "launch_kwargs: {$value: {use: command, command: [touch, ran], port: 8080}}\n",
     ONE + "launch_kwargs: {use: llama_cpp}\n",
     ONE + "provider: llama_cpp\n",
     ONE + "provider: command\n",

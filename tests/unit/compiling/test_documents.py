@@ -234,7 +234,10 @@ def test_a_document_that_makes_no_sense_is_told(text: str, code: str) -> None:
 
 
 def test_what_cannot_be_carried_out_yet_is_a_warning() -> None:
-    outcome = examined("model: openai/x\nlaunch_kwargs: {use: sglang}\n")
+    outcome = examined(
+        "model: openai/x\n"
+        "budget: {tokens: 5, per: day, store: {backend: redis, url: {$env: U}, namespace: n}}\n"
+    )
     assert outcome.profile is not None
     assert [(each.code, each.severity) for each in outcome.diagnostics] == [("not-yet", "warning")]
 

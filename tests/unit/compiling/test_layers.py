@@ -195,7 +195,7 @@ def test_a_model_given_by_an_override_resets_what_is_bound_too() -> None:
 @pytest.mark.parametrize(
     ("below", "above", "server"),
     [
-        ("use: vllm, port: 1", "port: 2", ("vllm", 2, {"x": 1})),
+        ("use: vllm, port: 1", "port: 2", ("vllm", 2, {"seed": 1})),
         ("use: vllm, port: 1", "use: sglang", ("sglang", 0, {})),
     ],
 )
@@ -204,7 +204,7 @@ def test_a_block_merges_until_its_kind_changes(
 ) -> None:
     text = f"""
 lms:
-  base: {{model: openai/a, launch_kwargs: {{{below}, args: {{x: 1}}}}}}
+  base: {{model: openai/a, launch_kwargs: {{{below}, args: {{seed: 1}}}}}}
   a: {{extends: base, launch_kwargs: {{{above}}}}}
 """
     found = spec(text).launch_kwargs

@@ -1,0 +1,73 @@
+"""`lmconf ps`: the servers that run."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from lmconf.cli.command import command as make_command
+from lmconf.cli.options import format_option
+from lmconf.cli.terminal import fit, say, tell
+
+__all__ = ["command"]
+
+
+@make_command("ps", (("lmconf ps", ""), ("lmconf ps --format json", "for programs")))
+@format_option("text", "json", help="How to write it.")
+def command(*, form: str) -> None:
+    """List the servers that lmconf runs for you: the latest first.
+
+    KEPT BY says what ends a server: `lmconf kill`, or the end of the process with that number.
+    """
+    from lmconf.launchers.records import running
+
+    found = running()
+    if form == "json":
+        say(
+            json.dumps(
+                [
+                    {
+                        "name": record.name,
+                        "kind": record.kind,
+                        "model": record.model,
+                        "url": record.url,
+                        "pid": record.pid,
+                        "owner": record.owner or None,
+                        "shared": record.shared,
+                        "log": record.log,
+                        "launched": record.launched,
+                    }
+                    for record in found
+                ],
+                indent=2,
+            )
+        )
+        return
+    if not found:
+        tell("no server runs")
+        return
+    rows = [("NAME", "KIND", "MODEL", "URL", "PID", "UP", "KEPT BY")]
+    rows += [
+        (
+            fit(record.name),
+            record.kind,
+            fit(record.model),
+            record.url,
+            str(record.pid),
+            _duration(time.time() - record.launched),
+            f"process {record.owner}" if record.owner else "lmconf kill",
+        )
+        for record in found
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _duration(seconds: float) -> str:
+    whole = max(int(seconds), 0)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole // 60 % 60:02}m"
