@@ -34,6 +34,7 @@ help: ## show this list
 	@echo "make pytest    the test suite alone; ARGS='tests/unit -k name' narrows it"
 	@echo "make test-train  real trainings with torch, in an environment of their own (.venv-train)"
 	@echo "make peers     install the servers that tests/peers talks to into .peers"
+	@echo "make test-serving  start the real servers that are too large for every run (1.2 GB)"
 	@echo "make check     format, lint, types, import contracts, generated files, lock file"
 	@echo "make format    rewrite the sources in the agreed format"
 	@echo "make generate  write the generated files again"
@@ -80,6 +81,15 @@ $(TRAIN)/installed: requirements/train.txt pyproject.toml $(STAMP)
 	$(TRAIN)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/train.txt; \
 	$(TRAIN)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .; \
 	touch $@
+
+# torch and transformers' own server in an environment of their own; the owners of servers are
+# killed fifty times. SERVING=/path/to/python names an environment that is there already.
+SERVING ?= $(CURDIR)/.serving/bin/python
+test-serving: $(STAMP)
+	@test -x $(SERVING) || { $(PY) -m venv .serving && \
+	    .serving/bin/pip install --quiet --requirement requirements/serving.txt; }
+	@LMCONF_SERVING_PYTHON=$(SERVING) LMCONF_KILLS=50 $(PY) -m pytest tests/serving \
+	    tests/contracts/test_launchers.py $(ARGS)
 
 peers: $(STAMP)
 	@$(PY) tools/peers.py

@@ -149,9 +149,8 @@ def test_every_kind_choice_and_alternative_of_every_field_is_drawn(type_: type[S
         wanted = set(declared(field.shape, place, set()))
         own = {feature for feature in wanted if feature[:2] == place}
         look = functools.partial(found, field.shape, place=place)
-        seen = drawn(
-            values(field.shape), look, 400 if len(own) > 9 else 150 if len(own) > 2 else 40
-        )
+        draws = 1500 if len(own) > 7 else 150 if len(own) > 2 else 40
+        seen = drawn(values(field.shape), look, draws)
         assert own
         assert sorted(own - seen) == []
 
