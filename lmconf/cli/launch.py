@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,9 +77,11 @@ def command(
     launched = Launched(spec, provider_of(compiled.spec.model)[1], compiled.given, name)
     _see_that_no_other_runs(name, spec, launched.model)
     server, ours = _started(launched, name, detach=detach)
-    _show(server, name, form, ours=ours, detach=detach)
+    show = functools.partial(_show, server, name, form, ours=ours, detach=detach)
     if ours and not detach:
-        _stay(launched, server, name)
+        _stay(launched, server, name, show)
+    else:
+        show()
 
 
 def _see_that_no_other_runs(name: str, spec: LaunchSpec, model: str) -> None:
@@ -128,8 +131,8 @@ def _show(server: Server, name: str, form: str, *, ours: bool, detach: bool) -> 
     sys.stdout.flush()
 
 
-def _stay(launched: Launched, server: Server, name: str) -> None:
-    """Keep the server until it ends, or until this program is told to end.
+def _stay(launched: Launched, server: Server, name: str, show: Callable[[], None]) -> None:
+    """Show the server, and keep it until it ends, or until this program is told to end.
 
     Raises:
         LaunchError: it ended by itself.
@@ -139,6 +142,7 @@ def _stay(launched: Launched, server: Server, name: str) -> None:
 
     folder = next((Path(each.folder) for each in running() if each.pid == server.pid), None)
     try:
+        show()  # whoever reads the address may send Ctrl-C at once
         while server.status() == "running":
             time.sleep(0.2)
     except KeyboardInterrupt:
