@@ -12,7 +12,6 @@ import msgspec
 
 from lmconf import trainers
 from lmconf.errors import CallError, Error, TrainError
-from lmconf.forking import Mutex
 from lmconf.frames import bare, without_frames
 from lmconf.profile import making
 from lmconf.profile.compiled import Compiled
@@ -59,7 +58,6 @@ class TrainingJob:
         self._record = record
         self._trouble: Error | None = None
         self._asked = 0.0
-        self._lock = Mutex()
 
     def __repr__(self) -> str:
         return f"<TrainingJob {self.id}: {self._record.status}>"
@@ -192,24 +190,24 @@ class TrainingJob:
 
     def _look(self, *, again: bool = False) -> None:
         """Move the job on by one step, unless someone else does, and read how it is doing."""
-        with self._lock:
-            self._record = self._folder.read()
-            if self._record.status in FINAL:
-                return
-            poll = self._order().spec.poll or (POLL if self._record.kind == "openai" else 0.0)
-            now = time.monotonic()
-            to_end = self._folder.is_to_end
-            if not (again or to_end) and self._asked and now - self._asked < poll:
-                return
-            self._asked = now
-            with self._folder.turn() as mine:
-                if mine:
-                    self._record = self._folder.read()
-                    if self._record.status not in FINAL:
-                        self._advance(to_end)
+        self._record = self._folder.read()
+        if self._record.status in FINAL:
+            return
+        poll = self._order().spec.poll or (POLL if self._record.kind == "openai" else 0.0)
+        now = time.monotonic()
+        to_end = self._folder.is_to_end
+        if not (again or to_end) and self._asked and now - self._asked < poll:
+            return
+        # Whoever has the turn may be sending a large file: nobody waits for that here.
+        with self._folder.turn() as mine:
+            if mine:
+                self._asked = now
+                self._record = self._folder.read()
+                if self._record.status not in FINAL:
+                    self._advance(to_end)
 
     def _advance(self, to_end: bool) -> None:
-        self._trouble = None
+        trouble: Error | None = None
         order, kept = self._order(), self._record.kept
         try:
             if to_end:
@@ -218,12 +216,14 @@ class TrainingJob:
                 return
             self._take(self._trainer.advance(order, kept, self._keep_kept, self._reach))
         except Error as error:
-            self._trouble = bare(error)
+            trouble = bare(error)
             if isinstance(error, CallError):
-                self._trouble = TrainError(f"{self._record.lm} cannot be reached: {error}")
-            if not self._record.kept and not isinstance(error, Unreachable):
+                trouble = TrainError(f"{self._record.lm} cannot be reached: {error}")
+            if not self._folder.read().kept and not isinstance(error, Unreachable):
                 # Nothing was begun, and nothing will be by trying again.
-                self._take(Look(status="failed", error=str(self._trouble)))
+                self._take(Look(status="failed", error=str(trouble)))
+        finally:
+            self._trouble = trouble
 
     def _take(self, look: Look) -> None:
         changes: dict[str, Any] = {"status": look.status, "progress": dict(look.progress)}
@@ -319,6 +319,8 @@ def begin(
     if train_kwargs:
         compiled = making.change(compiled, {"train_kwargs": train_kwargs})
     spec = compiled.spec
+    if spec.pool:
+        raise TrainError(f"{compiled.name} is a pool of LMs: train one of them")
     kind = trainer_of(
         {
             "model": spec.model,
