@@ -16,10 +16,10 @@ from lmconf.frames import bare, without_frames
 from lmconf.profile import making
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.providers import provider_of
-from lmconf.profile.rules import CREDENTIALS
 from lmconf.profile.state import dump_lm
 from lmconf.profile.training import trainer_of
 from lmconf.runtime.connecting import base_of, connection_of, stated_of
+from lmconf.runtime.trained import trained
 from lmconf.spec.writing import write
 from lmconf.trainers import data as training_data
 from lmconf.trainers import jobs
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lmconf.runtime.lm import LM
     from lmconf.trainers.contract import Trainer
 
-__all__ = ["TrainingJob", "begin", "job", "jobs_of_this_user", "trained"]
+__all__ = ["TrainingJob", "begin", "job"]
 
 POLL = 10.0
 """Seconds between two questions to a provider, unless `train_kwargs.poll` says otherwise."""
@@ -363,72 +363,6 @@ def _state_of(compiled: Compiled) -> dict[str, Any]:
     return {name: value for name, value in state.items() if name != "lmconf"}
 
 
-def trained(compiled: Compiled, record: Record) -> Compiled:
-    """Return the LM that the succeeded job of `record` made of the LM `compiled`.
-
-    It is declared like any other: its model, its server if it has one, and where it comes from.
-
-    Raises:
-        TrainError: the result is not there any more.
-    """
-    made, spec = record.made, compiled.spec
-    assert made is not None
-    provider = provider_of(spec.model)[0]
-    changes: dict[str, Any] = {"provenance": _provenance(compiled, record)}
-    if made.model is not None:
-        model = made.model if "/" in made.model.split(":")[0] else f"{provider}/{made.model}"
-        changes |= {"model": model, "base_model": spec.base_model or record.model}
-    else:
-        launch = dict(_stated_launch(compiled))
-        launch |= _served(made.gguf, made.weights, launch.get("use") or spec.provider)
-        changes |= {"model": f"{spec.model}-{record.id[-6:]}", "launch_kwargs": launch}
-        if spec.launch_kwargs is None:
-            # What reached the server of before is not for the one that is launched now.
-            unset = [name for name in sorted(CREDENTIALS) if name in compiled.stated]
-            changes |= {name: {"$unset": True} for name in unset}
-            changes["api_key"] = ""
-        if not Path(launch["weights"]).exists():
-            gone = launch["weights"]
-            raise TrainError(f"what the job {record.id} made is not there any more: {gone}")
-    return msgspec.structs.replace(making.change(compiled, changes), name=str(changes["model"]))
-
-
-def _stated_launch(compiled: Compiled) -> Mapping[str, Any]:
-    from lmconf.spec.frozen import thaw
-
-    stated = thaw(compiled.stated.get("launch_kwargs")) or {}
-    return stated if isinstance(stated, Mapping) else {}
-
-
-def _served(gguf: str | None, weights: str | None, use: str | None) -> dict[str, str]:
-    """Return which server serves what was made, and from what."""
-    if gguf is not None and use in (None, "llama_cpp"):
-        return {"use": "llama_cpp", "weights": gguf}
-    path = weights or gguf
-    assert path is not None
-    kinds = ("sglang", "vllm", "transformers", "command")
-    return {"use": use if use in kinds else "transformers", "weights": path}
-
-
-def _provenance(compiled: Compiled, record: Record) -> dict[str, Any]:
-    spec = compiled.spec.train_kwargs
-    said = {} if spec is None else write(TRAIN, spec)
-    versions = dict(record.made.versions) if record.made is not None else {}
-    return {
-        "trained_from": record.model,
-        "job": record.id,
-        "data": record.digest,
-        "rows": record.rows,
-        "format": record.format,
-        # Variables of the training may be secrets, and do not change what comes of it.
-        "train_kwargs": {
-            **{name: value for name, value in said.items() if name not in ("env", "use", "args")},
-            "use": record.kind,
-        },
-        **({"versions": versions} if versions else {}),
-    }
-
-
 def job(id: str) -> TrainingJob:
     """Return the job `id`, begun by whichever process; the beginning of the id will do.
 
@@ -436,8 +370,3 @@ def job(id: str) -> TrainingJob:
         TrainError: there is no such job, or its record is damaged.
     """
     return TrainingJob(jobs.find(id))
-
-
-def jobs_of_this_user() -> list[Record]:
-    """Return the records of all jobs, the oldest first, as they were when someone last looked."""
-    return [folder.read() for folder in jobs.every()]

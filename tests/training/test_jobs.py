@@ -1,0 +1,77 @@
+"""What is true of every job: nobody waits for who sends, damage is told, the docs hold."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lmconf
+from lmconf.errors import TrainError
+from lmconf.trainers import remote
+from tests.training.openai_peer import Peer
+
+DOCS = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+
+
+def test_nobody_waits_for_who_sends_the_data(
+    peer: Peer, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending, go_on = threading.Event(), threading.Event()
+    upload = remote.upload
+
+    def slowly(*arguments: Any) -> dict[str, Any]:
+        sending.set()
+        assert go_on.wait(20)
+        return upload(*arguments)
+
+    monkeypatch.setattr(remote, "upload", slowly)
+    lm = lmconf.LM(
+        "openai/gpt-4o-mini",
+        api_base=peer.base,
+        api_key=lmconf.Env("PEER_KEY"),
+        train_kwargs={"poll": 0.02},
+    )
+    job = lm.finetune(rows)
+    assert sending.wait(20)
+    assert job.status() == "queued"
+    assert lmconf.job(job.id).status() == "queued"
+    with pytest.raises(TimeoutError):
+        job.result(0.1)
+    go_on.set()
+    assert job.wait(20) == "succeeded"
+    assert len(peer.files) == 1
+
+
+def test_a_pool_is_not_trained(rows: list[dict[str, Any]]) -> None:
+    profile = lmconf.load(
+        {"lms": {"a": {"model": "openai/a"}, "b": {"model": "openai/b"}, "p": {"pool": ["a", "b"]}}}
+    )
+    with pytest.raises(TrainError, match="is a pool of LMs: train one of them"):
+        profile["p"].finetune(rows)
+
+
+def test_a_damaged_record_is_told(state: Path) -> None:
+    folder = state / "jobs/20260101-000000-abcdef"
+    folder.mkdir(parents=True)
+    (folder / "job.json").write_text('{"id": 1')
+    with pytest.raises(TrainError, match=r"the record of the job .* is damaged: .*job\.json"):
+        lmconf.job("abcdef")
+    with pytest.raises(TrainError, match="there is no job 'zzz'"):
+        lmconf.job("zzz")
+
+
+@pytest.mark.parametrize("block", re.findall(r"^```yaml\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL))
+def test_the_profiles_in_the_docs_are_valid(block: str, tmp_path: Path) -> None:
+    path = tmp_path / "lmconf.yaml"
+    path.write_text(block)
+    profile = lmconf.load(path)
+    kinds = {name: profile[name].spec.train_kwargs for name in profile}
+    assert {name: kind and kind.use for name, kind in kinds.items()} == {
+        "gpt": "openai",
+        "tiny": "local",
+        "own": "command",
+    }
