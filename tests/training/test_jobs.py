@@ -64,7 +64,9 @@ def test_a_damaged_record_is_told(state: Path) -> None:
         lmconf.job("zzz")
 
 
-@pytest.mark.parametrize("block", re.findall(r"^```yaml\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL))
+@pytest.mark.parametrize(
+    "block", re.findall(r"^```yaml\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
+)
 def test_the_profiles_in_the_docs_are_valid(block: str, tmp_path: Path) -> None:
     path = tmp_path / "lmconf.yaml"
     path.write_text(block)
