@@ -70,7 +70,7 @@ class OpenAITrainer:
     def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> None:
         """Have the provider end the job; without one there is nothing to end but files."""
         access = reach()
-        job = kept.get("job") or _found(order, access)
+        job = kept.get("job") or _found(order, kept, access)
         if job is None:
             _forget(kept, access)
             return
@@ -88,7 +88,7 @@ class OpenAITrainer:
         reason = ""
         try:
             # An earlier try may have started it and ended before it could note that.
-            job = _found(order, access) if known.get("asked") else None
+            job = _found(order, known, access) if known.get("asked") else None
             if job is None:
                 self._send(order, known, note, access)
                 note(asked="yes")
@@ -155,15 +155,18 @@ def _request(order: Order, known: Mapping[str, str], access: Access) -> dict[str
     return body
 
 
-def _found(order: Order, access: Access) -> str | None:
-    """Return the job that was started for `order` by someone who could not note its id."""
-    if access.api_version is not None:
+def _found(order: Order, known: Mapping[str, str], access: Access) -> str | None:
+    """Return the job that was started for `order` by someone who could not note its id.
+
+    It is the one that was given the file, which no other job knows.
+    """
+    if "training_file" not in known:
         return None
-    query = {"limit": "100", "metadata[lmconf_job]": order.id}
-    listed = remote.get(access, "fine_tuning/jobs", query).get("data")
+    # Azure knows no metadata, and lists the newest first.
+    query = {} if access.api_version is not None else {"metadata[lmconf_job]": order.id}
+    listed = remote.get(access, "fine_tuning/jobs", {"limit": "100", **query}).get("data")
     for job in listed if isinstance(listed, list) else ():
-        metadata = job.get("metadata") if isinstance(job, dict) else None
-        if isinstance(metadata, dict) and metadata.get("lmconf_job") == order.id:
+        if isinstance(job, dict) and job.get("training_file") == known["training_file"]:
             return _text(job, "id")
     return None
 

@@ -119,10 +119,12 @@ def test_another_process_goes_on_with_a_job(peer: Peer, rows: Rows) -> None:
     assert len(peer.jobs) == 1
 
 
-def test_an_answer_that_was_lost_starts_no_second_job(peer: Peer, rows: Rows) -> None:
+@pytest.mark.parametrize("azure", [False, True], ids=["openai", "azure"])
+def test_an_answer_that_was_lost_starts_no_second_job(peer: Peer, rows: Rows, azure: bool) -> None:
     peer.drop_answer_to_job = True
-    job = an_lm(peer).finetune(rows)
-    assert job.result(30)("Hello") == ["trained"]
+    own = {"model": "azure/m", "api_base": peer.address, "api_version": "2024-10-21"}
+    job = an_lm(peer, **(own if azure else {})).finetune(rows)
+    assert ":peer:house:" in job.result(30).model
     assert len(peer.jobs) == 1
 
 
