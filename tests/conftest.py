@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,3 +72,21 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
         )
     with redis_running(binary, tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a report that quotes half a character reach the process that prints it."""
+    report = yield
+    if report.failed and not _is_text(str(report.longrepr)):
+        report.longrepr = str(report.longrepr).encode("utf-8", "backslashreplace").decode()
+        report.sections = []
+    return report
+
+
+def _is_text(said: str) -> bool:
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
