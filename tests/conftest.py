@@ -78,15 +78,11 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let a report that quotes half a character reach the process that prints it."""
     report = yield
-    if report.failed and not _is_text(str(report.longrepr)):
-        report.longrepr = str(report.longrepr).encode("utf-8", "backslashreplace").decode()
-        report.sections = []
+    report.sections = [(name, _as_text(said)) for name, said in report.sections]
+    if report.failed and _as_text(str(report.longrepr)) != str(report.longrepr):
+        report.longrepr = _as_text(str(report.longrepr))
     return report
 
 
-def _is_text(said: str) -> bool:
-    try:
-        said.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _as_text(said: str) -> str:
+    return said.encode("utf-8", "backslashreplace").decode()
