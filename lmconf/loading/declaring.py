@@ -28,7 +28,7 @@ NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 class Undeclared(UsageError):
     """An LM cannot be added to a file safely; the file is as it was. `entry` is what to add."""
 
-    def __init__(self, message: str, entry: str) -> None:
+    def __init__(self, message: str, entry: str = "") -> None:
         super().__init__(message)
         self.entry = entry
 
