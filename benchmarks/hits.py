@@ -2,68 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from benchmarks.server import serving
 from benchmarks.timing import Row, in_process, processes
 
 MODEL = "openai/benchmark"
 PROMPT = "What is the capital of Japan?"
-ANSWER = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "benchmark",
-    "choices": [
-        {
-            "index": 0,
-            "finish_reason": "stop",
-            "message": {"role": "assistant", "content": "The capital of Japan is Tokyo. " * 60},
-        }
-    ],
-    "usage": {"prompt_tokens": 8, "completion_tokens": 420, "total_tokens": 428},
-}
 OURS = "import lmconf; lm = lmconf.LM({model!r}, api_base={base!r}, api_key=''); lm({prompt!r})"
 DSPY = "import dspy; lm = dspy.LM({model!r}, api_base={base!r}, api_key='none'); lm({prompt!r})"
-
-
-class _Server(BaseHTTPRequestHandler):
-    """Answers every chat completion alike."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        body = json.dumps(ANSWER).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Stay quiet."""
-
-
-@contextmanager
-def serving() -> Iterator[str]:
-    """Serve on a free loopback port; yield the address of the API."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Server)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def rows() -> Iterator[Row]:
