@@ -1,11 +1,14 @@
-"""Where lmconf keeps what outlives a process and is no cache: one private folder of the user's."""
+"""Where lmconf keeps what outlives a process and is no cache: one private folder of the user's.
+
+What runs beside its owner holds the lock of a file there; locks end with their processes.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-__all__ = ["state_folder"]
+__all__ = ["is_held", "state_folder"]
 
 
 def state_folder() -> Path:
@@ -16,3 +19,20 @@ def state_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_state_path("lmconf", appauthor=False))
+
+
+def is_held(lock: Path) -> bool:
+    """Say whether a process holds the file `lock`; one that vanished meanwhile is free."""
+    import fcntl  # there is none on Windows, where nothing is started
+
+    try:
+        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

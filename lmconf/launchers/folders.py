@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
 from lmconf.errors import LaunchError
-from lmconf.folders import state_folder
+from lmconf.folders import is_held, state_folder
 
 __all__ = ["KEPT", "in_use", "new_run_folder", "servers_folder", "state_folder"]
 
@@ -61,15 +60,5 @@ def _age(folder: Path) -> float:
 
 
 def in_use(folder: Path) -> bool:
-    """Say whether a supervisor holds the folder's lock; one that vanished meanwhile is free."""
-    try:
-        fd = os.open(folder / "lock", os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    """Say whether a supervisor holds the folder's lock."""
+    return is_held(folder / "lock")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from lmconf.errors import TrainError
+from lmconf.folders import is_held
 from lmconf.masking import mask
 from lmconf.secrets import Env, File, Given, Missing, Public, resolve
 from lmconf.trainers.contract import Look, Order
@@ -161,7 +161,7 @@ def look(order: Order) -> Ended | None:
         ended = _written_down(order)
         if ended is not None:
             return ended
-        if _is_held(order.folder / "watch"):
+        if is_held(order.folder / "watch"):
             return None
     _kill_rest(order)
     shutil.rmtree(partial(order), ignore_errors=True)
@@ -176,7 +176,7 @@ def end(order: Order) -> None:
     """
     until = time.monotonic() + GRACE + 10
     (order.folder / "cancel").touch(mode=0o600)
-    while _is_held(order.folder / "watch"):
+    while is_held(order.folder / "watch"):
         if time.monotonic() > until:
             _kill_rest(order)
             raise TrainError(f"the training of the job {order.id} does not end")
@@ -229,29 +229,15 @@ def _written_down(order: Order) -> Ended | None:
     return Ended(int(told.get("code") or 0), str(told.get("why", "")), str(told.get("error", "")))
 
 
-def _is_held(lock: Path) -> bool:
-    try:
-        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
 def _kill_rest(order: Order) -> None:
     """End the training's process group if its lock says that something of it runs."""
-    if not _is_held(order.folder / "running"):
+    if not is_held(order.folder / "running"):
         return
     try:
         os.killpg(int((order.folder / "pid").read_text("ascii")), signal.SIGKILL)
     except (OSError, ValueError):
         return
     for _ in range(500):
-        if not _is_held(order.folder / "running"):
+        if not is_held(order.folder / "running"):
             return
         time.sleep(0.01)
