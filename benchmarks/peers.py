@@ -1,9 +1,28 @@
-"""The floor under the disk store: SQLite with nothing around it."""
+"""The floors under the stores: what they come to with nothing around them."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sqlite3
 from pathlib import Path
+
+
+class Dictionary:
+    """Answers as JSON in a dict, by the SHA-256 of the messages as JSON."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def put(self, messages: object, answer: object) -> None:
+        self._kept[self._key(messages)] = json.dumps(answer).encode()
+
+    def get(self, messages: object) -> list[str]:
+        answer = json.loads(self._kept[self._key(messages)])
+        return [choice["message"]["content"] for choice in answer["choices"]]
+
+    def _key(self, messages: object) -> str:
+        return hashlib.sha256(json.dumps(messages).encode()).hexdigest()
 
 
 class Sqlite:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -27,7 +26,6 @@ def rows() -> Iterator[Row]:
     yield _key()
     with tempfile.TemporaryDirectory() as folder:
         yield from _disk(folder)
-    yield _memory_on_a_loop()
     with tempfile.TemporaryDirectory() as folder:
         yield _together(folder)
 
@@ -77,21 +75,6 @@ def _disk(folder: str) -> Iterator[Row]:
             lambda: store.get(next(turns)), lambda: floor.get(next(others)), rounds=9, calls=1000
         )
         yield Row("a hit on disk", hit * 1e6, "µs", "bare SQLite", _us(bare), "<= 35 µs")
-
-
-def _memory_on_a_loop() -> Row:
-    from lmconf.testing import fake as faking
-
-    async def main() -> float:
-        with faking(["Tokyo."], cycle=True) as fake:
-            lm = fake.lm(cache={"store": {"backend": "memory"}})
-            await lm.acall("?")
-            began = time.process_time()
-            for _ in range(2000):
-                await lm.acall("?")
-            return (time.process_time() - began) / 2000
-
-    return Row("a hit in memory, async", asyncio.run(main()) * 1e6, "µs", "", None, "<= 10 µs")
 
 
 READER = """

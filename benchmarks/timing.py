@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 
@@ -39,6 +39,30 @@ def _cpu(call: Callable[[], object], calls: int) -> float:
     began = time.process_time()
     for _ in range(calls):
         call()
+    return (time.process_time() - began) / calls
+
+
+async def on_a_loop(
+    ours: Callable[[], Awaitable[object]],
+    theirs: Callable[[], Awaitable[object]] | None,
+    *,
+    rounds: int,
+    calls: int,
+) -> tuple[float, float | None]:
+    """Return what `in_process` returns of two things that are awaited."""
+    mine: list[float] = []
+    other: list[float] = []
+    for _ in range(rounds):
+        mine.append(await _acpu(ours, calls))
+        if theirs is not None:
+            other.append(await _acpu(theirs, calls))
+    return statistics.median(mine), statistics.median(other) if other else None
+
+
+async def _acpu(call: Callable[[], Awaitable[object]], calls: int) -> float:
+    began = time.process_time()
+    for _ in range(calls):
+        await call()
     return (time.process_time() - began) / calls
 
 

@@ -92,15 +92,16 @@ class Mutex:
     With `reentrant` a thread may take it again that holds it, as finalizers do.
     """
 
-    __slots__ = ("_lock", "_make", "_process")
+    __slots__ = ("_forking", "_lock", "_make", "_process")
 
     def __init__(self, *, reentrant: bool = False) -> None:
         self._make = threading.RLock if reentrant else threading.Lock
         self._lock = self._make()
+        self._forking = _forking()
         self._process: object = None
 
     def __enter__(self) -> None:
-        if self._process is not _forking().process:
+        if self._process is not self._forking.process:
             self._renew()
         self._lock.acquire()
 
@@ -108,7 +109,7 @@ class Mutex:
         self._lock.release()
 
     def _renew(self) -> None:
-        forking = _forking()
+        forking = self._forking
         with forking.renewing:
             if self._process is not forking.process:
                 if self._process is not None:

@@ -16,6 +16,7 @@ import hashlib
 import json.encoder
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec.json import Encoder
 
@@ -29,6 +30,7 @@ FORMAT = 1
 ORDERED = frozenset({"tools", "response_format", "extra"})
 """Inside these the given order of keys is kept."""
 
+_REQUEST = b"lmconf %d request\n" % FORMAT
 _quoted = json.encoder.encode_basestring
 # The same text as `_write` makes for plain data, thirty times as fast.
 _encode = Encoder(order="deterministic").encode
@@ -65,13 +67,9 @@ def request_key(digest: bytes, messages: object, call_parts: Mapping[str, object
     Raises:
         UsageError: as `cache_key`.
     """
+    said = canonical(call_parts) if call_parts else b"{}"
     # A JSON text holds no raw newline, so the three parts cannot run into each other.
-    text = b"%b%b\n%b\n%b" % (
-        _prefix(b"request"),
-        digest,
-        canonical(messages),
-        canonical(call_parts) if call_parts else b"{}",
-    )
+    text = b"\n".join((_REQUEST + digest, canonical(messages), said))
     return hashlib.sha256(text).hexdigest()
 
 
@@ -102,13 +100,12 @@ def _prefix(purpose: bytes) -> bytes:
     return b"lmconf %d %b\n" % (FORMAT, purpose)
 
 
-def _is_plain(value: object) -> bool:
+def _is_plain(value: Any) -> bool:
     """Say whether the fast encoder's text is the canonical one: no floats, no kept order."""
     kind = type(value)
     if kind is str:
         return True
     if kind is dict:
-        assert isinstance(value, dict)
         for key, item in value.items():
             if type(key) is not str or key in ORDERED:
                 return False
@@ -116,11 +113,10 @@ def _is_plain(value: object) -> bool:
                 return False
         return True
     if kind is list or kind is tuple:
-        assert isinstance(value, list | tuple)
         return all(map(_is_plain, value))
     if kind is int:
-        assert isinstance(value, int)
-        return -(2**53) <= value <= 2**53
+        inside: bool = -(2**53) <= value <= 2**53
+        return inside
     return value is None or kind is bool
 
 

@@ -31,7 +31,7 @@ class MemoryCache:
         self._max_entries = max_entries
         self._max_size = max_size
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[Found, float]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
         stand_still_at_forks(self)
@@ -47,16 +47,15 @@ class MemoryCache:
             kept = self._kept.get(key)
             if kept is None:
                 return None
-            value, expires = kept
-            if expires == math.inf:
-                self._kept.move_to_end(key)
-                return Found(value, None)
-            left = expires - self._clock()
-            if left <= 0:
-                self._drop(key)
-                return None
+            found, expires = kept
+            if expires != math.inf:
+                left = expires - self._clock()
+                if left <= 0:
+                    self._drop(key)
+                    return None
+                found = Found(found.value, left)
             self._kept.move_to_end(key)
-            return Found(value, left)
+            return found
 
     def put(self, key: str, value: bytes, *, ttl: float | None) -> None:
         """Keep `value` under `key` for `ttl` seconds (None: for ever)."""
@@ -66,7 +65,7 @@ class MemoryCache:
             self._drop(key)
             if len(value) > self._max_size:
                 return
-            self._kept[key] = (value, expires)
+            self._kept[key] = (Found(value, None), expires)
             self._size += len(value)
             while self._size > self._max_size or len(self._kept) > self._max_entries:
                 self._drop(next(iter(self._kept)))
@@ -88,7 +87,7 @@ class MemoryCache:
     def _drop(self, key: str) -> None:
         kept = self._kept.pop(key, None)
         if kept is not None:
-            self._size -= len(kept[0])
+            self._size -= len(kept[0].value)
 
     def before_fork(self) -> None:
         """Wait until no thread is changing what is kept."""

@@ -14,7 +14,8 @@ import anyio.from_thread
 from lmconf.dspy.planning import Plan
 from lmconf.dspy.shapes import Shape, shaped
 from lmconf.runtime.answer import Answer
-from lmconf.runtime.call import warn_if_truncated
+from lmconf.runtime.call import Steps, warn_if_truncated
+from lmconf.runtime.driving import adrive, drive
 from lmconf.runtime.lm import LM
 from lmconf.runtime.streams import AsyncStream, Stream
 
@@ -38,19 +39,20 @@ Show = Callable[[dict[str, Any]], Any]
 
 def asked(lm: LM, plan: Plan) -> Answer:
     """Return the answer of `lm`."""
-    reply = lm._call(plan.prompt, plan.messages, _settings(plan))
+    reply = drive(_steps(lm, plan))
     warn_if_truncated(reply)
     assert reply.answer is not None
     return reply.answer
 
 
-def _settings(plan: Plan) -> CallSettings:
-    return cast("CallSettings", dict(plan.settings))  # the LM checks them
+def _steps(lm: LM, plan: Plan, *, stream: bool = False) -> Steps:
+    settings = cast("CallSettings", dict(plan.settings))  # the LM checks them
+    return lm._steps(plan.prompt, plan.messages, settings, stream=stream)
 
 
 async def aasked(lm: LM, plan: Plan) -> Answer:
     """Return the answer of `lm`, from an event loop."""
-    reply = await lm._acall(plan.prompt, plan.messages, _settings(plan))
+    reply = await adrive(_steps(lm, plan))
     warn_if_truncated(reply)
     assert reply.answer is not None
     return reply.answer
@@ -58,12 +60,14 @@ async def aasked(lm: LM, plan: Plan) -> Answer:
 
 def opened(lm: LM, plan: Plan) -> Stream:
     """Return the answer of `lm` as a stream."""
-    return lm._stream(plan.prompt, plan.messages, _settings(plan))
+    steps = _steps(lm, plan, stream=True)
+    return Stream(lambda: drive(steps))
 
 
 def aopened(lm: LM, plan: Plan) -> AsyncStream:
     """Return the answer of `lm` as a stream, for an event loop."""
-    return lm._astream(plan.prompt, plan.messages, _settings(plan))
+    steps = _steps(lm, plan, stream=True)
+    return AsyncStream(lambda: adrive(steps))
 
 
 def streamed(lm: LM, plan: Plan, stream: Any, show: Show) -> Answer:

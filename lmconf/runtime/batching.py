@@ -78,7 +78,7 @@ class Asks(Protocol):
     ) -> Answer:
         """Return the answer, from an event loop."""
 
-    def _new(
+    def _steps(
         self,
         prompt: str | None,
         messages: Messages | None,
@@ -147,7 +147,7 @@ class Batching:
             BatchFailed: items failed, with `errors="raise"`.
         """
         width = _checked_width(max_concurrency, errors)
-        asked = read(partial(self._new, reading=True), inputs, cast("dict[str, Any]", settings))
+        asked = read(partial(self._steps, reading=True), inputs, cast("dict[str, Any]", settings))
         with telling(progress) as tell:
             run = _Run(self.name, len(asked), tell)
 
@@ -196,7 +196,7 @@ class Batching:
             UsageError, ProfileError, BatchFailed: as `batch`.
         """
         width = _checked_width(max_concurrency, errors)
-        asked = read(partial(self._new, reading=True), inputs, cast("dict[str, Any]", settings))
+        asked = read(partial(self._steps, reading=True), inputs, cast("dict[str, Any]", settings))
         with telling(progress) as tell:
             run = _Run(self.name, len(asked), tell)
 
@@ -235,7 +235,7 @@ def examined(lm: Asks, inputs: Iterable[object], settings: Mapping[str, Any]) ->
     Raises:
         Closed, NotCarriedOut: the LM answers none of them.
     """
-    check = partial(lm._new, reading=True)  # noqa: SLF001 - what an LM does before each call
+    check = partial(lm._steps, reading=True)  # noqa: SLF001 - what an LM does before each call
     return [_examined(check, item, settings) for item in inputs]
 
 

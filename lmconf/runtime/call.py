@@ -6,20 +6,23 @@ written once; `lmconf.runtime.driving` carries the commands out with or without 
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from time import monotonic
+from time import time as now
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from lmconf.callbacks import Dispatcher, Event
 from lmconf.errors import BadResponse, Cause
 from lmconf.profile.formats import Misfit, Read
 from lmconf.profile.lm import LMSpec
 from lmconf.runtime.answer import Answer, TruncatedWarning, is_truncated, outputs_of, texts_of
+from lmconf.runtime.kept import Stored
+from lmconf.runtime.outcome import CallId, Outcome, id_text
 from lmconf.runtime.signals import Signal
-from lmconf.runtime.usage import tracking
+from lmconf.runtime.usage import Tally, tracking
 from lmconf.spec.frozen import FrozenMap
 from lmconf.transports import Json, Request, Transport
 
@@ -83,7 +86,7 @@ class Opened:
         self.rest = rest
 
 
-class Call:
+class Call(Struct, eq=False):
     """What is asked of an LM once, and what has been done for it so far.
 
     `spec` is the LM's own with the call's settings laid over it. `read` makes of a text what the
@@ -97,65 +100,31 @@ class Call:
     has `tried` in this round.
     """
 
-    __slots__ = (
-        "attempts",
-        "causes",
-        "dispatcher",
-        "first_token",
-        "guarded",
-        "id",
-        "member",
-        "messages",
-        "parts",
-        "place",
-        "prompt",
-        "read",
-        "settings",
-        "spec",
-        "started",
-        "stream",
-        "tallies",
-        "time",
-        "tried",
-        "waited",
-    )
-
-    def __init__(
-        self,
-        parts: Parts,
-        spec: LMSpec,
-        prompt: str | None,
-        messages: list[dict[str, Any]],
-        *,
-        stream: bool,
-        read: Read | None = None,
-        settings: Mapping[str, Any] = FrozenMap(),
-    ) -> None:
-        self.parts = parts
-        self.spec = spec
-        self.prompt = prompt
-        self.messages = messages
-        self.stream = stream
-        self.read = read
-        self.settings = settings
-        self.tallies = tracking()
-        self.dispatcher: Dispatcher | None = parts.heard
-        self.id = ""
-        self.time = time.time()
-        self.started = time.monotonic()
-        self.attempts = 0
-        self.waited = 0.0
-        self.first_token: float | None = None
-        self.place: Place | None = None
-        self.causes: list[Cause] = []
-        self.guarded = False
-        self.member: Call | None = None
-        self.tried: set[int] = set()
+    parts: Parts
+    spec: LMSpec
+    prompt: str | None
+    messages: list[dict[str, Any]]
+    stream: bool = False
+    read: Read | None = None
+    settings: Mapping[str, Any] = FrozenMap()
+    dispatcher: Dispatcher | None = None
+    id: CallId | None = None
+    tallies: tuple[Tally, ...] = field(default_factory=tracking)
+    time: float = field(default_factory=now)
+    started: float = field(default_factory=monotonic)
+    attempts: int = 0
+    waited: float = 0.0
+    first_token: float | None = None
+    place: Place | None = None
+    causes: list[Cause] = []
+    guarded: bool = False
+    member: Call | None = None
+    tried: set[int] = field(default_factory=set)
 
     @property
     def left(self) -> float:
         """The seconds until the call's deadline."""
-        return self.started + self.spec.deadline - time.monotonic()
+        return self.started + self.spec.deadline - monotonic()
 
     def tell(self, kind: Callable[..., Event], **what: object) -> None:
         """Tell the callbacks, if there are any, of an event of `kind` that says `what`.
@@ -167,10 +136,10 @@ class Call:
         if self.dispatcher:
             self.dispatcher.tell(
                 kind(
-                    call_id=self.id,
+                    call_id=id_text(self.id) if self.id is not None else "",
                     lm=self.parts.name,
                     model=self.spec.model,
-                    time=time.time(),
+                    time=now(),
                     **what,
                 )
             )
@@ -193,66 +162,60 @@ class Call:
             return None, misfit.with_traceback(None)
 
 
-class Reply:
-    """What came back: a whole response, or a stream that has been opened.
+Waiting: TypeAlias = tuple[Callable[[Json], None], Callable[[BaseException], None] | None]
+"""What is called with a response when there is one, and what is called with a failure."""
+
+
+class Reply(Struct, eq=False):
+    """What came back: a whole response, what a store held of one, or a stream that was opened.
 
     What a layer does with the whole response it hands to `when_done`. It is done once: at once
     for a whole response, and when the last chunk was read or the stream failed for an opened one.
+    `outcome` is what is known of the call once it was answered.
     `misfit` says why the answer has not the form that was asked for. `by` is the call that stood
     in for the one made, where another LM answered.
     """
 
-    __slots__ = (
-        "_answer",
-        "_done",
-        "_outputs",
-        "_waiting",
-        "by",
-        "cache_hit",
-        "misfit",
-        "opened",
-        "request_id",
-        "response",
-    )
+    _response: Json | None = None
+    opened: Opened | None = None
+    stored: Stored | None = None
+    request_id: str | None = None
+    by: Call | None = None
+    outcome: Outcome | None = None
+    misfit: BadResponse | None = None
+    _waiting: list[Waiting] = []
+    _ended: bool = False
 
-    def __init__(
-        self,
-        response: Json | None = None,
-        opened: Opened | None = None,
-        *,
-        cache_hit: bool = False,
-        request_id: str | None = None,
-    ) -> None:
-        self.response = response
-        self.opened = opened
-        self.cache_hit = cache_hit
-        self.request_id = request_id
-        self.by: Call | None = None
-        self._answer: Answer | Callable[[], Answer] | None = None
-        self._outputs: list[Any] | None = None
-        self.misfit: BadResponse | None = None
-        self._done = response is not None
-        self._waiting: list[
-            tuple[Callable[[Json], None], Callable[[BaseException], None] | None]
-        ] = []
+    @property
+    def response(self) -> Json | None:
+        """The whole response, once there is one."""
+        if self._response is None and self.stored is not None:
+            return self.stored.response
+        return self._response
+
+    @property
+    def cache_hit(self) -> bool:
+        """Whether a store answered."""
+        return self.stored is not None
 
     @property
     def answer(self) -> Answer | None:
-        """The whole answer, once there is one; it is made when somebody asks for it."""
-        if callable(self._answer):
-            self._answer = self._answer()
-        return self._answer
+        """The whole answer, once there is one."""
+        return None if self.outcome is None else self.outcome.answer
 
     @property
     def outputs(self) -> list[Any]:
-        """What calling the LM returns."""
-        if self._outputs is None:
-            self._outputs = outputs_of(self.response) if self.response is not None else []
-        return self._outputs
+        """What calling the LM returns, always a new list."""
+        if self.stored is not None:
+            return self.stored.outputs
+        return [] if self._response is None else outputs_of(self._response)
 
-    def is_answered(self, answer: Callable[[], Answer]) -> None:
-        """Note what makes the answer."""
-        self._answer = answer
+    @property
+    def truncated(self) -> bool:
+        """Whether there is an answer that `max_tokens` cut short."""
+        if self.stored is not None:
+            return self.stored.truncated
+        return self._response is not None and is_truncated(self._response)
 
     def when_done(
         self,
@@ -260,8 +223,9 @@ class Reply:
         failed: Callable[[BaseException], None] | None = None,
     ) -> None:
         """Have `succeeded` called with the response, or `failed` with what ended the stream."""
-        if self.response is not None:
-            succeeded(self.response)
+        response = self.response
+        if response is not None:
+            succeeded(response)
         else:
             self._waiting.append((succeeded, failed))
 
@@ -278,23 +242,24 @@ class Reply:
 
     def complete(self, response: Json) -> None:
         """Note that the stream has ended with `response`; later news counts for nothing."""
-        if not self._done:
-            self._done = True
-            self.response = response
+        if not self._is_over():
+            self._ended = True
+            self._response = response
             for succeeded, _ in self._taken():
                 succeeded(response)
 
     def fail(self, error: BaseException) -> None:
         """Note that the stream has ended without a whole answer."""
-        if not self._done:
-            self._done = True
+        if not self._is_over():
+            self._ended = True
             for _, failed in self._taken():
                 if failed is not None:
                     failed(error)
 
-    def _taken(
-        self,
-    ) -> list[tuple[Callable[[Json], None], Callable[[BaseException], None] | None]]:
+    def _is_over(self) -> bool:
+        return self._ended or self.opened is None
+
+    def _taken(self) -> list[Waiting]:
         # What waits knows this reply: kept any longer, neither of them would be gone in time.
         waiting, self._waiting = self._waiting, []
         return waiting
@@ -302,7 +267,7 @@ class Reply:
 
 def warn_if_truncated(reply: Reply, *, depth: int = 3) -> None:
     """Warn whoever called, `depth` frames up, of an answer that `max_tokens` cut short."""
-    if reply.response is not None and is_truncated(reply.response):
+    if reply.truncated:
         assert reply.answer is not None
         warnings.warn(
             f"{reply.answer.lm}: the answer was cut short by `max_tokens`; raise it for a whole one",
@@ -313,4 +278,10 @@ def warn_if_truncated(reply: Reply, *, depth: int = 3) -> None:
 
 Steps: TypeAlias = Generator[Command, Any, Reply]
 Next: TypeAlias = Callable[[Call], Steps]
-Layer: TypeAlias = Callable[[Call, Next], Steps]
+
+
+class Layer(Protocol):
+    """What is done about a call: by `following`, before it and after it."""
+
+    def __call__(self, call: Call, following: Next) -> Steps:
+        """Return the steps of `call`."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TextIO, TypeAlias, overload
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, TextIO, TypeAlias, overload
 
 from lmconf.profile.policies import HistoryPolicy
 
@@ -20,26 +20,20 @@ answered: a fallback's where one did. It holds no secret and no header. Where th
 `prompt`, `messages`, `response` and `outputs` are None."""
 
 
-class _Later:
-    """An entry that is made when it is read."""
-
-    __slots__ = ("_made", "_make")
-
-    def __init__(self, make: Callable[[], Entry]) -> None:
-        self._make: Callable[[], Entry] | None = make
-        self._made: Entry | None = None
-
-    def read(self) -> Entry:
-        make = self._make
-        if self._made is None and make is not None:
-            self._made = make()
-            self._make = None
-        assert self._made is not None
-        return self._made
+_CONTENT = ("prompt", "messages", "response", "outputs")
+"""What `content: false` leaves out of an entry."""
 
 
-def _read(entry: Entry | _Later) -> Entry:
-    return entry.read() if isinstance(entry, _Later) else entry
+class Told(Protocol):
+    """Something that makes an entry when it is asked for it."""
+
+    @property
+    def entry(self) -> Entry:
+        """The entry, the same one each time."""
+
+
+def _read(kept: Entry | Told) -> Entry:
+    return kept if isinstance(kept, dict) else kept.entry
 
 
 class History(Sequence[Entry]):
@@ -52,12 +46,14 @@ class History(Sequence[Entry]):
         policy = policy or HistoryPolicy()
         self.content = policy.content
         self.kept = policy.max > 0
-        self._entries: deque[Entry | _Later] = deque(maxlen=policy.max)
+        self._entries: deque[Entry | Told] = deque(maxlen=policy.max)
 
-    def append(self, entry: Entry | Callable[[], Entry]) -> None:
-        """Add `entry` at the end, or what returns it when it is read for the first time."""
+    def append(self, told: Told) -> None:
+        """Add the entry of `told` at the end."""
+        # What was said is put together when somebody reads it: most entries are never read.
+        kept = told if self.content else told.entry | dict.fromkeys(_CONTENT)
         # One step for the interpreter, as `copy` is: no thread sees it half done.
-        self._entries.append(_Later(entry) if callable(entry) else entry)
+        self._entries.append(kept)
 
     def clear(self) -> None:
         """Drop every entry."""

@@ -8,15 +8,97 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
+from lmconf.runtime.answer import is_truncated, outputs_of
 from lmconf.transports import REQUEST_ID, Json
 
-__all__ = ["read", "worth_keeping", "write"]
+__all__ = ["Stored", "read", "stored", "worth_keeping", "write"]
+
+
+class _Message(Struct):
+    content: str | None = None
+    tool_calls: Any = None
+
+
+class _Choice(Struct):
+    message: _Message | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    logprobs: Any = None
+
+
+class _Glance(Struct):
+    """What has to be seen of a response before its texts can be handed out."""
+
+    choices: list[_Choice]
+
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder()
+_glance = msgspec.json.Decoder(_Glance).decode
 # A cut answer may be whole next time; a filtered one is the filter's, not the model's.
 _ENDED = {"length": "truncated", "content_filter": "filtered"}
+
+
+class Stored:
+    """An answer as a store holds it, for one call; it is read as far as somebody asks.
+
+    Most calls ask for nothing but texts, and reading these alone takes half the time.
+    """
+
+    __slots__ = ("_response", "_texts", "value")
+
+    def __init__(self, value: bytes, texts: list[str] | None, response: Json | None) -> None:
+        self.value = value
+        self._texts = texts
+        self._response = response
+
+    @property
+    def response(self) -> Json:
+        """The whole response, which nobody else has."""
+        if self._response is None:
+            self._response = read(self.value)
+            assert self._response is not None  # its texts were read
+        return self._response
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What calling the LM returns, always a new list."""
+        return list(self._texts) if self._texts is not None else outputs_of(self.response)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether `max_tokens` cut it short."""
+        return self._texts is None and is_truncated(self.response)
+
+
+def stored(value: bytes, keep: Collection[str]) -> Stored | None:
+    """Return the answer that `value` holds; None where it holds none, or one that `keep` bars."""
+    texts = _whole_texts(value)
+    if texts is not None:
+        return Stored(value, texts, None)
+    response = read(value)
+    if response is None or not worth_keeping(response, keep):
+        return None
+    return Stored(value, None, response)
+
+
+def _whole_texts(value: bytes) -> list[str] | None:
+    """Return the texts of an answer that has nothing else to tell; None for any other."""
+    texts: list[str] = []
+    try:
+        for choice in _glance(value).choices:
+            message = choice.message
+            text = choice.text if message is None else message.content
+            if not text or choice.finish_reason in _ENDED or choice.logprobs is not None:
+                return None
+            if message is not None and message.tool_calls:
+                return None
+            texts.append(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None  # `read` says what it is
+    return texts or None
 
 
 def write(response: Json) -> bytes:

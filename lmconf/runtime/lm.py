@@ -20,7 +20,7 @@ from lmconf.profile.providers import provider_of
 from lmconf.profile.state import Style, dump_lm
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.batching import Batching
-from lmconf.runtime.call import Call, Reply, warn_if_truncated
+from lmconf.runtime.call import Call, Steps, warn_if_truncated
 from lmconf.runtime.carrying import Carried
 from lmconf.runtime.driving import adrive, drive
 from lmconf.runtime.history import History, tell
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LM"]
 
-_STEPS = compose()
+_LAYERS = compose()
 
 
 class LM(Batching):
@@ -140,9 +140,9 @@ class LM(Batching):
             UsageError, ProfileError: the arguments do not fit.
             CallError: the call failed; the class says how.
         """
-        reply = self._call(prompt, messages, settings)
+        reply = drive(self._steps(prompt, messages, settings))
         warn_if_truncated(reply)
-        return list(reply.outputs)
+        return reply.outputs
 
     def ask(
         self,
@@ -162,7 +162,7 @@ class LM(Batching):
             UsageError, ProfileError, CallError: as calling the LM.
             BadResponse: the answer has not the form that was asked for; its text is `partial`.
         """
-        reply = self._call(prompt, messages, settings, reading=True)
+        reply = drive(self._steps(prompt, messages, settings, reading=True))
         answer = reply.in_form()
         warn_if_truncated(reply)
         return answer
@@ -178,9 +178,9 @@ class LM(Batching):
         Raises:
             UsageError, ProfileError, CallError: as calling the LM.
         """
-        reply = await self._acall(prompt, messages, settings)
+        reply = await adrive(self._steps(prompt, messages, settings))
         warn_if_truncated(reply)
-        return list(reply.outputs)
+        return reply.outputs
 
     async def aask(
         self,
@@ -193,7 +193,7 @@ class LM(Batching):
         Raises:
             UsageError, ProfileError, CallError: as `ask`.
         """
-        reply = await self._acall(prompt, messages, settings, reading=True)
+        reply = await adrive(self._steps(prompt, messages, settings, reading=True))
         answer = reply.in_form()
         warn_if_truncated(reply)
         return answer
@@ -211,7 +211,8 @@ class LM(Batching):
         Raises:
             UsageError, ProfileError: the arguments do not fit. Reading raises `CallError`.
         """
-        return self._stream(prompt, messages, settings, reading=True)
+        steps = self._steps(prompt, messages, settings, stream=True, reading=True)
+        return Stream(lambda: drive(steps))
 
     def astream(
         self,
@@ -224,53 +225,10 @@ class LM(Batching):
         Raises:
             UsageError, ProfileError: the arguments do not fit. Reading raises `CallError`.
         """
-        return self._astream(prompt, messages, settings, reading=True)
+        steps = self._steps(prompt, messages, settings, stream=True, reading=True)
+        return AsyncStream(lambda: adrive(steps))
 
-    def _call(
-        self,
-        prompt: str | None,
-        messages: Messages | None,
-        settings: CallSettings,
-        *,
-        reading: bool = False,
-    ) -> Reply:
-        call = self._new(prompt, messages, settings, reading=reading)
-        return drive(_STEPS(call))
-
-    async def _acall(
-        self,
-        prompt: str | None,
-        messages: Messages | None,
-        settings: CallSettings,
-        *,
-        reading: bool = False,
-    ) -> Reply:
-        call = self._new(prompt, messages, settings, reading=reading)
-        return await adrive(_STEPS(call))
-
-    def _stream(
-        self,
-        prompt: str | None,
-        messages: Messages | None,
-        settings: CallSettings,
-        *,
-        reading: bool = False,
-    ) -> Stream:
-        call = self._new(prompt, messages, settings, stream=True, reading=reading)
-        return Stream(lambda: drive(_STEPS(call)))
-
-    def _astream(
-        self,
-        prompt: str | None,
-        messages: Messages | None,
-        settings: CallSettings,
-        *,
-        reading: bool = False,
-    ) -> AsyncStream:
-        call = self._new(prompt, messages, settings, stream=True, reading=reading)
-        return AsyncStream(lambda: adrive(_STEPS(call)))
-
-    def _new(
+    def _steps(
         self,
         prompt: str | None,
         messages: Messages | None,
@@ -278,7 +236,8 @@ class LM(Batching):
         *,
         stream: bool = False,
         reading: bool = False,
-    ) -> Call:
+    ) -> Steps:
+        """Return what a call takes, for a driver to carry out; with `reading` in its form, too."""
         failure: Error
         try:
             checked = as_messages(prompt, messages)
@@ -287,7 +246,8 @@ class LM(Batching):
             read = None
             if reading and spec.response_format is not None:
                 read = reader_of(settings.get("response_format"), spec.response_format)
-            return Call(parts, spec, prompt, checked, stream=stream, read=read, settings=settings)
+            call = Call(parts, spec, prompt, checked, stream, read, settings, parts.heard)
+            return _LAYERS(call)
         except Error as error:
             failure = bare(error)
         if isinstance(failure, CallError):

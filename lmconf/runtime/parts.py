@@ -26,6 +26,7 @@ from lmconf.runtime.gating import Gating
 from lmconf.runtime.history import History
 from lmconf.runtime.identity import digest_of, digest_of_pool, facts
 from lmconf.runtime.members import Members
+from lmconf.runtime.outcome import CallId
 from lmconf.runtime.requests import Plan, plan_of, request_of
 from lmconf.runtime.serving import Launched
 from lmconf.runtime.sharing import Hold
@@ -289,12 +290,12 @@ class Parts:
                 help="leave it out for now",
             )
 
-    def new_id(self) -> str:
-        """Return an id that no other call has: 32 hexadecimal digits.
+    def new_id(self) -> CallId:
+        """Return an id that no other call has.
 
-        A random number for each call would cost a third of a cache hit.
+        A random number for each call would cost a tenth of a cache hit.
         """
-        return f"{self._prefix}{os.getpid() & 0xFFFFFF:06x}{next(self._counter):010x}"
+        return self._prefix, os.getpid(), next(self._counter)
 
 
 def _litellm() -> object:

@@ -33,7 +33,7 @@ class Plan(Struct, frozen=True, eq=False):
 
     `sent` are the settings that stand in the body, by the names under which they are sent;
     `settings` and `extra` are ready for the body, and None where they hold references, which are
-    resolved for each request. `kwargs` are the settings as `dspy.LM.kwargs` has them.
+    resolved for each request.
     """
 
     provider: str
@@ -42,7 +42,6 @@ class Plan(Struct, frozen=True, eq=False):
     settings: Mapping[str, Any] | None
     extra: Mapping[str, Any] | None
     stated: tuple[str, ...]
-    kwargs: Mapping[str, Any]
 
 
 def plan_of(spec: LMSpec) -> Plan:
@@ -63,7 +62,6 @@ def plan_of(spec: LMSpec) -> Plan:
         settings=None if _refers(values) else freeze(values),
         extra=None if _refers(spec.extra) else spec.extra,
         stated=stated_of(spec),
-        kwargs=kwargs_of(spec),
     )
 
 

@@ -65,7 +65,7 @@ class Tally:
     def add_hit(self, lm: str, *, upwards: bool = True) -> None:
         """Count a call of `lm` that a store answered; in the whole, too, if `upwards`."""
         with self._lock:
-            counts = self._of(lm)
+            counts = self._by_lm.get(lm) or self._of(lm)
             counts.calls += 1
             counts.cache_hits += 1
         if self.whole is not None and upwards:
@@ -133,9 +133,8 @@ class Tally:
 _tracking: ContextVar[tuple[Tally, ...]] = ContextVar("lmconf_tracking", default=())
 
 
-def tracking() -> tuple[Tally, ...]:
-    """Return the tallies of the `track_usage` blocks that surround the caller."""
-    return _tracking.get()
+tracking = _tracking.get
+"""Return the tallies of the `track_usage` blocks that surround the caller."""
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ Each layer knows the call and the next layer, and nothing of the others.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from lmconf.runtime.call import Call, Layer, Next, Steps
@@ -29,14 +30,11 @@ LAYERS: tuple[Layer, ...] = (record, fall_back, cache, join, spend, retry, pick,
 
 def compose(layers: Sequence[Layer] = LAYERS) -> Next:
     """Return the layers as one: what it yields is for a driver to carry out."""
-
-    def wrapped(layer: Layer, following: Next) -> Next:
-        return lambda call: layer(call, following)
-
-    def innermost(call: Call) -> Steps:
-        raise AssertionError("the last layer asks no other")
-
-    following: Next = innermost
+    following: Next = _innermost
     for layer in reversed(layers):
-        following = wrapped(layer, following)
+        following = functools.partial(layer, following=following)
     return following
+
+
+def _innermost(call: Call) -> Steps:
+    raise AssertionError("the last layer asks no other")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, TypeAlias
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lmconf.callbacks import Fallback
 from lmconf.errors import CallError, CircuitOpen, LaunchError
@@ -11,6 +11,9 @@ from lmconf.retries.reasons import reason_of
 from lmconf.runtime.call import Call, Command, Next, Reply, Steps
 from lmconf.runtime.standing_in import stand_in
 from lmconf.runtime.telling import complete
+
+if TYPE_CHECKING:
+    from lmconf.runtime.parts import Parts
 
 __all__ = ["fall_back"]
 
@@ -25,8 +28,11 @@ def fall_back(call: Call, following: Next) -> Steps:
     deadline; so a stream goes elsewhere only until its answer begins.
     """
     others = call.parts.others
-    if not others:
-        return (yield from following(call))
+    # No generator of its own: an LM without fallbacks does not pay for one.
+    return _falling_back(call, others, following) if others else following(call)
+
+
+def _falling_back(call: Call, others: Sequence[Callable[[], Parts]], following: Next) -> Steps:
     call.guarded = True
     reply, failure = yield from _tried(call, following)
     if failure is None:

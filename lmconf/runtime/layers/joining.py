@@ -37,7 +37,7 @@ def join(call: Call, following: Next) -> Steps:
         found = place.usable(flight.value)
         if found is not None:
             call.tell(CacheHit, store="in flight", key=place.key[:SHOWN])
-            return Reply(found, cache_hit=True)
+            return Reply(stored=found)
         if flight.value is not None or flight.unshared or call.left <= 0:
             return (yield from following(call))
 
@@ -49,8 +49,8 @@ def _lead(call: Call, place: Place, flight: Flight, following: Next) -> Steps:
         hit, alone = yield from _claimed(call, place, flight)
         if hit is not None:
             call.tell(CacheHit, store=hit[0], key=place.key[:SHOWN])
-            reply = Reply(hit[1], cache_hit=True)
-            flight.land(place.written(hit[1]))
+            reply = Reply(stored=hit[1])
+            flight.land(hit[1].value)
             return reply
         if alone:
             flight.land(unshared=True)
@@ -86,5 +86,5 @@ def _claimed(
     flight.claimed = True
     if count is None:
         return place.near(), False
-    found = yield from place.find()
+    found = place.near() or (yield from place.far())
     return found, found is None and claims.count(place.key) != count

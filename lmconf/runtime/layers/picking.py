@@ -51,7 +51,17 @@ def _picking(call: Call, members: Members, following: Next) -> Steps:
 def _made_by(call: Call, members: Members, index: int) -> Call:
     """Return `call` as the member makes it: once, for a retry is the pool's to decide."""
     parts, spec = members.parts(index), members.spec_of(call, index)
-    made = Call(parts, spec, call.prompt, call.messages, stream=call.stream, read=call.read)
-    made.dispatcher, made.id, made.tallies = call.dispatcher, call.id, call.tallies
-    made.time, made.started, made.attempts = call.time, call.started, call.attempts
-    return made
+    return Call(
+        parts,
+        spec,
+        call.prompt,
+        call.messages,
+        stream=call.stream,
+        read=call.read,
+        dispatcher=call.dispatcher,
+        id=call.id,
+        tallies=call.tallies,
+        time=call.time,
+        started=call.started,
+        attempts=call.attempts,
+    )

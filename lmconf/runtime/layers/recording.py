@@ -2,99 +2,95 @@
 
 from __future__ import annotations
 
-import functools
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any
 
-from lmconf.callbacks import End, Failure, Start
-from lmconf.errors import BadResponse, CallError, Cause
+from lmconf.callbacks import Dispatcher, End, Failure, Start
+from lmconf.errors import BadResponse, CallError
 from lmconf.profile.formats import Misfit
 from lmconf.profile.providers import provider_of
-from lmconf.runtime.answer import Answer, outputs_of
+from lmconf.runtime.answer import Answer
 from lmconf.runtime.call import Call, Next, Reply, Steps
-from lmconf.runtime.history import Entry
 from lmconf.runtime.identity import settings_of
+from lmconf.runtime.outcome import Outcome, id_text
 from lmconf.runtime.settings import settings
 from lmconf.runtime.telling import complete
-from lmconf.transports import REQUEST_ID, Json
+from lmconf.spec.frozen import FrozenMap
+from lmconf.transports import REQUEST_ID
 
 __all__ = ["record"]
 
 
+_NOTHING: Mapping[str, Any] = FrozenMap()
+
+
 def record(call: Call, following: Next) -> Steps:
     """Keep what was asked and answered, and tell the callbacks."""
-    parts = call.parts
     if call.dispatcher:
-        call.id = parts.new_id()
-        call.dispatcher.start(
-            Start(
-                call_id=call.id,
-                lm=parts.name,
-                model=call.spec.model,
-                time=call.time,
-                request=_told(call),
-                provider=provider_of(call.spec.model)[0],
-                model_type=call.spec.model_type,
-                stream=call.stream,
-            )
-        )
+        _tell_start(call, call.dispatcher)
     try:
         reply = yield from following(call)
     except BaseException as error:
         _tell_failure(call, error)
         raise
-    if reply.response is not None:
-        _note(call, reply, reply.response)
+    if reply.opened is None:
+        _note(call, reply)
     else:
         reply.when_done(
-            lambda response: _note(call, reply, response),
+            lambda _: _note(call, reply),
             lambda error: _tell_failure(call, error, reply.by),
         )
     return reply
 
 
-def _note(call: Call, reply: Reply, response: Json) -> None:
-    """Make the answer of a call, add it to the history and tell the callbacks."""
+def _note(call: Call, reply: Reply) -> None:
+    """Note what came of a call: for whoever called, in the history and to the callbacks."""
     parts, by = call.parts, reply.by or call
-    request_id = reply.request_id or response.pop(REQUEST_ID, None)
-    cost = None if reply.cache_hit else by.parts.cost_of(by, response)
-    parsed, misfit = by.reading_of(response)
-    usage = {} if reply.cache_hit else response.get("usage") or {}
-    make = functools.partial(
-        Answer.of,
-        response,
-        lm=by.parts.name,
-        model=by.spec.model,
-        cost=cost,
-        cache_hit=reply.cache_hit,
-        attempts=call.attempts,
-        request_id=request_id,
-        parsed=parsed,
+    usage, cost = _NOTHING, None
+    held: Any = reply.stored
+    if held is None:
+        held = reply.response
+        reply.request_id = reply.request_id or held.pop(REQUEST_ID, None)
+        usage, cost = held.get("usage") or _NOTHING, by.parts.cost_of(by, held)
+    response = reply.response if by.read is not None else None
+    parsed, misfit = (None, None) if response is None else by.reading_of(response)
+    reply.outcome = outcome = Outcome(
+        held,
+        by.parts.name,
+        by.spec,
+        cost,
+        reply.stored is not None,
+        call.attempts,
+        reply.request_id,
+        parsed,
+        call.prompt,
+        call.messages,
+        call.id or parts.new_id(),
+        call.time,
+        monotonic() - call.started,
+        call.waited,
+        tuple(call.causes),
     )
-    reply.is_answered(make)
     if misfit is not None:
-        reply.misfit = _misfit(make(), misfit, by)
+        reply.misfit = _misfit(outcome.answer, misfit, by)
     _count(call, by, reply, usage, cost)
-    duration = time.monotonic() - call.started
     if parts.history.kept and not settings.disable_history:
-        entry = functools.partial(_entry, make, _facts(call, by, duration))
-        # What was said is put together when somebody reads it: most entries are never read.
-        parts.history.append(entry if parts.history.content else entry(content=False))
+        parts.history.append(outcome)
     if call.dispatcher:
         by.tell(
             End,
-            duration=duration,
-            cache_hit=reply.cache_hit,
+            duration=outcome.duration,
+            cache_hit=outcome.cache_hit,
             attempts=call.attempts,
             usage=usage,
             cost=cost,
-            response=response,
+            response=reply.response,
             request=_told(by),
             waited=call.waited,
             first_token=by.first_token,
-            request_id=request_id,
-            causes=tuple(call.causes),
+            request_id=reply.request_id,
+            causes=outcome.causes,
         )
 
 
@@ -119,63 +115,6 @@ def _count(
             tally.add(name, by.attempts, usage, cost, upwards=upwards)
 
 
-class _Facts(NamedTuple):
-    """What is known of a call, without what would keep its LM alive."""
-
-    prompt: str | None
-    messages: list[dict[str, Any]]
-    kwargs: Mapping[str, Any]
-    time: float
-    uuid: str
-    model: str
-    model_type: str
-    duration: float
-    waited: float
-    causes: tuple[Cause, ...]
-
-
-def _facts(call: Call, by: Call, duration: float) -> _Facts:
-    return _Facts(
-        call.prompt,
-        call.messages,
-        by.parts.plan_of(by.spec).kwargs,
-        call.time,
-        call.id or call.parts.new_id(),
-        by.spec.model,
-        by.spec.model_type,
-        duration,
-        call.waited,
-        tuple(call.causes),
-    )
-
-
-def _entry(make: Callable[[], Answer], facts: _Facts, *, content: bool = True) -> Entry:
-    """Return what the history keeps of a call."""
-    answer = make()
-    return {
-        "prompt": facts.prompt if content else None,
-        "messages": facts.messages if content else None,
-        "kwargs": dict(facts.kwargs),
-        "response": answer.response if content else None,
-        "outputs": outputs_of(answer.response) if content else None,
-        "usage": answer.usage,
-        "cost": answer.cost,
-        "timestamp": facts.time,
-        "uuid": facts.uuid,
-        "model": facts.model,
-        "model_type": facts.model_type,
-        "response_model": answer.model,
-        "lm": answer.lm,
-        "cache_hit": answer.cache_hit,
-        "finish_reason": answer.finish_reason,
-        "latency": facts.duration,
-        "attempts": answer.attempts,
-        "waited": facts.waited,
-        "causes": facts.causes,
-        "request_id": answer.request_id,
-    }
-
-
 def _misfit(answer: Answer, why: Misfit, call: Call) -> BadResponse:
     """Return the failure of an answer that has not the form that was asked for."""
     if answer.truncated:
@@ -192,6 +131,22 @@ def _misfit(answer: Answer, why: Misfit, call: Call) -> BadResponse:
         retryable=False,
         partial=answer.text,
         help=help_,
+    )
+
+
+def _tell_start(call: Call, dispatcher: Dispatcher) -> None:
+    call.id = call.parts.new_id()
+    dispatcher.start(
+        Start(
+            call_id=id_text(call.id),
+            lm=call.parts.name,
+            model=call.spec.model,
+            time=call.time,
+            request=_told(call),
+            provider=provider_of(call.spec.model)[0],
+            model_type=call.spec.model_type,
+            stream=call.stream,
+        )
     )
 
 
@@ -213,7 +168,7 @@ def _tell_failure(call: Call, error: BaseException, by: Call | None = None) -> N
     if call.dispatcher:
         call.tell(
             Failure,
-            duration=time.monotonic() - call.started,
+            duration=monotonic() - call.started,
             attempts=call.attempts,
             error=error,
             request=_told(call),

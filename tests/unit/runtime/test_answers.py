@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from lmconf.errors import BadResponse, UsageError
 from lmconf.profile.policies import HistoryPolicy
-from lmconf.runtime.answer import Answer, outputs_of, texts_of
+from lmconf.runtime.answer import Answer, is_truncated, outputs_of, texts_of
 from lmconf.runtime.assembling import Assembly, has_begun, text_of
 from lmconf.runtime.history import History
-from lmconf.runtime.kept import read, worth_keeping, write
+from lmconf.runtime.kept import read, stored, worth_keeping, write
 from lmconf.runtime.messages import as_messages, as_prompt
 from tests.loopback import chat, chat_chunks, completion
 
@@ -131,18 +131,71 @@ def test_a_hit_says_that_nothing_was_paid() -> None:
     assert repr(answer) == "Answer('Hello.', lm='a', cache_hit=True)"
 
 
+class Numbered:
+    """Tells of a call by its number."""
+
+    def __init__(self, number: int = 0) -> None:
+        self.entry: dict[str, Any] = {"n": number, "prompt": "?", "outputs": ["!"]}
+
+
 def test_the_history_drops_the_oldest_and_can_be_read_while_it_grows() -> None:
     history = History(HistoryPolicy(max=3))
     for number in range(5):
-        history.append({"n": number})
+        history.append(Numbered(number))
     assert [entry["n"] for entry in history] == [2, 3, 4]
-    assert history[-1] == {"n": 4}
-    assert history[:2] == [{"n": 2}, {"n": 3}]
+    assert history[-1]["n"] == 4
+    assert [entry["n"] for entry in history[:2]] == [2, 3]
     for _ in history:
-        history.append({})
+        history.append(Numbered())
     assert len(history) == 3
     history.clear()
     assert history == []
+
+
+def test_a_history_without_content_keeps_no_word_of_a_call() -> None:
+    history = History(HistoryPolicy(content=False))
+    history.append(Numbered(7))
+    entry = history[-1]
+    assert entry["n"] == 7
+    assert entry["prompt"] is entry["messages"] is entry["response"] is entry["outputs"] is None
+
+
+@pytest.mark.parametrize("keep", [(), ("tool_calls",), ("truncated",)])
+@pytest.mark.parametrize(
+    "response",
+    [
+        chat(),
+        completion("b"),
+        {"choices": [*chat("a")["choices"], *chat("b")["choices"]]},
+        {"choices": [{**chat("x")["choices"][0], "logprobs": {"content": []}}]},
+        chat(None, tool_calls=[{"id": "1"}], finish_reason="tool_calls"),
+        chat("", tool_calls=[{"id": "1"}]),
+        chat(""),
+        chat("x", finish_reason="length"),
+        chat("half a pair \ud83d"),
+        chat("x", content=["a", "list"]),
+        {"choices": [{"index": 0, "message": None, "text": "t", "finish_reason": None}]},
+    ],
+)
+def test_what_a_store_holds_is_told_as_if_it_were_read_whole(
+    response: dict[str, Any], keep: tuple[str, ...]
+) -> None:
+    value = write(response)
+    found = stored(value, keep)
+    assert (found is not None) is worth_keeping(response, keep)
+    if found is not None:
+        assert found.outputs == outputs_of(response)
+        assert found.truncated is is_truncated(response)
+        assert found.response == response
+
+
+@given(
+    st.binary(max_size=80) | st.sampled_from([b'{"choices":[]}', b'{"choices":[{}]}', b"[" * 9999])
+)
+def test_what_is_no_answer_is_not_found(value: bytes) -> None:
+    whole = read(value)
+    if whole is None:
+        assert stored(value, ("empty",)) is None
 
 
 def test_messages_of_a_call_are_its_own() -> None:
