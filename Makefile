@@ -26,7 +26,7 @@ WITH_TORCH := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addp
     cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx nvvm)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pytest test-train peers check format generate lock bench build clean
+.PHONY: help demo test pytest test-train test-serving test-nightly peers check format generate lock bench build clean
 
 help: ## show this list
 	@echo "make demo      see lmconf at work, with no key and no network"
@@ -35,6 +35,7 @@ help: ## show this list
 	@echo "make test-train  real trainings with torch, in an environment of their own (.venv-train)"
 	@echo "make peers     install the servers that tests/peers talks to into .peers"
 	@echo "make test-serving  start the real servers that are too large for every run (1.2 GB)"
+	@echo "make test-nightly  the runs that are too long for every change: killed writers, leaks"
 	@echo "make check     format, lint, types, import contracts, generated files, lock file"
 	@echo "make format    rewrite the sources in the agreed format"
 	@echo "make generate  write the generated files again"
@@ -81,6 +82,10 @@ $(TRAIN)/installed: requirements/train.txt pyproject.toml $(STAMP)
 	$(TRAIN)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/train.txt; \
 	$(TRAIN)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .; \
 	touch $@
+
+# What takes an hour: 500 killed writers, 100,000 calls of each kind watched for leaks.
+test-nightly: $(STAMP)
+	@LMCONF_NIGHTLY=1 $(PY) -m pytest --timeout=0 tests/laws/test_stores.py tests/faults/test_leak.py $(ARGS)
 
 # torch and transformers' own server in an environment of their own; the owners of servers are
 # killed fifty times. SERVING=/path/to/python names an environment that is there already.
@@ -133,7 +138,7 @@ lock: $(STAMP)
 	    --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" --output-file requirements/dspy-3.3.1.txt
-	@printf 'hatchling\npytest\npytest-asyncio\n' | $(PY) -m uv pip compile pyproject.toml - --no-config --quiet \
+	@printf 'hatchling\npytest\npytest-asyncio\npytest-timeout\n' | $(PY) -m uv pip compile pyproject.toml - --no-config --quiet \
 	    --extra local --extra testing --extra train --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links $(foreach name,$(WITH_TORCH),--no-emit-package $(name)) \
 	    --custom-compile-command "make lock" --output-file requirements/train.txt $(ARGS)
