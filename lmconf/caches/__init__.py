@@ -60,7 +60,8 @@ def _disk(spec: StoreSpec) -> Store:
 
 def _redis(spec: StoreSpec) -> Store:
     from lmconf.caches.behind import WriteBehind
-    from lmconf.caches.redis import RedisCache, see_that_redis_is_installed
+    from lmconf.caches.redis import RedisCache
+    from lmconf.redis_link import see_that_redis_is_installed
 
     assert isinstance(spec, RedisStore)
     see_that_redis_is_installed()

@@ -1,8 +1,7 @@
 """Answers kept in a Redis server, shared by the machines of a team.
 
-A server that is gone costs one call a twentieth of a second at most: connections are made by a
-thread of their own, and only the first is waited for. While there is none, nothing is found and
-nothing kept. No message repeats what the client says: it may hold the address's password.
+A server that is gone costs one call a twentieth of a second at most: only the first waits for a
+connection. While there is none, nothing is found and nothing kept.
 """
 
 from __future__ import annotations
@@ -10,21 +9,19 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from lmconf.caches.contract import Entry, Found, Kept, Stats, WarnsOnce
-from lmconf.errors import Error, UsageError
-from lmconf.forking import stand_still_at_forks
+from lmconf.redis_link import Link, Unreachable
 
 if TYPE_CHECKING:
     import redis
 
-__all__ = ["RedisCache", "see_that_redis_is_installed"]
+__all__ = ["RedisCache"]
 
 T = TypeVar("T")
 
@@ -32,20 +29,14 @@ _PATIENCE = 0.05
 """Seconds that a call waits for the server."""
 _WRITING = 2.0
 """Seconds that whoever writes or counts waits for it, which holds up no call."""
-_FIRST_REST, _LAST_REST = 1.0, 60.0
+_LONGEST_REST = 60.0
+"""Seconds for which a server that keeps failing is left alone."""
 _LARGEST = 16 * 2**20
 _PIECE = 2**18
 _FOR_EVER = 10 * 365 * 86400.0
 # What stands before a value: a mark, when it was made, the checksum of key and value.
 _HEAD = struct.Struct(">4sd16s")
 _MARK = b"LMc1"
-
-
-class _Clients(NamedTuple):
-    """Two clients of one server: one waits as long as a call may, the other as writing may."""
-
-    calling: redis.Redis
-    writing: redis.Redis
 
 
 class RedisCache:
@@ -64,17 +55,15 @@ class RedisCache:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._url = url
         self._prefix = f"lmconf:1:{quote(namespace, safe='')}:"
         self._clock = clock
         self._warn = WarnsOnce(f"cache in Redis under {namespace}")
-        self._clients: _Clients | None = None
-        self._rest = _FIRST_REST
-        self._rest_until = -math.inf
-        self._waited = False
-        self._connecting: threading.Event | None = None
-        self._lock = threading.RLock()
-        stand_still_at_forks(self)
+        self._link = Link(
+            url,
+            (_PATIENCE, _WRITING),
+            longest_rest=_LONGEST_REST,
+            failed=lambda why: self._warn(f"{why}; calls go on without it"),
+        )
 
     def get(self, key: str) -> bytes | None:
         """Return what was put under `key`, or None."""
@@ -102,10 +91,7 @@ class RedisCache:
 
     def close(self) -> None:
         """Close the connections; a later call opens them again."""
-        with self._lock:
-            clients, self._clients = self._clients, None
-        for client in clients or ():
-            client.close()
+        self._link.close()
 
     def stats(self) -> Stats:
         """Return how many answers are kept under the namespace, and their bytes."""
@@ -139,88 +125,12 @@ class RedisCache:
         """Drop everything under the namespace."""
         self._do(self._clear, _WRITING)
 
-    # --- the connection ---
-
     def _do(self, work: Callable[[redis.Redis], T], patience: float) -> T | None:
-        clients = self._clients or self._connected(patience)
-        if clients is None:
+        try:
+            # Only the first call waits for a connection: after a failure calls go on at once.
+            return self._link.do(work, patience, waits_once=patience == _PATIENCE)
+        except Unreachable:
             return None
-        from redis.exceptions import RedisError
-
-        try:
-            return work(clients.calling if patience == _PATIENCE else clients.writing)
-        except (RedisError, OSError) as error:
-            self._lost(error, clients)
-            return None
-
-    def _connected(self, patience: float) -> _Clients | None:
-        """Return the clients once they are connected, None if that takes long or just failed."""
-        import redis  # noqa: F401 - what loading it takes is no fault of the server's
-
-        with self._lock:
-            if self._clients is not None:
-                return self._clients
-            made = self._connecting
-            if made is None:
-                if time.monotonic() < self._rest_until:
-                    return None
-                made = self._connecting = threading.Event()
-                connect = threading.Thread(
-                    target=self._begin, args=(made,), name="lmconf redis", daemon=True
-                )
-                try:
-                    connect.start()
-                except RuntimeError:  # the process ends
-                    self._connecting = None
-                    return None
-            # Only the first is worth waiting for: after a failure calls go on at once.
-            wait = patience if patience > _PATIENCE or not self._waited else 0.0
-            self._waited = True
-        made.wait(wait)
-        return self._clients
-
-    def _begin(self, made: threading.Event) -> None:
-        clients: _Clients | None = None
-        failure: Exception | None = None
-        try:
-            clients = _connect(self._url())
-        except Exception as error:  # noqa: BLE001 - whatever is wrong, calls go on
-            failure = error
-        with self._lock:
-            self._connecting = None
-            if failure is None:
-                self._clients, self._rest = clients, _FIRST_REST
-                self._waited = False
-            else:
-                self._take_rest()
-        try:
-            if failure is not None:
-                self._say(failure)
-        finally:
-            made.set()
-
-    def _lost(self, error: Exception, clients: _Clients) -> None:
-        from redis.exceptions import ConnectionError as Lost
-        from redis.exceptions import TimeoutError as Late
-
-        with self._lock:
-            if isinstance(error, Lost | Late | OSError) and self._clients is clients:
-                self._clients, self._waited = None, True
-            self._take_rest()
-        self._say(error)
-
-    def _take_rest(self) -> None:
-        self._rest_until = time.monotonic() + self._rest
-        self._rest = min(2 * self._rest, _LAST_REST)
-
-    def _say(self, error: Exception) -> None:
-        if isinstance(error, Error):
-            why = str(error)
-        elif isinstance(error, ValueError):
-            why = "the address is none of a Redis server"
-        else:
-            why = f"the server cannot be used ({type(error).__name__})"
-        self._warn(f"{why}; calls go on without it")
 
     # --- what is done with the server ---
 
@@ -274,54 +184,6 @@ class RedisCache:
                 found = []
         if found:
             yield found
-
-    # --- forks ---
-
-    def before_fork(self) -> None:
-        """Keep every thread from connecting."""
-        self._lock.acquire()
-
-    def after_fork(self, in_child: bool) -> None:
-        """Go on; the child makes connections of its own."""
-        if in_child:
-            self._lock = threading.RLock()
-            self._clients, self._connecting = None, None
-        else:
-            self._lock.release()
-
-
-def _connect(url: str) -> _Clients:
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    def client(patience: float) -> redis.Redis:
-        made = redis.Redis.from_url(
-            url,
-            socket_connect_timeout=_WRITING,
-            socket_timeout=patience,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=False,
-        )
-        made.ping()
-        # The first connection may take its time, as no call waits for it; those that follow are
-        # made while a call waits.
-        made.connection_pool.connection_kwargs["socket_connect_timeout"] = patience
-        return made
-
-    return _Clients(client(_PATIENCE), client(_WRITING))
-
-
-def see_that_redis_is_installed() -> None:
-    """Raise where the client for Redis is missing.
-
-    Raises:
-        UsageError: it is; the message says what to install.
-    """
-    from importlib.util import find_spec
-
-    if find_spec("redis") is None:
-        raise UsageError("a store with `backend: redis` needs the client: install `lmconf[redis]`")
 
 
 def _closed(entry: Entry) -> bytes:
