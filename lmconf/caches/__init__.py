@@ -26,6 +26,7 @@ __all__ = [
     "Stats",
     "Store",
     "Tiers",
+    "address_of",
     "cache_key",
     "claims_folder",
     "default_folder",
@@ -65,7 +66,7 @@ def _redis(spec: StoreSpec) -> Store:
 
     assert isinstance(spec, RedisStore)
     see_that_redis_is_installed()
-    address, namespace = functools.partial(_address, spec), spec.namespace
+    address, namespace = functools.partial(address_of, spec), spec.namespace
     return WriteBehind(lambda: RedisCache(address, namespace))
 
 
@@ -112,7 +113,12 @@ def place(spec: StoreSpec) -> Hashable:
     return ("redis", spec.url, spec.namespace) if isinstance(spec, RedisStore) else None
 
 
-def _address(spec: RedisStore) -> str:
+def address_of(spec: RedisStore) -> str:
+    """Return the address that a store in Redis says, as it is now.
+
+    Raises:
+        UsageError: it is a reference that leads nowhere.
+    """
     if isinstance(spec.url, str | Public):
         return str(spec.url if isinstance(spec.url, str) else spec.url.value)
     if isinstance(spec.url, Env | File):

@@ -21,7 +21,7 @@ from lmconf.compiling.naming import inline, inline_stated, whole_budget
 from lmconf.compiling.parts import Parts, part
 from lmconf.compiling.stores import stores_at_odds, times_in_vain
 from lmconf.document.composing import normalise
-from lmconf.document.nodes import Document, Map, Node, Plain, at, to_plain
+from lmconf.document.nodes import Document, Map, Node, Plain, to_plain
 from lmconf.document.templating import Renderer
 from lmconf.document.variables import bind
 from lmconf.errors import Diagnostic
@@ -31,7 +31,6 @@ from lmconf.profile.data import places, with_absolute_paths
 from lmconf.profile.document import PROFILE, ProfileSpec
 from lmconf.profile.lm import LM, LMSpec
 from lmconf.profile.making import crossed
-from lmconf.profile.pending import pending, pending_of_budget
 from lmconf.profile.providers import provider_of
 from lmconf.profile.rules import LMRules
 from lmconf.reporting import in_order
@@ -213,15 +212,6 @@ def _account(name: str, spec: ProfileSpec) -> str:
 def _in_vain(profile: CompiledProfile, parts: Parts) -> Iterator[Diagnostic]:
     """Yield a warning for everything that a valid profile asks for and does not get."""
     for name, compiled in profile.lms.items():
-        for path, what in pending(compiled.spec):
-            yield Diagnostic(
-                code="not-yet",
-                severity="warning",
-                message=f"{what} is checked and kept, but not carried out by this version",
-                mark=compiled.place(*path),
-                path=(*parts.path(name), *path),
-                help="a call to this LM is refused until it is taken out",
-            )
         foreign = _foreign_wire(compiled.spec)
         if foreign is not None:
             named, help_ = foreign
@@ -235,17 +225,6 @@ def _in_vain(profile: CompiledProfile, parts: Parts) -> Iterator[Diagnostic]:
                 path=(*parts.path(name), "model"),
                 help=help_,
             )
-    budget = whole_budget(profile.spec)
-    for path, what in () if budget is None else pending_of_budget(budget):
-        node = at(parts.head, path)
-        yield Diagnostic(
-            code="not-yet",
-            severity="warning",
-            message=f"{what} is checked and kept, but not carried out by this version",
-            mark=parts.head.mark if node is None else node.mark,
-            path=path,
-            help="a call to an LM of this profile is refused until it is taken out",
-        )
     if parts.written is not None and not parts.written.entries:
         yield Diagnostic(
             code="no-lms",

@@ -8,11 +8,7 @@ from lmconf.limits.shared import gate_of, mark_of
 from lmconf.limits.specs import Limits
 from lmconf.limits.spending import Amount, Ledger, Most, NotKept, Period, period_of
 
-LEDGERS = ("memory", "disk")
-"""The backends of stores in which spending can be kept."""
-
 __all__ = [
-    "LEDGERS",
     "Amount",
     "Gate",
     "Ledger",

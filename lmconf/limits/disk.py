@@ -80,7 +80,7 @@ class DiskLedger:
             why = f"{self._path}: {error}"
         else:
             return
-        raise NotKept(why)
+        raise NotKept(why, help="mend or remove that file")
 
     def _open(self) -> sqlite3.Connection:
         path = self._path

@@ -65,7 +65,11 @@ def period_of(per: Per, now: float) -> Period:
 
 
 class NotKept(Exception):
-    """What was spent cannot be read or written; the message says why."""
+    """What was spent cannot be read or written; the message says why, and `help` what to do."""
+
+    def __init__(self, message: str, *, help: str) -> None:
+        super().__init__(message)
+        self.help = help
 
 
 class Ledger(Protocol):

@@ -90,7 +90,7 @@ class Budget(Spec, frozen=True, kw_only=True):
         str | StoreSpec | None,
         operations(
             Either((Text(what="a store's name"), STORE)),
-            "Where spending is kept between processes: a name from `stores`, or a store written"
-            " in place.",
+            "Where spending is kept between processes, and with Redis between machines: a name from"
+            " `stores`, or a store written in place.",
         ),
     ] = None

@@ -88,8 +88,6 @@ def _row(field: Declared) -> str:
         meaning += " " + " ".join(f"For example `{_yaml(each)}`." for each in field.examples)
     if field.bound_to_model:
         meaning += " Another `model` resets it."
-    if field.pending:
-        meaning += " Checked and kept; this version does not carry it out yet."
     cells = (f"`{field.name}`", takes, default, field.role, meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

@@ -260,7 +260,6 @@ class LM(Batching):
         """Return the live parts, made by the first call.
 
         Raises:
-            NotCarriedOut: this version cannot do what the spec asks for.
             Closed: the LM was closed.
         """
         if self._closed:

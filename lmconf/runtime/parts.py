@@ -11,11 +11,10 @@ from typing import Any, cast
 from lmconf import caches, callbacks
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore, StoreSpec
 from lmconf.callbacks import Dispatcher
-from lmconf.errors import CallError, Closed, LaunchError, NotCarriedOut
+from lmconf.errors import CallError, Closed, LaunchError
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import for_call
-from lmconf.profile.pending import pending, pending_of_budget
 from lmconf.profile.policies import Pricing
 from lmconf.profile.providers import origin, provider_of
 from lmconf.runtime.call import Call
@@ -61,7 +60,6 @@ class Parts:
         self.name = compiled.name
         self.history = history
         self.tally = tally
-        self.check()
         named = (
             callbacks.make(
                 spec,
@@ -273,22 +271,6 @@ class Parts:
         provider, model = provider_of(call.spec.model)
         cost: float | None = price(provider, model, call.spec.base_model, response)
         return cost
-
-    def check(self) -> None:
-        """See that this version can carry out everything that the spec asks for.
-
-        Raises:
-            NotCarriedOut: it cannot; the error names the field and its place.
-        """
-        shared = self.compiled.profile_budget
-        whole = () if shared is None else pending_of_budget(shared[1])
-        for path, what in (*pending(self.spec), *whole):
-            raise NotCarriedOut(
-                f"{what} is checked and kept, but cannot be carried out yet",
-                lm=self.name,
-                place=self.compiled.place(*path),
-                help="leave it out for now",
-            )
 
     def new_id(self) -> CallId:
         """Return an id that no other call has.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 import warnings
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from lmconf import caches
-from lmconf.caches.specs import DiskStore
+from lmconf.caches.specs import DiskStore, RedisStore
 from lmconf.errors import BudgetExceeded, CallError
 from lmconf.forking import Mutex
 from lmconf.limits import Amount, Ledger, Most, NotKept, period_of
@@ -18,8 +19,13 @@ from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.policies import Budget
 from lmconf.profile.providers import provider_of
+from lmconf.runtime.afterwards import afterwards
 
 __all__ = ["BudgetWarning", "Charge", "Reservation", "charges_of", "price"]
+
+
+_PATIENCE = 1.0
+"""Seconds that a call waits for what streams have still to give back."""
 
 
 class BudgetWarning(UserWarning):
@@ -48,12 +54,13 @@ class Reservation:
         self._charge = charge
         self._estimate = estimate
         self._period = period_of(charge.budget.per, time.time())
+        self._process = os.getpid()
         self._lock = Mutex(reentrant=True)
         self._taken = self._settled = False
 
     @property
     def blocks(self) -> bool:
-        """Whether `take` and `settle` may wait for a disk."""
+        """Whether `take` and `settle` may wait for a disk or a network."""
         return self._charge.ledger.blocks
 
     def take(self) -> None:
@@ -64,17 +71,21 @@ class Reservation:
             CallError: what was spent cannot be kept.
         """
         charge = self._charge
-        why = ""
+        if self.blocks:
+            afterwards().prepare()
+            # What streams gave back since is there for this call.
+            afterwards().finish(_PATIENCE)
+        failure: NotKept | None = None
+        spent = None
         try:
             spent = charge.ledger.spend(charge.account, self._period, self._estimate, charge.most)
         except NotKept as error:
-            why = str(error)
-            spent = None
-        if why:
+            failure = error
+        if failure is not None:
             raise CallError(
-                f"what {charge.whose} has spent cannot be kept: {why}",
+                f"what {charge.whose} has spent cannot be kept: {failure}",
                 setting="budget",
-                help="mend or remove that file; a call that cannot be counted is not sent",
+                help=f"{failure.help}; a call that cannot be counted is not sent",
             )
         if spent is not None:
             raise self._exceeded(spent)
@@ -84,13 +95,23 @@ class Reservation:
             self._add(-self._estimate)
 
     def settle(self, used: Amount | None) -> None:
-        """Count what the call `used`, in the place of the estimate; None lets that stand."""
+        """Count what the call `used`, in the place of the estimate; None lets that stand.
+
+        It is done once, whoever asks for it again: not by a forked child, either.
+        """
         with self._lock:
-            if self._settled:
+            if self._settled or self._process != os.getpid():
                 return
             self._settled, taken = True, self._taken
         if taken and used is not None:
             self._add(used + -self._estimate)
+
+    def settle_soon(self, used: Amount | None) -> None:
+        """Do what `settle` does, without waiting for anything."""
+        if self.blocks:
+            afterwards().do(lambda: self.settle(used))
+        else:
+            self.settle(used)
 
     def _add(self, more: Amount) -> None:
         try:
@@ -162,9 +183,19 @@ def _memory() -> MemoryLedger:
 
 
 def _ledger_of(budget: Budget) -> Ledger:
-    store = budget.store
-    if not isinstance(store, DiskStore):
-        return _memory()
-    from lmconf.limits.disk import DiskLedger
+    match budget.store:
+        case DiskStore(path=path):
+            from lmconf.limits.disk import DiskLedger
 
-    return DiskLedger(store.path or caches.default_folder())
+            return DiskLedger(path or caches.default_folder())
+        case RedisStore(url=url, namespace=namespace) as store:
+            from lmconf.limits.redis import RedisLedger
+            from lmconf.redis_link import see_that_redis_is_installed
+
+            see_that_redis_is_installed()
+            return caches.shared(
+                ("spending", url, namespace),
+                lambda: RedisLedger(functools.partial(caches.address_of, store), namespace),
+            )
+        case _:
+            return _memory()

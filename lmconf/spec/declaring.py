@@ -30,7 +30,6 @@ class Field(Struct, frozen=True):
     doc: str
     examples: tuple[object, ...] = ()
     bound_to_model: bool = False
-    pending: bool = False
 
 
 def _declarer(role: Role) -> typing.Callable[..., Field]:
@@ -40,13 +39,12 @@ def _declarer(role: Role) -> typing.Callable[..., Field]:
         *,
         examples: tuple[object, ...] = (),
         bound_to_model: bool = False,
-        pending: bool = False,
     ) -> Field:
-        return Field(role, shape, doc, examples, bound_to_model, pending)
+        return Field(role, shape, doc, examples, bound_to_model)
 
     declare.__doc__ = (
         f"Declare a field whose role is {role}.\n\n`bound_to_model`: stating another model resets"
-        " it. `pending`: it is checked, dumped and loaded, and not carried out yet."
+        " it."
     )
     return declare
 
@@ -70,7 +68,6 @@ class Declared(Struct, frozen=True):
     doc: str
     examples: tuple[object, ...]
     bound_to_model: bool
-    pending: bool
     required: bool
     default: object = None
 
@@ -99,7 +96,6 @@ def fields(spec: type[Struct]) -> dict[str, Declared]:
             doc=field.doc,
             examples=field.examples,
             bound_to_model=field.bound_to_model,
-            pending=field.pending,
             required=info.required,
             default=None if info.required else default,
         )

@@ -29,7 +29,6 @@ from lmconf.errors import (
     Closed,
     ConnectionFailed,
     ContextWindowExceeded,
-    NotCarriedOut,
     ProfileError,
     RateLimited,
     ServerError,
@@ -702,18 +701,6 @@ def test_a_closed_lm_says_so(server: Loopback) -> None:
     with pytest.raises(Closed):
         lm("hi")
     lm.close()
-
-
-def test_what_cannot_be_carried_out_yet_is_refused_at_the_call(server: Loopback) -> None:
-    store = {"backend": "redis", "url": {"$env": "U"}, "namespace": "n"}
-    own = {"budget": {"tokens": 5, "per": "day", "store": store}}
-    for settings, name in (
-        (own, "a budget in a store"),
-        ({"fallbacks": [{"model": "openai/o", **own}]}, "of a fallback"),
-    ):
-        with pytest.raises(NotCarriedOut, match=name):
-            lm_at(server, **settings)("hi")
-    assert server.received == []
 
 
 def test_prices_of_the_profile_make_the_cost(server: Loopback) -> None:

@@ -24,14 +24,12 @@ from lmconf.errors import (
     ConnectionFailed,
     ContentPolicy,
     ContextWindowExceeded,
-    NotCarriedOut,
     NotFound,
     PermissionDenied,
     RateLimited,
     ServerError,
     Timeout,
 )
-from lmconf.runtime import parts
 from lmconf.transports import Request, registry
 from tests.artefacts import MARK, WAYS, ask, held, of_error
 from tests.loopback import Loopback, Reply, chat, chat_chunks, serving
@@ -194,17 +192,6 @@ def test_what_fails_before_anything_is_sent_is_told_as_well(
             ask(lm, way)
         assert closed.value.lm == lm.name
     assert server.received == []
-
-
-def test_what_cannot_be_carried_out_yet_is_told_with_its_line(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    lm = profile("https://house.example/v1")
-    monkeypatch.setattr(parts, "pending", lambda _: [(("max_tokens",), "`max_tokens`")])
-    with pytest.raises(
-        NotCarriedOut, match=r"gpt: .*\n  at support\.yaml:7:17\n  help: leave it out"
-    ):
-        lm("hi")
 
 
 def test_a_failure_crosses_from_another_process(server: Loopback) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from lmconf.errors import BadResponse, CallError, Closed, Timeout
 from lmconf.limits import Amount, answer_tokens, prompt_tokens
-from lmconf.runtime.call import Call, Next, Perform, Steps
+from lmconf.runtime.call import Call, Command, Next, Perform, Steps
 from lmconf.runtime.spending import Reservation, price
 from lmconf.transports import Json
 
@@ -24,35 +24,53 @@ def _spending(call: Call, following: Next) -> Steps:
     spec = call.spec
     prompt = prompt_tokens(call.messages, spec.tools, spec.response_format)
     estimate = _amount(call, prompt, answer_tokens(spec.max_tokens, spec.n))
-    reservations: list[Reservation] = []
-
-    def settle(used: Amount | None) -> None:
-        for reservation in reservations:
-            reservation.settle(used)
-
+    taken: list[Reservation] = []
+    failure: Exception
     try:
         for charge in call.parts.charges:
             reservation = charge.reservation(estimate)
-            reservations.append(reservation)
-            if reservation.blocks:
-                yield Perform(reservation.take)
-            else:
-                reservation.take()
+            taken.append(reservation)
+            yield from _carried_out((reservation,), reservation.take)
         reply = yield from following(call)
+    except Exception as error:  # noqa: BLE001 - it is raised when that is done
+        failure = error
     except BaseException as error:
-        settle(_lost(call, prompt, error))
+        # Cancelled, interrupted or dropped: nothing may be waited for.
+        _settle_soon(taken, _lost(call, prompt, error))
         raise
-    if reply.response is not None:
-        used = _used(call, reply.response)
-        if any(reservation.blocks for reservation in reservations):
-            yield Perform(lambda: settle(used))
-        settle(used)
     else:
-        reply.when_done(
-            lambda response: settle(_used(call, response)),
-            lambda error: settle(_lost(call, prompt, error)),
-        )
-    return reply
+        if reply.response is not None:
+            used = _used(call, reply.response)
+            yield from _carried_out(taken, lambda: _settle(taken, used))
+        else:
+            reply.when_done(
+                lambda response: _settle_soon(taken, _used(call, response)),
+                lambda error: _settle_soon(taken, _lost(call, prompt, error)),
+            )
+        return reply
+    lost = _lost(call, prompt, failure)
+    yield from _carried_out(taken, lambda: _settle(taken, lost))
+    raise failure
+
+
+def _carried_out(
+    reservations: Sequence[Reservation], work: Callable[[], None]
+) -> Generator[Command, Any, None]:
+    """Do `work` with reservations; where it may take long, the driver of the call does it."""
+    if any(reservation.blocks for reservation in reservations):
+        yield Perform(work)
+    else:
+        work()
+
+
+def _settle(taken: list[Reservation], used: Amount | None) -> None:
+    for reservation in taken:
+        reservation.settle(used)
+
+
+def _settle_soon(taken: list[Reservation], used: Amount | None) -> None:
+    for reservation in taken:
+        reservation.settle_soon(used)
 
 
 def _amount(call: Call, prompt: int, answer: int) -> Amount:

@@ -233,15 +233,6 @@ def test_a_document_that_makes_no_sense_is_told(text: str, code: str) -> None:
     assert code in [each for each, _ in refused(text)]
 
 
-def test_what_cannot_be_carried_out_yet_is_a_warning() -> None:
-    outcome = examined(
-        "model: openai/x\n"
-        "budget: {tokens: 5, per: day, store: {backend: redis, url: {$env: U}, namespace: n}}\n"
-    )
-    assert outcome.profile is not None
-    assert [(each.code, each.severity) for each in outcome.diagnostics] == [("not-yet", "warning")]
-
-
 def test_an_abstract_lm_is_checked_and_never_called() -> None:
     found = profile("lms: {_b: {seed: 5}, a: {extends: _b, model: openai/a}}\n")
     assert list(found.lms) == ["a"]

@@ -6,27 +6,59 @@ import multiprocessing
 import sqlite3
 import stat
 import threading
+import uuid
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmconf.limits import Amount, Ledger, Most, NotKept, Period, period_of
 from lmconf.limits.disk import FILE, DiskLedger
+from lmconf.limits.redis import RedisLedger
 from lmconf.limits.spending import MemoryLedger
-
-DAY = Period("2026-11-20", 1795305600.0)
+from tests.redis_server import RedisServer
 
 
 def at(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp()
 
 
-@pytest.fixture(params=["memory", "disk"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
-    return MemoryLedger() if request.param == "memory" else DiskLedger(tmp_path / "store")
+DAY = Period("2126-11-20", at("2126-11-21"))  # no server forgets it while the tests run
+
+
+def made(kind: str, place: str) -> Ledger:
+    """Return a ledger of what is kept at `place`: a folder, or an address and a namespace."""
+    if kind == "disk":
+        return DiskLedger(place)
+    url, _, namespace = place.rpartition(" ")
+    return RedisLedger(lambda: url, namespace)
+
+
+def place_of(kind: str, request: pytest.FixtureRequest) -> str:
+    """Return a place of this test's own for a ledger of `kind`."""
+    if kind == "disk":
+        return str(request.getfixturevalue("tmp_path") / "store")
+    pytest.importorskip("redis")
+    server: RedisServer = request.getfixturevalue("redis")
+    return f"{server.url} {uuid.uuid4().hex}"
+
+
+@pytest.fixture(params=["memory", "disk", "redis"])
+def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
+    kind: str = request.param
+    found = MemoryLedger() if kind == "memory" else made(kind, place_of(kind, request))
+    yield found
+    if isinstance(found, RedisLedger):
+        found.close()
+
+
+@pytest.fixture(params=["disk", "redis"])
+def shared(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The kind and the place of a ledger that processes share."""
+    return request.param, place_of(request.param, request)
 
 
 def test_periods_begin_and_end_with_the_clock_of_utc() -> None:
@@ -70,7 +102,7 @@ def test_corrections_give_back_what_was_not_used(ledger: Ledger) -> None:
 
 def test_accounts_and_periods_are_apart(ledger: Ledger) -> None:
     most, one = Most(tokens=1), Amount(0.0, 1)
-    other = Period("2026-11-21", DAY.ends)
+    other = Period("2126-11-21", DAY.ends)
     for account, period in (("a", DAY), ("b", DAY), ("a", other)):
         assert ledger.spend(account, period, one, most) is None
         assert ledger.spend(account, period, one, most) == one
@@ -92,25 +124,54 @@ def test_many_threads_spend_exactly_what_there_is(ledger: Ledger) -> None:
     assert ledger.spend("a", DAY, Amount(0.0, 1), Most(tokens=0)) == Amount(16.5, 99)
 
 
-def _spend(folder: Path, number: int) -> None:
-    ledger = DiskLedger(folder)
+def _spend(kind: str, place: str, number: int) -> None:
+    ledger = made(kind, place)
     for _ in range(number):
         if ledger.spend("a", DAY, Amount(0.25, 2), Most(cost=10.0)) is None:
             # In truth it was less.
             ledger.add("a", DAY, Amount(-0.125, -1))
 
 
-def test_processes_share_a_folder_and_never_exceed_the_budget(tmp_path: Path) -> None:
+def test_processes_share_a_place_and_never_exceed_the_budget(shared: tuple[str, str]) -> None:
     context = multiprocessing.get_context("spawn")
-    children = [context.Process(target=_spend, args=(tmp_path, 40)) for _ in range(4)]
+    children = [context.Process(target=_spend, args=(*shared, 40)) for _ in range(4)]
     for child in children:
         child.start()
     for child in children:
         child.join(60)
-    spent = DiskLedger(tmp_path).spend("a", DAY, Amount(0.0, 1), Most(tokens=0))
+    assert [child.exitcode for child in children] == [0, 0, 0, 0]
+    spent = made(*shared).spend("a", DAY, Amount(0.0, 1), Most(tokens=0))
     assert spent is not None
     assert 9.75 < spent.cost <= 10.0
     assert spent.cost == 0.125 * spent.tokens
+
+
+@pytest.fixture(scope="module")
+def every(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Ledger]]:
+    """A ledger of each kind."""
+    pytest.importorskip("redis")
+    far = RedisLedger(lambda: redis.url, uuid.uuid4().hex)
+    yield [MemoryLedger(), DiskLedger(tmp_path_factory.mktemp("ledger")), far]
+    far.close()
+
+
+DOLLARS = st.floats(0, 2, allow_nan=False) | st.sampled_from([0.1, 0.2, 0.3, 0.7, 1e-17])
+AMOUNTS = st.builds(Amount, DOLLARS, st.integers(-5, 50))
+MOSTS = st.builds(Most, st.none() | DOLLARS.map(lambda x: 2 * x), st.none() | st.integers(0, 100))
+
+
+@settings(max_examples=30, deadline=None)
+@given(asked=st.lists(st.tuples(AMOUNTS, MOSTS), max_size=8))
+def test_every_ledger_decides_alike_to_the_last_digit(
+    every: list[Ledger], asked: list[tuple[Amount, Most]]
+) -> None:
+    account = uuid.uuid4().hex
+    for more, most in asked:
+        first, *others = [each.spend(account, DAY, more, most) for each in every]
+        assert others == [first, first]
+    spent = [each.spend(account, DAY, Amount(1.0, 1), Most(cost=0.0)) for each in every]
+    assert spent[0] is not None
+    assert spent == [spent[0]] * 3
 
 
 def test_the_file_is_the_users_own(tmp_path: Path) -> None:
