@@ -350,7 +350,8 @@ class NotCarriedOut(CallError):
 class BudgetExceeded(CallError):
     """The call was not sent: with what it may cost, its budget would be exceeded.
 
-    `unit` is `cost_usd` or `tokens`; `spent` is what the budget's period has used of it, calls in
+    `whose` is `lm` for the budget of the LM, and `profile` for that of its whole profile. `unit` is
+    `cost_usd` or `tokens`; `spent` is what the budget's period has used of it, calls in
     flight included, `estimate` what this call may use, and `limit` the budget. `resets` is when
     the next period begins, in seconds since 1970; None for the budget of a run.
     """
@@ -361,6 +362,7 @@ class BudgetExceeded(CallError):
         self,
         message: str,
         *,
+        whose: Literal["lm", "profile"] = "lm",
         unit: str = "",
         spent: float = 0.0,
         estimate: float = 0.0,
@@ -369,6 +371,7 @@ class BudgetExceeded(CallError):
         **facts: Any,
     ) -> None:
         super().__init__(message, **facts)
+        self.whose = whose
         self.unit = unit
         self.spent = spent
         self.estimate = estimate
@@ -377,8 +380,8 @@ class BudgetExceeded(CallError):
 
     def to_dict(self) -> dict[str, object]:
         """Return what is known of the failure as plain JSON."""
-        budget = {name: getattr(self, name) for name in ("unit", "spent", "estimate", "limit")}
-        return {**super().to_dict(), **budget, "resets": self.resets}
+        names = ("whose", "unit", "spent", "estimate", "limit", "resets")
+        return {**super().to_dict(), **{name: getattr(self, name) for name in names}}
 
 
 class Closed(CallError):

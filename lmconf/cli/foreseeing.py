@@ -138,7 +138,7 @@ def _asked(
         server=_server(spec),
         looks=tuple(_looks(spec)),
         steps=steps,
-        notes=tuple(_notes(spec, guarded=guarded)),
+        notes=(*_notes(spec, guarded=guarded), *_budgets(compiled)),
         dollars=dollars,
         why=why,
     )
@@ -191,6 +191,20 @@ def _notes(spec: LMSpec, *, guarded: bool) -> Iterator[str]:
         )
     if spec.limits is not None:
         yield "may wait for its turn under `limits` before each attempt, within the deadline"
+
+
+def _budgets(compiled: Compiled) -> Iterator[str]:
+    """Yield what each budget that the LM is charged to lets through."""
+    whole = compiled.profile_budget
+    for whose, budget in (
+        ("its", compiled.spec.budget),
+        ("the profile's", None if whole is None else whole[1]),
+    ):
+        if budget is not None:
+            dollars = () if budget.cost_usd is None else (f"${budget.cost_usd:g}",)
+            tokens = () if budget.tokens is None else (f"{budget.tokens:,} tokens",)
+            most = " and ".join((*dollars, *tokens))
+            yield f"sends nothing that may exceed {whose} budget of {most} per {budget.per}"
 
 
 def _dollars(spec: LMSpec, prompt_tokens: int) -> tuple[float | None, str]:

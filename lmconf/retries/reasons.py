@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lmconf.errors import (
     BadResponse,
+    BudgetExceeded,
     CallError,
     ConnectionFailed,
     ContentPolicy,
@@ -25,16 +26,20 @@ _REASONS: tuple[tuple[type[CallError], str], ...] = (
     (NotFound, "not_found"),
     (ContextWindowExceeded, "context_window"),
     (ContentPolicy, "content_policy"),
+    (BudgetExceeded, "budget"),
 )
 
 OTHER = "other"
-"""The failures that no policy names: a refused request or credential, an LM that was closed."""
+"""The failures that no policy names: a refused request or credential, an LM that was closed, and
+the budget of a whole profile, which is spent whichever of its LMs is asked."""
 
 
 def reason_of(failure: CallError) -> str:
     """Return the name of `failure`; a rate limit that is an exhausted quota is `quota`."""
     if failure.exhausted:
         return "quota"
+    if isinstance(failure, BudgetExceeded) and failure.whose == "profile":
+        return OTHER
     return next((reason for kind, reason in _REASONS if isinstance(failure, kind)), OTHER)
 
 

@@ -11,7 +11,7 @@ REASONS = ("rate_limit", "timeout", "server_error", "connection", "bad_response"
 """The failures that may be tried again, by the names that `retry.when` uses."""
 
 
-FALLBACK_REASONS = (*REASONS, "quota", "not_found", "context_window", "content_policy")
+FALLBACK_REASONS = (*REASONS, "quota", "not_found", "context_window", "content_policy", "budget")
 """The failures after which another LM may be asked, by the names that `fallback_on` uses."""
 
 FALLBACK_DEFAULT = (*REASONS, "quota")

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from typing import Literal
 
 from lmconf import caches
 from lmconf.caches.specs import DiskStore, RedisStore
@@ -33,11 +34,17 @@ class BudgetWarning(UserWarning):
 
 
 class Charge:
-    """One budget that the calls of an LM are charged to, under the name `account`."""
+    """One budget that the calls of an LM are charged to, under the name `account`.
 
-    def __init__(self, account: str, whose: str, budget: Budget) -> None:
+    `called` is what messages call `whose` it is.
+    """
+
+    def __init__(
+        self, account: str, whose: Literal["lm", "profile"], called: str, budget: Budget
+    ) -> None:
         self.account = account
         self.whose = whose
+        self.called = called
         self.budget = budget
         self.most = Most(budget.cost_usd, budget.tokens)
         self.ledger = _ledger_of(budget)
@@ -83,7 +90,7 @@ class Reservation:
             failure = error
         if failure is not None:
             raise CallError(
-                f"what {charge.whose} has spent cannot be kept: {failure}",
+                f"what {charge.called} has spent cannot be kept: {failure}",
                 setting="budget",
                 help=f"{failure.help}; a call that cannot be counted is not sent",
             )
@@ -118,7 +125,7 @@ class Reservation:
             self._charge.ledger.add(self._charge.account, self._period, more)
         except NotKept as error:
             warnings.warn(
-                f"what {self._charge.whose} has spent is not up to date: {error}",
+                f"what {self._charge.called} has spent is not up to date: {error}",
                 BudgetWarning,
                 stacklevel=2,
             )
@@ -137,8 +144,9 @@ class Reservation:
             date = datetime.fromtimestamp(resets, timezone.utc)
             help_ += f"; the next {budget.per} begins at {date:%Y-%m-%d %H:%M} UTC"
         return BudgetExceeded(
-            f"the budget of {self._charge.whose} is {texts[0]} per {budget.per}: {texts[1]} is"
+            f"the budget of {self._charge.called} is {texts[0]} per {budget.per}: {texts[1]} is"
             f" spent, and this call may use {texts[2]}",
+            whose=self._charge.whose,
             unit=unit,
             spent=gone,
             estimate=asked,
@@ -155,10 +163,11 @@ def charges_of(compiled: Compiled) -> tuple[Charge, ...]:
     if compiled.spec.budget is not None:
         # A mapping or a state has no name of its own.
         model = f" {compiled.spec.model}" if compiled.name.startswith("<") else ""
-        charges.append(Charge(f"lm:{compiled.name}{model}", "this LM", compiled.spec.budget))
+        account = f"lm:{compiled.name}{model}"
+        charges.append(Charge(account, "lm", "this LM", compiled.spec.budget))
     if compiled.profile_budget is not None:
         name, budget = compiled.profile_budget
-        charges.append(Charge(f"profile:{name}", f"the profile `{name}`", budget))
+        charges.append(Charge(f"profile:{name}", "profile", f"the profile `{name}`", budget))
     return tuple(charges)
 
 

@@ -19,6 +19,7 @@ from lmconf.errors import (
     AuthenticationFailed,
     BadRequest,
     BadResponse,
+    BudgetExceeded,
     CircuitOpen,
     Closed,
     RateLimited,
@@ -178,6 +179,74 @@ def test_status_and_code_decide_what_falls_back(first: Loopback, second: Loopbac
     with pytest.raises(BadRequest):
         lm_of(first, second)("hi")
     assert lm_of(first, second, fallback_on="context_window").ask("hi").lm == "openai/other"
+
+
+def test_an_lm_hands_over_when_its_own_budget_is_spent_where_that_is_asked_for(
+    first: Loopback, second: Loopback
+) -> None:
+    heard: list[Fallback] = []
+
+    class Ear:
+        def on_fallback(self, event: Fallback) -> None:
+            heard.append(event)
+
+    with serving(chat("From the third.")) as third:
+        poor = at(second, model="openai/other", budget={"tokens": 1})
+        spent = {"budget": {"tokens": 1}, "fallbacks": [poor, at(third, model="openai/third")]}
+        with pytest.raises(BudgetExceeded) as caught:
+            lm_of(first, second, name="a", **spent)("hi")
+        assert (caught.value.whose, caught.value.fallbacks) == ("lm", ())
+        lm = lm_of(
+            first, second, name="b", fallback_on=["budget", "timeout"], callbacks=[Ear()], **spent
+        )
+        answer = lm.ask("hi")
+        assert (answer.lm, answer.text, answer.attempts) == ("openai/third", "From the third.", 1)
+        third.answers(Reply(pieces=sse(*chat_chunks("From the ", "third."))))
+        assert list(lm.stream("hi")) == ["From the ", "third."]
+    assert first.received == second.received == []
+    told = [(event.source, event.target, event.reason, event.status) for event in heard]
+    assert told[:2] == [
+        ("b", "openai/other", "budget", None),
+        ("openai/other", "openai/third", "budget", None),
+    ]
+
+
+def test_a_kept_answer_is_given_though_the_budget_is_spent(
+    first: Loopback, second: Loopback
+) -> None:
+    first.answers({**chat("Kept."), "usage": {"prompt_tokens": 2, "completion_tokens": 3}})
+    policy = {"fallback_on": "budget", "cache": {"store": {"backend": "memory"}}, "max_tokens": 10}
+    lm = lm_of(first, second, name="c", budget={"tokens": 20}, **policy)
+    assert lm.ask("kept by budget").lm == "c"
+    assert lm.ask("another" * 9).lm == "openai/other"
+    assert lm.ask("kept by budget").lm == "c"
+
+
+def test_the_budget_of_the_profile_is_no_reason_to_ask_another_lm(
+    first: Loopback, second: Loopback
+) -> None:
+    common = {"fallbacks": ["other"], "fallback_on": ["budget"]}
+    document = {
+        "budget": {"tokens": 150},
+        "main": "gpt",
+        "lms": {
+            "gpt": at(first, max_tokens=200, **common),
+            "dear": at(first, budget={"tokens": 1}, **common),
+            "other": at(second, max_tokens=200),
+        },
+    }
+    profile = lmconf.load(document)
+    with pytest.raises(BudgetExceeded) as caught:
+        profile["gpt"]("hi")
+    assert (caught.value.whose, caught.value.fallbacks) == ("profile", ())
+    assert caught.value.to_dict()["whose"] == "profile"
+    # Its own budget is a reason; that of the profile ends it.
+    with pytest.raises(BudgetExceeded) as caught:
+        profile["dear"]("hi")
+    [refusal] = caught.value.fallbacks
+    assert isinstance(refusal, BudgetExceeded)
+    assert (caught.value.whose, refusal.whose) == ("lm", "profile")
+    assert first.received == second.received == []
 
 
 def test_the_last_error_is_that_of_the_first_lm_and_lists_the_others(

@@ -108,6 +108,23 @@ def test_where_servers_may_ask_to_wait_the_deadline_is_told(lmconf: Lmconf, plan
     assert "ask to wait" not in out
 
 
+def test_budgets_are_told(lmconf: Lmconf, tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        "budget: {tokens: 2000000, per: month}\n"
+        "lms:\n"
+        "  a: {model: openai/gpt-4o, budget: {cost_usd: 2.5, tokens: 9000, per: day},"
+        " fallbacks: b, fallback_on: [budget]}\n"
+        "  b: {model: openai/gpt-4o-mini}\n"
+    )
+    first, _, second = lmconf("plan", f"{path}:a").out.partition("then, after budget:")
+    own = "  - sends nothing that may exceed its budget of $2.5 and 9,000 tokens per day\n"
+    whole = "  - sends nothing that may exceed the profile's budget of 2,000,000 tokens per month\n"
+    assert own + whole in first
+    assert own not in second
+    assert whole in second
+
+
 def test_prices_of_the_table_count_without_importing_litellm(
     lmconf: Lmconf, tmp_path: Path
 ) -> None:
