@@ -8,7 +8,7 @@ Nothing here reads a file, a clock or the environment: those come in as argument
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,8 @@ from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.layering import composed
 from lmconf.compiling.naming import inline, inline_stated, whole_budget
 from lmconf.compiling.parts import Parts, part
-from lmconf.compiling.stores import stores_at_odds, times_in_vain
+from lmconf.compiling.stores import stores_at_odds
+from lmconf.compiling.vain import in_vain
 from lmconf.document.composing import normalise
 from lmconf.document.nodes import Document, Map, Node, Plain, to_plain
 from lmconf.document.templating import Renderer
@@ -29,14 +30,12 @@ from lmconf.profile.authored import MANY_LMS
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.data import places, with_absolute_paths
 from lmconf.profile.document import PROFILE, ProfileSpec
-from lmconf.profile.lm import LM, LMSpec
+from lmconf.profile.lm import LM
 from lmconf.profile.making import crossed
-from lmconf.profile.providers import provider_of
 from lmconf.profile.rules import LMRules
 from lmconf.reporting import in_order
 from lmconf.spec.building import build
 from lmconf.spec.frozen import FrozenMap, freeze
-from lmconf.transports.routes import TEXT, client_of
 
 __all__ = ["CompiledProfile", "Outcome", "compile_documents"]
 
@@ -87,8 +86,7 @@ def compile_documents(documents: Sequence[Document], inputs: Inputs) -> Outcome:
     found += stores_at_odds(profile.spec, profile.lms, rendered)
     if any(diagnostic.severity == "error" for diagnostic in found):
         return _outcome(None, found, rendered)
-    found += _in_vain(profile, rendered)
-    found += times_in_vain(rendered)
+    found += in_vain(profile.lms, rendered)
     return _outcome(profile, found, rendered)
 
 
@@ -207,50 +205,6 @@ def _lm(
 def _account(name: str, spec: ProfileSpec) -> str:
     """Return the name under which a profile spends: a mapping or a state has none of its own."""
     return f"{name} of {', '.join(spec.lms)}" if name.startswith("<") else name
-
-
-def _in_vain(profile: CompiledProfile, parts: Parts) -> Iterator[Diagnostic]:
-    """Yield a warning for everything that a valid profile asks for and does not get."""
-    for name, compiled in profile.lms.items():
-        foreign = _foreign_wire(compiled.spec)
-        if foreign is not None:
-            named, help_ = foreign
-            yield Diagnostic(
-                code="foreign-wire",
-                severity="warning",
-                message=f"requests to {named} are sent by LiteLLM's own client: the size of an"
-                " answer is not limited, redirects are followed, and `timeout` holds as a whole"
-                " only",
-                mark=compiled.place("model"),
-                path=(*parts.path(name), "model"),
-                help=help_,
-            )
-    if parts.written is not None and not parts.written.entries:
-        yield Diagnostic(
-            code="no-lms",
-            severity="warning",
-            message="this profile has no LM",
-            mark=parts.written.mark,
-            path=("lms",),
-            help="add one: `lms: {name: {model: provider/name}}`",
-        )
-
-
-def _foreign_wire(spec: LMSpec) -> tuple[str, str] | None:
-    """Return how a provider is named whose requests lmconf's own client cannot carry, and help."""
-    provider = provider_of(spec.model)[0]
-    if spec.transport.use != "litellm" or spec.launch_kwargs is not None:
-        return None
-    if spec.model_type == "responses" or client_of(provider, spec.model_type) is not None:
-        return None
-    if spec.model_type == "chat" and provider in TEXT:
-        return None  # an API for completions alone: a call is refused
-    if spec.model_type == "text" and client_of(provider, "chat") is not None:
-        return f"{provider}/ for completions", "leave `model_type: text` out"
-    return (
-        f"{provider}/",
-        "a server that speaks the OpenAI API is `openai/<model>` with its `api_base`",
-    )
 
 
 def _plain_text(node: Node) -> str:

@@ -1,4 +1,4 @@
-"""What a profile says of its stores that cannot hold together, or has no effect."""
+"""What a profile says of its stores that cannot hold together."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from lmconf import caches
 from lmconf.caches.specs import StoreSpec
 from lmconf.compiling.parts import Parts
-from lmconf.document.nodes import Map, Scalar, at
+from lmconf.document.nodes import at
 from lmconf.errors import Diagnostic, Mark, Note
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.document import ProfileSpec
 
-__all__ = ["stores_at_odds", "times_in_vain"]
+__all__ = ["stores_at_odds"]
 
 
 def stores_at_odds(
@@ -54,29 +54,3 @@ def _declared(
         if not isinstance(store_, str) and isinstance(said, Mapping) and "store" in said:
             path = ("cache", "store")
             yield store_, (*parts.path(name), *path), compiled.place(*path)
-
-
-def times_in_vain(parts: Parts) -> Iterator[Diagnostic]:
-    """Yield a warning for each `ttl` that stands beside `mode: disabled`.
-
-    One that an LM inherits while it turns the cache off is meant for others.
-    """
-    written = parts.entries if parts.written is None else parts.written.entries
-    for name, node in {**parts.abstract, **written}.items():
-        cache = at(node, ("cache",))
-        if not isinstance(cache, Map):
-            continue
-        mode, ttl = cache.get("mode"), cache.get("ttl")
-        if not isinstance(mode, Scalar) or mode.value != "disabled" or ttl is None:
-            continue
-        if mode.mark.source.name != ttl.mark.source.name:
-            continue
-        yield Diagnostic(
-            code="no-effect",
-            severity="warning",
-            message="`ttl` has no effect where the cache is off",
-            mark=ttl.mark,
-            path=(*parts.path(name), "cache", "ttl"),
-            help="leave it out, or choose another `mode`",
-            notes=(Note("it is turned off here", mode.mark),),
-        )

@@ -35,7 +35,8 @@ class Members:
     def __init__(self, find: Sequence[Callable[[], Parts]], spec: LMSpec) -> None:
         self._find = find
         self._pick = spec.pick
-        self._weights = spec.weights or (1.0,) * len(find)
+        weighs = spec.pick == "weighted" and bool(spec.weights)
+        self._weights = spec.weights if weighs else (1.0,) * len(find)
         self._in_flight = [0] * len(find)
         self._credit = [0.0] * len(find)
         self._turn = itertools.count()
