@@ -14,6 +14,7 @@ from lmconf.compiling.layering import FLAT_NAME
 from lmconf.compiling.naming import (
     cycles,
     falls_on_itself,
+    named_twice,
     unknown_main,
     unknown_names,
     wrong_in_pools,
@@ -22,8 +23,8 @@ from lmconf.compiling.parts import Parts, no_block
 from lmconf.document.nodes import Broken, Map, Node
 from lmconf.errors import Diagnostic, Note
 from lmconf.profile.authored import MANY_LMS, ONE_LM
+from lmconf.profile.budgets import judge_whole_budget
 from lmconf.profile.data import to_data, to_diagnostics
-from lmconf.profile.judging import budget_faults, is_priced
 from lmconf.profile.making import data_of
 from lmconf.spec.checking import Fault, check
 from lmconf.spec.navigating import Unread
@@ -65,7 +66,9 @@ class _Checker:
         head = self.head(lms)
         for name, data in lms.items():
             self.names(name, data, head)
-            self.report(name, entries[name], list(wrong_in_pools(name, lms)))
+            if isinstance(data, Mapping):
+                wrong = [*named_twice(data), *wrong_in_pools(name, lms)]
+                self.report(name, entries[name], wrong)
         self.found += cycles(self.parts, lms)
         if not self.parts.flat:
             crossing = {said.mark for said in self.found if said.code == "credential-crosses"}
@@ -115,22 +118,10 @@ class _Checker:
         budget = data.get("budget")
         if not isinstance(budget, Mapping):
             return
-        yield from budget_faults(budget)
+        yield from judge_whole_budget(budget, lms)
         stores = data.get("stores")
         known = {"stores": tuple(stores) if isinstance(stores, Mapping) else ()}
         yield from unknown_names({"budget": budget}, known)
-        priced = {
-            name: is_priced(lm) if isinstance(lm, Mapping) else True for name, lm in lms.items()
-        }
-        if isinstance(budget.get("cost_usd"), int | float) and not all(priced.values()):
-            unknown = ", ".join(f"`{name}`" for name, known in priced.items() if not known)
-            yield Fault(
-                "no-price",
-                ("budget", "cost_usd"),
-                f"what these LMs cost is not known: {unknown}",
-                help="add `pricing: {input: …, output: …}` to each, in dollars per million tokens,"
-                " or limit `tokens`",
-            )
 
     def names(self, name: str, data: object, head: Mapping[str, Any]) -> None:
         """Report the names in one LM that nothing has; a fallback to itself is dropped."""

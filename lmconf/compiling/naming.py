@@ -25,6 +25,7 @@ __all__ = [
     "inline",
     "inline_nodes",
     "inline_stated",
+    "named_twice",
     "unknown_main",
     "unknown_names",
     "whole_budget",
@@ -79,6 +80,22 @@ def falls_on_itself(name: str, fallbacks: Sequence[object]) -> Iterator[Fault]:
                 f"`{name}` names itself as its fallback",
                 help="take it out: an LM that has failed is not asked again",
             )
+
+
+def named_twice(data: Data) -> Iterator[Fault]:
+    """Yield a fault for each LM that stands twice among the fallbacks or members of one LM."""
+    for field, help_ in (
+        ("fallbacks", "take it out: an LM that has failed is not asked again"),
+        ("pool", "take it out; `pick: weighted` gives a member a larger share"),
+    ):
+        listed, seen = data.get(field), set[str]()
+        for index, item in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(item, str) and item in seen:
+                yield Fault(
+                    "contradiction", (field, index), f"`{item}` stands here twice", help=help_
+                )
+            elif isinstance(item, str):
+                seen.add(item)
 
 
 def wrong_in_pools(name: str, lms: Data) -> Iterator[Fault]:

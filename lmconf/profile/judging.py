@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from lmconf.launchers.rules import kind_of_model
 from lmconf.launchers.specs import LAUNCHER_NAMES
+from lmconf.profile.budgets import judge_budget
 from lmconf.profile.choosing import api_is_there
 from lmconf.profile.families import Family, family_of
 from lmconf.profile.launching import server_fits
 from lmconf.profile.lm import LMSpec
-from lmconf.profile.policies import TimeoutSpec, timeout_shorthand
 from lmconf.profile.pools import is_pool, judge_pool
 from lmconf.profile.providers import (
     PROVIDERS,
@@ -29,12 +29,14 @@ from lmconf.profile.providers import (
     origin,
     provider_of,
 )
+from lmconf.profile.requested import judge_request
+from lmconf.profile.said import launches, text_of, transport_of
+from lmconf.profile.times import complete_times, judge_times
 from lmconf.profile.training import completed, judge_training
 from lmconf.secrets import Env
 from lmconf.spec.checking import Fault
 from lmconf.spec.declaring import fields
 from lmconf.spec.navigating import Unread
-from lmconf.spec.quantities import parse_duration
 from lmconf.spelling import did_you_mean
 from lmconf.trainers.specs import TRAINER_NAMES
 
@@ -61,11 +63,11 @@ def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
     such a value, the family's own default takes its place.
     """
     full = dict(data)
-    family = family_of(str(data["model"]), _text(data, "base_model"))
+    family = family_of(str(data["model"]), text_of(data, "base_model"))
     for name in ("temperature", "max_tokens"):
         if name not in full or (name in soft and not _allowed(family, name, full[name])):
             full[name] = getattr(family, name)
-    _complete_times(full)
+    complete_times(full)
     if isinstance(data.get("train_kwargs"), Mapping):
         full["train_kwargs"] = completed(data)
     if is_pool(data):
@@ -93,28 +95,9 @@ def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
     return full
 
 
-_LONGEST: float = LMSpec(model="").deadline
-
-
-def _complete_times(data: dict[str, Any]) -> None:
-    """Let the default of `timeout` fit a `deadline` that is stated, and the other way round."""
-    timeout, usual = _timeout(data), TimeoutSpec().total
-    deadline, total = _seconds(data.get("deadline")), _seconds(timeout.get("total"))
-    if deadline is not None and deadline < usual and "total" not in timeout:
-        if not isinstance(data.get("timeout"), Unread):
-            data["timeout"] = {**timeout, "total": deadline}
-    elif total is not None and deadline is None and total > _LONGEST:
-        data.setdefault("deadline", total)
-
-
-def _timeout(data: Data) -> Mapping[str, object]:
-    stated = data.get("timeout", {})
-    return stated if isinstance(stated, Mapping) else timeout_shorthand(stated) or {}
-
-
 def with_usual_variable(faults: list[Fault], data: Data) -> list[Fault]:
     """Return `faults` that name the provider's usual variable where a key must be a reference."""
-    model = _text(data, "model")
+    model = text_of(data, "model")
     provider = PROVIDERS.get(provider_of(model)[0]) if model is not None else None
     if provider is None or provider.key_env is None or "api_base" in data:
         return faults
@@ -136,11 +119,6 @@ def kind_of(spec: LMSpec) -> str | None:
     return {"azure": "openai"}.get(provider, provider if provider in TRAINER_NAMES else None)
 
 
-def launches(data: Data) -> bool:
-    """Say whether the LM's answers come from a server that lmconf starts."""
-    return bool(data.get("launch_kwargs")) or data.get("provider") in LAUNCHER_NAMES[:-1]
-
-
 def _usual_key(data: Data, provider: Provider) -> Env | str | None:
     """Return the provider's usual credential, which goes to the provider's own address alone."""
     base = data.get("api_base")
@@ -156,8 +134,8 @@ def _usual_key(data: Data, provider: Provider) -> Env | str | None:
 
 
 def _provider_is_known(data: Data) -> Iterator[Fault]:
-    model = _text(data, "model")
-    if model is None or _transport(data) != "litellm":
+    model = text_of(data, "model")
+    if model is None or transport_of(data) != "litellm":
         return
     provider, name = provider_of(model)
     if "://" in name:
@@ -194,8 +172,8 @@ _CLOUD_CREDENTIALS = ("aws_profile_name", "aws_access_key_id", "vertex_credentia
 
 
 def _credential_is_said(data: Data) -> Iterator[Fault]:
-    model = _text(data, "model")
-    if model is None or "api_key" in data or launches(data) or _transport(data) != "litellm":
+    model = text_of(data, "model")
+    if model is None or "api_key" in data or launches(data) or transport_of(data) != "litellm":
         return
     provider = PROVIDERS.get(provider_of(model)[0])
     if provider is None or isinstance(data.get("api_base"), Unread):
@@ -245,8 +223,8 @@ def _azures_credential_is_one(data: Data) -> Iterator[Fault]:
             help="leave one of them out",
             at_key=True,
         )
-    stated, model = _text(data, "api_type"), _text(data, "model")
-    if stated is None or model is None or _transport(data) != "litellm":
+    stated, model = text_of(data, "api_type"), text_of(data, "model")
+    if stated is None or model is None or transport_of(data) != "litellm":
         return
     azure = provider_of(model)[0].startswith("azure")
     if stated not in _API_TYPES or stated.startswith("azure") is not azure:
@@ -259,7 +237,7 @@ def _azures_credential_is_one(data: Data) -> Iterator[Fault]:
 
 
 def _address_is_safe(data: Data) -> Iterator[Fault]:
-    base = _text(data, "api_base")
+    base = text_of(data, "api_base")
     if base is None:
         return
     if not is_address(base):
@@ -271,7 +249,7 @@ def _address_is_safe(data: Data) -> Iterator[Fault]:
         )
         return
     parts = urlsplit(base)
-    if _transport(data) == "litellm" and (parts.query or parts.fragment):
+    if transport_of(data) == "litellm" and (parts.query or parts.fragment):
         yield Fault(
             "bad-address",
             ("api_base",),
@@ -329,10 +307,10 @@ def _nothing_splits_a_request(data: Data) -> Iterator[Fault]:
 
 
 def _family_rules_hold(data: Data) -> Iterator[Fault]:
-    model = _text(data, "model")
+    model = text_of(data, "model")
     if model is None:
         return
-    family = family_of(model, _text(data, "base_model"))
+    family = family_of(model, text_of(data, "base_model"))
     for name in ("temperature", "max_tokens"):
         if name in data and not _allowed(family, name, data[name]):
             wanted = (
@@ -343,7 +321,7 @@ def _family_rules_hold(data: Data) -> Iterator[Fault]:
             yield Fault(
                 "family-rule",
                 (name,),
-                f"`{name}` {wanted} for `{_text(data, 'base_model') or model}`",
+                f"`{name}` {wanted} for `{text_of(data, 'base_model') or model}`",
                 help=f"leave `{name}` out: reasoning models have defaults of their own",
             )
 
@@ -367,81 +345,6 @@ def _log_probabilities_agree(data: Data) -> Iterator[Fault]:
         )
 
 
-def _deadline_leaves_an_attempt(data: Data) -> Iterator[Fault]:
-    deadline, total = _seconds(data.get("deadline")), _seconds(_timeout(data).get("total"))
-    if deadline is not None and total is not None and deadline < total:
-        yield Fault(
-            "contradiction",
-            ("deadline",),
-            f"the whole call may take {deadline:g}s, and one attempt of it {total:g}s",
-            help="raise `deadline` above `timeout`, or leave `timeout` out: it is no longer than"
-            " `deadline` then",
-        )
-
-
-def _seconds(value: object) -> float | None:
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return parse_duration(value)
-    return None
-
-
-def _budget_can_be_kept(data: Data) -> Iterator[Fault]:
-    budget = data.get("budget")
-    if not isinstance(budget, Mapping):
-        return
-    yield from budget_faults(budget)
-    if isinstance(budget.get("cost_usd"), int | float) and not is_priced(data):
-        yield Fault(
-            "no-price",
-            ("budget", "cost_usd"),
-            f"what `{_text(data, 'base_model') or _text(data, 'model')}` costs is not known",
-            help="add `pricing: {input: …, output: …}`, in dollars per million tokens, or limit"
-            " `tokens`",
-        )
-
-
-def budget_faults(budget: Data) -> Iterator[Fault]:
-    """Yield what is wrong within a budget, of an LM or of a profile, wherever it stands."""
-    if "cost_usd" not in budget and "tokens" not in budget:
-        yield Fault(
-            "missing-key",
-            ("budget",),
-            "`budget` says neither what may be paid nor how many tokens may be used",
-            help="add `cost_usd: …` or `tokens: …`",
-            at_key=True,
-        )
-    if "store" in budget and budget.get("per", "run") == "run":
-        yield Fault(
-            "contradiction",
-            ("budget", "store"),
-            "a run is one process: what it spends is not kept for others",
-            help="add `per: hour`, `per: day` or `per: month`, or leave `store` out",
-            at_key=True,
-        )
-
-
-def is_priced(data: Data) -> bool:
-    """Say whether it is known what the tokens of an LM cost, or its transport may know."""
-    model = _text(data, "model")
-    if model is None or "pricing" in data or _transport(data) != "litellm":
-        return True
-    if launches(data):
-        return False
-    from lmconf.transports import prices  # the table is read for budgets alone
-
-    return prices.rates(*provider_of(model), _text(data, "base_model")) is not None
-
-
-def _text(data: Data, name: str) -> str | None:
-    value = data.get(name)
-    return value if isinstance(value, str) else None
-
-
-def _transport(data: Data) -> object:
-    transport = data.get("transport")
-    return transport.get("use", "litellm") if isinstance(transport, Mapping) else "litellm"
-
-
 _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     _provider_is_known,
     _credential_is_said,
@@ -452,10 +355,17 @@ _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     server_fits,
     judge_training,
     _log_probabilities_agree,
-    _deadline_leaves_an_attempt,
-    _budget_can_be_kept,
+    judge_times,
+    judge_budget,
     api_is_there,
+    judge_request,
 )
 
 # A pool has neither a connection nor a credential: its members are judged for theirs.
-_POOL_RULES = (_family_rules_hold, _log_probabilities_agree, _deadline_leaves_an_attempt)
+_POOL_RULES = (
+    _family_rules_hold,
+    _log_probabilities_agree,
+    judge_times,
+    judge_budget,
+    judge_request,
+)

@@ -70,6 +70,10 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
         "retries": "write `num_retries`",
         "caching": "write `cache`",
         "kwargs": "write the settings themselves, or `extra` for the request's body",
+        # Of an LM in place, which lacks them:
+        "fallbacks": "list them all in the LM that is called: a fallback's are not asked",
+        "fallback_on": "state it in the LM that is called",
+        "pool": "list its members here: a pool is neither a fallback nor a member of a pool",
     }
 
     # The model

@@ -26,7 +26,6 @@ from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
 from lmconf.profile.mentions import mentions
 from lmconf.profile.pools import as_pool, is_pool
 from lmconf.profile.providers import provider_of
-from lmconf.profile.requested import judge_request
 from lmconf.profile.rules import LMRules
 from lmconf.secrets import MASK, Given, Unshown, is_secret_name
 from lmconf.spec.building import build
@@ -169,7 +168,7 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
         built = {key: build(declared[key].shape, value) for key, value in data.items()}
         spec = msgspec.structs.replace(spec, **built)
         ruled = {key: getattr(spec, key) for key in _RULED}
-        judged = [*judge({**ruled, "api_key": ""}), *judge_request(ruled)]
+        judged = judge({**ruled, "api_key": ""})
         faults = [fault for fault in judged if fault.path[0] in settings]
     if faults:
         raise ProfileError(to_diagnostics(faults, node))

@@ -16,12 +16,14 @@ _CHOICES = ("auto", "none", "required", "any", "validated")
 _FORM = "write {type: function, function: {name: …, parameters: {…}}}"
 
 
-def judge_request(data: Data) -> list[Fault]:
-    """Return what no server could make of the tools, the choice of one and the headers of a call.
+def judge_request(data: Data) -> Iterator[Fault]:
+    """Yield what no server could make of the tools, the choice of one and the headers of an LM.
 
     `data` holds fields that are each right by themselves.
     """
-    return [*_tools_are_whole(data), *_tool_choice_is_there(data), *_headers_are_told_apart(data)]
+    yield from _tools_are_whole(data)
+    yield from _tool_choice_is_there(data)
+    yield from _headers_are_told_apart(data)
 
 
 def _tools_are_whole(data: Data) -> Iterator[Fault]:
@@ -75,7 +77,9 @@ def _tool_choice_is_there(data: Data) -> Iterator[Fault]:
             return
         near = did_you_mean(choice, _CHOICES)
         help_ = (
-            f"did you mean `{near}`?" if near else f"one of {', '.join(_CHOICES[:3])}, or a tool"
+            f"did you mean `{near}`?"
+            if near
+            else f"write {', '.join(f'`{choice}`' for choice in _CHOICES[:3])}, or a tool"
         )
         if choice in names:
             help_ = f"write {{type: function, function: {{name: {choice}}}}}"

@@ -23,9 +23,7 @@ from lmconf.testing.spelling import spelled
 __all__ = ["documents", "profile_data", "profiles", "states"]
 
 # What any LM may take over from another, whatever its model and its `timeout`.
-_SHARED = (
-    "num_retries retry max_body fallback_on metadata user seed stop top_p extra verbosity".split()
-)
+_SHARED = "num_retries max_body fallback_on metadata user seed stop top_p extra verbosity".split()
 
 
 @st.composite
@@ -38,7 +36,7 @@ def profile_data(draw: st.DrawFn) -> dict[str, Any]:
     lms = {name: draw(lm_data(_beside(name, known))) for name in called}
     free = draw(names())
     if free not in called and draw(st.booleans()):
-        pool = draw(st.lists(st.sampled_from(called), min_size=1, max_size=3))
+        pool = draw(st.lists(st.sampled_from(called), min_size=1, max_size=3, unique=True))
         lms[free] = {"pool": pool, **draw(ways(len(pool)))}
     data: dict[str, Any] = {"lms": lms}
     if draw(st.booleans()):

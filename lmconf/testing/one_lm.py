@@ -22,7 +22,7 @@ from lmconf.secrets import is_secret_name
 from lmconf.spec.declaring import fields
 from lmconf.spec.quantities import parse_duration
 from lmconf.testing.atoms import references, texts
-from lmconf.testing.blocks import addresses, block, values
+from lmconf.testing.blocks import addresses, block, names, values
 from lmconf.testing.spelling import spelled
 from lmconf.trainers.specs import BELONGS, TrainSpec
 from lmconf.transports.routes import NOT_IN_RESPONSES, RESPONSES
@@ -119,13 +119,29 @@ def _answerable(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_time(data: dict[str, Any]) -> dict[str, Any]:
-    """Return `data` so that its deadline leaves the time for one attempt."""
+    """Return `data` so that its times are some, and its deadline leaves the time for one attempt."""
+    data = dict(data)
     timeout = data.get("timeout")
-    total = timeout.get("total") if isinstance(timeout, Mapping) else timeout
-    if "deadline" in data and total is not None:
-        least = max(parse_duration(data["deadline"]), parse_duration(total))
-        return {**data, "deadline": least}
+    if isinstance(timeout, Mapping):
+        timeout = data["timeout"] = {phase: _some_time(time) for phase, time in timeout.items()}
+        total = timeout.get("total")
+    elif timeout is not None:
+        total = data["timeout"] = _some_time(timeout)
+    else:
+        total = None
+    if "deadline" in data:
+        least = _some_time(data["deadline"])
+        if total is not None and parse_duration(total) > parse_duration(least):
+            least = parse_duration(total)
+        data["deadline"] = least
+    retry = data.get("retry", {})
+    if parse_duration(retry.get("initial", 0)) > parse_duration(retry.get("max", 20)):
+        data["retry"] = {**retry, "max": retry["initial"]}
     return data
+
+
+def _some_time(written: str | float) -> str | float:
+    return written if parse_duration(written) else 1
 
 
 def pool_data() -> st.SearchStrategy[dict[str, Any]]:
@@ -206,11 +222,30 @@ _HEADERS = st.dictionaries(
 )
 
 
+_TOOLS = st.one_of(
+    st.builds(
+        lambda name, more: {"type": "function", "function": {"name": name, **more}},
+        names(),
+        st.sampled_from([{}, {"description": "{{ x }}"}, {"parameters": {"type": "object"}}]),
+    ),
+    st.builds(lambda kind: {"type": kind}, st.sampled_from(["web_search", "custom"])),
+)
+
+
+def _name_of_tool(tool: dict[str, Any]) -> str:
+    name: str = tool.get("function", tool).get("name", tool["type"])
+    return name
+
+
 @functools.cache
 def _field(name: str) -> st.SearchStrategy[Any]:
     """Return values of a field that a call can send."""
     if name == "headers":
         return _HEADERS
+    if name == "tools":
+        return st.none() | st.lists(_TOOLS, max_size=2, unique_by=_name_of_tool)
+    if name == "tool_choice":
+        return st.none() | st.sampled_from(["auto", "none", "required", {"type": "web_search"}])
     found = values(fields(LMSpec)[name].shape)
     if fields(LMSpec)[name].role != "connection":
         return found
@@ -368,4 +403,10 @@ def _fallbacks(known: Known) -> st.SearchStrategy[Any]:
     item: st.SearchStrategy[Any] = lm_data(Known(known.stores, known.callbacks), sole=True)
     if known.lms:
         item = st.one_of(st.sampled_from(known.lms), item)
-    return st.one_of(item, st.lists(item, max_size=2))
+    alike = st.one_of(item, st.lists(item, max_size=2))
+    return alike.filter(lambda found: not isinstance(found, list) or not _twice(found))
+
+
+def _twice(listed: list[Any]) -> bool:
+    names = [item for item in listed if isinstance(item, str)]
+    return len(names) > len(set(names))

@@ -230,7 +230,7 @@ def test_the_budget_of_the_profile_is_no_reason_to_ask_another_lm(
         "budget": {"tokens": 150},
         "main": "gpt",
         "lms": {
-            "gpt": at(first, max_tokens=200, **common),
+            "gpt": at(first, max_tokens=200, budget={"tokens": 1_000_000}, **common),
             "dear": at(first, budget={"tokens": 1}, **common),
             "other": at(second, max_tokens=200),
         },

@@ -102,7 +102,7 @@ def test_another_member_is_asked_at_once_and_a_failing_one_rests(
     way: str, east: Loopback, west: Loopback
 ) -> None:
     west.answers(DOWN)
-    retry = {"initial": "1min", "jitter": "none", "breaker": {"after": 2}}
+    retry = {"initial": "1min", "max": "1min", "jitter": "none", "breaker": {"after": 2}}
     lm = pool_of(east, west, pick="round_robin", num_retries=1, retry=retry)
     if way == "stream":
         east.answers(Reply(pieces=sse(*chat_chunks("East."))))

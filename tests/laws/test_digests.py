@@ -71,7 +71,7 @@ OTHERS: dict[str, Any] = {
     "logprobs": True,
     "logit_bias": {"5": 1},
     "response_format": {"type": "json_object"},
-    "tools": [{"type": "function"}],
+    "tools": [{"type": "function", "function": {"name": "f"}}],
     "tool_choice": "auto",
     "parallel_tool_calls": True,
     "reasoning_effort": "low",
