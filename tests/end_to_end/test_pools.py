@@ -137,6 +137,27 @@ def test_a_pool_whose_members_all_rest_is_asked_all_the_same_and_waits_between_r
     assert lm("hi") == ["Back."]
 
 
+def test_each_member_is_asked_once_in_a_round_and_rounds_are_apart(
+    east: Loopback, west: Loopback
+) -> None:
+    for server in (east, west):
+        server.answers(DOWN)
+    retry = {"initial": "10ms", "jitter": "none", "breaker": False}
+    # By its weight alone, east would come first every time.
+    lm = pool_of(east, west, pick="weighted", weights=[9, 1], num_retries=3, retry=retry)
+    with pytest.raises(ServerError) as caught:
+        lm("hi")
+    told = [(cause.lm.rpartition(":")[2], cause.waited) for cause in caught.value.causes]
+    assert told == [("east", 0.0), ("west", 0.02), ("east", 0.0), ("west", 0.0)]
+
+
+def test_weights_hold_for_the_weighted_alone(east: Loopback, west: Loopback) -> None:
+    with pytest.warns(lmconf.ProfileWarning, match="`weights` have no effect"):
+        lm = pool_of(east, west, pick="round_robin", weights=[0, 1], num_retries=1)
+    west.answers(DOWN)
+    assert [lm("hi") for _ in range(4)] == [["East."]] * 4
+
+
 def test_a_refused_request_is_not_taken_to_another_member(east: Loopback, west: Loopback) -> None:
     for server in (east, west):
         server.answers(Reply(status=400, json={"error": {"message": "no"}}))

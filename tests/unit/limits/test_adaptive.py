@@ -53,6 +53,15 @@ def test_many_refusals_of_one_episode_lower_it_once() -> None:
     assert adaptive.limit == 12
 
 
+def test_it_falls_to_10_and_no_further() -> None:
+    adaptive, seen = Adaptive(), []
+    for episode in range(6):
+        adaptive.refused(10.0 * episode, sent=10.0 * episode, retry_after=None)
+        adaptive.answered(10.0 * episode + COOLDOWN, all_used=False)
+        seen.append(adaptive.limit)
+    assert seen == [16, 12, 10, 10, 10, 10]
+
+
 def test_an_answer_within_the_cooldown_ends_no_episode() -> None:
     adaptive = Adaptive()
     adaptive.refused(1.0, sent=0.0, retry_after=None)

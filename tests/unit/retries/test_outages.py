@@ -125,6 +125,19 @@ def test_a_server_that_says_when_to_come_back_is_not_paid_for() -> None:
         assert [cause.status for cause in caught.value.causes] == [429] * 5
 
 
+def test_an_attempt_costs_5_which_its_success_gives_back_and_a_first_success_gives_back_1() -> None:
+    budget, left = RetryBudget(500), []
+    for _ in range(2):
+        assert budget.pays()
+    for tried_again in (False, True, False, True):
+        left.append(budget.left)
+        budget.give_back(tried_again=tried_again)
+    assert [*left, budget.left] == [490, 491, 496, 497, 500]
+    while budget.pays():
+        pass
+    assert budget.left == 0
+
+
 @given(st.integers(0, 2000), st.lists(st.sampled_from(["pay", "first", "again"]), max_size=60))
 def test_a_budget_stays_within_its_bounds(capacity: int, steps: list[str]) -> None:
     budget = RetryBudget(capacity)
