@@ -24,6 +24,7 @@ from lmconf.errors import (
     Closed,
     RateLimited,
     ServerError,
+    Timeout,
 )
 from lmconf.retries import origins
 from tests.artefacts import MARK
@@ -350,6 +351,27 @@ def test_all_have_the_one_deadline(first: Loopback, second: Loopback) -> None:
     [refusal] = caught.value.fallbacks
     assert type(refusal).__name__ == "Timeout"
     assert refusal.setting == "deadline"  # type: ignore[attr-defined]
+
+
+def test_nobody_is_asked_when_the_deadline_has_passed(first: Loopback, second: Loopback) -> None:
+    first.answers(Reply(json=chat(), pause=2))
+    with pytest.raises(Timeout) as caught:
+        lm_of(first, second, deadline=0.15)("hi")
+    assert caught.value.fallbacks == ()
+    assert second.received == []
+
+
+def test_the_last_of_the_list_is_asked_whatever_its_breaker_says(
+    first: Loopback, second: Loopback
+) -> None:
+    quick = {"retry": {"breaker": {"after": 1, "rest": "1min"}}}
+    lm = lm_of(first, second, fallbacks=[at(second, model="openai/other", **quick)])
+    second.answers(DOWN)
+    for _ in range(2):
+        with pytest.raises(ServerError):
+            lm("hi")
+    second.answers(chat("Back."))
+    assert lm("hi") == ["Back."]
 
 
 def test_a_breaker_opens_for_lms_with_somewhere_to_go_and_lets_one_probe_through(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmconf.limits import Gate, Limits, Permit
+from lmconf.limits import Gate, Limits, Permit, Share
 from lmconf.limits.window import MINUTE
 from tests.unit.limits.simulated import Bell, Clock
 
@@ -55,8 +55,20 @@ def test_whoever_comes_late_does_not_pass_those_who_wait() -> None:
 
 def test_the_strictest_of_what_the_shares_say_holds_while_they_live() -> None:
     gate = Gate(Clock())
-    wide = gate.share(Limits(max_concurrency=50, rpm=100))
+    wide = gate.share(Limits(max_concurrency=50, rpm=2, tpm=1000))
+    loose = gate.share(Limits(rpm=100, tpm=10))
     assert gate.most == 50
+    assert passes(wide.permit(5))
+    too_many_tokens = loose.permit(10)
+    assert not passes(too_many_tokens)
+    assert too_many_tokens.held_by == "tpm"
+    too_many_tokens.end()
+    assert passes(loose.permit(5))
+    too_many = loose.permit(0)
+    assert not passes(too_many)
+    assert too_many.held_by == "rpm"
+    del loose
+    gc.collect()
     narrow = gate.share(Limits(max_concurrency=3))
     adaptive = gate.share(Limits(max_concurrency="adaptive"))
     assert gate.most == 3
@@ -82,10 +94,36 @@ def test_a_refusal_lowers_an_adaptive_gate_and_answers_raise_it() -> None:
     for permit in permits[2:]:
         permit.end("answered")
     assert gate.most == 16
-    clock.now += 5.0
-    for permit in [share.permit(0) for _ in range(16)]:
-        permit.end("answered")
+    clock.now += 4.9  # what `Retry-After` says is not over
+    answer(share, 16)
+    assert gate.most == 16
+    clock.now += 0.1
+    answer(share, 16)
     assert gate.most == 17
+
+
+def answer(share: Share, number: int) -> None:
+    """Have `number` requests in flight, and then answered."""
+    for permit in [share.permit(0) for _ in range(number)]:
+        permit.end("answered")
+
+
+def test_an_adaptive_gate_grows_while_it_is_full_and_no_failure_is_fresh() -> None:
+    clock = Clock()
+    gate = Gate(clock)
+    share = gate.share(Limits(max_concurrency="adaptive"))
+    for _ in range(10):
+        answer(share, 19)
+        clock.now += 1
+    assert gate.most == 20
+    failing = share.permit(0)
+    failing.end("failed")
+    clock.now += 1.9
+    answer(share, 20)
+    assert gate.most == 20
+    clock.now += 0.1
+    answer(share, 20)
+    assert gate.most == 40
 
 
 def test_the_head_of_the_line_is_told_when_to_ask_again_and_then_the_next() -> None:
@@ -135,6 +173,10 @@ def test_a_request_larger_than_the_whole_minute_passes_alone() -> None:
     clock.now += 60
     assert passes(large)
     assert not passes(small)
+    # What came to nothing in truth is nothing to wait for.
+    small.end()
+    large.end("other", tokens=0)
+    assert passes(share.permit(500))
 
 
 @settings(max_examples=60, deadline=None)
