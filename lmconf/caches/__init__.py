@@ -13,7 +13,7 @@ from lmconf.caches.keys import cache_key, request_key, spec_digest
 from lmconf.caches.live import shared
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore, StoreSpec
 from lmconf.caches.tiers import Tiers
-from lmconf.errors import UsageError
+from lmconf.errors import Mark, UsageError
 from lmconf.secrets import Env, File, Missing, Public, resolve
 from lmconf.spelling import did_you_mean
 
@@ -87,17 +87,19 @@ def open_store(spec: StoreSpec) -> Store:
     return KINDS[spec.backend](spec)
 
 
-def live_store(spec: StoreSpec) -> Store:
+def live_store(spec: StoreSpec, said: Mark | None = None) -> Store:
     """Return the store of this process for `spec`: equal specs share one.
 
-    It is closed when the process ends; closing it earlier only lets go of its file.
+    It is closed when the process ends; closing it earlier only lets go of its file. `said` is
+    where a profile says so.
 
     Raises:
-        UsageError: it needs a package that is not installed, or another LM uses the same folder or
-            the same server and namespace in another way.
+        UsageError: it needs a package that is not installed.
+        ProfileError: another LM uses the same folder or the same server and namespace in another
+            way.
     """
     folder = default_folder() if isinstance(spec, DiskStore) and spec.path is None else None
-    return shared((spec, folder), lambda: open_store(spec), place=place(spec))
+    return shared((spec, folder), lambda: open_store(spec), place=place(spec), said=said)
 
 
 def place(spec: StoreSpec) -> Hashable:

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import Protocol, TypeVar, cast
 
-from lmconf.errors import UsageError
+from lmconf.errors import Diagnostic, Mark, Note, ProfileError
 from lmconf.forking import stand_still_at_forks
 
 __all__ = ["close_at_exit", "shared"]
@@ -28,30 +28,32 @@ T = TypeVar("T", bound=Closing)
 class _Live:
     def __init__(self) -> None:
         self._stores: dict[Hashable, Closing] = {}
-        self._places: dict[Hashable, Hashable] = {}
+        self._places: dict[Hashable, tuple[Hashable, Mark | None]] = {}
         self._others: weakref.WeakSet[Closing] = weakref.WeakSet()
         # A store that is made under this lock asks to be closed.
         self._lock = threading.RLock()
         self._prepared = False
 
-    def shared(self, key: Hashable, make: Callable[[], Closing], place: Hashable) -> Closing:
+    def shared(
+        self, key: Hashable, make: Callable[[], Closing], place: Hashable, said: Mark | None
+    ) -> Closing:
         with self._lock:
             self._prepare()
             store = self._stores.get(key)
             if store is None:
                 if place is not None:
-                    self._see_that_it_is_free(place)
-                    self._places[place] = key
+                    self._see_that_it_is_free(place, said)
+                    self._places[place] = key, said
                 store = self._stores[key] = make()
             return store
 
-    def _see_that_it_is_free(self, place: Hashable) -> None:
+    def _see_that_it_is_free(self, place: Hashable, said: Mark | None) -> None:
         """Let go of the store at `place`, which is declared in another way now.
 
         Raises:
-            UsageError: somebody uses it.
+            ProfileError: somebody uses it.
         """
-        key = self._places.get(place)
+        key, elsewhere = self._places.get(place, (None, None))
         store = self._stores.pop(key, None)
         if store is None:
             return
@@ -62,9 +64,17 @@ class _Live:
         store = used()
         if store is not None:
             self._stores[key] = store
-            raise UsageError(
-                "an LM of this process uses the same store, declared in another way: declare it"
-                " once, under `stores` of a file that both extend"
+            note = Note("the other one is used here", elsewhere)
+            raise ProfileError(
+                [
+                    Diagnostic(
+                        code="store-conflict",
+                        message="an LM of this process uses the same store, declared differently",
+                        mark=said,
+                        help="declare it once, under `stores` of a profile that both extend",
+                        notes=() if elsewhere is None else (note,),
+                    )
+                ]
             )
 
     def close_at_exit(self, store: Closing) -> None:
@@ -98,13 +108,17 @@ class _Live:
 _LIVE = _Live()
 
 
-def shared(key: Hashable, make: Callable[[], T], *, place: Hashable = None) -> T:
+def shared(
+    key: Hashable, make: Callable[[], T], *, place: Hashable = None, said: Mark | None = None
+) -> T:
     """Return what this process has under `key`, made by `make` when first asked for.
 
+    `said` is where a profile says so.
+
     Raises:
-        UsageError: what is at the same `place` was made under another key, and is in use.
+        ProfileError: what is at the same `place` was made under another key, and is in use.
     """
-    return cast(T, _LIVE.shared(key, make, place))
+    return cast(T, _LIVE.shared(key, make, place, said))
 
 
 def close_at_exit(store: Closing) -> None:

@@ -79,8 +79,7 @@ def command(
     all are valid and with 1 otherwise.
     """
     files, missing, passed_over = _files(paths)
-    checked = [_check(path, variables, frozenset(allow_imports)) for path in files]
-    checked += missing
+    checked = [*_checked(files, variables, frozenset(allow_imports)), *missing]
     if not checked:
         raise ProfileError([_nothing(paths, len(passed_over))])
     valid = [profile for profile in checked if profile.valid(strict=strict)]
@@ -177,16 +176,24 @@ def _nothing(paths: Sequence[str], passed_over: int) -> Diagnostic:
 # --- checking and telling -----------------------------------------------------------------------
 
 
-def _check(path: Path, variables: Sequence[str], allow_imports: frozenset[str]) -> Checked:
+def _checked(
+    files: Sequence[Path], variables: Sequence[str], allow_imports: frozenset[str]
+) -> Iterator[Checked]:
+    """Yield what is told of each file, and of the stores that it shares with those before it."""
     from lmconf.cli.choosing import parsed
+    from lmconf.compiling.stores import Declared, stores_at_odds
     from lmconf.loading.examining import examine
 
     _, given = parsed((), variables)
-    try:
-        outcome = examine(path, variables=given, allow_imports=allow_imports, registered=False)
-    except ProfileError as error:
-        return Checked(shown(path), error.diagnostics)
-    return Checked(shown(path), outcome.diagnostics)
+    stores: Declared = {}
+    for path in files:
+        try:
+            outcome = examine(path, variables=given, allow_imports=allow_imports, registered=False)
+        except ProfileError as error:
+            yield Checked(shown(path), error.diagnostics)
+            continue
+        at_odds = () if outcome.profile is None else stores_at_odds(outcome.profile, stores)
+        yield Checked(shown(path), (*outcome.diagnostics, *at_odds))
 
 
 def _tell(

@@ -83,7 +83,7 @@ def compile_documents(documents: Sequence[Document], inputs: Inputs) -> Outcome:
     if any(diagnostic.severity == "error" for diagnostic in found):
         return _outcome(None, found, rendered)
     profile = _built(data, rendered, bound.baked, inputs)
-    found += stores_at_odds(profile.spec, profile.lms, rendered)
+    found += stores_at_odds(profile, {})
     if any(diagnostic.severity == "error" for diagnostic in found):
         return _outcome(None, found, rendered)
     found += in_vain(profile.lms, rendered)

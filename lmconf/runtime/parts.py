@@ -11,7 +11,7 @@ from typing import Any, cast
 from lmconf import caches, callbacks
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore, StoreSpec
 from lmconf.callbacks import Dispatcher
-from lmconf.errors import CallError, Closed, LaunchError
+from lmconf.errors import CallError, Closed, LaunchError, Mark
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import for_call
@@ -136,7 +136,8 @@ class Parts:
             return self._own_tiers
         key = (spec.cache.store, spec.cache_in_memory)
         if key not in self._tiers:
-            self._tiers[key] = _tiers(spec, self._override)
+            said = self.compiled.place("cache", "store")
+            self._tiers[key] = _tiers(spec, self._override, said)
         if spec is self.spec:
             self._own_tiers = self._tiers[key]
         return self._tiers[key]
@@ -286,14 +287,14 @@ def _litellm() -> object:
     return import_litellm()
 
 
-def _tiers(spec: LMSpec, override: str | None) -> caches.Tiers:
+def _tiers(spec: LMSpec, override: str | None, said: Mark | None) -> caches.Tiers:
     far = _store_of(spec, override)
     stores: dict[str, caches.Store] = {}
     if (spec.cache_in_memory or override == "memory") and not isinstance(far, MemoryStore):
         stores["memory"] = caches.live_store(MemoryStore())
     if isinstance(far, RedisStore) and far.disk:
         stores["disk"] = caches.live_store(DiskStore())
-    stores[far.backend] = caches.live_store(far)
+    stores[far.backend] = caches.live_store(far, said)
     return caches.Tiers(tuple(stores.values()), tuple(stores))
 
 

@@ -17,7 +17,7 @@ from lmconf.caches import (
 )
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore
 from lmconf.caches.sqlite_file import FILE
-from lmconf.errors import UsageError
+from lmconf.errors import ProfileError, UsageError
 from lmconf.secrets import Env
 
 ROOT = Path(__file__).parents[3]
@@ -35,7 +35,7 @@ def test_one_folder_is_not_declared_in_two_ways_at_once(tmp_path: Path) -> None:
     one, other = (DiskStore(path=str(tmp_path), max_size=size) for size in (2**20, 2**21))
     store = live_store(one)
     store.put("a", b"1", ttl=None)
-    with pytest.raises(UsageError, match="declared in another way"):
+    with pytest.raises(ProfileError, match="same store, declared differently"):
         live_store(other)
     assert live_store(one) is store
     del store

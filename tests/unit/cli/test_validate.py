@@ -110,6 +110,22 @@ def test_nothing_to_check_is_a_failure(project: Path, lmconf: Lmconf, arguments:
     assert "error[no-profile]" in ran.err
 
 
+def test_a_store_that_two_profiles_declare_differently_is_told_with_both_places(
+    project: Path, lmconf: Lmconf
+) -> None:
+    store = "stores: {kept: {backend: disk, path: ./kept, max_size: %s}}\nlms: {}\n"
+    for name, size in (("a", "1GiB"), ("b", "2GiB"), ("c", "1GiB")):
+        (project / f"{name}.yaml").write_text(store % size)
+    ran = lmconf("validate", "a.yaml", "c.yaml")
+    assert ran.code == 0
+    ran = lmconf("validate", "a.yaml", "b.yaml")
+    assert ran.code == 1
+    assert "error[store-conflict]: another store of this folder is declared differently" in ran.out
+    assert "--> b.yaml:1:16" in ran.out
+    assert "--> a.yaml:1:16" in ran.out
+    assert ran.out.endswith("1 of 2 profiles valid; not valid: b.yaml\n")
+
+
 def test_strict_makes_warnings_count(project: Path, lmconf: Lmconf) -> None:
     (project / "later.yaml").write_text(
         "model: replicate/meta/llama-2-70b-chat\napi_key: {$env: REPLICATE_API_KEY}\n"
