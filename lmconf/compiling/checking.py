@@ -20,7 +20,7 @@ from lmconf.compiling.naming import (
     wrong_in_pools,
 )
 from lmconf.compiling.parts import Parts, no_block
-from lmconf.document.nodes import Broken, Map, Node
+from lmconf.document.nodes import Broken, Change, Map, Node, Scalar
 from lmconf.errors import Diagnostic, Note
 from lmconf.profile.authored import MANY_LMS, ONE_LM
 from lmconf.profile.budgets import judge_whole_budget
@@ -67,8 +67,7 @@ class _Checker:
         for name, data in lms.items():
             self.names(name, data, head)
             if isinstance(data, Mapping):
-                wrong = [*named_twice(data), *wrong_in_pools(name, lms)]
-                self.report(name, entries[name], wrong)
+                self.report(name, entries[name], list(wrong_in_pools(name, lms)))
         self.found += cycles(self.parts, lms)
         if not self.parts.flat:
             crossing = {said.mark for said in self.found if said.code == "credential-crosses"}
@@ -128,9 +127,9 @@ class _Checker:
         node = self.parts.entries[name]
         if not isinstance(data, dict) or not isinstance(node, Map):
             return
+        self.report(name, node, list(named_twice(data)))
         if isinstance(data.get("fallbacks"), list):
-            own = self.parts.written.get(name) if self.parts.written is not None else None
-            if isinstance(own, Map) and "fallbacks" in own:
+            if self.states_itself(name):
                 self.report(name, node, list(falls_on_itself(name, data["fallbacks"])))
             data["fallbacks"] = [item for item in data["fallbacks"] if item != name]
         right = {key: value for key, value in data.items() if not isinstance(value, Unread)}
@@ -140,6 +139,15 @@ class _Checker:
                 known[key] = tuple(head[key]) if isinstance(head.get(key), Mapping) else ()
             known["lms"] = tuple(self.parts.entries)
         self.report(name, node, list(unknown_names(right, known, alone=self.parts.flat)))
+
+    def states_itself(self, name: str) -> bool:
+        """Say whether the LM `name` itself names itself as its fallback: in `defaults`, it may."""
+        own = self.parts.written.get(name) if self.parts.written is not None else None
+        stated = own.get("fallbacks") if isinstance(own, Map) else None
+        if isinstance(stated, Change):
+            items = (*stated.prepend, *stated.append)
+            return any(isinstance(item, Scalar) and item.value == name for item in items)
+        return stated is not None
 
     def report(self, name: str, node: Node, faults: Sequence[Fault]) -> None:
         for diagnostic in to_diagnostics(faults, node, shown=self.parts.path(name)):

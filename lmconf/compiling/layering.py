@@ -42,11 +42,13 @@ def composed(
         top = () if flat else tuple(fields(ProfileDocument))
         layer = overlay(root, inputs.assignments, found, folding, top=top)
         root = fold([root, layer], folding)
-    return _one(root, folding, found) if flat else _many(root, folding, inputs, found)
+    if flat:
+        return _one(root, folding, rules, found)
+    return _many(root, folding, rules, inputs, found)
 
 
-def _one(root: Map, folding: Fold, found: list[Diagnostic]) -> Parts:
-    settled = settle(root, found)
+def _one(root: Map, folding: Fold, rules: LMRules, found: list[Diagnostic]) -> Parts:
+    settled = settle(root, found, usual=rules.usual)
     return Parts(
         flat=True,
         variables=_variables(settled, found),
@@ -57,13 +59,21 @@ def _one(root: Map, folding: Fold, found: list[Diagnostic]) -> Parts:
     )
 
 
-def _many(root: Map, folding: Fold, inputs: Inputs, found: list[Diagnostic]) -> Parts:
+def _many(
+    root: Map, folding: Fold, rules: LMRules, inputs: Inputs, found: list[Diagnostic]
+) -> Parts:
     head = settle(part(root, "profile"), found)
     variables = _variables(head, found)
     entries, defaults = _block(root, "lms", found), _block(root, "defaults", found)
     nothing = Map({}, {}, root.mark)
     inherited = inherit(
-        entries or nothing, defaults, folding, found, ("lms",), foreign=inputs.foreign
+        entries or nothing,
+        defaults,
+        folding,
+        found,
+        ("lms",),
+        foreign=inputs.foreign,
+        usual=rules.usual,
     )
     abstract = inherited.abstract
     if defaults is not None:

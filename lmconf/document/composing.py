@@ -9,7 +9,7 @@ What blocks mean (which key states a kind, which fields are bound to which) come
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -19,6 +19,7 @@ from lmconf.document.nodes import (
     Map,
     Node,
     Path,
+    Plain,
     Seq,
     Verbatim,
     at,
@@ -32,15 +33,25 @@ __all__ = [
     "Fold",
     "Pairing",
     "Rules",
+    "Usual",
     "fold",
     "linearise",
     "merge",
+    "no_items",
     "normalise",
     "settle",
     "settle_value",
 ]
 
 T = TypeVar("T", bound=Hashable)
+
+Usual: TypeAlias = Callable[[Path], Sequence[Plain]]
+"""Says which items the list at a path has where nobody states it."""
+
+
+def no_items(path: Path) -> Sequence[Plain]:
+    """Return what a list at `path` has where that is nothing."""
+    return ()
 
 
 class Pairing(Struct, frozen=True):
@@ -281,55 +292,60 @@ def _inherited(lower: Node, upper: Node | None, path: Path) -> Iterator[tuple[Pa
         yield path, lower
 
 
-def settle(root: Map, found: list[Diagnostic], path: Path = ()) -> Map:
+def settle(root: Map, found: list[Diagnostic], path: Path = (), usual: Usual = no_items) -> Map:
     """Return `root` without operators, after its last layer was folded.
 
-    `$append` on nothing is the list itself, on anything but a list a diagnostic; `$unset` removes
-    its key.
+    `$append` adds to what is `usual` where nobody stated a list, and is a diagnostic on anything
+    but a list; `$unset` removes its key.
     """
     entries: dict[str, Node] = {}
     for key, value in root.entries.items():
-        settled = settle_value(value, found, (*path, key))
+        settled = settle_value(value, found, (*path, key), usual)
         if settled is not None:
             entries[key] = settled
     return Map(entries, {key: root.keys[key] for key in entries}, root.mark)
 
 
-def settle_value(node: Node, found: list[Diagnostic], path: Path) -> Node | None:
+def settle_value(
+    node: Node, found: list[Diagnostic], path: Path, usual: Usual = no_items
+) -> Node | None:
     """Return `node` without operators, or None where it was unset."""
     match node:
         case Map():
-            return settle(node, found, path)
+            return settle(node, found, path, usual)
         case Seq(items=items, mark=mark):
-            settled = _settled_items(items, found, path)
+            settled = _settled_items(items, found, path, usual)
             same = all(old is new for old, new in zip(items, settled, strict=True))
             # The same node, so that a crossing recognises its value.
             return node if same else Seq(settled, mark)
         case Change():
-            return _settled_change(node, found, path)
+            return _settled_change(node, found, path, usual)
         case _:
             return node
 
 
 def _settled_items(
-    items: tuple[Node, ...], found: list[Diagnostic], path: Path
+    items: tuple[Node, ...], found: list[Diagnostic], path: Path, usual: Usual
 ) -> tuple[Node, ...]:
     settled = []
     for index, item in enumerate(items):
-        node = settle_value(item, found, (*path, index))
+        node = settle_value(item, found, (*path, index), usual)
         settled.append(Broken(item.mark) if node is None else node)
     return tuple(settled)
 
 
-def _settled_change(change: Change, found: list[Diagnostic], path: Path) -> Node | None:
+def _settled_change(
+    change: Change, found: list[Diagnostic], path: Path, usual: Usual
+) -> Node | None:
     base = change.base
     if not change.prepend and not change.append:
         if base is None:
             return None if change.reset else Seq((), change.mark)
-        return settle_value(base, found, path)
+        return settle_value(base, found, path, usual)
     match base:
         case None:
-            middle: tuple[Node, ...] = ()
+            stated = () if change.reset else usual(path)
+            middle = tuple(Verbatim(value, change.mark) for value in stated)
         case Verbatim(value=list() as values, mark=mark):
             middle = tuple(Verbatim(value, mark) for value in values)
         case Broken():
@@ -337,7 +353,8 @@ def _settled_change(change: Change, found: list[Diagnostic], path: Path) -> Node
         case _:
             found.append(_no_list(change, base, path))
             return Broken(change.mark)
-    return Seq(_settled_items((*change.prepend, *middle, *change.append), found, path), change.mark)
+    items = (*change.prepend, *middle, *change.append)
+    return Seq(_settled_items(items, found, path, usual), change.mark)
 
 
 def _no_list(change: Change, base: Node, path: Path) -> Diagnostic:

@@ -17,8 +17,10 @@ from lmconf.document.composing import (
     Crossing,
     Cycle,
     Fold,
+    Usual,
     linearise,
     merge,
+    no_items,
     settle_value,
 )
 from lmconf.document.nodes import Broken, Change, Map, Node, Path, Scalar, Seq
@@ -61,6 +63,7 @@ def inherit(
     *,
     defaults_path: Path = ("defaults",),
     foreign: Foreign | None = None,
+    usual: Usual = no_items,
 ) -> Inherited:
     """Return `entries`, the map at `path`, with each entry's chain folded.
 
@@ -74,12 +77,12 @@ def inherit(
         defaults_path: where `defaults` stands in its document.
         foreign: resolves parents whose names hold a colon. Such a parent is complete: it lies
             over `defaults` and under what extends it.
+        usual: what lists hold that nobody states, by their paths.
     """
     family = _Family(found, path, foreign)
     family.read(entries)
-    return _Chains(family, _base(defaults, defaults_path, found), defaults_path, folding).all(
-        entries
-    )
+    base = _base(defaults, defaults_path, found)
+    return _Chains(family, base, defaults_path, folding, usual).all(entries)
 
 
 def _base(defaults: Map | None, path: Path, found: list[Diagnostic]) -> Map | None:
@@ -225,12 +228,18 @@ class _Chains:
     """Folds the chain of every entry; chains that begin alike are folded once as far as that."""
 
     def __init__(
-        self, family: _Family, defaults: Map | None, defaults_path: Path, folding: Fold
+        self,
+        family: _Family,
+        defaults: Map | None,
+        defaults_path: Path,
+        folding: Fold,
+        usual: Usual,
     ) -> None:
         self.family = family
         self.defaults = defaults
         self.defaults_path = defaults_path
         self.folding = folding
+        self.usual = usual
         self.folded: dict[str, tuple[Node, Fold]] = {}
         self.reported: set[tuple[str, int]] = set()
 
@@ -285,7 +294,7 @@ class _Chains:
         node, folding = self.folded[name]
         path = (*self.family.path, name)
         found: list[Diagnostic] = []
-        settled = settle_value(node, found, path)
+        settled = settle_value(node, found, path, self.usual)
         if not isinstance(settled, Map):
             return Broken(own.mark)
         self.report(found)

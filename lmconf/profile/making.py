@@ -58,6 +58,8 @@ CALL_FIELDS = frozenset(
 }
 """The settings that a single call may change."""
 
+_RULES = LMRules(flat=True)
+
 _BLOCKS = frozenset(
     name for name in CALL_FIELDS if isinstance(fields(SoleLMSpec)[name].shape, Record)
 ) | {"headers"}
@@ -100,9 +102,9 @@ def change(compiled: Compiled, settings: Mapping[str, object]) -> Compiled:
     said, given, live, dropped = _said(settings)
     mark = Mark(Source("copy(…)"))
     lower = _recognised(compiled.stated, Mark(Source(compiled.name)), frozenset(dropped))
-    folding = Fold(LMRules(flat=True))
+    folding = Fold(_RULES)
     found: list[Diagnostic] = []
-    root = settle(fold([lower, _recognised(said, mark)], folding), found)
+    root = settle(fold([lower, _recognised(said, mark)], folding), found, usual=_RULES.usual)
     found += crossed(folding.standing(root), str_value)
     if found:
         raise ProfileError(found)
@@ -150,7 +152,7 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
     below = {key: below[key] for key in below if key in _BLOCKS or type(layer.get(key)) is Change}
     lower = _recognised(below, Mark(Source(compiled.name)))
     found: list[Diagnostic] = []
-    root = settle(fold([lower, layer], LMRules(flat=True)), found)
+    root = settle(fold([lower, layer], _RULES), found, usual=_RULES.usual)
     if found:
         raise ProfileError(found)
     node = with_absolute_paths(root, LM, str(FilePath.cwd()))
@@ -375,7 +377,7 @@ def _recognised(plain: Mapping[str, Any], mark: Mark, without: frozenset[str] = 
     except TypeError as error:
         raise UsageError(f"{mark.source.name}: {error}") from None
     assert isinstance(root, Map)
-    recognised = normalise(recognise(root, found), LMRules(flat=True))
+    recognised = normalise(recognise(root, found), _RULES)
     if found:
         raise ProfileError(found)
     return recognised
@@ -385,7 +387,7 @@ def _compile(
     root: Map, given: Mapping[str, str], live: tuple[object, ...], name: str | None, mark: Mark
 ) -> Compiled:
     found: list[Diagnostic] = []
-    whole = with_absolute_paths(settle(root, found), LM, str(FilePath.cwd()))
+    whole = with_absolute_paths(settle(root, found, usual=_RULES.usual), LM, str(FilePath.cwd()))
     assert isinstance(whole, Map)
     data, faults = data_of(whole)
     faults += [fault for fault in _names_in(data) if not faults]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 from lmconf.document.composing import Pairing
 from lmconf.document.nodes import (
     Broken,
@@ -9,6 +12,7 @@ from lmconf.document.nodes import (
     Map,
     Node,
     Path,
+    Plain,
     Scalar,
     Seq,
     Verbatim,
@@ -20,6 +24,7 @@ from lmconf.profile.lm import LMSpec
 from lmconf.spec.declaring import fields
 from lmconf.spec.navigating import child
 from lmconf.spec.shapes import Either, Kinds, ListOf, Record, Shape
+from lmconf.spec.writing import write
 
 __all__ = ["CREDENTIALS", "LMRules"]
 
@@ -57,6 +62,16 @@ class LMRules:
             if isinstance(option, Kinds):
                 return option.tag
         return None
+
+    def usual(self, path: Path) -> Sequence[Plain]:
+        """Return what the list at `path` holds where nobody states it."""
+        shape = self._shape(path[:-1])
+        block = None if shape is None else _block(shape)
+        field = fields(block.type).get(str(path[-1])) if isinstance(block, Record) else None
+        if field is None or not isinstance(field.default, tuple):
+            return ()
+        written = write(field.shape, field.default)
+        return cast("Sequence[Plain]", written if isinstance(written, list) else (written,))
 
     def shed(self, path: Path, lower: Map, upper: Map) -> Map:
         """Return `lower` without what its model decides when `upper` states another model."""

@@ -12,6 +12,7 @@ from lmconf.profile.compiled import Compiled
 from lmconf.profile.document import FORMAT_VERSION, PROFILE, ProfileSpec
 from lmconf.profile.lm import LM, LMSpec
 from lmconf.profile.policies import TimeoutSpec
+from lmconf.profile.pools import SHARED
 from lmconf.profile.providers import PROVIDERS, provider_of
 from lmconf.secrets import Env, is_secret_name
 from lmconf.spec.declaring import fields
@@ -50,7 +51,10 @@ def dump_lm(compiled: Compiled, style: Style | Literal["dspy"] = "resolved") -> 
             stacklevel=3,
         )
     stated = compiled.stated if style == "minimal" else None
-    return {"lmconf": FORMAT_VERSION, **write(LM, compiled.spec, stated)}
+    written = write(LM, compiled.spec, stated)
+    if stated is None:
+        written |= _unlike_the_first(compiled.spec, {}, written)
+    return {"lmconf": FORMAT_VERSION, **written}
 
 
 def dump_profile(
@@ -63,7 +67,25 @@ def dump_profile(
     """
     _check_style(style, get_args(Style))
     written = write(PROFILE, spec, stated if style == "minimal" else None)
+    if style == "resolved":
+        for name, lm in spec.lms.items():
+            written["lms"][name] |= _unlike_the_first(lm, spec.lms, written["lms"][name])
     return {"lmconf": FORMAT_VERSION, **written}
+
+
+def _unlike_the_first(
+    spec: LMSpec, lms: Mapping[str, LMSpec], written: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what a pool has as nothing, and its first member not: unsaid, it would have that."""
+    first = spec.pool[0] if spec.pool else None
+    member = lms[first] if isinstance(first, str) else first
+    return {
+        name: None if getattr(spec, name) is None else write(field.shape, getattr(spec, name))
+        for name, field in fields(LMSpec).items()
+        if member is not None
+        and name in SHARED - written.keys()
+        and getattr(spec, name) != getattr(member, name)
+    }
 
 
 def _check_style(style: str, known: Sequence[str]) -> None:

@@ -178,6 +178,22 @@ def test_a_pool_is_one_place_in_the_cache(east: Loopback, west: Loopback) -> Non
     assert pool_of(east, west, **kept, endpoint="house", pool=["west"]).ask("hi").cache_hit
 
 
+@pytest.mark.parametrize("style", ["resolved", "minimal"])
+def test_what_a_pool_says_to_be_nothing_stays_so_in_its_state(style: Any) -> None:
+    """Its first member says otherwise, and a pool has from that what it does not say."""
+    lms = {
+        "gpt": {"model": "openai/gpt-4o", "verbosity": "low", "extra": {"top_k": 4}, "seed": 7},
+        "pool": {"pool": ["gpt"], "verbosity": None, "extra": {"top_k": {"$unset": True}}},
+    }
+    profile = lmconf.load({"lms": lms})
+    spec = profile["pool"].spec
+    assert (spec.verbosity, spec.extra, spec.seed) == (None, {}, 7)
+    assert lmconf.load_state(profile.dump_state(style)) == profile
+    alone = lmconf.load_state(profile["pool"].dump_state(style))
+    assert isinstance(alone, lmconf.LM)
+    assert alone.spec == spec
+
+
 def test_a_pool_stands_by_itself_in_its_state_and_in_code(east: Loopback, west: Loopback) -> None:
     lm = pool_of(east, west, fallbacks=["east"])
     for style in ("resolved", "minimal"):
