@@ -135,8 +135,7 @@ def list_(*, name: str | None, folder: str | None, limit: int, as_json: bool) ->
 @_json
 def show(*, key: str, name: str | None, folder: str | None, as_json: bool) -> None:
     """Print the answer under KEY, which may be cut short as long as it is clear."""
-    from lmconf.cli.kept import Unusable, opened
-    from lmconf.runtime.answer import texts_of
+    from lmconf.cli.kept import Unusable, opened, response_in, texts_in
 
     with opened(name, folder) as (store, called):
         found = [kept for kept in _entries(store) if kept.key.startswith(key.lower())]
@@ -145,12 +144,14 @@ def show(*, key: str, name: str | None, folder: str | None, as_json: bool) -> No
     if len(found) > 1:
         keys = ", ".join(kept.key[:16] for kept in found[:5])
         raise Unusable(f"{len(found)} answers begin with {fit(key)}: {keys}")
-    response = json.loads(found[0].value)
+    response = response_in(found[0].value)
+    if response is None:
+        raise Unusable(f"what is kept under {found[0].key[:16]} is no answer: no call uses it")
     if as_json:
         say(json.dumps(response, indent=2, ensure_ascii=False))
         return
-    calls = [choice.get("message", {}).get("tool_calls") for choice in response["choices"]]
-    say("\n".join(fit(text) for text in texts_of(response) if text))
+    calls = [(choice.get("message") or {}).get("tool_calls") for choice in response["choices"]]
+    say("\n".join(fit(text) for text in texts_in(response) if text))
     if any(calls):
         say(json.dumps(calls, indent=2, ensure_ascii=False))
 
@@ -230,13 +231,16 @@ def export(*, name: str | None, folder: str | None, output: str | None) -> None:
     from lmconf.cli.output import write_file
 
     with opened(name, folder) as (store, _):
-        lines = [line_of(kept) for kept in reversed(_newest_first(store))]
+        found = [line_of(kept) for kept in reversed(_newest_first(store))]
+    lines = [line for line in found if line is not None]
     if output is None:
         for line in lines:
             say(line)
     else:
         write_file(Path(output), "".join(f"{line}\n" for line in lines))
-    tell(f"{len(lines):,} answers written")
+    odd = len(found) - len(lines)
+    left_out = f"; {odd:,} entries are no answers, and were left out" if odd else ""
+    tell(f"{len(lines):,} answers written{left_out}")
 
 
 @make_command(
@@ -255,7 +259,7 @@ def import_(*, source: str, name: str | None, folder: str | None, force: bool) -
     Every line is checked before any is kept. What is kept already stays, unless --force is said,
     and what has expired is left out.
     """
-    from lmconf.cli.kept import Unusable, made, opened, read_line
+    from lmconf.cli.kept import Unusable, opened, read_line
     from lmconf.cli.lines import read
 
     lines, faults = read(source)
@@ -271,11 +275,10 @@ def import_(*, source: str, name: str | None, folder: str | None, force: bool) -
         more = [f"  and {len(told) - _BATCH:,} more"] if len(told) > _BATCH else []
         head = f"{source}: {len(told):,} of its lines are no answers, and nothing was kept"
         raise Unusable("\n".join([head, *told[:_BATCH], *more]))
-    made(name, folder)
     now = time.time()
     fresh = {k: e for k, e in entries.items() if e.expires is None or e.expires > now}
-    with opened(name, folder) as (store, called):
-        assert store is not None
+    with opened(name, folder, make=True) as (store, called):
+        assert store is not None  # it was made
         there = set() if force else {kept.key for kept in store.entries()} & set(fresh)
         store.put_all(entry for key, entry in fresh.items() if key not in there)
     say(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
     from lmconf.caches.contract import Entry, Kept, OpenStore
     from lmconf.caches.specs import StoreSpec
 
-__all__ = ["Unusable", "line_of", "made", "opened", "plain", "read_line", "summary", "words_of"]
+__all__ = [
+    "Unusable",
+    "line_of",
+    "opened",
+    "plain",
+    "read_line",
+    "response_in",
+    "summary",
+    "texts_in",
+]
 
 
 class Unusable(Error):
@@ -26,10 +36,13 @@ class Unusable(Error):
 
 
 @contextmanager
-def opened(name: str | None, folder: str | None) -> Iterator[tuple[OpenStore | None, str]]:
+def opened(
+    name: str | None, folder: str | None, *, make: bool = False
+) -> Iterator[tuple[OpenStore | None, str]]:
     """Open the store of the LM `name`, or the one in `folder`, or this machine's default one.
 
-    It comes with what messages call it, and is None where nothing was ever kept there.
+    It comes with what messages call it, and is None where nothing was ever kept there, unless it
+    is to `make` such a store.
 
     Raises:
         Unusable: it cannot be used.
@@ -41,7 +54,7 @@ def opened(name: str | None, folder: str | None) -> Iterator[tuple[OpenStore | N
     spec = _spec_of(name, folder)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        store, called = _open(spec)
+        store, called = _open(spec, make=make)
         try:
             yield store, called
         finally:
@@ -73,7 +86,7 @@ def _spec_of(name: str | None, folder: str | None) -> StoreSpec:
     return store
 
 
-def _open(spec: StoreSpec) -> tuple[OpenStore | None, str]:
+def _open(spec: StoreSpec, *, make: bool) -> tuple[OpenStore | None, str]:
     from lmconf.caches import default_folder, open_store
     from lmconf.caches.behind import WriteBehind
     from lmconf.caches.specs import DiskStore, RedisStore
@@ -82,7 +95,9 @@ def _open(spec: StoreSpec) -> tuple[OpenStore | None, str]:
         from lmconf.caches.sqlite_file import FILE
 
         folder = Path(spec.path or default_folder()).expanduser()
-        if not (folder / FILE).exists():
+        if folder.exists() and not folder.is_dir():
+            raise Unusable(f"{folder} is no folder: a store is the folder that its file lies in")
+        if not make and not (folder / FILE).exists():
             return None, str(folder)
         called = str(folder)
     else:
@@ -93,25 +108,12 @@ def _open(spec: StoreSpec) -> tuple[OpenStore | None, str]:
     return store.store, called
 
 
-def made(name: str | None, folder: str | None) -> None:
-    """Make the disk store that is meant, if it is none yet."""
-    from lmconf.caches.specs import DiskStore
-
-    spec = _spec_of(name, folder)
-    if isinstance(spec, DiskStore):
-        from lmconf.caches import open_store
-
-        store = open_store(spec)
-        store.stats()
-        store.close()
-
-
 # --- answers as data ---
 
 
 def plain(kept: Kept) -> dict[str, Any]:
     """Return what is known of an answer, without the answer, as data that json writes."""
-    response = _response(kept.value)
+    response = response_in(kept.value) or {}
     return {
         "key": kept.key,
         "model": response.get("model"),
@@ -119,15 +121,20 @@ def plain(kept: Kept) -> dict[str, Any]:
         "used": kept.used,
         "expires": kept.expires,
         "size": len(kept.value),
-        "words": words_of(response),
+        "words": _words(next(iter(texts_in(response)), "")),
     }
 
 
-def words_of(response: Mapping[str, Any]) -> str:
-    """Return the first words of an answer, on one line."""
+def texts_in(response: Mapping[str, Any]) -> list[str]:
+    """Return the texts of a response; one that comes in parts is told as JSON."""
     from lmconf.runtime.answer import texts_of
 
-    text = next(iter(texts_of(dict(response))), "") or ""
+    texts: tuple[object, ...] = texts_of(response) if response else ()
+    return [text if isinstance(text, str) else json.dumps(text) for text in texts]
+
+
+def _words(text: str) -> str:
+    """Return the first words of a text, on one line."""
     words = " ".join(text.split())
     return words if len(words) <= 80 else f"{words[:79]}…"
 
@@ -142,11 +149,16 @@ def summary(kept: Kept, now: float) -> str:
     )
 
 
-def line_of(kept: Kept) -> str:
-    """Return the line of an export: keys of credentials' shapes in an answer are masked."""
+def line_of(kept: Kept) -> str | None:
+    """Return the line of an export: keys of credentials' shapes in an answer are masked.
+
+    What no call would take for an answer has none.
+    """
     from lmconf.masking import mask
 
-    response = _masked(_response(kept.value), mask)
+    response = _masked(response_in(kept.value), mask)
+    if response is None:
+        return None
     ttl = None if kept.expires is None else max(0.0, kept.expires - kept.created)
     line = {"key": kept.key, "created": kept.created, "ttl": ttl, "response": response}
     return msgspec.json.encode(line).decode()
@@ -155,7 +167,6 @@ def line_of(kept: Kept) -> str:
 def read_line(item: object) -> tuple[Entry | None, str]:
     """Return the answer that a line of an import says, or what is wrong with it."""
     from lmconf.caches.contract import Entry
-    from lmconf.runtime.kept import read
 
     if not isinstance(item, dict):
         return None, "it is no JSON object"
@@ -171,8 +182,8 @@ def read_line(item: object) -> tuple[Entry | None, str]:
     if ttl is not None and not _is_number(ttl):
         return None, "`ttl` is no number of seconds and not null"
     value = msgspec.json.encode(item["response"])
-    if read(value) is None:
-        return None, "`response` is no answer with `choices`"
+    if response_in(value) is None:
+        return None, "`response` is no answer with `choices` of messages or texts"
     return Entry(key, value, float(created), None if ttl is None else created + ttl), ""
 
 
@@ -180,10 +191,19 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11
 
 
-def _response(value: bytes) -> dict[str, Any]:
+def response_in(value: bytes) -> dict[str, Any] | None:
+    """Return the response that `value` holds; None where a call would not take it for one."""
+    from lmconf.errors import BadResponse
     from lmconf.runtime.kept import read
+    from lmconf.transports.answers import check_response
 
-    return read(value) or {"choices": [{}]}
+    response = read(value)
+    if response is None:
+        return None
+    try:
+        return check_response(response)
+    except BadResponse:
+        return None
 
 
 def _masked(value: Any, mask: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
@@ -120,9 +120,15 @@ def read(value: bytes) -> Json | None:
         # Only what `write` falls back to is read now, and what no store should hold.
         with contextlib.suppress(ValueError, RecursionError):
             found = json.loads(value)
-    if isinstance(found, dict) and isinstance(found.get("choices"), list) and found["choices"]:
-        return found
+    choices = found.get("choices") if isinstance(found, dict) else None
+    if isinstance(choices, list) and choices and all(map(_is_choice, choices)):
+        return cast(Json, found)
     return None
+
+
+def _is_choice(value: object) -> bool:
+    """Say whether a choice may be read: a store may hold what lmconf did not put there."""
+    return isinstance(value, dict) and isinstance(value.get("message"), dict | None)
 
 
 def worth_keeping(response: Mapping[str, Any], keep: Collection[str]) -> bool:

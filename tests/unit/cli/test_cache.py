@@ -137,6 +137,8 @@ def test_lines_that_are_no_answers_are_told_with_their_numbers_and_nothing_is_ke
         json.dumps({**good, "created": "today"}),
         json.dumps({**good, "ttl": True}),
         json.dumps({**good, "response": {}}),
+        json.dumps({**good, "response": {"choices": [1]}}),
+        json.dumps({**good, "response": {"choices": [{"message": {"content": 7}}]}}),
         json.dumps({**good, "more": 1}),
         json.dumps({"key": KEYS[0]}),
     ]
@@ -144,9 +146,40 @@ def test_lines_that_are_no_answers_are_told_with_their_numbers_and_nothing_is_ke
     file.write_text("\n".join([json.dumps(good), *bad]))
     ran = lmconf("cache", "import", str(file))
     assert ran.code == 1
-    assert "8 of its lines" in ran.err
-    assert [f"line {number}:" in ran.err for number in range(1, 10)] == [False] + [True] * 8
+    assert f"{len(bad)} of its lines" in ran.err
+    assert [f"line {number}:" in ran.err for number in range(1, 12)] == [False] + [True] * len(bad)
     assert not default.exists()
+
+
+def test_what_is_no_answer_is_told_and_breaks_no_command(
+    lmconf: Lmconf, default: Path, tmp_path: Path
+) -> None:
+    """It may come from a later version, or from who writes into the file by himself."""
+    store = DiskCache(default)
+    store.put(KEYS[0], json.dumps(chat("One.")).encode(), ttl=None)
+    store.put(KEYS[1], b'{"choices": [1]}', ttl=None)
+    store.put("9" * 64, b"no JSON", ttl=None)
+    store.close()
+    assert len(lmconf("cache", "list").out.splitlines()) == 3
+    shown = lmconf("cache", "show", "999", "--json")
+    assert (shown.code, "is no answer" in shown.err) == (1, True)
+    exported = lmconf("cache", "export", "-o", str(tmp_path / "answers.jsonl"))
+    assert (exported.code, "1 answers written; 2 entries are no" in exported.err) == (0, True)
+    assert "1 were there" in lmconf("cache", "import", str(tmp_path / "answers.jsonl")).out
+
+
+def test_a_place_that_can_hold_no_store_is_told_once(
+    lmconf: Lmconf, default: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "answers.jsonl"
+    line = {"key": KEYS[0], "created": 1.0, "ttl": None, "response": chat()}
+    file.write_text(json.dumps(line))
+    for command in (["stats"], ["list"], ["import", str(file)]):
+        ran = lmconf("cache", *command, "--path", str(file))
+        assert (ran.code, ran.out, "is no folder" in ran.err) == (1, "", True)
+    (tmp_path / "answers.v1.sqlite3").write_text("notes")
+    ran = lmconf("cache", "import", str(file), "--path", str(tmp_path))
+    assert (ran.code, ran.out, ran.err.count("no cache of lmconf's")) == (1, "", 1)
 
 
 def test_what_has_expired_is_neither_exported_nor_imported(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lmconf.caches.contract import Found
+from lmconf.caches.memory import MemoryCache
 from lmconf.runtime.kept import read, write
 from lmconf.testing import fake
 
@@ -19,7 +21,20 @@ def test_a_number_of_any_size_is_kept() -> None:
     assert read(write(response)) == response
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"[" * 100_000, b"\xff", b'{"choices": NaN}'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b"\xff",
+        b'{"choices": NaN}',
+        b'{"choices": [1]}',
+        b'{"choices": [{"message": 1}]}',
+        b'{"choices": []}',
+        b"[1]",
+    ],
+)
 def test_what_is_no_response_is_none(value: bytes) -> None:
     assert read(value) is None
 
@@ -29,3 +44,14 @@ def test_half_a_character_at_the_end_of_an_answer_fails_no_call() -> None:
         lm = server.lm(cache={"store": {"backend": "memory"}})
         assert lm("Hi") == lm("Hi") == ["half a pair \ud83d"]
         assert lm.usage.cache_hits == 1
+
+
+@pytest.mark.parametrize("value", [b'{"choices": [1]}', b'{"choices": [{"message": "x"}]}', b"no"])
+def test_what_a_store_holds_that_is_no_response_is_asked_for_anew(
+    value: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryCache, "find", lambda *_: Found(value, None))
+    with fake("Hello.") as server:
+        lm = server.lm(cache={"store": {"backend": "memory"}})
+        assert lm("Hi") == ["Hello."]
+        assert lm.usage.cache_hits == 0
