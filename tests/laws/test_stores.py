@@ -1,6 +1,7 @@
 """A store on disk is a dictionary that may forget, and never lies: through whatever befalls it.
 
-With LMCONF_NIGHTLY=1 writers are killed 500 times in place of a few.
+With LMCONF_NIGHTLY=1 writers are killed 500 times in place of a few, and every single write of a
+store is made to fail.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ SIZE = 512 * 1024
 # What befalls a store is told by a warning; that calls go on is what is looked at here.
 pytestmark = pytest.mark.filterwarnings("ignore::lmconf.caches.contract.CacheWarning")
 
-keys = st.integers(0, 11).map(lambda number: f"{number:064x}")
+KEYS = [
+    f"{number:064x}" for number in range(4)
+]  # few, so that what befalls one befalls what is kept
+keys = st.sampled_from(KEYS)
 values = st.binary(max_size=40).flatmap(lambda b: st.sampled_from([b, b * 50]))
 
 # Puts and flushes what it is told, says so, puts more, and waits to be killed.
@@ -191,7 +195,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def everything_found_is_right(self) -> None:
-        for key in self.kept:
+        for key in KEYS:
             self.agrees(key, self.store)
 
     def agrees(self, key: str, store: WriteBehind) -> None:
@@ -231,26 +235,33 @@ while True:
 """
 
 
+def check_flushed(folder: Path, flushed: dict[str, int]) -> None:
+    store = DiskCache(folder)
+    for name, count in flushed.items():
+        for number in range(count):
+            assert store.get(f"{name}-{number}") == f"{name} {number} ".encode() * 100
+    store.close()
+
+
 def test_what_four_writers_flushed_is_there_whenever_they_are_killed(tmp_path: Path) -> None:
     seed = random.Random(7)
+    every: dict[str, int] = {}
     for cycle in range(CYCLES):
         writers = {f"{cycle}.{name}": python(ACKNOWLEDGING, tmp_path, f"{cycle}.{name}")
                    for name in range(4)}  # fmt: skip
-        flushed = {}
-        for writer in writers.values():
+        flushed, last = {}, {}
+        for name, writer in writers.items():
             assert writer.stdout is not None
             for _ in range(seed.randrange(1, 20)):
-                writer.stdout.readline()
+                last[name] = writer.stdout.readline()
         for writer in writers.values():
             os.kill(writer.pid, signal.SIGKILL)
         for name, writer in writers.items():
             said = writer.communicate()[0].split()
-            flushed[name] = int(said[-1]) if said else 5
-        store = DiskCache(tmp_path)
-        for name, count in flushed.items():
-            for number in range(count):
-                assert store.get(f"{name}-{number}") == f"{name} {number} ".encode() * 100
-        store.close()
+            flushed[name] = int(said[-1]) if said else int(last[name])
+        check_flushed(tmp_path, flushed)
+        every |= flushed
+    check_flushed(tmp_path, every)
     connection = sqlite3.connect(tmp_path / FILE)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
@@ -305,3 +316,29 @@ def test_whatever_fails_below_no_call_fails_and_nothing_wrong_is_found(
         healed.close()
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it stands between SQLite and glibc")
+def test_whichever_write_fails_no_call_fails_and_nothing_that_was_kept_is_lost(
+    tmp_path: Path,
+) -> None:
+    """With ENOSPC and EIO, once and for good, in the middle of a write and instead of it."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("it needs a C compiler")
+    shim = tmp_path / "failing_writes.so"
+    source = ROOT / "tests/failing_writes.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", shim, source], check=True)
+    share = "1" if CYCLES > 100 else "16"
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.laws.failing_writes", shim, tmp_path, share],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "LD_PRELOAD": str(shim)},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "the disk is full" in ran.stdout
+    assert "disk I/O error" in ran.stdout
