@@ -6,7 +6,9 @@
 `on_start`, `on_attempt`, `on_retry`, `on_cache_hit`, `on_cache_miss`, `on_first_token`,
 `on_limit_wait`, `on_fallback`, `on_end` and `on_error` each hear one kind of event, `on_event`
 hears all. They may be plain or async. Each call has one `Start`, then what happens to it, then
-one `End` or one `Failure`. `close()`, plain or async, is called when the LM is closed.
+one `End` or one `Failure`. `flush()`, plain or async, is called when nothing more will come: the
+LM is closed, nobody has it any more, or the program ends; it may be called more than once.
+`close()`, plain or async, is called when the LM is closed.
 Events never hold a secret: `request` is what the cache's key is made of, without headers and keys,
 and an `origin` is an address without user, password, path and query.
 """

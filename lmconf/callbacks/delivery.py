@@ -4,13 +4,19 @@ Each callback has its own thread and queue: one that hangs holds up neither call
 Events arrive in their order, in a copy of the context (`contextvars`) in which they happened. A
 call waits at its end until its events have arrived, for `PATIENCE` seconds at most; a callback
 that was too slow for that three times is not waited for any more.
+
+The end of an LM, and that of the program, wait until everything has arrived and is flushed, for
+`LEAVING` seconds at most, or as long as the callback's `leaving` says.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import contextvars
+import functools
+import importlib
 import inspect
 import os
 import threading
@@ -19,7 +25,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["MOST_WAITING", "PATIENCE", "Courier"]
+__all__ = ["LEAVING", "MOST_WAITING", "PATIENCE", "Courier"]
 
 PATIENCE = 0.1
 """How many seconds a call waits for a callback, at most, when it ends."""
@@ -27,9 +33,11 @@ PATIENCE = 0.1
 MOST_WAITING = 1000
 """How many events may wait for one callback: of more, the oldest are dropped."""
 
+LEAVING = 2.0
+"""How many seconds the end of an LM or of the program waits for a callback, if it says nothing."""
+
 _STRIKES = 3  # too slow so often, a callback is not waited for any more
 _IDLE = 5.0  # seconds after which a thread without work ends
-_LEAVING = 2.0  # seconds that the end of an LM or of the program waits for a callback
 
 Hear = Callable[..., object]
 Report = Callable[[BaseException | None], None]
@@ -40,11 +48,23 @@ class Courier:
 
     `report` is told in that thread of what a method raised, and with None that events were
     dropped. With `looping`, an event loop runs in that thread as long as the courier lives, for
-    the tasks that an async callback starts.
+    the tasks that an async callback starts. `flush` is called, in that thread, before it ends: the
+    courier is closed or nobody has it any more, or the program ends, and waits `leaving` seconds.
     """
 
-    def __init__(self, report: Report, *, looping: bool) -> None:
-        self._queue = _Queue(report, looping=looping)
+    def __init__(
+        self,
+        report: Report,
+        *,
+        looping: bool,
+        flush: Hear | None = None,
+        leaving: float = LEAVING,
+    ) -> None:
+        if looping and flush is not None:
+            flush = functools.partial(_in_time, flush, leaving)
+        self._queue = _Queue(report, looping=looping, flush=flush, leaving=leaving)
+        self._flush = flush
+        self._leaving = leaving
         self._strikes = 0
         weakref.finalize(self, self._queue.end).atexit = False
 
@@ -63,9 +83,9 @@ class Courier:
         """Deliver what waits, then call `close`; say whether that was done in time."""
         if close is None and not self._queue.running:
             return True
-        item = _Item(close or _nothing, (), awaited=True)
+        item = _Item(close or self._flush or _nothing, (), awaited=True)
         self._queue.put(item)
-        done = item.arrives(_LEAVING)
+        done = item.arrives(self._leaving)
         self._queue.end()
         return done
 
@@ -99,9 +119,15 @@ def _nothing() -> None:
 class _Queue:
     """What waits for one callback. Its thread keeps it alive, and it does not know its courier."""
 
-    def __init__(self, report: Report, *, looping: bool) -> None:
+    def __init__(
+        self, report: Report, *, looping: bool, flush: Hear | None, leaving: float
+    ) -> None:
         self._report = report
         self._looping = looping
+        self._flush = flush
+        self._leaving = leaving
+        if flush is not None:
+            _ENDING.tell(self)
         self._renew()
 
     def _renew(self) -> None:
@@ -151,40 +177,43 @@ class _Queue:
         try:
             threading.Thread(target=run, name="lmconf-callback", daemon=True).start()
         except RuntimeError:  # the interpreter is ending, or has no threads left
-            self._run_here()
+            self._run_to_the_end(0.0)
             return
-        atexit.register(self._leave)
+        atexit.register(self.leave)
 
-    def _run_here(self) -> None:
-        while (item := self._take()) is not None:
-            self._handle(item)
-
-    def _leave(self) -> None:
+    def leave(self) -> None:
         """Wait, as the program ends, until nothing waits any more; not for ever."""
         self.end()
         if self._process != os.getpid():
             return
         with self._changed:
-            self._changed.wait_for(lambda: not self.running, _LEAVING)
+            self._changed.wait_for(lambda: not self.running, self._leaving)
 
-    def _take(self) -> _Item | None:
-        """Return what comes next; None, and the thread is over, if nothing does."""
+    def _is_over(self) -> bool:
+        """Say whether nothing waits, and the thread is to end."""
         with self._changed:
-            if not self._items:
-                self.running = False
-                self._changed.notify_all()
-                return None
-            return self._items.popleft()
+            if self._items:
+                return False
+            self.running, self._loop = False, None
+            self._changed.notify_all()
+            return True
 
     def _run(self) -> None:
+        self._run_to_the_end(_IDLE)
+        atexit.unregister(self.leave)
+
+    def _run_to_the_end(self, idle: float) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._items or self._ended, _IDLE)
-            item = self._take()
-            if item is None:
-                break
-            self._handle(item)
-        atexit.unregister(self._leave)
+                self._changed.wait_for(lambda: self._items or self._ended, idle)
+                item = self._items.popleft() if self._items else None
+            if item is not None:
+                self._handle(item)
+                continue
+            if self._flush is not None:
+                self._handle(_Item(self._flush, ()))
+            if self._is_over():
+                return
 
     def _handle(self, item: _Item) -> None:
         try:
@@ -199,12 +228,17 @@ class _Queue:
     def _run_looping(self) -> None:
         loop = asyncio.new_event_loop()
         try:
-            loop.run_until_complete(self._until_ended(loop))
+            over = False
+            while not over:
+                loop.run_until_complete(self._until_ended(loop))
+                if self._flush is not None:
+                    loop.run_until_complete(self._ahandle(loop, _Item(self._flush, ())))
+                over = self._is_over()
             loop.run_until_complete(_cancel_the_rest(loop))
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
             loop.close()
-            atexit.unregister(self._leave)
+            atexit.unregister(self.leave)
 
     async def _until_ended(self, loop: asyncio.AbstractEventLoop) -> None:
         wake = asyncio.Event()
@@ -215,8 +249,6 @@ class _Queue:
                 wake.clear()
                 item = self._items.popleft() if self._items else None
                 if item is None and self._ended:
-                    self.running, self._loop = False, None
-                    self._changed.notify_all()
                     return
             if item is None:
                 await wake.wait()
@@ -234,8 +266,45 @@ class _Queue:
             item.has_arrived()
 
 
+class _Ending:
+    """Has queues flushed when the main thread ends, while threads and executors can still work.
+
+    An exit handler would come too late for what needs them: to look up the name of a host, say.
+    """
+
+    def __init__(self) -> None:
+        self._queues: weakref.WeakSet[_Queue] = weakref.WeakSet()
+        self._prepared = False
+
+    def tell(self, queue: _Queue) -> None:
+        """Have `queue` told of the end."""
+        self._queues.add(queue)
+        if not self._prepared:
+            self._prepared = True
+            # Whoever was registered last comes first, and we must come before the executors' end.
+            importlib.import_module("concurrent.futures.thread")
+            with contextlib.suppress(AttributeError, RuntimeError):  # an exit handler is left
+                threading._register_atexit(self._end)  # type: ignore[attr-defined] # noqa: SLF001
+
+    def _end(self) -> None:
+        for queue in list(self._queues):
+            queue.end()
+        for queue in list(self._queues):
+            queue.leave()
+
+
+# One a process by definition: there is one end of it.
+_ENDING = _Ending()
+
+
 async def _awaited(made: Any) -> None:
     await made
+
+
+async def _in_time(hear: Hear, seconds: float) -> None:
+    made: Any = hear()
+    if inspect.isawaitable(made):
+        await asyncio.wait_for(_awaited(made), seconds)
 
 
 async def _cancel_the_rest(loop: asyncio.AbstractEventLoop) -> None:

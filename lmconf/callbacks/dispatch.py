@@ -100,8 +100,7 @@ class Dispatcher:
             return
         _, couriers, _ = self._opened
         for index, courier in enumerate(couriers):
-            close = getattr(self._opened.callbacks[index], "close", None)
-            close = close if callable(close) else None
+            close = next(_methods(self._opened.callbacks[index], ("close",)), None)
             if courier is not None:
                 courier.close(close)
             elif close is not None:
@@ -121,7 +120,7 @@ class Dispatcher:
             return self._opened
 
     def _with(self, made: tuple[object, ...]) -> _Opened:
-        from lmconf.callbacks.delivery import Courier  # it brings in asyncio
+        from lmconf.callbacks.delivery import LEAVING, Courier  # it brings in asyncio
 
         for callback in made:
             _check(callback)
@@ -130,7 +129,12 @@ class Dispatcher:
         couriers = tuple(
             None
             if getattr(callback, "inline", False) is True
-            else Courier(functools.partial(note, index), looping=_is_async(callback))
+            else Courier(
+                functools.partial(note, index),
+                looping=_is_async(callback),
+                flush=next(_methods(callback, ("flush",)), None),
+                leaving=getattr(callback, "leaving", LEAVING),
+            )
             for index, callback in enumerate(made)
         )
         hearing = {
@@ -194,7 +198,7 @@ def _check(callback: object) -> None:
 def _is_async(callback: object) -> bool:
     import inspect
 
-    names = (*METHODS.values(), "on_event", "close")
+    names = (*METHODS.values(), "on_event", "flush", "close")
     return any(map(inspect.iscoroutinefunction, _methods(callback, names)))
 
 

@@ -35,6 +35,9 @@ def _import_litellm() -> object:
 class LiteLLMCallback:
     """Tells LiteLLM's logger `name` of answers and failures; `litellm` imports LiteLLM."""
 
+    leaving = 10.0
+    """Seconds that the end of the program waits for it: LiteLLM takes some to be imported."""
+
     def __init__(self, name: str, litellm: Callable[[], object] = _import_litellm) -> None:
         module = LITELLM_LOGGERS[name]
         if module and not is_there(module):
@@ -76,7 +79,7 @@ class LiteLLMCallback:
         else:
             logged.failure_handler(error, "", start, end)
 
-    async def close(self) -> None:
+    async def flush(self) -> None:
         """Have the logger send what it has gathered."""
         flush = getattr(self._logger, "flush_queue", None)
         if flush is not None:

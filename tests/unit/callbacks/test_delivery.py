@@ -144,9 +144,9 @@ def test_tasks_that_an_async_callback_starts_go_on_between_events() -> None:
         task: asyncio.Task[None] | None = None
 
         async def on_start(self, event: Start) -> None:
-            self.task = asyncio.create_task(self.flush())
+            self.task = asyncio.create_task(self.go_on())
 
-        async def flush(self) -> None:
+        async def go_on(self) -> None:
             while True:
                 await asyncio.sleep(0.001)
                 self.flushed += 1
@@ -158,6 +158,59 @@ def test_tasks_that_an_async_callback_starts_go_on_between_events() -> None:
     dispatcher.close()
     assert callback.task is not None
     until(callback.task.done)
+
+
+class Gathers:
+    def __init__(self) -> None:
+        self.waiting: list[str] = []
+        self.flushed: list[str] = []
+
+    def on_end(self, event: End) -> None:
+        self.waiting.append(event.lm)
+
+    def flush(self) -> None:
+        self.flushed += self.waiting
+        self.waiting = []
+
+
+class GathersOnALoop(Gathers):
+    async def flush(self) -> None:  # type: ignore[override]
+        await asyncio.sleep(0.001)
+        super().flush()
+
+
+@pytest.mark.parametrize("kind", [Gathers, GathersOnALoop])
+@pytest.mark.parametrize("how", ["closed", "dropped"])
+def test_what_a_callback_gathers_is_flushed_when_nobody_tells_it_any_more(
+    kind: type[Gathers], how: str
+) -> None:
+    callback = kind()
+    dispatcher = Dispatcher([callback])
+    call(dispatcher)
+    assert callback.flushed == []
+    if how == "closed":
+        dispatcher.close()
+        assert callback.flushed == ["gpt"]
+    del dispatcher
+    gc.collect()
+    until(lambda: callback.flushed == ["gpt"])
+
+
+@pytest.mark.filterwarnings("ignore::lmconf.callbacks.CallbackWarning")
+def test_a_flush_that_hangs_ends_with_its_time() -> None:
+    class Hangs(GathersOnALoop):
+        leaving = 0.05
+
+        async def flush(self) -> None:  # type: ignore[override]
+            await asyncio.Event().wait()
+
+    before = threading.active_count()
+    dispatcher = Dispatcher([Hangs()])
+    call(dispatcher)
+    begun = time.monotonic()
+    dispatcher.close()
+    assert time.monotonic() - begun < 2
+    until(lambda: threading.active_count() <= before)
 
 
 def test_an_async_callback_that_raises_is_warned_of_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,36 @@ def test_a_named_logger_is_told_what_litellm_tells_its_own(collector: Loopback) 
     assert hit["cache_hit"] is True
     assert "down" in failed["error_str"]
     assert MARKER not in json.dumps(records)
+
+
+ENDING = """
+import asyncio
+from lmconf.testing import fake
+with fake("Hello.") as server:
+    told = {"callbacks": [{"use": "litellm_logger", "args": {"name": "langsmith"}}]}
+    server.lm(**told)("dropped")
+    kept = server.lm(**told)
+    kept("kept")
+    asyncio.run(kept.acall("kept, on a loop"))
+raise SystemExit(3)
+"""
+
+
+def test_nothing_is_lost_when_a_program_ends_and_closes_nothing(collector: Loopback) -> None:
+    """Not even while LiteLLM is still being imported, nor of an LM that nobody has any more."""
+    address = collector.url.replace("127.0.0.1", "localhost")  # to be looked up, in a thread
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDING],
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "LANGSMITH_BASE_URL": address},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (3, "")
+    asked = [record["messages"][0]["content"] for record in collected(collector.received)]
+    assert sorted(asked) == ["dropped", "kept", "kept, on a loop"]
 
 
 def wait_for_litellm() -> None:
