@@ -3,7 +3,8 @@
     python -m tests.faults.leaking KIND CALLS
 
 `KIND` is one of `KINDS`. The last line of the output is JSON: the resident memory in bytes and
-the number of open files after the warm-up and at ten places until the end.
+the number of open files after the warm-up and at ten places until the end, and how many files were
+open before the LM was made and after it was closed.
 """
 
 from __future__ import annotations
@@ -138,18 +139,32 @@ def held() -> tuple[int, int]:
     return pages * 4096, len(list(Path("/proc/self/fd").iterdir()))
 
 
+def left(files: int) -> int:
+    """How many files are open once no more than `files` are, or after five seconds.
+
+    The server closes its ends when it hears that the others are closed.
+    """
+    end = time.monotonic() + 5
+    while held()[1] > files and time.monotonic() < end:
+        time.sleep(0.02)
+    return held()[1]
+
+
 def measure(kind: str, calls: int) -> dict[str, Any]:
     way, prompt, settings = KINDS[kind]
     given: dict[str, Any] = {"api_key": "", "cache": False, "num_retries": 0, **settings}
     history = {"max": 1000}
-    with serving() as base, LM("openai/tiny", api_base=base, history=history, **given) as lm:
-        way(lm, prompt, max(calls // 10, 2000))
-        at = [held()]
-        began = time.monotonic()
-        for _ in range(10):
-            way(lm, prompt, calls // 10)
-            at.append(held())
-        took = time.monotonic() - began
+    with serving() as base:
+        before = held()[1]
+        with LM("openai/tiny", api_base=base, history=history, **given) as lm:
+            way(lm, prompt, max(calls // 10, 2000))
+            at = [held()]
+            began = time.monotonic()
+            for _ in range(10):
+                way(lm, prompt, calls // 10)
+                at.append(held())
+            took = time.monotonic() - began
+        after = left(before)
     return {
         "kind": kind,
         "calls": calls,
@@ -157,6 +172,8 @@ def measure(kind: str, calls: int) -> dict[str, Any]:
         "asked": Server.asked,
         "memory": [memory for memory, _ in at],
         "files": [files for _, files in at],
+        "before": before,
+        "after": after,
         "threads": threading.active_count(),
     }
 
