@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,15 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from lmconf.caches import live_store
+from lmconf.caches import CacheWarning, live_store
 from lmconf.caches.specs import MemoryStore
+from lmconf.callbacks.otel import OtelCallback
 from lmconf.errors import CallError, LaunchError
 from lmconf.launchers.folders import new_run_folder
 from lmconf.launchers.processes import Command, environment, start
@@ -89,7 +96,16 @@ DOORS: dict[str, dict[str, Any]] = {
         "api_version": "2024-10-21",
         "azure_ad_token": {"$env": "ACME"},
     },
+    "an account of AWS": {
+        "model": "sagemaker_chat/tiny",
+        "aws_region_name": "eu-central-1",
+        "aws_access_key_id": {"$env": "ACME"},
+        "aws_secret_access_key": {"$env": "ACME"},
+        "aws_session_token": {"$env": "ACME"},
+    },
 }
+CLOUDS = ("a token for Azure", "an account of AWS")
+"""Their servers' addresses have no path."""
 
 HOSTILE = (
     "a refusal",
@@ -133,6 +149,26 @@ def answers(server: Loopback, elsewhere: Loopback) -> dict[str, Reply | None]:
     }
 
 
+class Spans(OtelCallback):
+    """The callback `otel` with everything that it can tell, and what it has told."""
+
+    def __init__(self) -> None:
+        self._exporter = InMemorySpanExporter()
+        self._reader = InMemoryMetricReader()
+        tracers = TracerProvider()
+        tracers.add_span_processor(SimpleSpanProcessor(self._exporter))
+        super().__init__(
+            content=True,
+            tracer_provider=tracers,
+            meter_provider=MeterProvider(metric_readers=[self._reader]),
+        )
+
+    def told(self) -> str:
+        metrics = self._reader.get_metrics_data()
+        spans = [span.to_json() for span in self._exporter.get_finished_spans()]
+        return "\n".join([*spans, "" if metrics is None else metrics.to_json()])
+
+
 def of_failure(lm: LM, way: str) -> dict[str, str | bytes]:
     """Return what may be read off the failure of a call; nothing if it succeeds."""
     try:
@@ -156,16 +192,22 @@ def test_a_secret_leaves_on_the_wire_and_stays_in_nothing(
     monkeypatch.chdir(tmp_path)
     Path("secret.txt").write_text(f"{MARK}\n")
     records = tmp_path / "calls.jsonl"
+    spans = Spans()
     artefacts: dict[str, str | bytes] = {}
     with serving(chat()) as server, serving(chat()) as elsewhere:
         for number, (said, reply) in enumerate(answers(server, elsewhere).items()):
             base = "http://127.0.0.1:9" if reply is None else server.url
             settings: dict[str, Any] = {
                 "model": "openai/tiny",
-                "api_base": base if "Azure" in door else f"{base}/v1",
+                "api_base": base if door in CLOUDS else f"{base}/v1",
                 "num_retries": number % 2,
                 "retry": {"initial": 0.001, "jitter": "none"},
-                "callbacks": [{"use": "jsonl", "path": str(records)}, {"use": "log"}],
+                "callbacks": [
+                    {"use": "jsonl", "path": str(records)},
+                    {"use": "log"},
+                    {"use": "meter", "path": str(tmp_path / "meter.json")},
+                    spans,
+                ],
                 "rollout_id": said,
                 **DOORS[door],
             }
@@ -184,14 +226,56 @@ def test_a_secret_leaves_on_the_wire_and_stays_in_nothing(
         assert len(server.received) > 30
         assert elsewhere.received == []
     artefacts["output"] = repr(capfd.readouterr())
-    for path in [records, *kept.rglob("*"), *tmp_path.glob("home/**/*")]:
+    artefacts["spans"] = spans.told()
+    for path in [records, tmp_path / "meter.json", *kept.rglob("*"), *tmp_path.glob("home/**/*")]:
         if path.is_file():
             artefacts[str(path)] = path.read_bytes()
     assert "lm_call_failed" in str(artefacts["nobody there: log"])
     assert "httpcore" in str(artefacts["success: log"])
     assert len(records.read_bytes().splitlines()) > 25
+    assert str(artefacts["spans"]).count("gen_ai.input.messages") > 25
+    assert b"AuthenticationFailed" in (tmp_path / "meter.json").read_bytes()
     assert any(b"Hello." in path.read_bytes() for path in kept.rglob("*") if path.is_file())
     assert held(artefacts) == []
+
+
+ADDRESSES: dict[str, dict[str, Any]] = {
+    "of the server": {"api_base": {"$env": "PLACE"}},
+    "of a store": {"cache": {"store": {"backend": "redis", "url": {"$env": "PLACE"}, "namespace": "n"}}},
+    "of a proxy": {"api_base": "http://llm.example/v1", "allow_http": True},
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::lmconf.caches.contract.CacheWarning")
+@pytest.mark.parametrize("whose", ADDRESSES)
+def test_a_password_in_an_address_is_shown_by_nothing(
+    whose: str,
+    tmp_path: Path,
+    logged: Callable[[int], str],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scheme = "redis" if whose == "of a store" else "http"
+    monkeypatch.setenv("PLACE", f"{scheme}://user:{MARK}@127.0.0.1:9/0")
+    if whose == "of a proxy":
+        monkeypatch.delenv("NO_PROXY")
+        monkeypatch.setenv("HTTP_PROXY", f"http://user:{MARK}@127.0.0.1:9")
+    artefacts: dict[str, str | bytes] = {}
+    with serving(chat()) as server, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", CacheWarning)
+        given = {"api_base": server.v1, "api_key": "", "num_retries": 0, **ADDRESSES[whose]}
+        records = {"use": "jsonl", "path": str(tmp_path / "calls.jsonl")}
+        with LM("openai/tiny", callbacks=[records, {"use": "log"}], **given) as lm:
+            for way in WAYS:
+                failed = of_failure(lm, way)
+                assert bool(failed) is (whose != "of a store")
+                artefacts |= {f"{way}: {key}": text for key, text in failed.items()}
+            artefacts |= of_lm(lm)
+    artefacts |= {"log": logged(logging.DEBUG), "output": repr(capfd.readouterr())}
+    artefacts["warnings"] = " ".join(str(warning.message) for warning in said)
+    artefacts |= {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert held(artefacts) == []
+    assert len(said) == (whose == "of a store")
 
 
 # Servers of one's own

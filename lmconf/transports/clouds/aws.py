@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import httpx
 from msgspec.structs import replace
 
 from lmconf.errors import AuthenticationFailed, BadRequest
+from lmconf.secrets import MASK
 from lmconf.spec.frozen import FrozenMap
 from lmconf.transports.clouds.reaching import Kept, Reached, Sign, missing, refusal
 from lmconf.transports.contract import Request
@@ -231,6 +233,25 @@ def _found(profile: str | None) -> Credentials:
 # --- signature ----------------------------------------------------------------------------------
 
 
+_TOKEN = re.compile(r"(x-amz-security-token:)\S+", re.IGNORECASE)
+
+
+class _WithoutToken(logging.Filter):
+    """Masks the token of a session, which botocore logs at DEBUG with what it signs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, without the token."""
+        text = record.getMessage()
+        if _TOKEN.search(text):
+            record.msg, record.args = _TOKEN.sub(rf"\1{MASK}", text), ()
+        return True
+
+
+@functools.cache
+def _mask_tokens_in_logs() -> None:
+    logging.getLogger("botocore.auth").addFilter(_WithoutToken())
+
+
 def _signing(credentials: _Frozen, service: str, region: str) -> Sign:
     try:
         from botocore.auth import SigV4Auth
@@ -238,6 +259,7 @@ def _signing(credentials: _Frozen, service: str, region: str) -> Sign:
         from botocore.credentials import Credentials
     except ImportError:
         raise missing(service, "botocore", "aws") from None
+    _mask_tokens_in_logs()
 
     def sign(request: httpx.Request) -> dict[str, str]:
         told = {k: v for k, v in request.headers.items() if _SIGNED.match(k)}
