@@ -64,6 +64,7 @@ def check_facts(error: CallError, fault: Fault) -> None:
     assert error.status == fault.status
     assert error.partial == fault.partial
     assert error.request_id == (REQUEST_ID if fault.said else None)
+    assert error.retry_after is None or error.retry_after >= 0
     ends = fault.partial != ""  # what began to answer is never tried again
     wanted = fault.retried and not ends if fault.retryable is None else fault.retryable
     assert error.retryable is wanted
