@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from lmconf.callbacks import End, Start
+from lmconf.callbacks import End, Start, genai, otel
 from lmconf.callbacks.genai import identity_of, of_answer, of_request, of_request_content, of_server
 from lmconf.callbacks.otel import OtelCallback
 from lmconf.errors import AuthenticationFailed, ServerError
@@ -230,6 +232,18 @@ def start(**settings: Any) -> Start:
         request={"messages": [], "settings": settings},
         provider="azure",
     )
+
+
+def test_every_name_is_one_of_the_conventions() -> None:
+    """As the installed package of OpenTelemetry's names has them."""
+    names = pytest.importorskip("opentelemetry.semconv._incubating.attributes.gen_ai_attributes")
+    metrics = pytest.importorskip("opentelemetry.semconv._incubating.metrics.gen_ai_metrics")
+    known = {value for each in (names, metrics) for value in vars(each).values()
+             if isinstance(value, str)}  # fmt: skip
+    text = "".join(Path(str(module.__file__)).read_text() for module in (genai, otel))
+    used = set(re.findall(r'"(gen_ai\.[a-z_.]+[a-z])"', text))
+    assert len(used) > 20
+    assert used - known == set()
 
 
 def test_providers_and_settings_have_the_conventions_names() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from typing import Any
 
 import pytest
 
@@ -13,12 +15,17 @@ from lmconf.callbacks import (
     End,
     Event,
     Failure,
+    Fallback,
     FirstToken,
+    LimitWait,
     Retry,
     Start,
 )
 from lmconf.errors import BadRequest, ServerError
+from lmconf.runtime import LM
 from lmconf.testing import fake
+from tests.artefacts import WAYS, ask
+from tests.loopback import Reply, chat, chat_chunks, serving, sse
 
 
 class Heard:
@@ -125,6 +132,47 @@ def test_async_calls_tell_the_same() -> None:
 
     asyncio.run(ask())
     assert heard.kinds == [Start, Attempt, Retry, Attempt, End, Start, Attempt, FirstToken, End]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_kind_of_event_is_told_in_every_way_of_calling(way: str) -> None:
+    """A call that is tried again, stands in line for its fallback, finds it kept, and fails."""
+    heard = Heard()
+    with serving() as down, serving() as busy:
+        down.script = lambda _: Reply(status=503, json={})
+        busy.script = lambda received: (
+            Reply(pieces=sse(*chat_chunks("Hel", "lo.")))
+            if received.json.get("stream")
+            else Reply(json=chat())
+        )
+        given: dict[str, Any] = {
+            "api_key": "",
+            "num_retries": 1,
+            "retry": {"initial": 0.001, "max": 0.001},
+            "cache": {"store": {"backend": "memory"}, "namespace": f"events by {way}"},
+        }
+        other = {"model": "openai/other", "api_base": busy.v1, **given}
+        other["limits"] = {"max_concurrency": 1}
+        first = LM(model="openai/tiny", api_base=down.v1, callbacks=[heard], **given)
+        lm = first.copy(fallbacks=[other])
+        with LM(**other).stream("a moment") as stream:
+            next(stream)
+            leaves = threading.Timer(0.1, stream.close)
+            leaves.start()
+            assert ask(lm, way) == "Hello."
+        leaves.join()
+        assert ask(lm, way) == "Hello."
+        with pytest.raises(ServerError):
+            ask(first, way)
+        first.close()
+        lm.close()
+    tried = [Start, CacheMiss, Attempt, Retry, Attempt]
+    begun = [FirstToken] if "stream" in way else []
+    assert heard.kinds == [
+        *(*tried, Fallback, CacheMiss, LimitWait, Attempt, *begun, End),
+        *(*tried, Fallback, CacheHit, End),
+        *(*tried, Failure),
+    ]
 
 
 def test_an_origin_has_neither_credentials_nor_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
