@@ -58,9 +58,13 @@ class Stored:
     def response(self) -> Json:
         """The whole response, which nobody else has."""
         if self._response is None:
-            self._response = read(self.value)
-            assert self._response is not None  # its texts were read
+            self._response = read(self.value) or self._of_texts()
         return self._response
+
+    def _of_texts(self) -> Json:
+        """Return the response that is left where what stands beside the texts cannot be read."""
+        texts = enumerate(self._texts or ())
+        return {"choices": [{"index": at, "message": {"content": text}} for at, text in texts]}
 
     @property
     def outputs(self) -> list[Any]:
@@ -96,7 +100,7 @@ def _whole_texts(value: bytes) -> list[str] | None:
             if message is not None and message.tool_calls:
                 return None
             texts.append(text)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):  # msgspec's, and that of bytes that are no UTF-8
         return None  # `read` says what it is
     return texts or None
 
@@ -116,7 +120,7 @@ def read(value: bytes) -> Json | None:
     found: Any = None
     try:
         found = _DECODER.decode(value)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         # Only what `write` falls back to is read now, and what no store should hold.
         with contextlib.suppress(ValueError, RecursionError):
             found = json.loads(value)

@@ -6,7 +6,8 @@ import pytest
 
 from lmconf.caches.contract import Found
 from lmconf.caches.memory import MemoryCache
-from lmconf.runtime.kept import read, write
+from lmconf.runtime.answer import outputs_of
+from lmconf.runtime.kept import read, stored, write
 from lmconf.testing import fake
 
 
@@ -37,6 +38,14 @@ def test_a_number_of_any_size_is_kept() -> None:
 )
 def test_what_is_no_response_is_none(value: bytes) -> None:
     assert read(value) is None
+    assert stored(value, ()) is None
+
+
+@pytest.mark.parametrize("beside", [b'"model": "\xff"', b'"created": 1' + b"0" * 5000])
+def test_what_stands_beside_the_texts_and_cannot_be_read_is_left_out(beside: bytes) -> None:
+    found = stored(b'{"choices": [{"message": {"content": "x"}}], %b}' % beside, ())
+    assert found is not None
+    assert outputs_of(found.response) == found.outputs == ["x"]
 
 
 def test_half_a_character_at_the_end_of_an_answer_fails_no_call() -> None:
@@ -46,7 +55,15 @@ def test_half_a_character_at_the_end_of_an_answer_fails_no_call() -> None:
         assert lm.usage.cache_hits == 1
 
 
-@pytest.mark.parametrize("value", [b'{"choices": [1]}', b'{"choices": [{"message": "x"}]}', b"no"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"choices": [1]}',
+        b'{"choices": [{"message": "x"}]}',
+        b'{"choices": [{"message": {"content": "\xff"}}]}',
+        b"no",
+    ],
+)
 def test_what_a_store_holds_that_is_no_response_is_asked_for_anew(
     value: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
