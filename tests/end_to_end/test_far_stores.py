@@ -20,6 +20,7 @@ from lmconf.caches import live_store
 from lmconf.caches.contract import CacheWarning
 from lmconf.caches.redis import RedisCache
 from lmconf.caches.specs import MemoryStore, RedisStore, StoreSpec
+from lmconf.cli.running import run
 from lmconf.runtime import LM
 from lmconf.secrets import Env
 from tests.loopback import Loopback, chat, serving
@@ -107,6 +108,33 @@ async def test_the_server_is_never_asked_on_an_event_loop(
     await asyncio.to_thread(written, namespace)
     assert len(asked) >= 3  # looked up, put, counted
     assert threading.get_ident() not in asked
+
+
+def test_what_a_server_holds_is_looked_after_by_the_command_line(
+    server: Loopback, namespace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = {"backend": "redis", "url": {"$env": "TEAM_REDIS"}, "namespace": namespace}
+    profile = tmp_path / "team.yaml"
+    profile.write_text(json.dumps({"model": "openai/tiny", "cache": {"store": store}}))
+
+    def told(*arguments: str) -> str:
+        assert run(["cache", *arguments, str(profile)]) == 0
+        return capsys.readouterr().out
+
+    lm_at(server, namespace)("hi")
+    lm_at(server, namespace)("hi again")
+    written(namespace)
+    assert f"Redis, namespace {namespace}: 2 answers" in told("stats")
+    first, second = told("list").splitlines()
+    assert "Hello." in first and "for ever" in second
+    assert told("show", first.split()[0]) == "Hello.\n"
+    exported = told("export")
+    (tmp_path / "answers.jsonl").write_text(exported)
+    assert "2 answers" in told("prune", "--older", "0s")
+    assert "2 answers kept" in told("import", str(tmp_path / "answers.jsonl"))
+    assert told("export") == exported
+    assert "2 answers dropped" in told("clear", "--yes")
+    assert told("list") == ""
 
 
 def test_a_server_that_hangs_fails_no_call(
