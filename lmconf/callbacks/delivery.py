@@ -20,10 +20,13 @@ import importlib
 import inspect
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+from lmconf.forking import Mutex
 
 __all__ = ["LEAVING", "MOST_WAITING", "PATIENCE", "Courier"]
 
@@ -181,13 +184,18 @@ class _Queue:
             return
         atexit.register(self.leave)
 
-    def leave(self) -> None:
-        """Wait, as the program ends, until nothing waits any more; not for ever."""
+    def leave(self, begun: float | None = None) -> None:
+        """Wait, as the program ends, until nothing waits any more; not for ever, and only once.
+
+        `begun` is when the program began to wait, for whoever else it was.
+        """
         self.end()
         if self._process != os.getpid():
             return
+        waited = 0.0 if begun is None else time.monotonic() - begun
         with self._changed:
-            self._changed.wait_for(lambda: not self.running, self._leaving)
+            if not self._changed.wait_for(lambda: not self.running, self._leaving - waited):
+                self._leaving = 0.0
 
     def _is_over(self) -> bool:
         """Say whether nothing waits, and the thread is to end."""
@@ -275,22 +283,27 @@ class _Ending:
     def __init__(self) -> None:
         self._queues: weakref.WeakSet[_Queue] = weakref.WeakSet()
         self._prepared = False
+        self._lock = Mutex()
 
     def tell(self, queue: _Queue) -> None:
         """Have `queue` told of the end."""
-        self._queues.add(queue)
-        if not self._prepared:
-            self._prepared = True
+        with self._lock:
+            self._queues.add(queue)
+            prepared, self._prepared = self._prepared, True
+        if not prepared:
             # Whoever was registered last comes first, and we must come before the executors' end.
             importlib.import_module("concurrent.futures.thread")
             with contextlib.suppress(AttributeError, RuntimeError):  # an exit handler is left
                 threading._register_atexit(self._end)  # type: ignore[attr-defined] # noqa: SLF001
 
     def _end(self) -> None:
-        for queue in list(self._queues):
+        begun = time.monotonic()
+        with self._lock:
+            queues = list(self._queues)
+        for queue in queues:
             queue.end()
-        for queue in list(self._queues):
-            queue.leave()
+        for queue in queues:
+            queue.leave(begun)
 
 
 # One a process by definition: there is one end of it.

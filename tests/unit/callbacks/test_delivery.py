@@ -307,3 +307,38 @@ def test_what_waits_is_heard_before_the_program_ends() -> None:
         check=False,
     )
     assert (done.stdout, done.stderr) == ("heard\nheard\n", "")
+
+
+HANGING = """
+import atexit, sys, time
+begun = []
+atexit.register(lambda: print(time.monotonic() - begun[0]))  # runs last
+from tests.unit.callbacks.test_delivery import *
+class Hangs(GathersOnALoop):
+    leaving = 1.0
+    async def flush(self):
+        await asyncio.sleep(60)
+dispatchers = [Dispatcher([Hangs()]) for _ in range(4)]
+class HangsInPlace(Gathers):
+    leaving = 1.0
+    def flush(self):
+        time.sleep(60)
+dispatchers += [Dispatcher([HangsInPlace()]) for _ in range(4)]
+for dispatcher in dispatchers:
+    call(dispatcher)
+begun.append(time.monotonic())
+"""
+
+
+def test_flushes_that_hang_hold_up_the_end_of_a_program_once_for_all_of_them() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANGING],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert 0.9 < float(done.stdout) < 2.5
