@@ -335,7 +335,13 @@ def begin(
             f"nothing says by what {compiled.name} is trained: add `train_kwargs: {{use: …}}`"
         )
     chosen: Trainer = trainers.trainer(kind)
-    shaped, rows = training_data.checked(data, format, chosen.formats, chosen.least_rows)
+    shaped, rows = training_data.checked(
+        data, format, chosen.formats, chosen.least_rows, chosen.fault
+    )
+    validation: list[Mapping[str, Any]] = []
+    if spec.train_kwargs is not None and spec.train_kwargs.validation_data is not None:
+        measured = spec.train_kwargs.validation_data
+        validation = training_data.checked(measured, shaped, chosen.formats, 1, chosen.fault)[1]
     chosen.check(order_of(compiled, Path("unnamed"), shaped, len(rows)))
     record = Record(
         id="",
@@ -348,7 +354,7 @@ def begin(
         state=_state_of(compiled),
         created=time.time(),
     )
-    begun = TrainingJob(jobs.create(record, rows), compiled)
+    begun = TrainingJob(jobs.create(record, rows, validation), compiled)
     if kind == "openai":
         # Sending takes a while; whoever looks after the job later finds it done, or does it.
         threading.Thread(target=begun.done, name=f"lmconf-{begun.id}", daemon=True).start()

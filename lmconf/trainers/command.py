@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from lmconf.errors import TrainError
 from lmconf.trainers import supervising
@@ -24,6 +25,10 @@ class CommandTrainer:
 
     formats: tuple[Format, ...] = FORMATS
     least_rows = 1
+
+    def fault(self, format: Format, row: Mapping[str, Any]) -> str:
+        """Say nothing: what the command can learn from is its own affair."""
+        return ""
 
     def check(self, order: Order) -> None:
         """See that there is a command, and that it names the output.

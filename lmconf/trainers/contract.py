@@ -13,8 +13,10 @@ from lmconf.spec.frozen import FrozenMap
 from lmconf.trainers.specs import TrainSpec
 
 __all__ = [
+    "DATA",
     "FINAL",
     "FORMATS",
+    "VALIDATION",
     "Access",
     "Format",
     "Look",
@@ -30,6 +32,9 @@ FINAL: frozenset[Status] = frozenset(("succeeded", "failed", "cancelled"))
 
 Format = Literal["chat", "completion", "preference"]
 FORMATS: tuple[Format, ...] = ("chat", "completion", "preference")
+
+DATA = "data.jsonl"
+VALIDATION = "validation.jsonl"
 
 
 class Order(Struct, frozen=True, eq=False, kw_only=True):
@@ -54,7 +59,12 @@ class Order(Struct, frozen=True, eq=False, kw_only=True):
     @property
     def data(self) -> Path:
         """The checked rows, one JSON object a line."""
-        return self.folder / "data.jsonl"
+        return self.folder / DATA
+
+    @property
+    def validation(self) -> Path | None:
+        """The checked rows that are measured on and not learned from, if there are any."""
+        return self.folder / VALIDATION if self.spec.validation_data is not None else None
 
     @property
     def log(self) -> Path:
@@ -121,6 +131,9 @@ class Trainer(Protocol):
     @property
     def least_rows(self) -> int:
         """How many rows it wants at least."""
+
+    def fault(self, format: Format, row: Mapping[str, Any]) -> str:
+        """Say what of a row, which is right as `format`, it cannot learn from; "" where it can."""
 
     def check(self, order: Order) -> None:
         """See that `order` can be carried out here, before anything is begun.

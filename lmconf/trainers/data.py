@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from msgspec import Struct
 
@@ -43,12 +43,21 @@ class BadTrainData(TrainError):
         self.faults = faults
 
 
+Fault = Callable[[Format, Mapping[str, Any]], str]
+"""Says what of a row one trainer cannot learn from; nothing where it can."""
+
+
 def checked(
-    data: TrainData, stated: str | None, formats: tuple[Format, ...], least: int
+    data: TrainData,
+    stated: str | None,
+    formats: tuple[Format, ...],
+    least: int,
+    fault_of: Fault = lambda *_: "",
 ) -> tuple[Format, list[Mapping[str, Any]]]:
     """Return the format of `data` and its rows, once all of them are right.
 
-    A `stated` format of None is read off the first row.
+    A `stated` format of None is read off the first row. `fault_of` is what the trainer that they
+    are for has to say of a row that is right by itself.
 
     Raises:
         BadTrainData: rows are broken, are of another format, or are too few.
@@ -64,7 +73,8 @@ def checked(
     format_ = format_ or (_format_of(kept[0]) if kept else "chat")
     if format_ is None:
         raise BadTrainData(
-            f"{name}: what its rows are cannot be told from their keys ({', '.join(kept[0])});"
+            f"{name}: what its rows are cannot be told from their keys"
+            f" ({', '.join(map(str, kept[0]))});"
             f" {_wanted()}"
         )
     if format_ not in formats:
@@ -74,7 +84,9 @@ def checked(
     judge = _JUDGES[format_]
     faults = []
     for row in found:
-        fault = row.fault or (next(judge(row.value), "") if row.value is not None else "")
+        fault = row.fault
+        if row.value is not None:
+            fault = next(judge(row.value), "") or fault_of(format_, row.value)
         if fault:
             faults.append((row.line, fault))
     if faults:
@@ -86,59 +98,88 @@ def checked(
 
 
 def read_rows(data: TrainData) -> Iterator[Row]:
-    """Yield each row of `data`; empty lines at the end of a file are none.
+    """Yield each row of `data` as plain JSON values; empty lines at the end of a file are none.
 
     Raises:
-        BadTrainData: the file cannot be read.
+        BadTrainData: the file cannot be read, or `data` is neither a path nor rows.
     """
     if not isinstance(data, str | os.PathLike):
-        for number, value in enumerate(data, 1):
-            yield _plain_row(number, value)
+        yield from _given(data)
         return
     path = Path(data).expanduser()
     problem = ""
-    lines: list[bytes] = []
     try:
         with path.open("rb") as file:
-            lines = file.read().split(b"\n")
+            yield from _lines(file)
     except OSError as error:
         problem = (error.strerror or type(error).__name__).lower()
     if problem:
         raise BadTrainData(f"{path} cannot be read: {problem}")
-    while lines and not lines[-1].strip():
-        lines.pop()
-    for number, line in enumerate(lines, 1):
-        yield _row(number, line)
+
+
+def _given(data: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+    if isinstance(data, Mapping | bytes) or not isinstance(data, Iterable):
+        raise BadTrainData(
+            f"training data is the path of a JSONL file or a list of rows, not {_kind(data)}"
+        )
+    for number, value in enumerate(data, 1):
+        yield _given_row(number, value)
+
+
+def _given_row(number: int, value: object) -> Row:
+    try:
+        # What is no character by itself stays an escape, and is told as one of a file.
+        text = json.dumps(value, allow_nan=False, default=_plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        return Row(number, fault=f"the row cannot be written as JSON: {error}")
+    return _row(number, text.encode("ascii"))
+
+
+def _plain(value: object) -> object:
+    """Return a mapping that json does not know as one that it does."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no kind of JSON value")
+
+
+def _lines(file: BinaryIO) -> Iterator[Row]:
+    number, empty = 0, 0
+    while line := file.readline(LONGEST + 1):
+        number += 1
+        if not line.strip():
+            empty += 1
+            continue
+        for before in range(number - empty, number):
+            yield Row(before, fault="the line is empty")
+        empty = 0
+        if len(line) > LONGEST:
+            yield Row(number, fault="the line is longer than 64 MiB, and nothing after it was read")
+            return
+        yield _row(number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
 
 
 def _row(number: int, line: bytes) -> Row:
-    if number == 1:
-        line = line.removeprefix(b"\xef\xbb\xbf")
-    if not line.strip():
-        return Row(number, fault="the line is empty")
-    if len(line) > LONGEST:
-        return Row(number, fault="the line is longer than 64 MiB")
     try:
         value = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+        if b"\\u" in line:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError:
         return Row(number, fault="the line is not UTF-8 text")
+    except UnicodeEncodeError as error:
+        return Row(number, fault=f"half a character ({ascii(error.object[error.start])[1:-1]})")
     except RecursionError:
         return Row(number, fault="the line is nested too deep")
     except json.JSONDecodeError as error:
         return Row(number, fault=f"broken JSON at column {error.colno}: {error.msg}")
     except ValueError as error:
         return Row(number, fault=f"broken JSON: {error}")
-    return _plain_row(number, value)
+    if not isinstance(value, Mapping):
+        return Row(number, fault=f"a row is an object, not {_kind(value)}")
+    return Row(number, value)
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
-
-
-def _plain_row(number: int, value: object) -> Row:
-    if not isinstance(value, Mapping):
-        return Row(number, fault=f"a row is an object, not {_kind(value)}")
-    return Row(number, value)
 
 
 def _format_of(row: Mapping[str, Any]) -> Format | None:
@@ -174,6 +215,8 @@ def _chat(row: Mapping[str, Any]) -> Iterator[str]:
     assert isinstance(messages, list | tuple)
     if messages[-1].get("role") != "assistant":
         yield "the last message must be the assistant's: it is what is learned"
+    if not any(m.get("role") == "assistant" and m.get("weight", 1) for m in messages):
+        yield "everything that the assistant says has the weight 0: there is nothing to learn"
 
 
 def _completion(row: Mapping[str, Any]) -> Iterator[str]:
@@ -262,6 +305,8 @@ def _kind(value: object) -> str:
             return "a number"
         case str():
             return "text"
+        case bytes():
+            return "bytes"
         case Mapping():
             return "an object"
         case _:

@@ -2,6 +2,7 @@
 
 jobs/<id>/job.json      the record: what was asked, how it is doing, what it came to
           data.jsonl    the checked rows
+          validation.jsonl   those that are measured on, if there are any
           log           what a person may read of it
           output/       the trained weights, where they were made on this machine
           turn          locked by whoever moves the job on
@@ -27,7 +28,7 @@ from msgspec import Struct
 
 from lmconf.errors import TrainError
 from lmconf.folders import state_folder
-from lmconf.trainers.contract import Format, Made, Status
+from lmconf.trainers.contract import DATA, VALIDATION, Format, Made, Status
 
 __all__ = ["JobFolder", "Record", "create", "every", "find"]
 
@@ -134,7 +135,10 @@ def jobs_folder() -> Path:
     return state_folder() / "jobs"
 
 
-def create(record: Record, rows: Sequence[Mapping[str, Any]]) -> JobFolder:
+Rows = Sequence[Mapping[str, Any]]
+
+
+def create(record: Record, rows: Rows, validation: Rows = ()) -> JobFolder:
     """Return the new folder of a job with its data; `record` gets its id and the data's digest.
 
     Raises:
@@ -148,21 +152,20 @@ def create(record: Record, rows: Sequence[Mapping[str, Any]]) -> JobFolder:
     except OSError as error:
         reason = error.strerror
     else:
-        return _filled(JobFolder(path), record, rows)
+        return _filled(JobFolder(path), record, rows, validation)
     raise TrainError(f"the job's folder {path} cannot be made: {reason}")
 
 
-def _filled(job: JobFolder, record: Record, rows: Sequence[Mapping[str, Any]]) -> JobFolder:
+def _filled(job: JobFolder, record: Record, rows: Rows, validation: Rows) -> JobFolder:
     problem: str | None = None
     try:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-        _write(job.path / "data.jsonl", text)
-        digest = f"sha256:{hashlib.sha256(text).hexdigest()}"
-        job.write(msgspec.structs.replace(record, id=job.id, digest=digest))
+        text = _text(rows)
+        _write(job.path / DATA, text)
+        if validation:
+            _write(job.path / VALIDATION, _text(validation))
+        job.write(msgspec.structs.replace(record, id=job.id, digest=_digest(text)))
     except TrainError as error:
         problem = str(error)
-    except (TypeError, ValueError, UnicodeError) as error:
-        problem = f"the rows cannot be written as JSON: {error}"
     except BaseException:
         shutil.rmtree(job.path, ignore_errors=True)
         raise
@@ -170,6 +173,14 @@ def _filled(job: JobFolder, record: Record, rows: Sequence[Mapping[str, Any]]) -
         return job
     shutil.rmtree(job.path, ignore_errors=True)
     raise TrainError(problem)
+
+
+def _text(rows: Rows) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def _digest(text: bytes) -> str:
+    return f"sha256:{hashlib.sha256(text).hexdigest()}"
 
 
 def every() -> list[JobFolder]:

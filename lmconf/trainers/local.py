@@ -17,9 +17,7 @@ from lmconf.trainers.contract import FORMATS, Access, Format, Look, Made, Order,
 __all__ = ["TRAINER", "LocalTrainer"]
 
 PACKAGES = ("torch", "transformers", "trl")
-SETTINGS = (
-    "n_epochs batch_size seed beta validation_data learning_rate max_steps max_length device dtype"
-).split()
+SETTINGS = ("n_epochs batch_size seed beta learning_rate max_steps max_length device dtype").split()
 
 
 class LocalTrainer:
@@ -27,6 +25,24 @@ class LocalTrainer:
 
     formats: tuple[Format, ...] = FORMATS
     least_rows = 1
+
+    def fault(self, format: Format, row: Mapping[str, Any]) -> str:
+        """Say what of a conversation is not text: it would be lost on the way to the tokenizer."""
+        if row.get("tools") or row.get("functions"):
+            return "training on this machine takes conversations without tools"
+        if format == "preference":
+            asked = row["input"]
+            if asked.get("tools"):
+                return "training on this machine takes conversations without tools"
+            groups = [asked["messages"], row["preferred_output"], row["non_preferred_output"]]
+        else:
+            groups = [row.get("messages", ())]
+        for message in (message for group in groups for message in group):
+            if message.get("tool_calls") or message.get("function_call"):
+                return "training on this machine takes conversations without tools"
+            if not isinstance(message.get("content"), str):
+                return "training on this machine takes messages whose content is text"
+        return ""
 
     def check(self, order: Order) -> None:
         """See that the packages and the weights are there.
@@ -135,6 +151,7 @@ def _settings(order: Order) -> dict[str, Any]:
         "weights": _weights(order),
         "format": order.format,
         "data": str(order.data),
+        "validation": str(order.validation) if order.validation else None,
         "partial": str(supervising.partial(order)),
         "progress": str(order.folder / "progress.json"),
         "gguf": order.served if order.served_by == "llama_cpp" else None,

@@ -27,8 +27,7 @@ def main() -> int:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     partial = Path(settings["partial"])
     weights = partial / "weights"
-    rows = [json.loads(line) for line in Path(settings["data"]).read_text("utf-8").splitlines()]
-    trained, tokenizer = train(settings, rows, partial)
+    trained, tokenizer = train(settings, read_rows(settings["data"]), partial)
     _say("saving the weights")
     trained.save_pretrained(weights)
     tokenizer.save_pretrained(weights)
@@ -53,6 +52,12 @@ def _end_with_the_supervisor() -> None:
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def read_rows(path: str) -> list[Row]:
+    """Return the rows of a JSONL file; its lines end with a newline and with nothing else."""
+    with Path(path).open(encoding="utf-8", newline="\n") as file:
+        return [json.loads(line) for line in file]
 
 
 def train(settings: dict[str, Any], rows: list[Row], partial: Path) -> tuple[Any, Any]:
@@ -116,7 +121,7 @@ def _arguments(settings: dict[str, Any], partial: Path, device: str, default_rat
     }
     if steps is not None:
         chosen["max_steps"] = steps
-    if "validation_data" in settings:
+    if settings["validation"] is not None:
         chosen |= {"eval_strategy": "epoch" if steps is None else "steps"}
         chosen |= {"eval_steps": max(steps // 4, 1)} if steps is not None else {}
     return chosen
@@ -145,11 +150,8 @@ def _of_preferences(settings: dict[str, Any], rows: list[Row]) -> tuple[Any, ...
 def _measured(settings: dict[str, Any], shaped: Any) -> Any:
     from datasets import Dataset
 
-    path = settings.get("validation_data")
-    if path is None:
-        return None
-    rows = [json.loads(line) for line in Path(path).read_text("utf-8").splitlines() if line.strip()]
-    return Dataset.from_list(shaped(rows))
+    path = settings["validation"]
+    return None if path is None else Dataset.from_list(shaped(read_rows(path)))
 
 
 def _adapters(settings: dict[str, Any]) -> Any:
@@ -194,10 +196,7 @@ def _preferences(rows: list[Row]) -> list[Row]:
 
 
 def _plain(message: Row) -> dict[str, str]:
-    content = message.get("content")
-    if not isinstance(content, str):
-        sys.exit("training on this machine takes messages whose content is text")
-    return {"role": message["role"], "content": content}
+    return {"role": message["role"], "content": message["content"]}
 
 
 def _told_by(path: str) -> Any:

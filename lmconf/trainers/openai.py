@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from lmconf.errors import TrainError
-from lmconf.trainers import data as training_data
 from lmconf.trainers import remote
 from lmconf.trainers.contract import FORMATS, Access, Format, Look, Made, Order, Trainer
 
@@ -32,8 +30,12 @@ class OpenAITrainer:
     formats: tuple[Format, ...] = FORMATS
     least_rows = 10
 
+    def fault(self, format: Format, row: Mapping[str, Any]) -> str:
+        """Say nothing: these are the provider's own formats."""
+        return ""
+
     def check(self, order: Order) -> None:
-        """See that the model is one of a provider with this API, and the validation data right.
+        """See that the model is one of a provider with this API.
 
         Raises:
             TrainError: it is not.
@@ -43,8 +45,6 @@ class OpenAITrainer:
                 f"`use: openai` trains models of {' and '.join(PROVIDERS)}, not of"
                 f" {order.provider!r}: state another `train_kwargs.use`, or `finetuning_model`"
             )
-        if order.spec.validation_data is not None:
-            training_data.checked(order.spec.validation_data, order.format, self.formats, 1)
 
     def advance(
         self,
@@ -106,8 +106,8 @@ class OpenAITrainer:
         self, order: Order, known: dict[str, str], note: Callable[..., None], access: Access
     ) -> None:
         files = {"training_file": order.data}
-        if order.spec.validation_data is not None:
-            files["validation_file"] = Path(order.spec.validation_data).expanduser()
+        if order.validation is not None:
+            files["validation_file"] = order.validation
         for name, path in files.items():
             if name not in known:
                 told = remote.upload(access, path, f"lmconf-{order.id}-{name}.jsonl")

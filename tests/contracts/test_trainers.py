@@ -191,6 +191,20 @@ def test_what_is_kept_is_private_and_holds_no_secret(kind: Kind, state: Path) ->
     assert MARKER not in repr(job) + repr(job.record)
 
 
+def test_bad_rows_that_are_measured_on_begin_nothing(
+    kind: Kind, state: Path, tmp_path: Path
+) -> None:
+    if kind.pids is not list:
+        return  # it does not know any
+    path = tmp_path / "measured.jsonl"
+    path.write_text('{"messages": []}\n')
+    with pytest.raises(
+        TrainError, match=r"measured\.jsonl: 1 of 1 rows .*\n  line 1: `messages` is"
+    ):
+        kind.lm.finetune(ROWS, train_kwargs={"validation_data": str(path)})
+    assert not state.exists()
+
+
 def test_bad_rows_begin_nothing(kind: Kind, state: Path) -> None:
     bad: list[dict[str, Any]] = [
         {"messages": [{"role": "usr", "content": "Hello"}]},
@@ -244,6 +258,9 @@ class Echo:
 
     formats = FORMATS
     least_rows = 1
+
+    def fault(self, format: Any, row: Any) -> str:
+        return ""
 
     def check(self, order: Any) -> None:
         if "answer" not in order.spec.args:

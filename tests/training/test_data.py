@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from lmconf.errors import TrainError
+from lmconf.trainers import data, local_worker
 from lmconf.trainers.contract import FORMATS
 from lmconf.trainers.data import BadTrainData, checked
+from lmconf.trainers.local import LocalTrainer
 
 ASKED = {"role": "user", "content": "Hello"}
 SAID = {"role": "assistant", "content": "Hi"}
@@ -42,6 +45,12 @@ def fault(row: Any, format: str = "chat") -> str:
             "must be text or a list of parts, not a nu",
         ),
         ({"messages": [ASKED, SAID], "label": 1}, "unknown key `label`"),
+        ({"messages": [ASKED, SAID], 7: 1}, "unknown key `7`"),
+        ({7: 1}, "`messages` is missing"),
+        ({"messages": [ASKED, {**SAID, "weight": 0}]}, "has the weight 0: there is nothing"),
+        ({"messages": [ASKED, {**SAID, "content": "\ud83d"}]}, "half a character (\\ud83d)"),
+        ({"messages": [ASKED, {**SAID, "score": float("nan")}]}, "Out of range float values"),
+        ({"messages": [ASKED, {**SAID, "at": Path()}]}, "PosixPath is no kind of JSON value"),
         ([ASKED], "a row is an object, not a list"),
     ],
 )
@@ -93,6 +102,59 @@ def test_every_bad_line_of_a_file_is_told_by_its_number(tmp_path: Path) -> None:
     assert "line 2: broken JSON at column 2" in told
     assert "line 4: the line is empty" in told
     assert "line 7: the line is not UTF-8 text" in told
+
+
+def test_lines_end_as_they_do_on_windows_and_text_may_hold_other_ends(tmp_path: Path) -> None:
+    row = {"messages": [ASKED, {**SAID, "content": "one\u2028two\x85three"}]}
+    file = tmp_path / "train.jsonl"
+    file.write_bytes(f"{json.dumps(row, ensure_ascii=False)}\r\n\r\n".encode())
+    (kept,) = checked(file, None, FORMATS, 1)[1]
+    assert kept == row
+    file.write_text(json.dumps(row, ensure_ascii=False) + "\n", "utf-8")
+    assert local_worker.read_rows(str(file)) == [row]
+
+
+def test_nothing_is_read_after_a_line_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "LONGEST", 1000)
+    with pytest.raises(BadTrainData, match="line 1: the line is longer than"):
+        checked("/dev/zero", None, FORMATS, 1)
+    file = tmp_path / "train.jsonl"
+    file.write_bytes(json.dumps({"messages": [ASKED, SAID]}).encode().ljust(1000) + b"\n")
+    with pytest.raises(BadTrainData, match="line 1: the line is longer than"):
+        checked(file, None, FORMATS, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [(5, "a number"), (None, "null"), ({"messages": []}, "an object"), (b"", "b")],
+)
+def test_what_is_neither_a_path_nor_rows_is_told(given: Any, what: str) -> None:
+    with pytest.raises(BadTrainData, match=f"or a list of rows, not {what}"):
+        checked(given, None, FORMATS, 1)
+
+
+def test_rows_of_any_mapping_become_plain_ones() -> None:
+    frozen = MappingProxyType({"messages": (MappingProxyType(ASKED), SAID)})
+    assert checked([frozen], None, FORMATS, 1)[1] == [{"messages": [ASKED, SAID]}]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"messages": [ASKED, SAID], "tools": [{}]}, "without tools"),
+        ({"messages": [ASKED, {"role": "assistant", "tool_calls": [{}]}, SAID]}, "without tools"),
+        ({"messages": [{**ASKED, "content": [{"type": "text"}]}, SAID]}, "whose content is text"),
+    ],
+)
+def test_what_cannot_be_learned_on_this_machine_is_told_by_its_line(row: Any, told: str) -> None:
+    right = {"messages": [ASKED, SAID]}
+    assert len(checked([right, row], None, FORMATS, 1)[1]) == 2
+    with pytest.raises(BadTrainData) as caught:
+        checked([right, row], None, FORMATS, 1, LocalTrainer().fault)
+    ((line, fault),) = caught.value.faults
+    assert (line, told in fault) == (2, True)
 
 
 def test_many_bad_lines_are_counted(tmp_path: Path) -> None:

@@ -81,6 +81,18 @@ def test_preferences_are_trained_by_dpo(peer: Peer) -> None:
     assert sent["method"]["dpo"]["hyperparameters"]["beta"] == 0.2
 
 
+def test_what_is_measured_on_is_checked_and_sent_beside_the_data(
+    peer: Peer, rows: Rows, tmp_path: Path
+) -> None:
+    path = tmp_path / "measured.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(rows[0]).encode() + b"\r\n")
+    job = an_lm(peer).finetune(rows, train_kwargs={"validation_data": str(path)})
+    path.unlink()  # the job has its own
+    job.result(30)
+    (sent,) = peer.jobs.values()
+    assert json.loads(peer.contents[sent["validation_file"]]) == rows[0]
+
+
 def test_a_failed_job_raises_what_the_server_says(peer: Peer, rows: Rows) -> None:
     peer.ending = "failed"
     job = an_lm(peer).finetune(rows)
