@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -9,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,19 @@ from lmconf.masking import mask
 from lmconf.secrets import Env, File, Given, Missing, Public, resolve
 from lmconf.trainers.contract import Look, Order
 
-__all__ = ["PASSED_ON", "Ended", "Program", "end", "environment", "failure", "look", "start"]
+__all__ = [
+    "PASSED_ON",
+    "Ended",
+    "Program",
+    "checkpoints",
+    "end",
+    "environment",
+    "failure",
+    "look",
+    "partial",
+    "progress",
+    "start",
+]
 
 PASSED_ON = (
     "PATH",
@@ -41,6 +55,8 @@ GRACE = 5.0
 LOG_SIZE = 16 * 2**20
 STARTING = 30.0
 LAST_LINES = 12
+ENDED = 4096
+"""The room that is kept for what is written down at the end, in bytes."""
 
 
 class Program(Struct, frozen=True, eq=False, kw_only=True):
@@ -57,11 +73,20 @@ class Program(Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Ended(Struct, frozen=True):
-    """How a program ended: its exit status, or a sentence about why there is none."""
+    """How a program ended: its exit status, or a sentence about why there is none.
+
+    `tail` is what it said last; `cut` means that it was not its own doing.
+    """
 
     code: int = 0
     why: str = ""
     error: str = ""
+    tail: str = ""
+
+    @property
+    def cut(self) -> bool:
+        """Whether it was killed or interrupted, and not asked to end by who began it."""
+        return self.why == "interrupted" or (not self.why and self.code < 0)
 
 
 def environment(order: Order) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -103,14 +128,57 @@ def partial(order: Order) -> Path:
     return order.folder / "output.partial"
 
 
-def start(order: Order, program: Program) -> None:
-    """Have `program` run apart from this process.
+def checkpoints(order: Order) -> Path:
+    """Return the folder of what a training that is cut off can go on from; a good end removes it."""
+    return order.folder / "checkpoints"
+
+
+def start(order: Order, program: Program, said: str = "") -> None:
+    """Have `program` run apart from this process; `said` is the first line of the log.
 
     Raises:
-        TrainError: it cannot be started.
+        TrainError: it cannot be started, or what was started before still runs.
     """
     if not sys.executable:
         raise TrainError("a training needs a Python interpreter to watch it, and there is none")
+    problem = ""
+    try:
+        with _watch(order) as watch:
+            _prepare(order)
+            problem = _started(order, program, watch, said)
+    except subprocess.TimeoutExpired:
+        problem = "its supervisor did not start in time"
+    except BlockingIOError:
+        raise TrainError(f"the training of the job {order.id} runs already") from None
+    except OSError as error:
+        problem = (error.strerror or type(error).__name__).lower()
+    if problem:
+        shutil.rmtree(partial(order), ignore_errors=True)
+        raise TrainError(f"the training cannot be started: {problem}")
+
+
+@contextlib.contextmanager
+def _watch(order: Order) -> Iterator[int]:
+    """Hold the lock that the supervisor takes over: at no time is it free between the two."""
+    fd = os.open(order.folder / "watch", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _prepare(order: Order) -> None:
+    for folder in (partial(order), checkpoints(order)):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    (order.folder / "ended.json").unlink(missing_ok=True)
+    fd = os.open(order.folder / ".ended", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as room:
+        room.write(b" " * ENDED)
+
+
+def _started(order: Order, program: Program, watch: int, said: str) -> str:
+    """Start the supervisor, and return what is wrong if it cannot be."""
     line = {
         "argv": program.argv,
         "env": dict(program.env),
@@ -118,38 +186,31 @@ def start(order: Order, program: Program) -> None:
         "folder": str(order.folder),
         "cwd": str(program.cwd),
         "partial": str(partial(order)),
+        "checkpoints": str(checkpoints(order)),
+        "watch": watch,
         "hidden": list(program.hidden),
         "timeout": order.spec.timeout,
         "grace": GRACE,
         "log_size": LOG_SIZE,
     }
-    problem = ""
-    try:
-        partial(order).mkdir(mode=0o700, exist_ok=True)
-        log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            child = subprocess.run(
-                [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py"))],
-                input=json.dumps(line).encode() + b"\n",
-                env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                cwd=order.folder,
-                start_new_session=True,
-                timeout=STARTING,
-                check=False,
-            )
-        finally:
-            os.close(log)
-        if child.returncode != 0:
-            problem = f"its supervisor ended with status {child.returncode}"
-    except subprocess.TimeoutExpired:
-        problem = "its supervisor did not start in time"
-    except OSError as error:
-        problem = (error.strerror or type(error).__name__).lower()
-    if problem:
-        shutil.rmtree(partial(order), ignore_errors=True)
-        raise TrainError(f"the training cannot be started: {problem}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    with os.fdopen(os.open(order.log, flags, 0o600), "ab") as log:
+        if said:
+            log.write(f"{said}\n".encode())
+            log.flush()
+        child = subprocess.run(
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py"))],
+            input=json.dumps(line).encode() + b"\n",
+            env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            cwd=order.folder,
+            start_new_session=True,
+            pass_fds=(watch,),
+            timeout=STARTING,
+            check=False,
+        )
+    return f"its supervisor ended with status {child.returncode}" if child.returncode else ""
 
 
 def look(order: Order) -> Ended | None:
@@ -165,7 +226,11 @@ def look(order: Order) -> Ended | None:
             return None
     _kill_rest(order)
     shutil.rmtree(partial(order), ignore_errors=True)
-    return Ended(error="the process of the training was killed (or the machine restarted)")
+    return Ended(
+        why="interrupted",
+        error="the process of the training was killed (or the machine restarted)",
+        tail=_last_of(order.log),
+    )
 
 
 def end(order: Order) -> None:
@@ -182,34 +247,43 @@ def end(order: Order) -> None:
             raise TrainError(f"the training of the job {order.id} does not end")
         time.sleep(0.02)
     _kill_rest(order)
-    shutil.rmtree(partial(order), ignore_errors=True)
+    for folder in (partial(order), checkpoints(order), order.output):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def failure(order: Order, ended: Ended) -> Look | None:
-    """Return what to tell of a training that ended otherwise than well; None where it did well."""
+def failure(order: Order, ended: Ended, next_step: str = "") -> Look | None:
+    """Return what to tell of a training that ended otherwise than well; None where it did well.
+
+    `next_step` is added to why it failed.
+    """
     if ended.why == "cancelled":
         return Look(status="cancelled")
     reason = ended.error
     if ended.why == "timeout":
         reason = f"it took longer than its `timeout` of {order.spec.timeout:g} s, and was ended"
+    elif not reason and ended.why == "interrupted":
+        reason = "the training was told to end, as by a shutdown of the machine"
     elif not reason and ended.code:
         how = f"by signal {-ended.code}" if ended.code < 0 else f"with status {ended.code}"
         reason = f"the training ended {how}"
     if not reason:
         return None
-    told = last_lines(order.log)
-    return Look(status="failed", error=f"{reason}\nlog {order.log}:\n{told}" if told else reason)
+    told = mask("\n".join(ended.tail.strip().splitlines()[-LAST_LINES:]))
+    parts = [reason, f"log {order.log}:\n{told}" if told else "", next_step]
+    return Look(
+        status="failed",
+        progress=progress(order),
+        error="\n".join(part for part in parts if part),
+    )
 
 
-def last_lines(log: Path) -> str:
-    """Return the end of a log, without what looks to be secret."""
+def _last_of(log: Path) -> str:
     try:
         with log.open("rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - 4096, 0))
-            text = file.read().decode("utf-8", "replace")
+            return file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    return mask("\n".join(text.strip().splitlines()[-LAST_LINES:]))
 
 
 def progress(order: Order) -> dict[str, Any]:
@@ -226,7 +300,8 @@ def _written_down(order: Order) -> Ended | None:
         told = json.loads((order.folder / "ended.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return Ended(int(told.get("code") or 0), str(told.get("why", "")), str(told.get("error", "")))
+    code, texts = told.get("code") or 0, [str(told.get(n, "")) for n in ("why", "error", "tail")]
+    return Ended(int(code), *texts)
 
 
 def _kill_rest(order: Order) -> None:

@@ -2,8 +2,8 @@
 
 The owner starts this file by its path with the standard library alone and writes one JSON line to
 its standard input (see `Order`); the line holds what is secret, which neither a file nor an
-argument may. It then leaves the owner for good. `watch` in the folder stays locked as long as it
-runs, and `running` as long as anything of the training does: locks end with their processes,
+argument may. It then leaves the owner for good. The lock of `watch`, which the owner took, stays
+with it as long as it runs, and that of `running` with the training: locks end with their processes,
 however those end. `cancel` in the folder, a signal, or `timeout` ends the whole process group.
 """
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     class Order(TypedDict):
         """What is to be run: `input` is written to its standard input.
 
-        `hidden` never gets into the log. `timeout` and `grace` are in seconds, `log_size` in
-        bytes. `partial` is the folder that is removed unless the training ends well.
+        `watch` is the open file with the lock. `hidden` never gets into the log. `timeout` and
+        `grace` are in seconds, `log_size` in bytes. The folder `partial` is removed unless the
+        training ends well, and the folder `checkpoints` if it does.
         """
 
         argv: list[str]
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
         folder: str
         cwd: str
         partial: str
+        checkpoints: str
+        watch: int
         hidden: list[str]
         timeout: float | None
         grace: float
@@ -45,16 +48,21 @@ if TYPE_CHECKING:
 
 LOOK = 0.25
 LINE = 65536
+TAIL = 2048
+"""How much of what was said last is written down with the end: the log may be full, or the disk."""
+DRAINING = 1.0
+"""Seconds that are left to what writes on after its group was ended."""
 
 
 class Log:
-    """The job's log, bounded: when it is full, what follows is left out."""
+    """The job's log, bounded: when it is full, what follows is left out. `tail` is its end."""
 
     def __init__(self, path: Path, size: int, hidden: list[str]) -> None:
         self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.left = size
         self.hidden = [text.encode() for text in hidden if text]
         self.line = b""
+        self.tail = b""
 
     def write(self, data: bytes) -> None:
         """Append the whole lines of `data`, without what is hidden."""
@@ -74,6 +82,7 @@ class Log:
     def _append(self, text: bytes) -> None:
         for secret in self.hidden:
             text = text.replace(secret, b"***")
+        self.tail = (self.tail + text)[-TAIL:]
         if text and self.left > 0:
             try:
                 self.left -= os.write(self.fd, text[: self.left])
@@ -84,10 +93,9 @@ class Log:
 class Supervision:
     """One training's life."""
 
-    def __init__(self, order: Order, watch: int) -> None:
+    def __init__(self, order: Order) -> None:
         self.order = order
         self.folder = Path(order["folder"])
-        self.watch = watch
         self.log = Log(self.folder / "log", order["log_size"], order["hidden"])
         self.told_to_end = False
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -111,14 +119,26 @@ class Supervision:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=(running,),
+                preexec_fn=self._note_pid,  # noqa: PLW1509: this process has one thread
             )
-        except OSError as error:
-            reason = f"{self.order['argv'][0]} cannot be started: {(error.strerror or '').lower()}"
+        except (OSError, subprocess.SubprocessError) as error:
+            told = getattr(error, "strerror", None) or "its process id cannot be written down"
+            reason = f"{self.order['argv'][0]} cannot be started: {told.lower()}"
             self._write_down({"error": reason})
             return
         os.close(running)
-        (self.folder / "pid").write_text(str(child.pid), "ascii")
-        self._write_down(self._seen_through(child))
+        try:
+            ended = self._seen_through(child)
+        except BaseException:
+            self._signal(child, signal.SIGKILL)
+            raise
+        self._write_down(ended)
+
+    def _note_pid(self) -> None:
+        """Write down whom to end. It is the new process that does, before it is the training."""
+        fd = os.open(self.folder / "pid", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.write(fd, str(os.getpid()).encode("ascii"))
+        os.close(fd)
 
     def _seen_through(self, child: subprocess.Popen[bytes]) -> dict[str, Any]:
         assert child.stdin is not None
@@ -134,14 +154,17 @@ class Supervision:
         why = ""
         while child.poll() is None:
             self._copy(child, LOOK)
-            if self.told_to_end or (self.folder / "cancel").exists():
+            if (self.folder / "cancel").exists():
                 why = "cancelled"
+            elif self.told_to_end:
+                why = "interrupted"
             elif until is not None and time.monotonic() > until:
                 why = "timeout"
             if why:
                 break
         self._finish(child)
-        return {"code": child.returncode, "why": why}
+        tail = self.log.tail.decode("utf-8", "replace")
+        return {"code": child.returncode, "why": why, "tail": tail}
 
     def _copy(self, child: subprocess.Popen[bytes], seconds: float) -> bool:
         assert child.stdout is not None
@@ -166,7 +189,8 @@ class Supervision:
             self._copy(child, 0.02)
         self._signal(child, signal.SIGKILL)
         child.wait()
-        while self._copy(child, 0):
+        until = time.monotonic() + DRAINING
+        while self._copy(child, 0) and time.monotonic() < until:
             pass
         self.log.close()
 
@@ -179,11 +203,27 @@ class Supervision:
             return
 
     def _write_down(self, ended: dict[str, Any]) -> None:
-        if ended.get("code") != 0 or ended.get("why"):
+        well = ended.get("code") == 0 and not ended.get("why")
+        if not well:
             shutil.rmtree(self.order["partial"], ignore_errors=True)
         beside = self.folder / ".ended"
-        beside.write_text(json.dumps(ended), "utf-8")
+        # The owner took the room for it, which a full disk has no more of.
+        with beside.open("r+b") as file:
+            file.write(_fitting(ended, os.fstat(file.fileno()).st_size))
+            file.flush()
+            os.fsync(file.fileno())
         beside.replace(self.folder / "ended.json")
+        if well:
+            shutil.rmtree(self.order["checkpoints"], ignore_errors=True)
+
+
+def _fitting(ended: dict[str, Any], size: int) -> bytes:
+    """Return `ended` as JSON of `size` bytes, with less of the tail where that is too much."""
+    text = json.dumps(ended).encode()
+    while len(text) > size and ended.get("tail"):
+        ended = {**ended, "tail": ended["tail"][len(ended["tail"]) // 2 + 1 :]}
+        text = json.dumps(ended).encode()
+    return text.ljust(size)
 
 
 def main() -> int:
@@ -193,16 +233,14 @@ def main() -> int:
         return 1
     order: Any = json.loads(line)
     os.umask(0o077)
-    watch = os.open(Path(order["folder"]) / "watch", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(watch, fcntl.LOCK_EX)
     if os.fork():
-        # The owner waits for this process alone; the lock goes on in the other.
+        # The owner waits for this process alone; its lock goes on in the other.
         os._exit(0)
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
-    Supervision(order, watch).run()
+    Supervision(order).run()
     return 0
 
 

@@ -1,0 +1,90 @@
+"""What watches over a training of this machine: nothing is lost between two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lmconf
+from lmconf.errors import TrainError
+from lmconf.folders import is_held
+from lmconf.runtime.training import TrainingJob
+from lmconf.trainers import supervising
+from lmconf.trainers.supervisor import _fitting
+
+Rows = list[dict[str, Any]]
+
+
+def training(script: str, rows: Rows, **train_kwargs: Any) -> TrainingJob:
+    command = [sys.executable, "-c", script, "{output}"]
+    lm = lmconf.LM("openai/a", train_kwargs={"use": "command", "command": command, **train_kwargs})
+    return lm.finetune(rows)
+
+
+def test_the_lock_is_held_before_the_supervisor_runs(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, held = subprocess.run, []
+
+    def watched(*arguments: Any, **settings: Any) -> Any:
+        held.append(is_held(Path(settings["cwd"]) / "watch"))
+        return run(*arguments, **settings)
+
+    monkeypatch.setattr(subprocess, "run", watched)
+    job = training("import time; time.sleep(600)", rows)
+    assert held == [True]
+    assert is_held(job.folder / "watch")
+    assert job.cancel()
+    assert not is_held(job.folder / "watch")
+
+
+def test_a_shutdown_of_the_machine_is_no_cancelling(rows: Rows) -> None:
+    job = training("import time; time.sleep(600)", rows)
+    until(lambda: bool(read(job.folder / "pid")))
+    os.kill(parent(int(read(job.folder / "pid"))), signal.SIGTERM)
+    with pytest.raises(TrainError, match="told to end, as by a shutdown"):
+        job.result(30)
+    assert job.status() == "failed"
+    assert not list(job.folder.glob("output*"))
+
+
+def test_what_was_said_last_is_told_also_where_the_log_is_full(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervising, "LOG_SIZE", 100)
+    script = "import sys; print('x' * 200, flush=True); sys.exit('no room for the weights')"
+    job = training(script, rows)
+    with pytest.raises(TrainError, match="no room for the weights"):
+        job.result(30)
+    assert len(read(job.folder / "log")) == 100
+
+
+def test_the_end_always_fits_into_the_room_that_is_kept_for_it() -> None:
+    text = _fitting({"code": 1, "why": "", "tail": "\x00" * 2048}, 4096)
+    assert len(text) == 4096
+    assert json.loads(text)["code"] == 1
+    assert json.loads(_fitting({"error": "none"}, 4096)) == {"error": "none"}
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
