@@ -20,6 +20,7 @@ _SUMMARIES = {
     "show": "Print what is known of one job, and the end of its log.",
     "wait": "Wait for a job's end, and declare its LM if that was asked for.",
     "cancel": "End a job.",
+    "resume": "Go on with a training that was cut off.",
 }
 
 
@@ -39,6 +40,7 @@ class _Group(LazyGroup):
         ("lmconf jobs list", ""),
         ("lmconf jobs show 20261120-203727-583fac", "the last part of the name will do, too"),
         ("lmconf jobs wait 583fac", ""),
+        ("lmconf jobs resume 583fac", "after a restart of the machine"),
     ),
     notes={},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -165,4 +167,42 @@ def cancel(*, job: str) -> None:
     say(f"{found.id} cancelled" if ended else f"{found.id} had ended: {found.record.status}")
 
 
-_COMMANDS: dict[str, click.Command] = {"list": list_, "show": show, "wait": wait, "cancel": cancel}
+@make_command(
+    "resume",
+    (
+        ("lmconf jobs resume 583fac", ""),
+        ("lmconf jobs resume 583fac --follow", "and wait for its end"),
+    ),
+)
+@_job
+@click.option("--follow", is_flag=True, help="Wait for the end, and show how it goes.")
+@click.pass_context
+def resume(ctx: click.Context, *, job: str, follow: bool) -> None:
+    """Go on with JOB, a training of this machine that failed, and print its name.
+
+    It goes on after its last checkpoint, with the same data, weights, arguments and versions of
+    the libraries; without a checkpoint, and with a command of your own, it is begun again. The
+    exit code is 5 where it fails again.
+    """
+    from lmconf.cli.training import conclude
+    from lmconf.cli.training import follow as followed
+    from lmconf.runtime.training import job as found_job
+
+    found = found_job(job)
+    found.done()
+    found.resume()
+    if follow:
+        followed(found, show=True)
+    else:
+        say(found.id)
+    if found.done() and (follow or found.record.status == "failed"):
+        conclude(ctx, found)
+
+
+_COMMANDS: dict[str, click.Command] = {
+    "list": list_,
+    "show": show,
+    "wait": wait,
+    "cancel": cancel,
+    "resume": resume,
+}

@@ -15,18 +15,17 @@ from lmconf.errors import CallError, Error, TrainError
 from lmconf.frames import bare, without_frames
 from lmconf.profile import making
 from lmconf.profile.compiled import Compiled
-from lmconf.profile.providers import provider_of
 from lmconf.profile.state import dump_lm
 from lmconf.profile.training import trainer_of
-from lmconf.runtime.connecting import base_of, connection_of, stated_of
+from lmconf.runtime.orders import access_of, order_of
 from lmconf.runtime.trained import trained
 from lmconf.spec.writing import write
 from lmconf.trainers import data as training_data
 from lmconf.trainers import jobs
-from lmconf.trainers.contract import FINAL, Access, Format, Look, Order, Status
+from lmconf.trainers.contract import FINAL, Access, Look, Order, Status
 from lmconf.trainers.jobs import JobFolder, Record
 from lmconf.trainers.remote import Unreachable
-from lmconf.trainers.specs import TRAIN, TrainSpec
+from lmconf.trainers.specs import TRAIN
 
 if TYPE_CHECKING:
     from lmconf.runtime.lm import LM
@@ -128,6 +127,32 @@ class TrainingJob:
                 raise bare(self._trouble)
             time.sleep(0.05)
         return self._record.status == "cancelled"
+
+    @without_frames
+    def resume(self) -> None:
+        """Go on with a training that failed: after its last checkpoint, where one was kept.
+
+        It is for what was cut off by a restart of the machine, a kill or a full disk, and is never
+        done unasked. The data, the arguments, the weights and the libraries' versions must be those
+        that it was begun with.
+
+        Raises:
+            TrainError: it did not fail, or cannot go on; the message says why. It stays as it was.
+        """
+        with self._folder.turn(wait=True):
+            self._record = record = self._folder.read()
+            if record.status != "failed":
+                raise TrainError(
+                    f"there is nothing to resume: the training {self.id} {_is(record)}"
+                )
+            self._folder.see_that_data_is(record.digest)
+            kept = self._trainer.resume(self._order(), record.kept)
+            self._folder.forget_to_cancel()
+            # From here on it is a job that waits to be begun: any process would do it.
+            self._keep(status="queued", error="", ended=None, kept=dict(kept))
+            self._advance(to_end=False)
+        if self._trouble is not None:
+            raise bare(self._trouble)
 
     @without_frames
     def wait(self, timeout: float | None = None) -> Status:
@@ -248,61 +273,6 @@ class TrainingJob:
         return access_of(self._compiled)
 
 
-def order_of(compiled: Compiled, folder: Path, format: Format, rows: int) -> Order:
-    """Return what a trainer is to do for the LM `compiled`."""
-    spec = compiled.spec
-    stated = spec.finetuning_model or spec.model
-    provider, model = provider_of(stated)
-    launch = spec.launch_kwargs
-    local = spec.finetuning_model is not None and (
-        not provider or stated.startswith((".", "/", "~"))
-    )
-    return Order(
-        id=folder.name,
-        folder=folder,
-        provider=provider,
-        model=stated if local else model,
-        spec=spec.train_kwargs or TrainSpec(),
-        format=format,
-        rows=rows,
-        served_by=launch.use if launch is not None else None,
-        served=launch.weights if launch is not None else None,
-        given=compiled.given,
-    )
-
-
-def access_of(compiled: Compiled) -> Access:
-    """Return how the API of the LM's provider is reached now, every reference resolved.
-
-    Raises:
-        CallError: a reference leads nowhere.
-        TrainError: no address is known.
-    """
-    spec = compiled.spec
-    base = base_of(spec, compiled)
-    if base is None:
-        raise TrainError(f"{compiled.name} has no address to train at: state `api_base`")
-    connection = connection_of(spec, compiled, base, stated_of(spec), [])
-    azure = provider_of(spec.model)[0] == "azure"
-    version = connection.other.get("api_version")
-    if azure and version is None:
-        raise TrainError(f"{compiled.name}: training at Azure needs `api_version`")
-    token = "azure_ad_token" in connection.other or connection.other.get("api_type") in (
-        "azure_ad",
-        "azuread",
-    )
-    return Access(
-        base=f"{base}/openai" if azure and not base.endswith("/openai") else base,
-        key=connection.key or "",
-        headers=connection.headers,
-        organization=connection.organization,
-        project=connection.project,
-        api_version=version if azure else None,
-        by_token=token,
-        hidden=connection.hidden,
-    )
-
-
 def begin(
     compiled: Compiled,
     data: training_data.TrainData,
@@ -361,6 +331,12 @@ def begin(
         return begun
     begun.done()
     return begun
+
+
+def _is(record: Record) -> str:
+    left = ", and nothing of it is left" if record.status == "cancelled" else ""
+    verb = "has" if record.status == "succeeded" else "was" if left else "is"
+    return f"{verb} {record.status}{left}"
 
 
 def _state_of(compiled: Compiled) -> dict[str, Any]:

@@ -13,14 +13,15 @@ from lmconf.trainers.contract import FORMATS, Access, Format, Look, Made, Order,
 
 __all__ = ["TRAINER", "CommandTrainer"]
 
-PLACES = ("{data}", "{model}", "{output}")
+PLACES = ("{data}", "{model}", "{output}", "{checkpoints}")
 
 
 class CommandTrainer:
-    """Runs `command`, with `{data}`, `{model}` and `{output}` in its words filled in.
+    """Runs `command`, with `{data}`, `{model}`, `{output}` and `{checkpoints}` in its words filled in.
 
     It trains well when it ends with status 0 and leaves in `{output}` a folder of weights
-    (`config.json`), one GGUF file, or `result.json` with `{"model": …}` or `{"weights": …}`.
+    (`config.json`), one GGUF file, or `result.json` with `{"model": …}` or `{"weights": …}`. What
+    it leaves in `{checkpoints}` is there until it has trained well: it may be run again.
     """
 
     formats: tuple[Format, ...] = FORMATS
@@ -49,17 +50,31 @@ class CommandTrainer:
     ) -> Look:
         """Start the command, or look how it is doing."""
         if "started" not in kept:
-            keep({"started": "yes"})
+            cwd = kept.get("cwd") or str(Path.cwd())
+            keep({**kept, "started": "yes", "cwd": cwd})
+            (order.folder / "progress.json").unlink(missing_ok=True)
             env, hidden = supervising.environment(order)
             program = supervising.Program(
-                argv=_filled_in(order), env=env, hidden=hidden, cwd=Path.cwd()
+                argv=_filled_in(order), env=env, hidden=hidden, cwd=Path(cwd)
             )
-            supervising.start(order, program)
-            return Look(status="running")
+            return supervising.start(order, program, kept.get("said", ""))
         ended = supervising.look(order)
         if ended is None:
             return Look(status="running", progress=supervising.progress(order))
-        return supervising.failure(order, ended) or _result(order)
+        again = f"`lmconf jobs resume {order.id[-6:]}` runs the command again" if ended.cut else ""
+        return supervising.failure(order, ended, again) or _result(order)
+
+    def resume(self, order: Order, kept: Mapping[str, str]) -> Mapping[str, str]:
+        """Run the command again, in the folder that it was run in.
+
+        Raises:
+            TrainError: the folder is gone, or the environment cannot be had.
+        """
+        self.check(order)
+        cwd = kept.get("cwd", "")
+        if cwd and not Path(cwd).is_dir():
+            raise TrainError(f"the folder that the command was run in is not there: {cwd}")
+        return {"cwd": cwd, "said": "run again"}
 
     def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> None:
         """End the command and everything it started."""
@@ -71,6 +86,7 @@ def _filled_in(order: Order) -> tuple[str, ...]:
         "{data}": str(order.data),
         "{model}": order.spec.weights or order.model,
         "{output}": str(supervising.partial(order)),
+        "{checkpoints}": str(supervising.checkpoints(order)),
     }
     words = []
     for word in order.spec.command or ():
@@ -98,7 +114,11 @@ def _result(order: Order) -> Look:
     if isinstance(told.get("model"), str):
         made = Made(model=told["model"])
     elif isinstance(told.get("weights"), str):
-        made = Made(weights=str(output / told["weights"]))
+        weights = output / told["weights"]
+        if not weights.exists():
+            error = f"result.json names weights that are not there: {weights}"
+            return Look(status="failed", error=error)
+        made = Made(weights=str(weights))
     elif len(ggufs) == 1:
         weights = str(output) if (output / "config.json").exists() else None
         made = Made(gguf=str(ggufs[0]), weights=weights)

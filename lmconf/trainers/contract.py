@@ -155,6 +155,15 @@ class Trainer(Protocol):
             TrainError: that cannot be told now. The job stays what it was.
         """
 
+    def resume(self, order: Order, kept: Mapping[str, str]) -> Mapping[str, str]:
+        """See that a training that failed can go on, and return what `advance` goes on with.
+
+        Nothing is begun or changed. `kept` is what it had handed to `keep`.
+
+        Raises:
+            TrainError: it cannot go on; the message says why.
+        """
+
     def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> None:
         """Have the training end; nothing of it runs on this machine afterwards.
 

@@ -115,6 +115,24 @@ class JobFolder:
         """Leave a note that the job is to end, for whoever moves it on next."""
         _write(self.path / "cancel", b"")
 
+    def forget_to_cancel(self) -> None:
+        """Take back what `ask_to_cancel` left."""
+        (self.path / "cancel").unlink(missing_ok=True)
+
+    def see_that_data_is(self, digest: str) -> None:
+        """See that the rows are those that the job was begun with.
+
+        Raises:
+            TrainError: they are not.
+        """
+        problem = "is not what it was begun with"
+        try:
+            if _digest((self.path / DATA).read_bytes()) == digest:
+                return
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror}"
+        raise TrainError(f"the data of the job {self.id} {problem}: {self.path / DATA}")
+
     @property
     def is_to_end(self) -> bool:
         """Whether someone asked for the job's end."""

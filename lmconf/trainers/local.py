@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import sys
@@ -11,13 +13,16 @@ from typing import Any
 
 from lmconf.errors import TrainError
 from lmconf.spec.declaring import fields
-from lmconf.trainers import supervising
+from lmconf.trainers import checkpoints, supervising
 from lmconf.trainers.contract import FORMATS, Access, Format, Look, Made, Order, Trainer
 
 __all__ = ["TRAINER", "LocalTrainer"]
 
 PACKAGES = ("torch", "transformers", "trl")
-SETTINGS = ("n_epochs batch_size seed beta learning_rate max_steps max_length device dtype").split()
+WORKER = Path(__file__).with_name("local_worker.py")
+SETTINGS = (
+    "n_epochs batch_size seed beta learning_rate max_steps max_length device dtype checkpoint_every"
+).split()
 
 
 class LocalTrainer:
@@ -91,24 +96,51 @@ class LocalTrainer:
     ) -> Look:
         """Start the training, or look how it is doing."""
         if "started" not in kept:
-            keep({"started": "yes"})
+            keep({**kept, "started": "yes"})
             env, hidden = supervising.environment(order)
             env.setdefault("TOKENIZERS_PARALLELISM", "false")
-            worker = Path(__file__).with_name("local_worker.py")
             program = supervising.Program(
-                argv=(sys.executable, "-I", str(worker)),
+                argv=(sys.executable, "-I", str(WORKER)),
                 env=env,
                 hidden=hidden,
-                input=json.dumps(_settings(order)) + "\n",
+                input=json.dumps(_settings(order, kept)) + "\n",
                 cwd=order.folder,
             )
-            supervising.start(order, program)
-            return Look(status="running")
+            return supervising.start(order, program, kept.get("said", ""))
         ended = supervising.look(order)
         told = supervising.progress(order)
         if ended is None:
             return Look(status="running", progress=told)
-        return supervising.failure(order, ended) or _result(order, told)
+        return supervising.failure(order, ended, _next_step(order, ended)) or _result(order, told)
+
+    def resume(self, order: Order, kept: Mapping[str, str]) -> Mapping[str, str]:
+        """Go on after the last checkpoint, or begin again where none was kept.
+
+        Raises:
+            TrainError: the weights or the libraries are others than those it was begun with.
+        """
+        self.check(order)
+        found = checkpoints.newest(supervising.checkpoints(order))
+        if found is None:
+            return {"said": "no checkpoint was kept: begun again"}
+        path, mark = found
+        changed = [
+            f"{name} {was} (now {_version(name)})"
+            for name, was in sorted(mark["versions"].items())
+            if was != _version(name)
+        ]
+        if changed:
+            raise TrainError(
+                f"the training {order.id} was begun with {', '.join(changed)}: install what it was"
+                " begun with, or begin another with `lmconf train`"
+            )
+        if mark["base"] != _digest_of(_weights(order)):
+            raise TrainError(
+                f"the weights that the training {order.id} was begun with have changed since:"
+                f" {_weights(order)}"
+            )
+        said = f"goes on after step {mark['step']} of {mark['steps']}"
+        return {"resume": str(path), "said": said}
 
     def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> None:
         """End the training; what it wrote so far is removed."""
@@ -141,7 +173,38 @@ def _folder(served: str | None) -> str | None:
     return served if served and Path(served).expanduser().is_dir() else None
 
 
-def _settings(order: Order) -> dict[str, Any]:
+def _digest_of(weights: str) -> str:
+    """Return what changes with the files of a folder of weights; nothing for a model's name.
+
+    It is told by their names, sizes and times: they may be too large to be read for that.
+    """
+    path = Path(weights)
+    if not path.is_dir():
+        return ""
+    files = [(file.name, file.stat()) for file in sorted(path.iterdir()) if file.is_file()]
+    told = [(name, found.st_size, found.st_mtime_ns) for name, found in files]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _next_step(order: Order, ended: supervising.Ended) -> str:
+    """Say how one may go on with a training that did not end well; no half checkpoint is left."""
+    folder = supervising.checkpoints(order)
+    found = checkpoints.newest(folder)
+    checkpoints.sweep(folder, found and found[0])
+    resume = f"`lmconf jobs resume {order.id[-6:]}`"
+    if found is not None:
+        return f"{resume} goes on after step {found[1]['step']} of {found[1]['steps']}"
+    return f"{resume} begins it again" if ended.cut else ""
+
+
+def _settings(order: Order, kept: Mapping[str, str]) -> dict[str, Any]:
     spec = order.spec
     said = {name: getattr(spec, name) for name in SETTINGS}
     lora = spec.lora
@@ -149,13 +212,16 @@ def _settings(order: Order) -> dict[str, Any]:
         **{name: value for name, value in said.items() if value is not None},
         "lora": lora and {name: getattr(lora, name) for name in fields(type(lora))},
         "weights": _weights(order),
+        "base": _digest_of(_weights(order)),
+        "path": [entry for entry in sys.path if entry],
         "format": order.format,
         "data": str(order.data),
         "validation": str(order.validation) if order.validation else None,
         "partial": str(supervising.partial(order)),
+        "checkpoints": str(supervising.checkpoints(order)),
+        "resume": kept.get("resume"),
         "progress": str(order.folder / "progress.json"),
         "gguf": order.served if order.served_by == "llama_cpp" else None,
-        "exporter": str(Path(__file__).with_name("gguf_export.py")),
     }
 
 

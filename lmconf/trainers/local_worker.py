@@ -10,7 +10,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import shutil
 import sys
 import threading
 import time
@@ -23,20 +22,21 @@ Row = dict[str, Any]
 def main() -> int:
     """Train, and leave weights, GGUF and versions in the folder that the settings name."""
     settings: dict[str, Any] = json.loads(sys.stdin.readline())
+    # What its owner can import is what it was checked for.
+    sys.path[:] = settings["path"]
     threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     partial = Path(settings["partial"])
     weights = partial / "weights"
-    trained, tokenizer = train(settings, read_rows(settings["data"]), partial)
+    trained, tokenizer = train(settings, read_rows(settings["data"]))
     _say("saving the weights")
     trained.save_pretrained(weights)
     tokenizer.save_pretrained(weights)
     if settings["gguf"]:
         _say("writing them as GGUF")
-        _exporter(settings["exporter"]).export(
+        _beside("gguf_export").export(
             weights, Path(settings["gguf"]).expanduser(), partial / "model.gguf"
         )
-    shutil.rmtree(partial / "running", ignore_errors=True)
     # Written last: it says that the rest is whole.
     (partial / "versions.json").write_text(json.dumps(_versions(settings)), "utf-8")
     return 0
@@ -60,8 +60,11 @@ def read_rows(path: str) -> list[Row]:
         return [json.loads(line) for line in file]
 
 
-def train(settings: dict[str, Any], rows: list[Row], partial: Path) -> tuple[Any, Any]:
+def train(settings: dict[str, Any], rows: list[Row]) -> tuple[Any, Any]:
     """Return the trained model, adapters merged, and its tokenizer."""
+    checkpoints = _beside("checkpoints")
+    resumed = settings["resume"] and Path(settings["resume"])
+    checkpoints.sweep(Path(settings["checkpoints"]), resumed)
     import torch
     import transformers
 
@@ -79,7 +82,7 @@ def train(settings: dict[str, Any], rows: list[Row], partial: Path) -> tuple[Any
     kind, config, rate, own, shaped, measured = chosen
     made = kind(
         model=model,
-        args=config(**_arguments(settings, partial, device, rate), **own),
+        args=config(**_arguments(settings, device, rate), **own),
         train_dataset=shaped,
         eval_dataset=measured,
         processing_class=tokenizer,
@@ -87,8 +90,12 @@ def train(settings: dict[str, Any], rows: list[Row], partial: Path) -> tuple[Any
     )
     made.remove_callback(transformers.PrinterCallback)
     made.add_callback(_told_by(settings["progress"]))
-    made.train()
+    told = {"versions": _versions(settings), "base": settings["base"]}
+    made.add_callback(checkpoints.keeper(settings.get("checkpoint_every", 300.0), told))
+    made.train(resume_from_checkpoint=resumed and str(resumed))
     trained = made.model
+    if not all(bool(torch.isfinite(weight).all()) for weight in trained.parameters()):
+        sys.exit("the training diverged: weights are infinite or no numbers; lower learning_rate")
     if settings["lora"]:
         _say("merging what was added into the weights")
         trained = trained.merge_and_unload()
@@ -101,10 +108,10 @@ def _device(stated: str, torch: Any) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _arguments(settings: dict[str, Any], partial: Path, device: str, default_rate: float) -> Row:
+def _arguments(settings: dict[str, Any], device: str, default_rate: float) -> Row:
     steps = settings.get("max_steps")
     chosen: Row = {
-        "output_dir": str(partial / "running"),
+        "output_dir": settings["checkpoints"],
         "per_device_train_batch_size": settings.get("batch_size", 8),
         "num_train_epochs": settings.get("n_epochs", 3),
         "learning_rate": settings.get("learning_rate", default_rate),
@@ -114,7 +121,7 @@ def _arguments(settings: dict[str, Any], partial: Path, device: str, default_rat
         "bf16": False,  # the weights are loaded as the numbers that are asked for
         "gradient_checkpointing": False,
         "logging_steps": 1,
-        "save_strategy": "no",
+        "save_strategy": "no",  # when it is time: see `checkpoints`
         "report_to": [],
         "disable_tqdm": True,
         "dataloader_pin_memory": device == "cuda",
@@ -206,33 +213,50 @@ def _told_by(path: str) -> Any:
     began = time.monotonic()
 
     class Told(transformers.TrainerCallback):  # type: ignore[misc]
-        first: float | None = None
+        def __init__(self) -> None:
+            self.first: float | None = None
+            self.told: Row = {}
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            # What a training that goes on had learned before.
+            losses = [float(each["loss"]) for each in state.log_history if "loss" in each]
+            self.first = losses[0] if losses else None
 
         def on_log(
             self, args: Any, state: Any, control: Any, logs: Row | None = None, **rest: Any
         ) -> None:
+            measured = (logs or {}).get("eval_loss")
+            if measured is not None:
+                self._tell({"validation_loss": float(measured)})
+                _say(f"step {state.global_step}: loss {measured:.4f} on the validation data")
             loss = (logs or {}).get("loss")
             if loss is None:
                 return
             self.first = float(loss) if self.first is None else self.first
-            told = {
-                "step": state.global_step,
-                "steps": state.max_steps,
-                "epoch": round(float(state.epoch or 0), 3),
-                "loss": float(loss),
-                "first_loss": self.first,
-                "seconds": round(time.monotonic() - began, 2),
-            }
+            self._tell(
+                {
+                    "step": state.global_step,
+                    "steps": state.max_steps,
+                    "epoch": round(float(state.epoch or 0), 3),
+                    "loss": float(loss),
+                    "first_loss": self.first,
+                    "seconds": round(time.monotonic() - began, 2),
+                }
+            )
+            _say(f"step {state.global_step} of {state.max_steps}: loss {loss:.4f}")
+
+        def _tell(self, more: Row) -> None:
+            self.told = {**self.told, **more}
             beside = Path(f"{path}.new")
-            beside.write_text(json.dumps(told), "utf-8")
+            beside.write_text(json.dumps(self.told), "utf-8")
             beside.replace(path)
-            _say(f"step {told['step']} of {told['steps']}: loss {told['loss']:.4f}")
 
     return Told()
 
 
-def _exporter(path: str) -> Any:
-    spec = importlib.util.spec_from_file_location("gguf_export", path)
+def _beside(name: str) -> Any:
+    """Return the module in the file `name` beside this one, which is no part of a package here."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

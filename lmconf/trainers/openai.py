@@ -81,6 +81,17 @@ class OpenAITrainer:
             if refused.status not in (400, 404, 409):
                 raise
 
+    def resume(self, order: Order, kept: Mapping[str, str]) -> Mapping[str, str]:
+        """Refuse: a job goes on at the provider by itself, and ended there.
+
+        Raises:
+            TrainError: always.
+        """
+        raise TrainError(
+            f"the training {order.id} ended at its provider, which cannot go on with it: begin"
+            " another with `lmconf train`"
+        )
+
     def _submit(
         self, order: Order, known: dict[str, str], note: Callable[..., None], access: Access
     ) -> Look | None:

@@ -126,6 +126,15 @@ class TrainSpec(Spec, frozen=True, kw_only=True):
     max_length: Annotated[
         int | None, operations(Integer(8), "`local`: rows are cut to so many tokens.")
     ] = None
+    checkpoint_every: Annotated[
+        float | None,
+        operations(
+            Duration(),
+            "`local`: how often what was learned so far is kept, for `lmconf jobs resume`; 5 min"
+            " when left out.",
+            examples=("10min",),
+        ),
+    ] = None
     lora: Annotated[
         LoraSpec | None,
         operations(
@@ -155,8 +164,8 @@ class TrainSpec(Spec, frozen=True, kw_only=True):
         tuple[str, ...] | None,
         operations(
             ListOf(Text(what="a word"), low=1),
-            "`command`: the program and its arguments, with `{data}`, `{model}` and `{output}` in"
-            " them; no shell reads them.",
+            "`command`: the program and its arguments, with `{data}`, `{model}`, `{output}` and"
+            " `{checkpoints}` in them; no shell reads them.",
             examples=(["./train.sh", "{data}", "{output}"],),
         ),
     ] = None
@@ -189,6 +198,7 @@ BELONGS: Mapping[str, tuple[str, ...]] = {
     "learning_rate": ("local",),
     "max_steps": ("local",),
     "max_length": ("local",),
+    "checkpoint_every": ("local",),
     "lora": ("local",),
     "device": ("local",),
     "dtype": ("local",),

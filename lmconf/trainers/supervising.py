@@ -133,11 +133,13 @@ def checkpoints(order: Order) -> Path:
     return order.folder / "checkpoints"
 
 
-def start(order: Order, program: Program, said: str = "") -> None:
-    """Have `program` run apart from this process; `said` is the first line of the log.
+def start(order: Order, program: Program, said: str = "") -> Look:
+    """Have `program` run apart from this process; `said` goes before what it says in the log.
+
+    What cannot be started has failed.
 
     Raises:
-        TrainError: it cannot be started, or what was started before still runs.
+        TrainError: what was started before still runs.
     """
     if not sys.executable:
         raise TrainError("a training needs a Python interpreter to watch it, and there is none")
@@ -154,7 +156,8 @@ def start(order: Order, program: Program, said: str = "") -> None:
         problem = (error.strerror or type(error).__name__).lower()
     if problem:
         shutil.rmtree(partial(order), ignore_errors=True)
-        raise TrainError(f"the training cannot be started: {problem}")
+        return Look(status="failed", error=f"the training cannot be started: {problem}")
+    return Look(status="running")
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ class Supervision:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=(running,),
-                preexec_fn=self._note_pid,  # noqa: PLW1509: this process has one thread
+                preexec_fn=self._note_pid,  # noqa: PLW1509 - this process has one thread
             )
         except (OSError, subprocess.SubprocessError) as error:
             told = getattr(error, "strerror", None) or "its process id cannot be written down"

@@ -159,6 +159,18 @@ def test_a_cancelled_job_leaves_nothing_running(kind: Kind) -> None:
     assert not (job.folder / "output.partial").exists()
 
 
+def test_a_job_that_did_not_fail_is_not_resumed(kind: Kind) -> None:
+    job = kind.lm.finetune(ROWS)
+    kind.pids()
+    with pytest.raises(TrainError, match=r"nothing to resume: the training .* is (running|queued)"):
+        job.resume()
+    kind.finish()
+    assert job.wait(30) == "succeeded"
+    with pytest.raises(TrainError, match="has succeeded"):
+        job.resume()
+    assert job.status() == "succeeded"
+
+
 def test_any_process_finds_the_job_and_its_result(kind: Kind) -> None:
     job = kind.lm.finetune(ROWS)
     kind.pids()
@@ -271,6 +283,9 @@ class Echo:
 
         keep({"seen": "yes"})
         return Look(status="succeeded", made=Made(model=f"echo-{order.spec.args['answer']}"))
+
+    def resume(self, order: Any, kept: Any) -> Any:
+        raise TrainError("echo never fails")
 
     def cancel(self, order: Any, kept: Any, reach: Any) -> None:
         return

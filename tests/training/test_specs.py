@@ -8,6 +8,7 @@ import pytest
 
 import lmconf
 from lmconf.profile.training import trainer_of
+from lmconf.trainers.local import SETTINGS
 from lmconf.trainers.specs import BELONGS, TrainSpec
 
 
@@ -62,6 +63,12 @@ def test_the_kind_of_trainer_is_inferred(data: dict[str, Any], kind: str | None)
 
 def test_every_field_is_for_all_kinds_or_is_said_to_belong_to_some() -> None:
     assert set(BELONGS) == set(TrainSpec.__struct_fields__) - {"use", "timeout"}
+
+
+def test_what_is_stated_for_a_training_on_this_machine_reaches_it() -> None:
+    apart = {"weights", "lora", "validation_data", "env"}  # of which something else is made
+    stated = {name for name, kinds in BELONGS.items() if "local" in kinds}
+    assert set(SETTINGS) == stated - apart
 
 
 def test_an_lm_that_nothing_trains_says_so() -> None:

@@ -19,6 +19,8 @@ import pytest
 import lmconf
 from lmconf.errors import TrainError
 from lmconf.loading.declaring import declare
+from lmconf.runtime.training import TrainingJob
+from lmconf.trainers import checkpoints
 
 NEEDED = ("torch", "transformers", "trl", "peft", "gguf", "xllamacpp")
 pytestmark = pytest.mark.skipif(
@@ -125,6 +127,44 @@ def test_a_training_whose_process_is_killed_fails_and_leaves_nothing(victim: str
     assert not list(job.folder.glob("output*"))
 
 
+@pytest.mark.parametrize("how", [LORA, FULL], ids=["lora", "full"])
+def test_a_training_that_was_killed_goes_on_where_it_was(how: dict[str, Any]) -> None:
+    lm = tiny(**{**how, "n_epochs": 3}, checkpoint_every=0)
+    whole = lm.finetune(ROWS)
+    assert whole.wait(300) == "succeeded", whole.record.error
+    job = lm.finetune(ROWS)
+    until(lambda: job.status() != "running" or job.progress.get("step", 0) > job_half(job))
+    os.kill(int((job.folder / "pid").read_text()), signal.SIGKILL)
+    assert job.wait(60) == "failed"
+    found = checkpoints.newest(job.folder / "checkpoints")
+    assert found is not None
+    kept = found[1]["step"]
+    assert f"goes on after step {kept} of" in job.record.error
+    lmconf.job(job.id).resume()
+    trained = job.result(300)
+    assert steps(job)[: kept + 1] == list(range(1, kept + 2))
+    assert steps(job)[steps(job).index(kept + 1) :][-1] == whole.progress["step"]
+    assert steps(job).count(kept) == 1  # nothing that was kept is done again
+    assert job.progress["first_loss"] == whole.progress["first_loss"]
+    assert job.progress["loss"] < 0.2 * job.progress["first_loss"]
+    # It is the training that it would have been, down to the order of the data.
+    assert job.progress["loss"] == pytest.approx(whole.progress["loss"], rel=1e-3)
+    assert not (job.folder / "checkpoints").exists()
+    with trained:
+        assert trained(QUESTION) == [ANSWER]
+
+
+def test_what_is_measured_on_is_told_and_a_training_that_diverges_fails(tmp_path: Path) -> None:
+    file = tmp_path / "measured.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS[:3]), "utf-8")
+    job = tiny(max_steps=4, learning_rate=1e-3, validation_data=str(file)).finetune(ROWS)
+    assert job.wait(300) == "succeeded", job.record.error
+    assert 0 < job.progress["validation_loss"] < job.progress["first_loss"]
+    job = tiny(max_steps=12, learning_rate=1e30).finetune(ROWS)
+    with pytest.raises(TrainError, match="the training diverged"):
+        job.result(300)
+
+
 def test_a_training_is_cancelled_while_it_runs() -> None:
     job = tiny(n_epochs=1000).finetune(ROWS)
     until(lambda: job.status() != "running" or "step" in job.progress)
@@ -144,6 +184,15 @@ def test_what_cannot_be_trained_is_told_before_anything_is_begun(
     with pytest.raises(TrainError, match="does not exist"):
         tiny(weights=str(tmp_path / "none")).finetune(ROWS)
     assert not state.exists()
+
+
+def job_half(job: TrainingJob) -> int:
+    return int(job.progress.get("steps", 1)) // 2
+
+
+def steps(job: TrainingJob) -> list[int]:
+    lines = (job.folder / "log").read_text().splitlines()
+    return [int(line.split()[1]) for line in lines if line.startswith("step ") and " of " in line]
 
 
 def parent(pid: int) -> int:
