@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from lmconf.cli.command import Command, LazyGroup, Listed
 from lmconf.cli.command import command as make_command
-from lmconf.cli.options import complete_name, not_empty
+from lmconf.cli.options import complete_name, not_empty, quantity
 from lmconf.cli.terminal import fit, say, tell
 from lmconf.errors import UsageError
 
@@ -179,8 +179,8 @@ def prune(
     from lmconf.cli.kept import opened
     from lmconf.spec.quantities import parse_duration, parse_size
 
-    age = None if older is None else _parsed(parse_duration, older, "--older", "30d")
-    size = None if max_size is None else _parsed(parse_size, max_size, "--max-size", "500MiB")
+    age = None if older is None else quantity(parse_duration, older, "--older", "30d")
+    size = None if max_size is None else quantity(parse_size, max_size, "--max-size", "500MiB")
     with opened(name, folder) as (store, called):
         goes = _too_much(list(_entries(store)), age, size)
         if store is not None and not dry_run:
@@ -319,10 +319,3 @@ def _too_much(found: list[Kept], age: float | None, size: float | None) -> list[
         goes.append(kept)
         excess -= len(kept.value)
     return goes
-
-
-def _parsed(parse: Callable[[str], Any], text: str, option: str, example: str) -> float:
-    try:
-        return float(parse(text))
-    except ValueError as error:
-        raise click.UsageError(f"{option}: {error}; write it as `{example}`.") from None

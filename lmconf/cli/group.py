@@ -37,6 +37,7 @@ EXIT_CODES = (
     ("3", "a call to an LM failed"),
     ("4", "a local server could not be started"),
     ("5", "a training failed or was cancelled"),
+    ("6", "a training goes on: the time to wait for it was over"),
     ("130", "interrupted (Ctrl-C); 143 when terminated"),
 )
 

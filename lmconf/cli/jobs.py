@@ -10,8 +10,8 @@ import msgspec
 
 from lmconf.cli.command import LazyGroup, Listed
 from lmconf.cli.command import command as make_command
-from lmconf.cli.options import not_empty
-from lmconf.cli.terminal import fit, say
+from lmconf.cli.options import not_empty, quantity
+from lmconf.cli.terminal import fit, say, tell
 
 __all__ = ["command"]
 
@@ -124,6 +124,7 @@ def show(*, job: str, as_json: bool) -> None:
     "wait",
     (
         ("lmconf jobs wait 583fac", ""),
+        ("lmconf jobs wait 583fac --timeout 10min", "exit code 6 where it goes on"),
         ("lmconf jobs wait 583fac --save-as ours --profile lmconf.yaml", ""),
     ),
 )
@@ -135,24 +136,35 @@ def show(*, job: str, as_json: bool) -> None:
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
     help="The file that it is declared in.",
 )
+@click.option("--timeout", metavar="TIME", help="Wait so long at most, as `10min`.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing meanwhile.")
 @click.pass_context
 def wait(
-    ctx: click.Context, *, job: str, save_as: str | None, profile: str | None, quiet: bool
+    ctx: click.Context,
+    *,
+    job: str,
+    save_as: str | None,
+    profile: str | None,
+    timeout: str | None,
+    quiet: bool,
 ) -> None:
     """Wait for the end of JOB; print the trained LM, or declare it where --save-as said.
 
     The exit code is 5 where the job failed or was cancelled.
     """
-    from lmconf.cli.training import conclude, follow
+    from lmconf.cli.training import GOES_ON, conclude, follow
     from lmconf.runtime.training import job as found_job
+    from lmconf.spec.quantities import parse_duration
 
+    seconds = None if timeout is None else quantity(parse_duration, timeout, "--timeout", "10min")
     if (save_as is None) != (profile is None):
         raise click.UsageError("--save-as and --profile belong together.")
     found = found_job(job)
     if save_as is not None and profile is not None:
         found.save_as(profile, save_as)
-    follow(found, show=not quiet)
+    if not follow(found, show=not quiet, timeout=seconds):
+        tell(f"the job {found.id} goes on")
+        ctx.exit(GOES_ON)
     conclude(ctx, found)
 
 

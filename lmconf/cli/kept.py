@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from lmconf.cli.terminal import fit
+from lmconf.cli.terminal import fit, sized
 from lmconf.errors import Error, UsageError
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def summary(kept: Kept, now: float) -> str:
     told = plain(kept)
     left = "for ever" if kept.expires is None else f"{_span(kept.expires - now)} left"
     return (
-        f"{kept.key[:12]}  {_when(kept.created)}  {_bytes(told['size']):>9}  {left:<10}"
+        f"{kept.key[:12]}  {_when(kept.created)}  {sized(told['size']):>9}  {left:<10}"
         f"  {fit(str(told['model'] or '?')):<20}  {fit(told['words'])}"
     )
 
@@ -223,10 +223,3 @@ def _span(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.0f}{unit}"
     return f"{max(0, seconds):.0f}s"
-
-
-def _bytes(size: int) -> str:
-    for unit, length in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size >= length:
-            return f"{size / length:.1f} {unit}"
-    return f"{size} B"

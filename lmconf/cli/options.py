@@ -15,6 +15,7 @@ __all__ = [
     "minimal_option",
     "name_argument",
     "not_empty",
+    "quantity",
     "set_option",
     "var_option",
 ]
@@ -45,6 +46,18 @@ def not_empty(_: click.Context, __: click.Parameter, value: Any) -> Any:
     if value == "" or (isinstance(value, tuple) and "" in value):
         raise click.BadParameter("it is empty.")
     return value
+
+
+def quantity(parse: Callable[[str], float], text: str, option: str, example: str) -> float:
+    """Return what `parse` reads in `text`, the value of `option`: a size or a duration.
+
+    Raises:
+        click.UsageError: it is none; the message shows one.
+    """
+    try:
+        return float(parse(text))
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}; write it as `{example}`.") from None
 
 
 def name_argument(*, required: bool) -> Decorator[Any]:

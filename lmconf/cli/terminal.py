@@ -11,7 +11,7 @@ import click
 
 from lmconf.masking import mask
 
-__all__ = ["ColorChoice", "Terminal", "fit", "say", "tell", "visible"]
+__all__ = ["ColorChoice", "Terminal", "fit", "say", "sized", "tell", "visible"]
 
 ColorChoice: TypeAlias = Literal["auto", "always", "never"]
 
@@ -70,3 +70,11 @@ _REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 def _escaped(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")
+
+
+def sized(size: int) -> str:
+    """Return so many bytes in a unit that people read."""
+    for unit, length in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= length:
+            return f"{size / length:.1f} {unit}"
+    return f"{size} B"

@@ -62,17 +62,26 @@ def command(
     from lmconf.cli.choosing import choose, warn
     from lmconf.cli.training import conclude
     from lmconf.cli.training import follow as followed
+    from lmconf.loading.declaring import Undeclared, foresee
     from lmconf.loading.finding import find
     from lmconf.runtime.lm import LM
 
     chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
     warn(ctx, chosen.warnings)
     compiled = chosen.profile.lms[chosen.lm]
-    if save_as is not None and save_as in chosen.profile.lms:
-        raise click.UsageError(f"`{chosen.typed}` has an LM named `{save_as}` already.")
-    job = LM.of(compiled).finetune(data, form)
+    lm = LM.of(compiled)
+    profile = None
     if save_as is not None:
-        job.save_as(str(Path(find(chosen.typed, os.environ)).resolve()), save_as)
+        # Better said now than after hours; the trained LM is one like this.
+        profile = find(chosen.typed, os.environ).resolve()
+        try:
+            foresee(profile, save_as, lm)
+        except Undeclared as error:
+            told = f"--save-as: {error}. Without it the trained LM is printed."
+            raise click.UsageError(told) from None
+    job = lm.finetune(data, form)
+    if save_as is not None and profile is not None:
+        job.save_as(str(profile), save_as)
     if not follow:
         job.wait_until_begun()
         say(job.id)

@@ -14,44 +14,81 @@ from lmconf.cli.terminal import fit, say, tell
 if TYPE_CHECKING:
     from lmconf.runtime.training import TrainingJob
 
-__all__ = ["FAILED", "conclude", "follow", "progress_of"]
+__all__ = ["FAILED", "GOES_ON", "conclude", "follow", "progress_of"]
 
 FAILED = 5
 """The exit code where a training failed or was cancelled."""
 
+GOES_ON = 6
+"""The exit code where a training had not ended when the waiting did."""
+
 LOOK = 0.3
 
 
-def follow(job: TrainingJob, *, show: bool) -> None:
+def follow(job: TrainingJob, *, show: bool, timeout: float | None = None) -> bool:
     """Wait until `job` has ended; with `show`, print its log and progress meanwhile.
 
-    Ctrl-C ends the waiting and not the job.
+    Ctrl-C ends the waiting and not the job. False is returned where `timeout` seconds were over
+    before it had ended.
+
+    Raises:
+        TrainError: nobody can tell how it is doing: a key that is refused, for instance.
     """
-    shown = 0
-    last = ""
+    until = None if timeout is None else time.monotonic() + timeout
+    log, last = _Log(job.folder / "log"), ""
     try:
         while True:
             ended = job.done()
             if show:
-                log = job.log()
-                for line in log[shown:].splitlines():
+                for line in log.fresh():
                     tell(fit(line))
-                shown = len(log)
                 now = progress_of(job.progress)
-                if now and now != last and not log:
+                if now and now != last and not log.read:
                     tell(fit(now))
                 last = now
             if ended:
-                return
-            if job.trouble is not None:
-                tell(fit(f"waiting: {job.trouble}"))
-                time.sleep(2)
+                return True
+            if until is not None and time.monotonic() >= until:
+                return False
+            _heed_trouble(job)
             time.sleep(LOOK)
     except KeyboardInterrupt:
         tell(
             f"the job goes on: `lmconf jobs wait {job.id}` waits for it, `lmconf jobs cancel` ends it"
         )
         raise
+
+
+def _heed_trouble(job: TrainingJob) -> None:
+    if job.trouble is None:
+        return
+    from lmconf.trainers.remote import Unreachable
+
+    if not isinstance(job.trouble, Unreachable):
+        raise job.trouble
+    tell(fit(f"waiting: {job.trouble}"))
+    time.sleep(2)
+
+
+class _Log:
+    """A log that is read as it grows; `read` is how many bytes of it were."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.read = 0
+        self.rest = b""
+
+    def fresh(self) -> list[str]:
+        """Return the whole lines that were written since the last time."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.read)
+                said = file.read()
+        except FileNotFoundError:
+            return []
+        self.read += len(said)
+        *whole, self.rest = (self.rest + said).split(b"\n")
+        return [line.decode("utf-8", "replace") for line in whole]
 
 
 def conclude(ctx: click.Context, job: TrainingJob) -> None:
@@ -76,7 +113,11 @@ def conclude(ctx: click.Context, job: TrainingJob) -> None:
     except (Undeclared, OSError) as error:
         from lmconf.loading.declaring import entry_of
 
-        tell(fit(f"error: {error}"))
+        if isinstance(error, OSError):
+            told = f"{profile} cannot be written: {(error.strerror or 'unknown').lower()}"
+        else:
+            told = str(error)
+        tell(fit(f"error: {told}"))
         tell("add this under `lms:` by hand:")
         say(entry_of(trained, name), newline=False)
         ctx.exit(1)
@@ -91,6 +132,8 @@ def progress_of(progress: Mapping[str, Any]) -> str:
         told.append(f"step {progress['step']} of {progress.get('steps', '?')}")
     if isinstance(progress.get("loss"), float):
         told.append(f"loss {progress['loss']:.4f}")
+    if isinstance(progress.get("validation_loss"), float):
+        told.append(f"on the validation data {progress['validation_loss']:.4f}")
     told += [
         f"{name.replace('_', ' ')} {value}"
         for name, value in progress.items()

@@ -33,24 +33,34 @@ def trainer_of(data: Data) -> str | None:
         return str(provider)
     if block.get("weights") or data.get("launch_kwargs") or provider in LAUNCHER_NAMES:
         return "local"
-    model = data.get("finetuning_model") or data.get("model")
-    if not isinstance(model, str):
-        return None
-    own = {"azure": "openai"}.get(provider_of(model)[0], provider_of(model)[0])
+    own = _provider(data.get("finetuning_model")) or _provider(data.get("model"))
+    own = {"azure": "openai"}.get(own, own)
     return own if own in ("openai", "databricks") else None
 
 
+def _provider(model: object) -> str:
+    return provider_of(model)[0] if isinstance(model, str) else ""
+
+
 def completed(data: Data) -> dict[str, Any]:
-    """Return the stated `train_kwargs` of `data` with the kind of trainer that they are for."""
+    """Return the stated `train_kwargs` of `data` with the kind of trainer that they are for.
+
+    A kind that cannot train yet, and was only inferred, is not written down as if it had been said.
+    """
     block = dict(data["train_kwargs"])
     kind = trainer_of(data)
-    if block and kind is not None:
+    if block and kind is not None and (_trains(kind) or data.get("provider") == kind):
         block.setdefault("use", kind)
     return block
 
 
+def _trains(kind: str) -> bool:
+    return kind in trainers.KINDS or kind not in TRAINER_NAMES
+
+
 def judge_training(data: Data) -> Iterator[Fault]:
-    """Yield what is wrong with the `train_kwargs` of one LM, whose fields are right each by itself."""
+    """Yield what is wrong with the training of one LM, whose fields are right each by itself."""
+    yield from _judge_model(data)
     block = data.get("train_kwargs")
     if not isinstance(block, Mapping) or not block:
         return
@@ -68,6 +78,9 @@ def judge_training(data: Data) -> Iterator[Fault]:
             " `lmconf.register_trainer`",
         )
         return
+    if not _trains(kind):
+        yield from _not_carried_out(data, block, kind)
+        return
     yield from _belonging(block, kind)
     if kind == "command" and "command" not in block:
         yield Fault(
@@ -84,6 +97,37 @@ def judge_training(data: Data) -> Iterator[Fault]:
             "`max_steps` and `n_epochs` both say how long is trained",
             help="leave one of them out",
             at_key=True,
+        )
+
+
+def _not_carried_out(data: Data, block: Data, kind: str) -> Iterator[Fault]:
+    """Yield a fault where a kind that cannot train yet was asked for, not only inferred."""
+    named = "use" in block
+    if named or data.get("provider") == kind:
+        yield Fault(
+            "not-carried-out",
+            ("train_kwargs", "use") if named else ("train_kwargs",),
+            f"this version of lmconf cannot train by `use: {kind}`",
+            help=f"use `{'`, `'.join(trainers.KINDS)}` or a trainer of your own, or leave"
+            " `train_kwargs` out",
+            at_key=not named,
+        )
+
+
+def _judge_model(data: Data) -> Iterator[Fault]:
+    """Yield a fault where what is trained is another provider's than what the LM's key is for.
+
+    Azure has the models of OpenAI, and they may be called so.
+    """
+    trained, own = _provider(data.get("finetuning_model")), _provider(data.get("model"))
+    same = trained in (own, "") or not own or (own, trained) == ("azure", "openai")
+    if not same and trainer_of(data) == "openai":
+        yield Fault(
+            "contradiction",
+            ("finetuning_model",),
+            f"`finetuning_model` is a model of `{trained}`, and the LM's address and key are those"
+            f" of `{own}`",
+            help=f"name a model of `{own}`, or train an LM whose `model` is one of `{trained}`",
         )
 
 

@@ -26,7 +26,7 @@ def order_of(compiled: Compiled, folder: Path, format: Format, rows: int) -> Ord
     return Order(
         id=folder.name,
         folder=folder,
-        provider=provider,
+        provider=provider or provider_of(spec.model)[0],
         model=stated if local else model,
         spec=spec.train_kwargs or TrainSpec(),
         format=format,

@@ -39,6 +39,9 @@ def trained(compiled: Compiled, record: Record) -> Compiled:
     else:
         launch = dict(_stated_launch(compiled))
         launch |= _served(made.gguf, made.weights, launch.get("use") or spec.provider)
+        if "port" in launch:
+            # The two may run beside each other: the one that is stated is the other's.
+            launch["port"] = {"$unset": True}
         changes |= {"model": f"{spec.model}-{record.id[-6:]}", "launch_kwargs": launch}
         if spec.launch_kwargs is None:
             # What reached the server of before is not for the one that is launched now.
@@ -56,7 +59,7 @@ def _stated_launch(compiled: Compiled) -> Mapping[str, Any]:
     return stated if isinstance(stated, Mapping) else {}
 
 
-def _served(gguf: str | None, weights: str | None, use: str | None) -> dict[str, str]:
+def _served(gguf: str | None, weights: str | None, use: str | None) -> dict[str, Any]:
     """Return which server serves what was made, and from what."""
     if gguf is not None and use in (None, "llama_cpp"):
         return {"use": "llama_cpp", "weights": gguf}

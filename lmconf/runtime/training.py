@@ -204,9 +204,13 @@ class TrainingJob:
         return None
 
     def save_as(self, profile: str, name: str) -> None:
-        """Note where the trained LM is to be declared: `lmconf jobs wait` does it."""
+        """Note where the trained LM is to be declared: `lmconf jobs wait` does it.
+
+        Raises:
+            TrainError: that cannot be written down.
+        """
         with self._folder.turn(wait=True):
-            self._keep(save=(profile, name))
+            self._keep(save=(profile, name), saved=False)
 
     def note_saved(self) -> None:
         """Note that the trained LM was declared."""
@@ -236,8 +240,7 @@ class TrainingJob:
         order, kept = self._order(), self._record.kept
         try:
             if to_end:
-                self._trainer.cancel(order, kept, self._reach)
-                self._take(Look(status="cancelled", progress=self._record.progress))
+                self._take(self._trainer.cancel(order, kept, self._reach))
                 return
             self._take(self._trainer.advance(order, kept, self._keep_kept, self._reach))
         except Error as error:
@@ -251,7 +254,8 @@ class TrainingJob:
             self._trouble = trouble
 
     def _take(self, look: Look) -> None:
-        changes: dict[str, Any] = {"status": look.status, "progress": dict(look.progress)}
+        progress = dict(look.progress) or self._record.progress
+        changes: dict[str, Any] = {"status": look.status, "progress": progress}
         if look.status in FINAL:
             changes |= {"error": look.error, "made": look.made, "ended": time.time()}
         if any(getattr(self._record, name) != value for name, value in changes.items()):
@@ -329,7 +333,12 @@ def begin(
         # Sending takes a while; whoever looks after the job later finds it done, or does it.
         threading.Thread(target=begun.done, name=f"lmconf-{begun.id}", daemon=True).start()
         return begun
-    begun.done()
+    try:
+        begun.done()
+    except Error:
+        # Nothing waits to be begun of which its owner was told that it cannot be.
+        jobs.discard_unbegun(begun.folder)
+        raise
     return begun
 
 

@@ -76,9 +76,10 @@ class CommandTrainer:
             raise TrainError(f"the folder that the command was run in is not there: {cwd}")
         return {"cwd": cwd, "said": "run again"}
 
-    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> None:
+    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> Look:
         """End the command and everything it started."""
         supervising.end(order)
+        return Look(status="cancelled")
 
 
 def _filled_in(order: Order) -> tuple[str, ...]:

@@ -164,8 +164,10 @@ class Trainer(Protocol):
             TrainError: it cannot go on; the message says why.
         """
 
-    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> None:
+    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> Look:
         """Have the training end; nothing of it runs on this machine afterwards.
+
+        What is returned is `cancelled`, or what it came to where it had ended before.
 
         Raises:
             TrainError: it cannot be ended.

@@ -28,9 +28,10 @@ from msgspec import Struct
 
 from lmconf.errors import TrainError
 from lmconf.folders import state_folder
+from lmconf.spelling import did_you_mean
 from lmconf.trainers.contract import DATA, VALIDATION, Format, Made, Status
 
-__all__ = ["JobFolder", "Record", "create", "every", "find"]
+__all__ = ["JobFolder", "Record", "create", "discard_unbegun", "every", "find"]
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -100,7 +101,7 @@ class JobFolder:
     @contextlib.contextmanager
     def turn(self, *, wait: bool = False) -> Iterator[bool]:
         """Hold the right to move the job on; False where another process or thread has it."""
-        fd = os.open(self.path / "turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = self._turn()
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -110,6 +111,13 @@ class JobFolder:
                 yield True
         finally:
             os.close(fd)
+
+    def _turn(self) -> int:
+        try:
+            return os.open(self.path / "turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            reason = error.strerror
+        raise TrainError(f"the job {self.id!r} cannot be looked after: {reason}")
 
     def ask_to_cancel(self) -> None:
         """Leave a note that the job is to end, for whoever moves it on next."""
@@ -201,6 +209,13 @@ def _digest(text: bytes) -> str:
     return f"sha256:{hashlib.sha256(text).hexdigest()}"
 
 
+def discard_unbegun(path: Path) -> None:
+    """Remove the job in the folder `path`, unless its record says that something was begun."""
+    job = JobFolder(path)
+    if not job.read().kept:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def every() -> list[JobFolder]:
     """Return all jobs, the oldest first."""
     try:
@@ -223,7 +238,10 @@ def find(name: str) -> JobFolder:
         return fitting[0]
     if fitting:
         raise TrainError(f"several jobs begin with {name!r}: {', '.join(j.id for j in fitting)}")
-    raise TrainError(f"there is no job {name!r}; `lmconf jobs list` lists all")
+    known = [each for job in every() for each in (job.id, job.id[-6:])]
+    near = did_you_mean(name, known)
+    hint = f"did you mean {near!r}?" if near else "`lmconf jobs list` lists all"
+    raise TrainError(f"there is no job {name!r}; {hint}")
 
 
 def _write(path: Path, content: bytes) -> None:

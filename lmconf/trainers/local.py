@@ -142,9 +142,10 @@ class LocalTrainer:
         said = f"goes on after step {mark['step']} of {mark['steps']}"
         return {"resume": str(path), "said": said}
 
-    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> None:
+    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> Look:
         """End the training; what it wrote so far is removed."""
         supervising.end(order)
+        return Look(status="cancelled")
 
 
 def _weights(order: Order) -> str:

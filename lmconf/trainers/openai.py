@@ -5,13 +5,14 @@ https://platform.openai.com/docs/api-reference/fine-tuning
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from lmconf.errors import TrainError
 from lmconf.trainers import remote
-from lmconf.trainers.contract import FORMATS, Access, Format, Look, Made, Order, Trainer
+from lmconf.trainers.contract import FINAL, FORMATS, Access, Format, Look, Made, Order, Trainer
 
 __all__ = ["TRAINER", "OpenAITrainer"]
 
@@ -67,19 +68,21 @@ class OpenAITrainer:
                 return failed
         return _look(order, known, note, access)
 
-    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> None:
+    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> Look:
         """Have the provider end the job; without one there is nothing to end but files."""
         access = reach()
         job = kept.get("job") or _found(order, kept, access)
         if job is None:
             _forget(kept, access)
-            return
-        try:
-            remote.post(access, f"fine_tuning/jobs/{job}/cancel")
-        except remote.Refused as refused:
-            # One that ended meanwhile cannot be cancelled, and need not be.
-            if refused.status not in (400, 404, 409):
-                raise
+            return Look(status="cancelled")
+        refused = _cancelled(job, access)
+        if refused is None:
+            return Look(status="cancelled")
+        # One that ended meanwhile cannot be cancelled: what it came to is not to be lost.
+        look = _look(order, {**kept, "job": job}, lambda **_: None, access)
+        if look.status not in FINAL:
+            raise refused
+        return look
 
     def resume(self, order: Order, kept: Mapping[str, str]) -> Mapping[str, str]:
         """Refuse: a job goes on at the provider by itself, and ended there.
@@ -105,8 +108,11 @@ class OpenAITrainer:
                 note(asked="yes")
                 told = remote.post(access, "fine_tuning/jobs", _request(order, known, access))
                 job = _text(told, "id")
-            note(job=job)
+            note(job=job, since=str(int(time.time())))
         except remote.Refused as refused:
+            # What is there already is not given up for a key that may be put right.
+            if known and refused.status in (401, 403):
+                raise
             reason = str(refused)
         if reason:
             _forget(known, access)
@@ -125,6 +131,17 @@ class OpenAITrainer:
                 note(**{name: _text(told, "id")})
             if access.api_version is not None:
                 _await_processed(access, known[name])
+
+
+def _cancelled(job: str, access: Access) -> remote.Refused | None:
+    """Ask for the end of `job`; return why it cannot be ended, if it cannot."""
+    try:
+        remote.post(access, f"fine_tuning/jobs/{job}/cancel")
+    except remote.Refused as refused:
+        if refused.status not in (400, 404, 409):
+            raise
+        return refused
+    return None
 
 
 def _await_processed(access: Access, file: str) -> None:
@@ -217,6 +234,12 @@ def _look(order: Order, known: dict[str, str], note: Callable[..., None], access
         return Look(status="cancelled", progress=progress)
     if status not in UNDER_WAY:
         raise TrainError(f"the job {job} is {status!r}, which is not known here")
+    late = (
+        order.spec.timeout is not None and time.time() > float(known["since"]) + order.spec.timeout
+    )
+    if late and _cancelled(job, access) is None:
+        error = f"the job {job} took longer than its `timeout` of {order.spec.timeout:g} s, and was"
+        return Look(status="failed", progress=progress, error=f"{error} cancelled")
     return Look(status="running", progress=progress)
 
 
@@ -246,9 +269,10 @@ def _log_events(
     if not fresh:
         return
     lines = [f"{e.get('level', 'info')}: {e.get('message', '')}\n" for e in reversed(fresh)]
-    with order.log.open("a", encoding="utf-8") as log:
-        log.writelines(remote.shown(access, line) for line in lines)
-    order.log.chmod(0o600)
+    with contextlib.suppress(OSError):  # a full disk does not keep the job's own state from us
+        with order.log.open("a", encoding="utf-8") as log:
+            log.writelines(remote.shown(access, line) for line in lines)
+        order.log.chmod(0o600)
     note(event=str(fresh[0].get("id", "")))
 
 

@@ -208,7 +208,7 @@ BELONGS: Mapping[str, tuple[str, ...]] = {
 }
 """The kinds that a field of `TrainSpec` is for, where it is not for all of them.
 
-`args` is for kinds that are not lmconf's own, and for `databricks`.
+`args` is for kinds that are not lmconf's own.
 """
 
 TRAIN = Record(TrainSpec)

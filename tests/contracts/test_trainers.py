@@ -287,8 +287,8 @@ class Echo:
     def resume(self, order: Any, kept: Any) -> Any:
         raise TrainError("echo never fails")
 
-    def cancel(self, order: Any, kept: Any, reach: Any) -> None:
-        return
+    def cancel(self, order: Any, kept: Any, reach: Any) -> Any:
+        raise TrainError("echo has always ended")
 
 
 def test_a_registered_trainer_trains(monkeypatch: pytest.MonkeyPatch) -> None:

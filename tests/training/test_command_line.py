@@ -122,5 +122,84 @@ def test_bad_data_is_exit_code_1_and_begins_nothing(
 def test_wrong_names_are_told(command: Any, file: Path) -> None:
     assert "there is no job 'zzz'" in command("jobs", "show", "zzz").err
     taken = command("train", "lmconf", str(file), "--save-as", "own")
-    assert (taken.code, "has an LM named `own` already" in taken.err) == (2, True)
+    assert (taken.code, "it has an LM named 'own' already" in taken.err) == (2, True)
     assert command("jobs", "wait", "x", "--save-as", "y").code == 2
+
+
+def test_what_cannot_be_declared_is_told_before_anything_is_begun(
+    command: Any, profile: Path, file: Path, peer: Peer, state: Path
+) -> None:
+    named = command("train", "lmconf", str(file), "--save-as", "a b")
+    assert (named.code, "'a b' is no name for an LM" in named.err) == (2, True)
+    profile.with_name("one.yaml").write_text("model: openai/a\n")
+    one = command("train", "./one.yaml", str(file), "--save-as", "ours")
+    assert (one.code, "is a profile of one LM" in one.err) == (2, True)
+    assert "Without it the trained LM is printed." in one.err
+    profile.chmod(0o444)
+    assert "is read-only" in command("train", "lmconf", str(file), "--save-as", "ours").err
+    assert (peer.requests, state.exists()) == ([], False)
+
+
+def test_a_profile_that_changed_meanwhile_stays_what_it_is(
+    command: Any, profile: Path, file: Path, peer: Peer
+) -> None:
+    peer.hold = True
+    job = command("train", "lmconf", str(file), "--save-as", "ours").out.strip()
+    profile.write_text("model: openai/a\n")
+    peer.hold = False
+    ran = command("jobs", "wait", job)
+    assert (ran.code, "is a profile of one LM" in ran.err) == (1, True)
+    assert ran.out.splitlines()[1:3] == ["ours:", '  model: "openai/ft:gpt-4o-mini:peer::000001"']
+    assert profile.read_text() == "model: openai/a\n"
+
+
+def test_two_that_wait_declare_once_and_another_place_may_be_named_later(
+    command: Any, profile: Path, file: Path, peer: Peer, state: Path
+) -> None:
+    job = command("train", "lmconf", str(file), "--save-as", "ours", "--follow").out.split()[0]
+    path = state / "jobs" / job / "job.json"
+    text = profile.read_text()
+    path.write_text(path.read_text().replace('"saved": true', '"saved": false'))
+    again = command("jobs", "wait", job)  # as one whose first declaring was not noted
+    assert (again.code, profile.read_text()) == (0, text)
+    other = profile.with_name("other.yaml")
+    other.write_text("lms:\n  a:\n    model: openai/a\n")
+    assert command("jobs", "wait", job, "--save-as", "x", "--profile", str(other)).code == 0
+    assert "x" in lmconf.load(other)
+
+
+def test_the_waiting_ends_and_the_job_goes_on(command: Any, file: Path, peer: Peer) -> None:
+    peer.hold = True
+    job = command("train", "lmconf", str(file)).out.strip()
+    ran = command("jobs", "wait", job, "--timeout", "300ms")
+    assert (ran.code, ran.err.splitlines()[-1]) == (6, f"the job {job} goes on")
+    assert "`10min`" in command("jobs", "wait", job, "--timeout", "soon").err
+    assert command("jobs", "cancel", job).code == 0
+
+
+def test_a_key_that_is_refused_ends_the_waiting(
+    command: Any, file: Path, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer.hold = True
+    job = command("train", "lmconf", str(file)).out.strip()
+    monkeypatch.setenv("PEER_KEY", "another")
+    ran = command("jobs", "wait", job)
+    assert (ran.code, "Incorrect API key" in ran.err) == (1, True)
+
+
+def test_a_long_log_is_shown_to_its_end(command: Any, profile: Path, file: Path) -> None:
+    said = "import sys; [print('line', n, 'x' * 100) for n in range(2000)]; sys.exit('the end')"
+    text = profile.read_text()
+    profile.write_text(text.replace("import sys, time; time.sleep(600)", said))
+    ran = command("train", "lmconf:own", str(file), "--follow")
+    assert ran.code == 5
+    shown = [line.split()[1] for line in ran.err.splitlines() if line.startswith("line ")]
+    assert shown[:2000] == [str(number) for number in range(2000)]
+
+
+def test_a_job_whose_name_is_mistyped_is_guessed(command: Any, file: Path) -> None:
+    job = command("train", "lmconf:own", str(file)).out.strip()
+    wrong = job[:-1] + ("0" if job[-1] != "0" else "1")
+    ran = command("jobs", "show", wrong)
+    assert (ran.code, f"did you mean {job!r}?" in ran.err) == (1, True)
+    assert command("jobs", "cancel", job).code == 0

@@ -12,6 +12,7 @@ import pytest
 
 import lmconf
 from lmconf.loading.declaring import declare
+from lmconf.trainers.jobs import JobFolder, Record
 
 FULL = "No space left on device"
 
@@ -25,6 +26,25 @@ def test_no_job_is_begun_where_its_data_cannot_be_written(
 ) -> None:
     lm = lmconf.LM("openai/a", train_kwargs={"use": "command", "command": ["false"]})
     monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(lmconf.TrainError, match=FULL):
+        lm.finetune(rows)
+    assert list((state / "jobs").iterdir()) == []
+
+
+def test_nothing_waits_to_be_begun_where_its_start_cannot_be_noted(
+    state: Path, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = lmconf.LM("openai/a", train_kwargs={"use": "command", "command": ["false"]})
+    write = JobFolder.write
+    written: list[Record] = []
+
+    def once(folder: JobFolder, record: Record) -> None:
+        if written:
+            raise lmconf.TrainError(FULL)
+        written.append(record)
+        write(folder, record)
+
+    monkeypatch.setattr(JobFolder, "write", once)
     with pytest.raises(lmconf.TrainError, match=FULL):
         lm.finetune(rows)
     assert list((state / "jobs").iterdir()) == []

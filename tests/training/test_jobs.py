@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,30 @@ def test_a_pool_is_not_trained(rows: list[dict[str, Any]]) -> None:
     )
     with pytest.raises(TrainError, match="is a pool of LMs: train one of them"):
         profile["p"].finetune(rows)
+
+
+def test_what_was_made_is_served_beside_what_it_was_made_of(rows: list[dict[str, Any]]) -> None:
+    script = "import pathlib, sys; (pathlib.Path(sys.argv[1]) / 'm.gguf').write_text('weights')"
+    lm = lmconf.LM(
+        "openai/house",
+        launch_kwargs={"use": "llama_cpp", "weights": "w.gguf", "port": 7501, "ttl": "1h"},
+        train_kwargs={"use": "command", "command": [sys.executable, "-c", script, "{output}"]},
+    )
+    launch = lm.finetune(rows).result(30).spec.launch_kwargs
+    assert launch is not None
+    assert (launch.use, launch.ttl, launch.port) == ("llama_cpp", 3600, 0)
+    assert Path(launch.weights or "").read_text() == "weights"
+
+
+def test_weights_that_a_command_names_must_be_there(rows: list[dict[str, Any]]) -> None:
+    script = (
+        "import pathlib, sys\n"
+        "(pathlib.Path(sys.argv[1]) / 'result.json').write_text('{\"weights\": \"none\"}')"
+    )
+    command = [sys.executable, "-c", script, "{output}"]
+    job = lmconf.LM("openai/a", train_kwargs={"use": "command", "command": command}).finetune(rows)
+    with pytest.raises(TrainError, match=r"names weights that are not there: .*/output/none"):
+        job.result(30)
 
 
 def test_a_damaged_record_is_told(state: Path) -> None:

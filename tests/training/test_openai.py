@@ -12,6 +12,7 @@ import pytest
 import lmconf
 from lmconf.errors import TrainError
 from lmconf.runtime.training import TrainingJob
+from lmconf.trainers import remote
 from tests.training.openai_peer import KEY, Peer
 
 Rows = list[dict[str, Any]]
@@ -58,6 +59,13 @@ def test_a_trained_lm_comes_back_from_its_state(peer: Peer, rows: Rows) -> None:
 
 def test_the_model_for_finetuning_is_the_one_that_is_trained(peer: Peer, rows: Rows) -> None:
     lm = an_lm(peer, model="openai/gpt-4o-mini", finetuning_model="openai/gpt-4.1-nano")
+    assert lm.finetune(rows).result(30).model.startswith("openai/ft:gpt-4.1-nano:")
+
+
+def test_a_model_for_finetuning_without_a_provider_is_one_of_the_lms(
+    peer: Peer, rows: Rows
+) -> None:
+    lm = an_lm(peer, finetuning_model="gpt-4.1-nano")
     assert lm.finetune(rows).result(30).model.startswith("openai/ft:gpt-4.1-nano:")
 
 
@@ -111,6 +119,49 @@ def test_a_cancelled_job_is_cancelled_at_the_server(peer: Peer, rows: Rows) -> N
     with pytest.raises(TrainError, match="was cancelled"):
         job.result(30)
     assert not job.cancel()
+
+
+def test_a_job_that_ended_before_it_was_cancelled_is_what_it_came_to(
+    peer: Peer, rows: Rows
+) -> None:
+    peer.hold = True
+    job = an_lm(peer, train_kwargs={"poll": "1h"}).finetune(rows)
+    until(lambda: "job" in lmconf.job(job.id).record.kept)
+    (sent,) = peer.jobs.values()
+    sent |= {"status": "succeeded", "fine_tuned_model": "ft:done"}
+    assert not job.cancel()
+    assert job.result(5).model == "openai/ft:done"
+
+
+def test_a_training_that_takes_too_long_is_cancelled_at_the_server(peer: Peer, rows: Rows) -> None:
+    peer.hold = True
+    job = an_lm(peer).finetune(rows, train_kwargs={"timeout": "500ms"})
+    with pytest.raises(
+        TrainError, match=r"took longer than its `timeout` of 0.5 s, and was cancel"
+    ):
+        job.result(30)
+    assert next(iter(peer.jobs.values()))["status"] == "cancelled"
+
+
+def test_a_key_that_is_refused_after_the_data_was_sent_gives_nothing_up(
+    peer: Peer, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer.drop_answer_to_job = True
+    upload = remote.upload
+
+    def then_rotated(*arguments: Any) -> dict[str, Any]:
+        told = upload(*arguments)
+        monkeypatch.setenv("PEER_KEY", "another")
+        return told
+
+    monkeypatch.setattr(remote, "upload", then_rotated)
+    job = an_lm(peer).finetune(rows)
+    until(lambda: (job.trouble is not None and "API key" in str(job.trouble)) or job.done())
+    assert job.record.status == "queued"
+    assert len(peer.files) == 1
+    monkeypatch.setenv("PEER_KEY", KEY)
+    assert job.result(30)("Hello") == ["trained"]
+    assert (len(peer.files), len(peer.jobs)) == (1, 1)
 
 
 def test_a_refused_job_leaves_no_file_at_the_server(peer: Peer, rows: Rows) -> None:

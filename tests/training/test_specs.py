@@ -38,6 +38,20 @@ def test_contradictions_and_what_is_missing_are_told() -> None:
     assert "did you mean `command`?" in refused({"use": "comand"})
 
 
+def test_a_kind_that_cannot_train_yet_is_told_at_load_where_it_is_asked_for() -> None:
+    told = "this version of lmconf cannot train by `use: databricks`"
+    assert told in refused({"use": "databricks"}, "databricks/dbrx")
+    assert told in refused({"timeout": "1h"}, "databricks/dbrx", provider="databricks")
+    # `defaults` may state arguments for LMs that are trained elsewhere.
+    lmconf.LM("databricks/dbrx", train_kwargs={"n_epochs": 3})
+
+
+def test_a_model_of_another_provider_is_not_trained_with_this_ones_key() -> None:
+    with pytest.raises(lmconf.ProfileError, match="address and key are those of `anthropic`"):
+        lmconf.LM("anthropic/claude-3-opus-20240229", finetuning_model="openai/gpt-4o-mini")
+    lmconf.LM("openai/a", finetuning_model="./weights", launch_kwargs={"use": "llama_cpp"})
+
+
 def test_a_literal_secret_is_refused() -> None:
     lm = lmconf.LM("openai/a", train_kwargs={"use": "local", "env": {"HF_TOKEN": "literal-x"}})
     assert "literal-x" not in repr(lm.spec) + repr(lm.dump_state())
@@ -50,6 +64,7 @@ def test_a_literal_secret_is_refused() -> None:
         ({"model": "azure/prod"}, "openai"),
         ({"model": "anthropic/claude-3-opus-20240229"}, None),
         ({"model": "anthropic/x", "finetuning_model": "openai/gpt-4o-mini"}, "openai"),
+        ({"model": "openai/a", "finetuning_model": "b"}, "openai"),
         ({"model": "openai/a", "launch_kwargs": {"use": "llama_cpp"}}, "local"),
         ({"model": "openai/a", "provider": "sglang"}, "local"),
         ({"model": "openai/a", "train_kwargs": {"weights": "./a"}}, "local"),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import lmconf
-from lmconf.loading.declaring import Undeclared, declare, inserted
+from lmconf.loading import declaring
+from lmconf.loading.declaring import Undeclared, declare, foresee, inserted
+from lmconf.shipped import shipped
 
 PLAIN = """\
 # My profile.   (kept)
@@ -67,6 +71,7 @@ def test_ways_of_writing_profiles(text: str, tmp_path: Path) -> None:
     now = lmconf.load(path)
     assert now["new"] == NEW
     assert all(now[name] == was[name] for name in was)
+    assert now.spec.main == was.spec.main
     kept = path.read_bytes().decode()
     assert all(line in kept for line in text.splitlines())
     assert ("\r\n" in text) == ("\r\n" in kept)
@@ -96,6 +101,71 @@ def test_what_cannot_be_done_safely_is_refused_with_the_entry(
     assert caught.value.entry.startswith("new:\n")
     assert path.read_text() == text
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_only_lm_stays_the_one_that_is_meant(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("lms:\n  a:\n    model: openai/a\n# the end\n")
+    declare(path, "main", NEW)
+    assert path.read_text().endswith("\nmain: a\n# the end\n")
+    assert lmconf.lm(str(path)).model == "openai/a"
+    declare(path, "more", NEW)
+    assert path.read_text().count("main: a") == 1
+
+
+def test_where_no_lm_is_meant_none_becomes_it(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("lms:\n  a: {model: openai/a}\n  b: {model: openai/b}\n")
+    with pytest.raises(Undeclared, match="another LM would be the profile's main one"):
+        declare(path, "main", NEW)
+
+
+def test_what_is_declared_already_is_not_declared_again(profile: Path) -> None:
+    declare(profile, "new", NEW)
+    text = profile.read_text()
+    declare(profile, "new", NEW)
+    assert profile.read_text() == text
+    with pytest.raises(Undeclared, match="has an LM named 'new' already"):
+        foresee(profile, "new", NEW)
+    with pytest.raises(Undeclared, match="has an LM named 'new' already"):
+        declare(profile, "new", lmconf.LM("openai/another"))
+
+
+def test_what_is_not_to_be_written_to_is_not_replaced(profile: Path) -> None:
+    profile.chmod(0o444)
+    with pytest.raises(Undeclared, match="is read-only"):
+        declare(profile, "new", NEW)
+    with pytest.raises(Undeclared, match="is shipped with lmconf"):
+        declare(next(shipped("profiles").glob("*.yaml")), "new", NEW)
+    assert profile.read_text() == PLAIN
+
+
+def test_processes_that_declare_at_once_all_do(profile: Path) -> None:
+    children = []
+    for number in range(4):
+        child = os.fork()
+        if child == 0:
+            declare(profile, f"new{number}", NEW)
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert {f"new{number}" for number in range(4)} < set(lmconf.load(profile))
+
+
+def test_what_an_editor_saves_meanwhile_is_not_lost(
+    profile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = declaring._problem
+
+    def slowly(*arguments: Any) -> str:
+        if profile.read_text() == PLAIN:
+            profile.write_text(PLAIN + "# saved meanwhile\n")
+        return problem(*arguments)
+
+    monkeypatch.setattr(declaring, "_problem", slowly)
+    declare(profile, "new", NEW)
+    assert profile.read_text().endswith("# saved meanwhile\n")
+    assert "new" in lmconf.load(profile)
 
 
 def test_a_name_that_is_none_is_refused(profile: Path) -> None:
