@@ -22,7 +22,10 @@ def state_folder() -> Path:
 
 
 def is_held(lock: Path) -> bool:
-    """Say whether a process holds the file `lock`; one that vanished meanwhile is free."""
+    """Say whether a process holds the file `lock`; one that vanished meanwhile is free.
+
+    Several may ask at once: none of them takes another for a holder.
+    """
     import fcntl  # there is none on Windows, where nothing is started
 
     try:
@@ -30,7 +33,7 @@ def is_held(lock: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:

@@ -11,6 +11,7 @@ import msgspec
 from lmconf.cli.command import LazyGroup, Listed
 from lmconf.cli.command import command as make_command
 from lmconf.cli.options import not_empty, quantity
+from lmconf.cli.pruning import prune
 from lmconf.cli.terminal import fit, say, tell
 
 __all__ = ["command"]
@@ -21,6 +22,7 @@ _SUMMARIES = {
     "wait": "Wait for a job's end, and declare its LM if that was asked for.",
     "cancel": "End a job.",
     "resume": "Go on with a training that was cut off.",
+    "prune": "Remove jobs that have ended.",
 }
 
 
@@ -41,6 +43,7 @@ class _Group(LazyGroup):
         ("lmconf jobs show 20261120-203727-583fac", "the last part of the name will do, too"),
         ("lmconf jobs wait 583fac", ""),
         ("lmconf jobs resume 583fac", "after a restart of the machine"),
+        ("lmconf jobs prune --older 30d", "failed and cancelled ones"),
     ),
     notes={},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -63,19 +66,13 @@ def list_(*, as_json: bool) -> None:
 
     How a job is doing is asked now, and is what it was where that cannot be told.
     """
+    from lmconf.cli.looking import look_at_all
     from lmconf.cli.training import progress_of
-    from lmconf.errors import Error
-    from lmconf.runtime.training import TrainingJob
-    from lmconf.trainers import jobs
 
-    for folder in jobs.every():
-        try:
-            job = TrainingJob(folder)
-            job.done()
-        except Error as error:
-            say(fit(f"{folder.id}  cannot be read: {error}"))
+    for job, record, trouble in look_at_all():
+        if record is None:
+            say(fit(f"{job.id}  cannot be read: {trouble}"))
             continue
-        record = job.record
         if as_json:
             plain = msgspec.to_builtins(record)
             say(json.dumps({name: plain[name] for name in plain if name != "state"}))
@@ -217,4 +214,5 @@ _COMMANDS: dict[str, click.Command] = {
     "wait": wait,
     "cancel": cancel,
     "resume": resume,
+    "prune": prune,
 }

@@ -31,7 +31,7 @@ from lmconf.folders import state_folder
 from lmconf.spelling import did_you_mean
 from lmconf.trainers.contract import DATA, VALIDATION, Format, Made, Status
 
-__all__ = ["JobFolder", "Record", "create", "discard_unbegun", "every", "find"]
+__all__ = ["JobFolder", "Record", "create", "discard_unbegun", "every", "find", "jobs_folder"]
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -219,10 +219,11 @@ def discard_unbegun(path: Path) -> None:
 def every() -> list[JobFolder]:
     """Return all jobs, the oldest first."""
     try:
-        found = [path for path in jobs_folder().iterdir() if (path / "job.json").is_file()]
+        # A name with a dot is one that is being removed.
+        found = [path for path in jobs_folder().iterdir() if not path.name.startswith(".")]
     except FileNotFoundError:
         return []
-    return [JobFolder(path) for path in sorted(found)]
+    return [JobFolder(path) for path in sorted(found) if (path / "job.json").is_file()]
 
 
 def find(name: str) -> JobFolder:
