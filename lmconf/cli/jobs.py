@@ -198,7 +198,6 @@ def resume(ctx: click.Context, *, job: str, follow: bool) -> None:
     from lmconf.runtime.training import job as found_job
 
     found = found_job(job)
-    found.done()
     found.resume()
     if follow:
         followed(found, show=True)

@@ -139,6 +139,7 @@ class TrainingJob:
         Raises:
             TrainError: it did not fail, or cannot go on; the message says why. It stays as it was.
         """
+        self.done()  # what was killed unseen is told to have failed now
         with self._folder.turn(wait=True):
             self._record = record = self._folder.read()
             if record.status != "failed":

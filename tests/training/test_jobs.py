@@ -15,6 +15,7 @@ from lmconf.errors import TrainError
 from lmconf.trainers import remote
 from tests.training.openai_peer import Peer
 
+GGUF = Path(__file__).parents[2] / "profiles/models/lmconf-tiny-f16.gguf"
 DOCS = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
 
 
@@ -66,6 +67,24 @@ def test_what_was_made_is_served_beside_what_it_was_made_of(rows: list[dict[str,
     assert launch is not None
     assert (launch.use, launch.ttl, launch.port) == ("llama_cpp", 3600, 0)
     assert Path(launch.weights or "").read_text() == "weights"
+
+
+def test_a_result_is_launched_at_once_beside_what_it_was_made_of(
+    rows: list[dict[str, Any]],
+) -> None:
+    script = f"import shutil, sys; shutil.copy({str(GGUF)!r}, sys.argv[1] + '/model.gguf')"
+    lm = lmconf.LM(
+        "openai/lmconf-tiny",
+        max_tokens=12,
+        cache=False,
+        launch_kwargs={"use": "llama_cpp", "weights": str(GGUF), "args": {"threads": 1}},
+        train_kwargs={"use": "command", "command": [sys.executable, "-c", script, "{output}"]},
+    )
+    trained = lm.finetune(rows).result(30)
+    with lm, trained:
+        asked = "What is the colour of the sky?"
+        assert lm(asked) == trained(asked)
+        assert (lm.server and lm.server.url) != (trained.server and trained.server.url)
 
 
 def test_weights_that_a_command_names_must_be_there(rows: list[dict[str, Any]]) -> None:

@@ -17,6 +17,7 @@ import pytest
 import lmconf
 from lmconf.cli import run
 from lmconf.errors import TrainError
+from lmconf.folders import is_held
 from lmconf.runtime.training import TrainingJob
 from lmconf.trainers import checkpoints, local
 from tests.training.openai_peer import Peer
@@ -178,7 +179,8 @@ def test_a_resumed_training_can_be_cut_off_and_cancelled_again(gate: Path, rows:
 
 def test_a_resumed_training_whose_owner_is_killed_at_once_goes_on(gate: Path, rows: Rows) -> None:
     job = begun(gate, rows)
-    cut_off(job)
+    os.killpg(int((job.folder / "pid").read_text()), signal.SIGKILL)
+    until(lambda: not is_held(job.folder / "watch"))  # and nobody looked since
     (gate / "go").touch()
     if os.fork() == 0:
         lmconf.job(job.id).resume()
