@@ -107,11 +107,15 @@ def test_preferences_are_learned() -> None:
     assert job.progress["loss"] < 0.7 * job.progress["first_loss"]
 
 
-def test_completions_are_learned() -> None:
+def test_completions_are_learned_and_others_measured_on(tmp_path: Path) -> None:
     rows = [{"prompt": "The colour of the sky is", "completion": " violet."}] * 16
-    job = tiny(max_steps=6, learning_rate=1e-3, batch_size=4).finetune(rows, "completion")
+    file = tmp_path / "measured.jsonl"
+    file.write_text(json.dumps(rows[0]) + "\n", "utf-8")
+    lm = tiny(max_steps=6, learning_rate=1e-3, batch_size=4, validation_data=str(file))
+    job = lm.finetune(rows, "completion")
     assert job.wait(300) == "succeeded", job.record.error
     assert job.progress["step"] == 6
+    assert 0 < job.progress["validation_loss"] < job.progress["first_loss"]
     assert job.progress["loss"] < job.progress["first_loss"]
 
 
@@ -130,8 +134,6 @@ def test_a_training_whose_process_is_killed_fails_and_leaves_nothing(victim: str
 @pytest.mark.parametrize("how", [LORA, FULL], ids=["lora", "full"])
 def test_a_training_that_was_killed_goes_on_where_it_was(how: dict[str, Any]) -> None:
     lm = tiny(**{**how, "n_epochs": 3}, checkpoint_every=0)
-    whole = lm.finetune(ROWS)
-    assert whole.wait(300) == "succeeded", whole.record.error
     job = lm.finetune(ROWS)
     until(lambda: job.status() != "running" or job.progress.get("step", 0) > job_half(job))
     os.kill(int((job.folder / "pid").read_text()), signal.SIGKILL)
@@ -140,27 +142,27 @@ def test_a_training_that_was_killed_goes_on_where_it_was(how: dict[str, Any]) ->
     assert found is not None
     kept = found[1]["step"]
     assert f"goes on after step {kept} of" in job.record.error
+    first = job.progress["first_loss"]
     lmconf.job(job.id).resume()
     trained = job.result(300)
-    assert steps(job)[: kept + 1] == list(range(1, kept + 2))
-    assert steps(job)[steps(job).index(kept + 1) :][-1] == whole.progress["step"]
     assert steps(job).count(kept) == 1  # nothing that was kept is done again
-    assert job.progress["first_loss"] == whole.progress["first_loss"]
-    assert job.progress["loss"] < 0.2 * job.progress["first_loss"]
-    # It is the training that it would have been, down to the order of the data.
-    assert job.progress["loss"] == pytest.approx(whole.progress["loss"], rel=1e-3)
+    assert steps(job)[-(job.progress["steps"] - kept) :] == list(
+        range(kept + 1, job.progress["steps"] + 1)
+    )
+    assert job.progress["first_loss"] == first
+    assert job.progress["loss"] < 0.2 * first
     assert not (job.folder / "checkpoints").exists()
     with trained:
         assert trained(QUESTION) == [ANSWER]
+    if how is FULL:
+        # It is the training that it would have been, down to the order of the data.
+        whole = lm.finetune(ROWS)
+        assert whole.wait(300) == "succeeded", whole.record.error
+        assert job.progress["loss"] == pytest.approx(whole.progress["loss"], rel=1e-3)
 
 
-def test_what_is_measured_on_is_told_and_a_training_that_diverges_fails(tmp_path: Path) -> None:
-    file = tmp_path / "measured.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS[:3]), "utf-8")
-    job = tiny(max_steps=4, learning_rate=1e-3, validation_data=str(file)).finetune(ROWS)
-    assert job.wait(300) == "succeeded", job.record.error
-    assert 0 < job.progress["validation_loss"] < job.progress["first_loss"]
-    job = tiny(max_steps=12, learning_rate=1e30).finetune(ROWS)
+def test_a_training_that_diverges_fails() -> None:
+    job = tiny(max_steps=4, learning_rate=1e30).finetune(ROWS[:4])
     with pytest.raises(TrainError, match="the training diverged"):
         job.result(300)
 
