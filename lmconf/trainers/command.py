@@ -61,8 +61,10 @@ class CommandTrainer:
         ended = supervising.look(order)
         if ended is None:
             return Look(status="running", progress=supervising.progress(order))
+        if ended.well:
+            return _result(order)
         again = f"`lmconf jobs resume {order.id[-6:]}` runs the command again" if ended.cut else ""
-        return supervising.failure(order, ended, again) or _result(order)
+        return supervising.failure(order, ended, again)
 
     def resume(self, order: Order, kept: Mapping[str, str]) -> Mapping[str, str]:
         """Run the command again, in the folder that it was run in.

@@ -111,7 +111,9 @@ class LocalTrainer:
         told = supervising.progress(order)
         if ended is None:
             return Look(status="running", progress=told)
-        return supervising.failure(order, ended, _next_step(order, ended)) or _result(order, told)
+        if ended.well:
+            return _result(order, told)
+        return supervising.failure(order, ended, _next_step(order, ended))
 
     def resume(self, order: Order, kept: Mapping[str, str]) -> Mapping[str, str]:
         """Go on after the last checkpoint, or begin again where none was kept.

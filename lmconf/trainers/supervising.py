@@ -84,6 +84,11 @@ class Ended(Struct, frozen=True):
     tail: str = ""
 
     @property
+    def well(self) -> bool:
+        """Whether it did what it was to do."""
+        return not (self.why or self.error or self.code)
+
+    @property
     def cut(self) -> bool:
         """Whether it was killed or interrupted, and not asked to end by who began it."""
         return self.why == "interrupted" or (not self.why and self.code < 0)
@@ -221,12 +226,12 @@ def look(order: Order) -> Ended | None:
 
     Where its supervisor was killed, what is left of the training is ended, too.
     """
-    for _ in range(2):  # it may end between the two looks
-        ended = _written_down(order)
-        if ended is not None:
-            return ended
-        if is_held(order.folder / "watch"):
-            return None
+    if is_held(order.folder / "watch"):
+        return None
+    # It was held from the start on: what there is to read was written before it was let go.
+    ended = _written_down(order)
+    if ended is not None:
+        return ended
     _kill_rest(order)
     shutil.rmtree(partial(order), ignore_errors=True)
     return Ended(
@@ -254,11 +259,8 @@ def end(order: Order) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def failure(order: Order, ended: Ended, next_step: str = "") -> Look | None:
-    """Return what to tell of a training that ended otherwise than well; None where it did well.
-
-    `next_step` is added to why it failed.
-    """
+def failure(order: Order, ended: Ended, next_step: str = "") -> Look:
+    """Return what to tell of a training that ended otherwise than well, and what to do next."""
     if ended.why == "cancelled":
         return Look(status="cancelled")
     reason = ended.error
@@ -266,11 +268,9 @@ def failure(order: Order, ended: Ended, next_step: str = "") -> Look | None:
         reason = f"it took longer than its `timeout` of {order.spec.timeout:g} s, and was ended"
     elif not reason and ended.why == "interrupted":
         reason = "the training was told to end, as by a shutdown of the machine"
-    elif not reason and ended.code:
+    elif not reason:
         how = f"by signal {-ended.code}" if ended.code < 0 else f"with status {ended.code}"
         reason = f"the training ended {how}"
-    if not reason:
-        return None
     told = mask("\n".join(ended.tail.strip().splitlines()[-LAST_LINES:]))
     parts = [reason, f"log {order.log}:\n{told}" if told else "", next_step]
     return Look(
