@@ -55,9 +55,12 @@ def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[int], str]]:
     names = ["", "LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "openai", "httpx", "httpcore"]
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger.level, logger.propagate) for logger in loggers]
+    handlers = [logger.handlers for logger in loggers[1:]]
     for logger in loggers:
         logger.setLevel(logging.DEBUG)
         logger.propagate = True
+    for logger in loggers[1:]:
+        logger.handlers = []  # what litellm imported by itself would print is looked at here, too
     caplog.set_level(logging.DEBUG)
     with structlog.testing.capture_logs() as events:
 
@@ -73,6 +76,8 @@ def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[int], str]]:
     for logger, (level, propagate) in zip(loggers, before, strict=True):
         logger.setLevel(level)
         logger.propagate = propagate
+    for logger, printing in zip(loggers[1:], handlers, strict=True):
+        logger.handlers = printing
 
 
 def bearer(variable: str) -> dict[str, str]:

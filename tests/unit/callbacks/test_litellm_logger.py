@@ -115,7 +115,9 @@ def test_a_named_logger_is_told_what_litellm_tells_its_own(collector: Loopback) 
 
 ENDING = """
 import asyncio
+from lmconf.callbacks.litellm_logger import LiteLLMCallback
 from lmconf.testing import fake
+LiteLLMCallback.leaving *= 6  # a busy machine takes long to import LiteLLM
 with fake("Hello.") as server:
     told = {"callbacks": [{"use": "litellm_logger", "args": {"name": "langsmith"}}]}
     server.lm(**told)("dropped")
