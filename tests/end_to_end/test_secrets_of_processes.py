@@ -24,13 +24,18 @@ from tests.standins.kinds import HERE, TINY
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="it reads /proc")
 
 Command = Callable[..., str]
+TELLS = 'echo "the token is $HF_TOKEN"; exec "$@"'
 PLACE = ["--host", "{host}", "--port", "{port}", "--name", "{model}", "--weights", str(TINY)]
 SERVER = [sys.executable, str(HERE / "any_server.py"), *PLACE]
 PATHS = {"PYTHONPATH": f"{HERE}:{HERE.parents[1]}", "PYTHONDONTWRITEBYTECODE": "1"}
 ENV = {**PATHS, "HF_TOKEN": {"$env": "ACME"}}
 SERVERS: dict[str, dict[str, Any]] = {
-    "vllm": {"args": {"max_model_len": 512}, "weights": str(TINY), "env": ENV},
-    "command": {"command": SERVER, "env": ENV},
+    "vllm": {
+        "args": {"max_model_len": 512, "api-key": {"$env": "ACME"}},
+        "weights": str(TINY),
+        "env": ENV,
+    },
+    "command": {"command": ["/bin/sh", "-c", TELLS, "sh", *SERVER], "env": ENV},
 }
 
 
