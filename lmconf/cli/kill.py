@@ -39,7 +39,7 @@ def command(*, names: tuple[str, ...], every: bool) -> None:
     left = [record for record in dict.fromkeys(chosen) if not record.end()]
     for record in chosen:
         if record not in left:
-            tell(f"ended {fit(record.name)} ({record.url})")
+            tell(f"ended {fit(record.name)} ({record.url or 'it was loading'})")
     if left:
         pids = ", ".join(str(record.pid) for record in left)
         raise LaunchError(f"not ended in time: pid {pids}")

@@ -85,7 +85,7 @@ def command(
 
 
 def _see_that_no_other_runs(name: str, spec: LaunchSpec, model: str) -> None:
-    """See that no server of that name runs with other arguments.
+    """See that no server of that name runs with other arguments, or loads.
 
     Raises:
         LaunchError: one does.
@@ -96,9 +96,17 @@ def _see_that_no_other_runs(name: str, spec: LaunchSpec, model: str) -> None:
 
     fingerprint = fingerprint_of(spec, model)
     for record in running():
-        if record.shared and record.name == name and record.fingerprint != fingerprint:
+        if not record.shared or record.name != name:
+            continue
+        if record.fingerprint != fingerprint:
+            where = f"at {record.url}" if record.url else "and is loading"
             raise LaunchError(
-                f"{name} runs with other arguments at {record.url}: `lmconf kill {name}` first"
+                f"{name} runs with other arguments {where}: `lmconf kill {name}` first"
+            )
+        if record.loads:
+            raise LaunchError(
+                f"{name} is being started already, by process {record.owner}: `lmconf logs -f"
+                f" {name}` shows how far it is"
             )
 
 
@@ -108,7 +116,7 @@ def _started(launched: Launched, name: str, *, detach: bool) -> tuple[Server, bo
     from lmconf.launchers.records import Attached
 
     with _loading(name) as told:
-        manner = Manner(name=name, detached=detach, shared=True, told=told)
+        manner = Manner(name=name, detached=detach, shared=True, told=told, heard=told.hear)
         server = launched.start(manner=manner)
     return server, not isinstance(server, Attached)
 
@@ -173,6 +181,7 @@ class _Loading:
     def __init__(self, name: str) -> None:
         self._name = name
         self._log: Path | None = None
+        self._heard = ""
         self._begun = time.monotonic()
         self._live = sys.stderr.isatty()
         self.over = threading.Event()
@@ -183,18 +192,22 @@ class _Loading:
         if not self._live:
             tell(f"starting {self._name}, log {log}")
 
+    def hear(self, progress: str) -> None:
+        """Take note of how far a download is, which the log does not tell."""
+        self._heard = progress
+
     def run(self) -> None:
         while not self.over.wait(0.2):
             if self._live and self._log is not None:
                 self._write(self._line())
 
     def _line(self) -> str:
-        from lmconf.launchers.processes import log_tail
+        from lmconf.launchers.logs import log_tail
 
         assert self._log is not None
         seconds = time.monotonic() - self._begun
-        last = log_tail(self._log, lines=1).splitlines()[-1:]
-        text = fit(f"starting {self._name} ({seconds:.0f} s) {last[0] if last else ''}")
+        last = self._heard or "".join(log_tail(self._log, lines=1).splitlines()[-1:])
+        text = fit(f"starting {self._name} ({seconds:.0f} s) {last}")
         return text.replace("\n", " ").replace("\t", " ")[: _width() - 1]
 
     def clear(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -44,7 +45,7 @@ def command(*, name: str, follow: bool, lines: int) -> None:
 
     The log of a server that ended is there until twenty others were started.
     """
-    from lmconf.launchers.processes import log_tail
+    from lmconf.launchers.logs import log_tail
     from lmconf.launchers.records import ended, running
 
     record = meant(name, [*running(), *ended()])[0]
@@ -60,31 +61,37 @@ def _follow(record: Record, path: Path, begin: int) -> None:
     """Print what is written from now on, also after the log was begun anew."""
     log = _opened(path, begin)
     rest = b""
-    while True:
+    while log is not None:
         running = record.runs
         while piece := log.read(65536):
             *whole, rest = (rest + piece).split(b"\n")
             for line in whole:
                 say(fit(line.decode("utf-8", "replace")))
-        if path.exists() and path.stat().st_ino != _inode(log):
+        later = _opened(path, 0) if _inode(path) != os.fstat(log.fileno()).st_ino else None
+        if later is not None:
             log.close()
-            log = _opened(path, 0)
-            continue
-        if not running:
+            log = later
+        elif running:
+            time.sleep(_LOOK)
+        else:
+            log.close()
             break
-        time.sleep(_LOOK)
-    log.close()
     if rest:
         say(fit(rest.decode("utf-8", "replace")))
 
 
-def _opened(path: Path, begin: int) -> BinaryIO:
-    log = path.open("rb")
+def _opened(path: Path, begin: int) -> BinaryIO | None:
+    """Return the log from `begin` on; None while one is being put in its place, or it is gone."""
+    try:
+        log = path.open("rb")
+    except FileNotFoundError:
+        return None
     log.seek(begin)
     return log
 
 
-def _inode(log: BinaryIO) -> int:
-    import os
-
-    return os.fstat(log.fileno()).st_ino
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None

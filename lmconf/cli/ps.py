@@ -18,6 +18,7 @@ def command(*, form: str) -> None:
     """List the servers that lmconf runs for you: the latest first.
 
     KEPT BY says what ends a server: `lmconf kill`, or the end of the process with that number.
+    One that loads its model has no URL yet.
     """
     from lmconf.launchers.records import running
 
@@ -30,8 +31,8 @@ def command(*, form: str) -> None:
                         "name": record.name,
                         "kind": record.kind,
                         "model": record.model,
-                        "url": record.url,
-                        "pid": record.pid,
+                        "url": record.url or None,
+                        "pid": record.pid or None,
                         "owner": record.owner or None,
                         "shared": record.shared,
                         "log": record.log,
@@ -52,8 +53,8 @@ def command(*, form: str) -> None:
             fit(record.name),
             record.kind,
             fit(record.model),
-            record.url,
-            str(record.pid),
+            record.url or "(loading)",
+            str(record.pid or "?"),
             _duration(time.time() - record.launched),
             f"process {record.owner}" if record.owner else "lmconf kill",
         )

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from lmconf.errors import LaunchError
 from lmconf.launchers.contract import PLAIN, Launcher, Manner
+from lmconf.launchers.environments import environment
 from lmconf.launchers.folders import new_run_folder
 from lmconf.launchers.ports import address
-from lmconf.launchers.processes import Command, ServerProcess, environment, start_listening
+from lmconf.launchers.processes import Command, ServerProcess
 from lmconf.launchers.python_modules import weights_of
 from lmconf.launchers.specs import LaunchSpec
+from lmconf.launchers.starting import start_listening
 
 __all__ = ["LAUNCHER", "AnyCommand", "filled"]
 

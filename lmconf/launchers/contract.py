@@ -21,7 +21,9 @@ class Manner(Struct, frozen=True, kw_only=True):
 
     `name` is what people call it. A `detached` server outlives its owner. A `shared` one may be
     used by other processes of this user whose own server would have the same `fingerprint`.
-    `told` is called with the path of its log as soon as there is one.
+    `told` is called with the path of its log as soon as there is one, `heard` with how far a
+    download of its model is. A start is given up as soon
+    as `unwanted` says so.
     """
 
     name: str = ""
@@ -29,6 +31,8 @@ class Manner(Struct, frozen=True, kw_only=True):
     shared: bool = False
     fingerprint: str = ""
     told: Callable[[Path], object] | None = None
+    heard: Callable[[str], object] = str
+    unwanted: Callable[[], bool] = bool
 
 
 PLAIN = Manner()

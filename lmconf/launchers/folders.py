@@ -10,7 +10,7 @@ from pathlib import Path
 from lmconf.errors import LaunchError
 from lmconf.folders import is_held, state_folder
 
-__all__ = ["KEPT", "in_use", "new_run_folder", "servers_folder", "state_folder"]
+__all__ = ["KEPT", "in_use", "new_run_folder", "pid_in", "servers_folder", "state_folder"]
 
 KEPT = 20
 """How many folders of ended servers are kept, for their logs."""
@@ -62,3 +62,11 @@ def _age(folder: Path) -> float:
 def in_use(folder: Path) -> bool:
     """Say whether a supervisor holds the folder's lock."""
     return is_held(folder / "lock")
+
+
+def pid_in(folder: Path) -> int:
+    """Return the process id of the server in `folder`, 0 while there is none."""
+    try:
+        return int((folder / "pid").read_text("ascii"))
+    except (OSError, ValueError):
+        return 0

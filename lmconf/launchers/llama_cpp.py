@@ -7,6 +7,7 @@ import json
 import struct
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -14,11 +15,13 @@ from msgspec import Struct
 
 from lmconf.errors import LaunchError
 from lmconf.launchers.contract import PLAIN, Launcher, Manner
+from lmconf.launchers.environments import environment, resolved
 from lmconf.launchers.flags import Flags, Takes
 from lmconf.launchers.folders import new_run_folder
-from lmconf.launchers.ports import check_port
-from lmconf.launchers.processes import Command, ServerProcess, environment, resolved, start
+from lmconf.launchers.ports import claimed
+from lmconf.launchers.processes import Command, ServerProcess
 from lmconf.launchers.specs import LaunchSpec
+from lmconf.launchers.starting import start
 from lmconf.secrets import Env, File, Given, Public
 from lmconf.spelling import did_you_mean
 
@@ -195,8 +198,6 @@ class LlamaCpp:
         check_gguf(weights)
         chosen, hidden = parameters(spec.args, given)
         env, secret = environment(spec, given)
-        if spec.port:
-            check_port(spec.host, spec.port)
         if spec.gpus == 0:
             chosen.setdefault("n_gpu_layers", 0)
         folder = new_run_folder("llama_cpp")
@@ -223,7 +224,9 @@ class LlamaCpp:
             key=_first(chosen.get("api_keys")),
             hidden=hidden + secret,
         )
-        return start(command, spec, manner)
+        # A free port is taken by the server itself.
+        with claimed(spec.host, spec.port) if spec.port else nullcontext():
+            return start(command, spec, manner)
 
 
 def _first(texts: object) -> str:

@@ -6,16 +6,20 @@ import http.client
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from lmconf.errors import LaunchError
 from lmconf.launchers.contract import PLAIN, Launcher, Manner
+from lmconf.launchers.environments import environment
 from lmconf.launchers.folders import new_run_folder
 from lmconf.launchers.ports import address
-from lmconf.launchers.processes import Command, ServerProcess, environment, start_listening
-from lmconf.launchers.ready import get
+from lmconf.launchers.processes import Command, ServerProcess
 from lmconf.launchers.specs import LaunchSpec
+from lmconf.launchers.starting import start_listening
 
 __all__ = ["LAUNCHER", "Ollama"]
 
@@ -25,7 +29,7 @@ LONGEST_LINE = 2**20
 class Ollama:
     """Runs `ollama serve`, and sees to it that the model is there and loaded.
 
-    The routes are those of Ollama's API documentation: `/api/tags`, `/api/pull`, `/api/generate`.
+    The routes are those of Ollama's API documentation: `/api/show`, `/api/pull`, `/api/generate`.
     """
 
     def start(
@@ -47,9 +51,10 @@ class Ollama:
             raise LaunchError("there is no program 'ollama' on the PATH (see ollama.com/download)")
 
         def make(port: int) -> Command:
-            own = {"OLLAMA_HOST": f"{spec.host}:{port}"}
+            host = f"[{spec.host}]" if ":" in spec.host else spec.host
+            own = {"OLLAMA_HOST": f"{host}:{port}"}
             if spec.gpus == 0:
-                own["OLLAMA_LLM_LIBRARY"] = "cpu"
+                own |= {"OLLAMA_LLM_LIBRARY": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
             return Command(
                 kind="ollama",
                 argv=(program, "serve", *spec.raw_args),
@@ -59,65 +64,96 @@ class Ollama:
                 find=lambda: address(spec.host, port),
                 ready_path=spec.ready.path or "/api/version",
                 ready_names=(),
-                prepare=lambda url: _prepare(url, model, spec),
+                prepare=lambda url, death: _Asked(
+                    url=url,
+                    model=model,
+                    until=time.monotonic() + spec.ready.timeout,
+                    death=death,
+                    heard=manner.heard,
+                ).prepare(spec),
                 hidden=secret,
             )
 
         return start_listening(make, spec, manner)
 
 
-def _prepare(url: str, model: str, spec: LaunchSpec) -> None:
-    """Have `model` pulled if it is missing and that is wanted, and loaded.
+class _Asked(Struct, frozen=True, kw_only=True):
+    """A running server that is asked for its model until the time `until`.
 
-    Raises:
-        LaunchError: it is missing, or one of the two failed.
+    `death` tells why it ended, once it has; `heard` is called with how far a download is.
     """
-    until = time.monotonic() + spec.ready.timeout
-    if spec.ready.model and not _has(url, model):
-        if not spec.pull:
-            raise LaunchError(
-                f"Ollama does not have {model!r}: run `ollama pull {model}`, or say `pull: true`"
-            )
-        _ask(url, "/api/pull", {"model": model}, until)
-        if not _has(url, model):
-            raise LaunchError(f"Ollama pulled {model!r} and does not have it all the same")
-    # Without a prompt it only loads the model.
-    _ask(url, "/api/generate", {"model": model, "stream": False}, until)
+
+    url: str
+    model: str
+    until: float
+    death: Callable[[], str | None]
+    heard: Callable[[str], object]
+
+    def prepare(self, spec: LaunchSpec) -> None:
+        """Have the model pulled if it is missing and that is wanted, and loaded.
+
+        Raises:
+            LaunchError: it is missing, or one of the two failed.
+        """
+        if spec.ready.model and not self._is_there():
+            if not spec.pull:
+                raise LaunchError(
+                    f"Ollama does not have {self.model!r}: run `ollama pull {self.model}`, or say"
+                    " `pull: true`"
+                )
+            self._ask("/api/pull", {"model": self.model})
+        # Without a prompt it only loads the model.
+        self._ask("/api/generate", {"model": self.model, "stream": False})
+
+    def _is_there(self) -> bool:
+        """Say whether the server has the model, which it alone knows by all its names."""
+        with self._posted("/api/show", {"model": self.model}) as reply:
+            return reply.status != 404
+
+    def _ask(self, path: str, body: Mapping[str, object]) -> None:
+        """Send `body`, and read what comes of it, an object a line, to the end."""
+        with self._posted(path, body) as reply:
+            while line := reply.readline(LONGEST_LINE):
+                problem = _problem(reply.status, line) or self.death()
+                if time.monotonic() > self.until:
+                    problem = "it took longer than `ready.timeout`"
+                if problem:
+                    raise LaunchError(f"Ollama could not do {path} for {self.model!r}: {problem}")
+                self.heard(_progress(line))
+
+    @contextmanager
+    def _posted(self, path: str, body: Mapping[str, object]) -> Iterator[http.client.HTTPResponse]:
+        """Yield the reply to `body`.
+
+        Raises:
+            LaunchError: there is none, or it breaks off.
+        """
+        place = urlsplit(self.url)
+        left = max(self.until - time.monotonic(), 0.1)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=left)
+        try:
+            connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+            yield connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            problem = self.death() or str(error) or type(error).__name__
+        else:
+            return
+        finally:
+            connection.close()
+        raise LaunchError(f"Ollama could not do {path} for {self.model!r}: {problem}")
 
 
-def _has(url: str, model: str) -> bool:
-    answer = get(url, "/api/tags", 10.0)
+def _progress(line: bytes) -> str:
+    """Return how far a download is: `pulling 4f659a1e86d7 (12 %)`."""
     try:
-        listed = json.loads(answer[1])["models"] if answer and answer[0] == 200 else []
-        names = {str(each["name"]) for each in listed}
-    except (ValueError, KeyError, TypeError):
-        return False
-    return model in names or f"{model}:latest" in names
-
-
-def _ask(url: str, path: str, body: Mapping[str, object], until: float) -> None:
-    """Send `body`, and read what comes of it to the end.
-
-    Raises:
-        LaunchError: the server said that it failed, or did not end in time.
-    """
-    place = urlsplit(url)
-    left = max(until - time.monotonic(), 0.1)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=left)
-    problem = ""
-    try:
-        connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
-        reply = connection.getresponse()
-        while not problem and (line := reply.readline(LONGEST_LINE)):
-            problem = _problem(reply.status, line)
-            if time.monotonic() > until:
-                problem = "it took longer than `ready.timeout`"
-    except (OSError, http.client.HTTPException) as error:
-        problem = str(error) or type(error).__name__
-    finally:
-        connection.close()
-    if problem:
-        raise LaunchError(f"Ollama could not do {path} for {body['model']!r}: {problem}")
+        said = json.loads(line)
+    except ValueError:
+        return ""
+    if not isinstance(said, dict):
+        return ""
+    total, done = said.get("total"), said.get("completed", 0)
+    known = isinstance(total, int) and isinstance(done, int) and total > 0
+    return f"{said.get('status', '')}{f' ({100 * done // total} %)' if known else ''}"
 
 
 def _problem(status: int, line: bytes) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lmconf.errors import LaunchError
+from lmconf.launchers.folders import state_folder
+from lmconf.launchers.records import running
 
-__all__ = ["address", "check_port", "reserved"]
+__all__ = ["address", "claimed", "reserved"]
 
 
 def address(host: str, port: int) -> str:
@@ -20,12 +24,39 @@ def address(host: str, port: int) -> str:
     return f"http://{named}:{port}"
 
 
-def check_port(host: str, port: int) -> None:
-    """See that nothing else listens on `host`:`port`.
+@contextmanager
+def claimed(host: str, port: int) -> Iterator[None]:
+    """See that nothing else listens on `host`:`port`, nor is about to, before the block ends.
+
+    Two of this user's processes that start servers on one port would otherwise both find it free,
+    and the slower one take the server of the other for its own.
 
     Raises:
         LaunchError: the port is taken, or the host is not an address of this machine.
     """
+    with contextlib.ExitStack() as held:
+        try:
+            folder = state_folder() / "ports"
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            claim = held.enter_context((folder / str(port)).open("ab"))
+        except OSError:
+            claim = None  # nowhere to meet
+        taken = claim is not None and not _locked(claim.fileno())
+        if taken:
+            raise LaunchError(f"port {port} on {host} is taken: a server is being started on it")
+        _check(host, port)
+        yield
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _check(host: str, port: int) -> None:
     with _bound(host, port) as probe:
         try:
             probe.listen(1)
@@ -83,6 +114,8 @@ def _bound(host: str, port: int, *, hold: bool = False) -> Iterator[socket.socke
 
 
 def _told(host: str, port: int, error: OSError) -> str:
-    taken = error.errno == errno.EADDRINUSE
-    what = "is taken: choose another, or 0 for a free one" if taken else str(error.strerror)
-    return f"port {port} on {host} {what}"
+    if error.errno != errno.EADDRINUSE:
+        return f"port {port} on {host}: {error.strerror}"
+    ours = [each for each in running() if each.url.endswith(f":{port}")]
+    by = f" by the server of {ours[0].name} (pid {ours[0].pid})" if ours else ""
+    return f"port {port} on {host} is taken{by}: choose another, or 0 for a free one"

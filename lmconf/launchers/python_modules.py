@@ -13,17 +13,13 @@ from msgspec import Struct
 
 from lmconf.errors import LaunchError
 from lmconf.launchers.contract import PLAIN, Manner
+from lmconf.launchers.environments import environment, resolved
 from lmconf.launchers.flags import Flags, words
 from lmconf.launchers.folders import new_run_folder
 from lmconf.launchers.ports import address
-from lmconf.launchers.processes import (
-    Command,
-    ServerProcess,
-    environment,
-    resolved,
-    start_listening,
-)
+from lmconf.launchers.processes import Command, ServerProcess
 from lmconf.launchers.specs import LaunchSpec
+from lmconf.launchers.starting import start_listening
 from lmconf.secrets import Env, File, Given
 
 __all__ = ["PythonModule", "served_name", "weights_of"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from lmconf.launchers.contract import Manner, Status
-from lmconf.launchers.folders import in_use, servers_folder
+from lmconf.launchers.folders import in_use, pid_in, servers_folder
+from lmconf.launchers.logs import log_tail
 
 __all__ = ["Attached", "Record", "ended", "records", "running", "was_ended", "write_record"]
 
@@ -25,7 +27,8 @@ class Record(Struct, frozen=True, kw_only=True):
     """One server: nothing of it is secret, and its file can be read by its user alone.
 
     `born` is when the supervisor began, as the system counts: another process that was given its
-    number later is not taken for it. `folder` is where its files are.
+    number later is not taken for it. `folder` is where its files are. While it loads its model
+    there is no `url`, and perhaps no `pid` (0).
     """
 
     name: str
@@ -75,6 +78,11 @@ class Record(Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def loads(self) -> bool:
+        """Whether it was not ready when this was written."""
+        return not self.url
+
+    @property
     def runs(self) -> bool:
         """Whether that very server runs now."""
         return in_use(Path(self.folder)) and self.born == born(self.supervisor)
@@ -83,8 +91,9 @@ class Record(Struct, frozen=True, kw_only=True):
         """Tell its supervisor to end it, and say whether it did in time."""
         until = time.monotonic() + within
         if self.runs:
-            (Path(self.folder) / ENDED).touch(mode=0o600)
-            os.kill(self.supervisor, signal.SIGTERM)
+            with contextlib.suppress(OSError):  # the folder, or the process, has just gone
+                (Path(self.folder) / ENDED).touch(mode=0o600)
+                os.kill(self.supervisor, signal.SIGTERM)
         while self.runs:
             if time.monotonic() > until:
                 return False
@@ -129,8 +138,6 @@ class Attached:
 
     def logs(self, lines: int = 25) -> str:
         """Return the last lines that it wrote, without anything that looks to be secret."""
-        from lmconf.launchers.processes import log_tail
-
         return log_tail(self.log, (), lines)
 
     def status(self) -> Status:
@@ -175,6 +182,8 @@ def records() -> Iterator[Record]:
             record = msgspec.json.decode((each / FILE).read_bytes(), type=Record)
         except (OSError, msgspec.MsgspecError):
             continue
+        if not record.pid:
+            record = msgspec.structs.replace(record, pid=pid_in(each))  # it was just being started
         found.append(record)
     yield from sorted(found, key=lambda record: -record.launched)
 

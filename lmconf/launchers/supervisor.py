@@ -4,7 +4,9 @@ The owner starts this file by its path with the standard library alone, keeps th
 its standard input open, and writes one JSON line (see `Order`). End-of-file there, which the
 kernel brings about however the owner ends, or another parent process, which tells even when a
 fork of the owner holds the pipe open, ends the server's whole process group: first politely, and
-after `grace` seconds by force. What the server writes goes to a log that is bounded in size.
+after `grace` seconds by force. An owner that writes the line `STAY` lets go of the server, which
+then runs until the supervisor is told to end (SIGTERM). What the server writes goes to a log that
+is bounded in size.
 
 The order travels by the pipe and not in arguments because arguments are public on a machine.
 """
@@ -23,14 +25,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, TypedDict
 
     class Order(TypedDict):
         """What the owner wants: `input` is written to the server's own standard input.
 
         `log_size` is in bytes, `grace` in seconds. `folder` gets a file `pid` with the server's
-        process id, and a file `lock` that is locked as long as the supervisor runs. An `owner`
-        of 0 is none: the server then runs until the supervisor is told to end (SIGTERM).
+        process id, and a file `lock` that is locked as long as the supervisor runs. `owner` is
+        the owner's process id; the texts in `hidden` are secrets that the log must not hold.
         """
 
         argv: list[str]
@@ -39,42 +42,89 @@ if TYPE_CHECKING:
         input: str
         log: str
         log_size: int
+        hidden: list[str]
         grace: float
         folder: str
         owner: int
 
 
+STAY = b"stay\n"
+"""What an owner writes that lets go of its server."""
+
 LOOK = 0.25
 """Seconds between two looks at the owner and the server when neither says anything."""
 CANNOT_START = 127
+MASK = b"***"
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class BoundedLog:
-    """A file of at most half of `size` bytes, and its predecessor, `<path>.1`, of as much."""
+    """A file of at most half of `size` bytes, and its predecessor, `<path>.1`, of as much.
+
+    What it cannot write is lost: a full disk or a folder that was removed ends no server.
+    """
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
         self.half = max(size // 2, 1)
         self.written = 0
-        self.fd = self._open(os.O_APPEND)
+        self.fd = -1
+        self._open(os.O_APPEND)
 
-    def _open(self, how: int) -> int:
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | how, 0o600)
-        os.fchmod(fd, 0o600)
-        self.written = os.fstat(fd).st_size
-        return fd
+    def _open(self, how: int) -> None:
+        before = self.fd
+        self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | how, 0o600)
+        os.fchmod(self.fd, 0o600)
+        self.written = os.fstat(self.fd).st_size
+        if before >= 0:
+            os.close(before)
 
     def write(self, data: bytes) -> None:
         """Append `data`, moving on to a new file as often as one is full."""
+        try:
+            self._append(data)
+        except OSError:
+            return
+
+    def _append(self, data: bytes) -> None:
         while data:
             if self.written >= self.half:
-                os.close(self.fd)
                 self.path.replace(f"{self.path}.1")
-                self.fd = self._open(os.O_TRUNC)
+                self._open(os.O_TRUNC)
             part = data[: self.half - self.written]
             done = os.write(self.fd, part)
             self.written += done
             data = data[done:]
+
+
+class Masking:
+    """Passes on what a server says without the secrets in it, wherever its pieces are cut."""
+
+    def __init__(self, hidden: list[str]) -> None:
+        self.hidden = sorted((os.fsencode(text) for text in hidden if text), key=len, reverse=True)
+        self.rest = b""
+
+    def __call__(self, said: bytes) -> bytes:
+        """Return what is known to be no part of a secret; the rest waits for what follows."""
+        text = self.rest + said
+        for secret in self.hidden:
+            text = text.replace(secret, MASK)
+        whole = len(text) - self._begun(text)
+        self.rest = text[whole:]
+        return text[:whole]
+
+    def _begun(self, text: bytes) -> int:
+        """Return how many bytes at the end of `text` may be the beginning of a secret."""
+        longest = min(max(map(len, self.hidden), default=1) - 1, len(text))
+        for length in range(longest, 0, -1):
+            if any(secret.startswith(text[-length:]) for secret in self.hidden):
+                return length
+        return 0
+
+    def end(self) -> bytes:
+        """Return what still waited."""
+        rest, self.rest = self.rest, b""
+        return rest
 
 
 class Supervision:
@@ -86,6 +136,8 @@ class Supervision:
         self.lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.log = BoundedLog(Path(order["log"]), order["log_size"])
+        self.masking = Masking(order["hidden"])
+        self.owned = True
         self.told_to_end = False
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._end)
@@ -102,8 +154,8 @@ class Supervision:
             self.log.write(reason.encode())
             return CANNOT_START
         try:
-            while child.poll() is None and not self._owner_gone():
-                self._copy(child, LOOK, 0)
+            while child.poll() is None and not self._is_over():
+                self._copy(child, LOOK)
         finally:
             self._finish(child)
         return child.returncode if child.returncode >= 0 else 128 - child.returncode
@@ -117,42 +169,59 @@ class Supervision:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_end_with_parent(),  # noqa: PLW1509 - there is one thread here
         )
+        try:
+            self._tell(child)
+        except OSError:
+            self._signal(child, signal.SIGKILL)
+            child.wait()
+            raise
+        return child
+
+    def _tell(self, child: subprocess.Popen[bytes]) -> None:
+        """Write down the server's process id, and tell the server its settings."""
         told = os.open(self.folder / "pid", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.write(told, str(child.pid).encode())
         os.close(told)
         assert child.stdin is not None
         try:
-            child.stdin.write(self.order["input"].encode())
+            child.stdin.write(os.fsencode(self.order["input"]))
             child.stdin.close()
         except BrokenPipeError:
             self.log.write(b"the server ended before it read its settings\n")
-        return child
 
-    def _owner_gone(self) -> bool:
-        if self.told_to_end or not self.order["owner"]:
+    def _is_over(self) -> bool:
+        """Say whether the server is to end: it was told, or its owner is gone."""
+        if self.told_to_end or not self.owned:
             return self.told_to_end
         if os.getppid() != self.order["owner"]:
             return True
         readable, _, _ = select.select([0], [], [], 0)
-        return bool(readable) and not os.read(0, 4096)
+        if not readable:
+            return False
+        said = os.read(0, len(STAY))
+        self.owned = said != STAY
+        return not said
 
-    def _copy(self, child: subprocess.Popen[bytes], seconds: float, *wake: int) -> bool:
-        """Copy one piece of what the server says, waiting `seconds` for it or for `wake`."""
+    def _copy(self, child: subprocess.Popen[bytes], seconds: float) -> bool:
+        """Copy one piece of what the server says, waiting `seconds` for it or for the owner."""
         assert child.stdout is not None
-        sources = [*wake] if child.stdout.closed else [*wake, child.stdout.fileno()]
-        readable, _, _ = select.select(sources, [], [], seconds)
+        sources = [] if child.stdout.closed else [child.stdout.fileno()]
+        # Nobody speaks at the other end of a pipe that was let go of: it would always be readable.
+        readable, _, _ = select.select([*sources, *([0] if self.owned else [])], [], [], seconds)
         if child.stdout.closed or child.stdout.fileno() not in readable:
             return False
         said = os.read(child.stdout.fileno(), 65536)
         if said:
-            self.log.write(said)
+            self.log.write(self.masking(said))
         else:
             child.stdout.close()
         return bool(said)
 
     def _finish(self, child: subprocess.Popen[bytes]) -> None:
         """End the whole group, also what outlived the server itself, and keep its last words."""
+        self.owned = False
         self._signal(child, signal.SIGTERM)
         until = time.monotonic() + self.order["grace"]
         while child.poll() is None and time.monotonic() < until:
@@ -162,6 +231,7 @@ class Supervision:
         for _ in range(64):
             if not self._copy(child, 0):
                 break
+        self.log.write(self.masking.end())
 
     @staticmethod
     def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
@@ -170,6 +240,19 @@ class Supervision:
         except (ProcessLookupError, PermissionError):
             # Gone already; macOS answers EPERM for a group of which only zombies are left.
             return
+
+
+def _end_with_parent() -> Callable[[], object] | None:
+    """Return what makes a new process end politely should this one be killed; None elsewhere.
+
+    The kernel looks at the thread that starts the process, and here there is only one.
+    """
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    return lambda: prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def main() -> int:

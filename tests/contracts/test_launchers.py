@@ -22,7 +22,7 @@ import pytest
 from lmconf.errors import LaunchError
 from lmconf.launchers import KINDS, LaunchSpec, launcher
 from lmconf.launchers.contract import Server
-from lmconf.launchers.starting import OwnServer
+from lmconf.runtime.serving import Launched
 from lmconf.spec.frozen import FrozenMap
 from tests.standins.kinds import KEYED, LOADS_A_FILE, TINY, UNLISTED, working
 
@@ -262,7 +262,7 @@ def test_nothing_of_it_is_left_when_its_owner_is_killed(spec: LaunchSpec, cycle:
 
 
 def test_many_threads_that_start_it_get_one_server(spec: LaunchSpec) -> None:
-    own = OwnServer(spec, "acme/tiny")
+    own = Launched(spec, "acme/tiny", {})
     found: list[Server] = []
     together = threading.Barrier(8)
 
@@ -280,39 +280,38 @@ def test_many_threads_that_start_it_get_one_server(spec: LaunchSpec) -> None:
         assert len({server.pid for server in found}) == 1
         assert own.server is found[0]
     finally:
-        own.stop()
-    assert own.status() == "stopped"
+        own.kill()
+    assert own.server is None
 
 
 def test_one_that_died_is_started_anew(spec: LaunchSpec) -> None:
-    own = OwnServer(spec, "acme/tiny")
+    own = Launched(spec, "acme/tiny", {})
     first = own.start()
     pid = first.pid
     os.kill(pid, signal.SIGKILL)
     try:
-        assert eventually(lambda: own.status() == "died")
+        assert eventually(lambda: first.status() == "died")
         assert own.server is None
         again = own.start()
         assert again.pid != pid
         assert ask(again, "/v1/models")[0] == 200
     finally:
-        own.stop()
+        own.kill()
 
 
 def test_a_start_that_failed_can_be_tried_again(spec: LaunchSpec, tmp_path: Path) -> None:
     if spec.use == "ollama":
         pytest.skip("it loads no file")
     weights = tmp_path / "late.gguf"
-    own = OwnServer(msgspec.structs.replace(spec, weights=str(weights)), "acme/tiny")
+    own = Launched(msgspec.structs.replace(spec, weights=str(weights)), "acme/tiny", {})
     with pytest.raises(LaunchError):
         own.start()
-    assert own.status() == "stopped"
+    assert own.server is None
     weights.write_bytes(TINY.read_bytes())
-    own.start()
-    assert own.status() == "running"
-    own.stop()
+    assert own.start().status() == "running"
+    own.kill()
 
 
 def test_without_a_kind_nothing_starts() -> None:
-    with pytest.raises(LaunchError, match="no kind of server is known for 'tiny'"):
-        OwnServer(LaunchSpec(), "tiny").start()
+    with pytest.raises(LaunchError, match="nothing says which kind of server to start"):
+        Launched(LaunchSpec(), "tiny", {}).start()

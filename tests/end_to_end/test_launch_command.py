@@ -169,3 +169,53 @@ def test_an_lm_without_a_server_is_told(profile: Path) -> None:
     profile.write_text("model: openai/gpt-4o-mini\n")
     code, _, told = ran("launch", profile)
     assert (code, "has no server of its own" in told) == (2, True)
+
+
+def test_a_server_that_loads_is_listed_told_of_and_can_be_killed(
+    profile: Path, tmp_path: Path
+) -> None:
+    """Its program waits for a file before it serves."""
+    waits = "import pathlib, sys, time\nprint('loading', flush=True)\nwhile True: time.sleep(0.1)\n"
+    words = json.dumps([sys.executable, "-c", waits, "{port}"])
+    profile.write_text(f"model: openai/any\nlaunch_kwargs: {{command: {words}}}\n")
+    process = started("launch", profile, "--detach")
+    assert eventually(lambda: any(each.pid for each in running()))
+    (record,) = running()
+    assert alive(record.pid)
+    assert "(loading)" in ran("ps")[1]
+    listed = json.loads(ran("ps", "--format", "json")[1])
+    assert (listed[0]["url"], listed[0]["pid"]) == (None, record.pid)
+    assert eventually(lambda: "loading" in ran("logs", profile)[1])
+    code, _, told = ran("launch", profile, "-d")
+    assert (code, "is being started already" in told) == (4, True)
+    code, _, told = ran("launch", profile, "-d", "--set", "launch_kwargs.host=localhost")
+    assert (code, "runs with other arguments and is loading" in told) == (4, True)
+    code, _, told = ran("kill", profile)
+    assert (code, "it was loading" in told) == (0, True)
+    _, told = process.communicate(timeout=30)
+    assert (process.returncode, "was told to end before it was ready" in told) == (4, True)
+    assert not alive(record.pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_program_that_ends_while_a_server_loads_leaves_none(profile: Path, number: int) -> None:
+    words = json.dumps([sys.executable, "-c", "import time\nwhile True: time.sleep(0.1)", "{port}"])
+    profile.write_text(f"model: openai/any\nlaunch_kwargs: {{command: {words}}}\n")
+    process = started("launch", profile, "--detach")
+    assert eventually(lambda: any(each.pid for each in running()))
+    (record,) = running()
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert eventually(lambda: not alive(record.pid) and not running(), within=2.0)
+
+
+def test_ctrl_c_ends_whoever_follows_a_log_and_not_the_server(profile: Path) -> None:
+    assert ran("launch", profile, "-d")[0] == 0
+    (record,) = running()
+    follower = started("logs", profile, "-f")
+    assert follower.stdout is not None
+    assert follower.stdout.readline()
+    follower.send_signal(signal.SIGINT)
+    _, told = follower.communicate(timeout=30)
+    assert (follower.returncode, "Traceback" in told) == (130, False)
+    assert running() == [record]

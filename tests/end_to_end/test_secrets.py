@@ -23,9 +23,11 @@ from lmconf.caches import CacheWarning, live_store
 from lmconf.caches.specs import MemoryStore
 from lmconf.callbacks.otel import OtelCallback
 from lmconf.errors import CallError, LaunchError
+from lmconf.launchers.environments import environment
 from lmconf.launchers.folders import new_run_folder
-from lmconf.launchers.processes import Command, environment, start
+from lmconf.launchers.processes import Command
 from lmconf.launchers.specs import LaunchSpec, Ready
+from lmconf.launchers.starting import start
 from lmconf.runtime import LM
 from lmconf.secrets import Env
 from lmconf.spec.frozen import FrozenMap

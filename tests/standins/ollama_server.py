@@ -29,8 +29,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         names = HAVE.read_text().split()
         if self.path == "/api/version":
             self.answer(200, {"version": "0.12.0"})
-        elif self.path == "/api/tags":
-            self.answer(200, {"models": [{"name": name, "model": name} for name in names]})
         elif self.path == "/v1/models":
             self.answer(200, {"data": [{"id": name} for name in names]})
         else:
@@ -39,7 +37,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         asked = json.loads(body)
-        if self.path == "/api/pull":
+        if self.path == "/api/show":
+            self.show(asked["model"])
+        elif self.path == "/api/pull":
             self.pull(asked["model"])
         elif self.path == "/api/generate":
             with WARM.open("a") as warm:
@@ -50,6 +50,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             connection.request("POST", self.path, body, {"content-type": "application/json"})
             reply = connection.getresponse()
             self.send(reply.status, reply.read())
+
+    def show(self, model: str) -> None:
+        named = model.lower()
+        if {named, f"{named}:latest"} & set(HAVE.read_text().split()):
+            self.answer(200, {"details": {"format": "gguf"}, "capabilities": ["completion"]})
+        else:
+            self.answer(404, {"error": f"model '{model}' not found"})
 
     def pull(self, model: str) -> None:
         lines: list[dict[str, object]] = [{"status": "pulling manifest"}]

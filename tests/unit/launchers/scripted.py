@@ -9,6 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lmconf.launchers.processes import Command
+from lmconf.launchers.specs import LaunchSpec, Ready
+
+QUICK = LaunchSpec(ready=Ready(timeout=20.0, interval=0.02), stop_grace=0.5)
+"""How servers of a few lines are started."""
 
 MODELS = """
 import http.server, json, sys

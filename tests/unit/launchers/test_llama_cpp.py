@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from lmconf.launchers.llama_cpp import (
     package_folder,
     parameters,
 )
-from lmconf.launchers.ports import check_port
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.secrets import Env, Public
 
@@ -108,19 +106,6 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         check_gguf(tmp_path / "none.gguf")
     with pytest.raises(LaunchError, match="cannot be read: Is a directory"):
         check_gguf(tmp_path)
-
-
-def test_a_port_that_is_listened_on_is_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        with pytest.raises(LaunchError, match=f"port {port} on 127.0.0.1 is taken"):
-            check_port("127.0.0.1", port)
-    check_port("127.0.0.1", port)
-
-
-def test_a_host_that_is_not_of_this_machine_is_named() -> None:
-    with pytest.raises(LaunchError, match=r"port 8080 on 192\.0\.2\.1"):
-        check_port("192.0.2.1", 8080)
 
 
 def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from lmconf.errors import LaunchError
-from lmconf.launchers.processes import Command, ServerProcess, environment, log_tail, start
+from lmconf.launchers.environments import environment
+from lmconf.launchers.logs import log_tail
+from lmconf.launchers.processes import Command, ServerProcess
 from lmconf.launchers.specs import LaunchSpec, Ready, ServerLog
+from lmconf.launchers.starting import start
 from lmconf.secrets import Env, Given, Public
 from lmconf.spec.frozen import FrozenMap
-from tests.unit.launchers.scripted import alive, command, eventually, models_server
-
-QUICK = LaunchSpec(ready=Ready(timeout=20.0, interval=0.02), stop_grace=0.5)
+from tests.unit.launchers.scripted import QUICK, alive, command, eventually, models_server
 
 
 def sleeper(folder: Path) -> str:
@@ -285,7 +286,7 @@ import sys, time
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from tests.unit.launchers.scripted import models_server
-from lmconf.launchers.processes import start
+from lmconf.launchers.starting import start
 from lmconf.launchers.specs import LaunchSpec, Ready
 server = start(models_server(Path(sys.argv[1])), LaunchSpec(ready=Ready(timeout=20.0)))
 {then}

@@ -1,0 +1,68 @@
+"""What a server sees of its owner's environment, and what references in its spec stand for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from lmconf.errors import LaunchError
+from lmconf.launchers.specs import LaunchSpec
+from lmconf.secrets import Env, File, Given, Missing, Public, resolve
+
+__all__ = ["PASSED_ON", "environment", "passed_on", "resolved"]
+
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+"""What a server sees of its owner's environment; `env` in the profile adds to it."""
+
+
+def passed_on() -> dict[str, str]:
+    """Return what every server sees of this process's environment."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+
+
+def environment(
+    spec: LaunchSpec, given: Mapping[str, str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the server's environment, and the values in it that are secret.
+
+    Raises:
+        LaunchError: a reference in `spec.env` leads nowhere.
+    """
+    env = passed_on()
+    if spec.gpus is not None:
+        every = ",".join(map(str, range(spec.gpus)))
+        visible = [gpu for gpu in env.get("CUDA_VISIBLE_DEVICES", every).split(",") if gpu]
+        if len(visible) < spec.gpus:
+            raise LaunchError(
+                f"`gpus: {spec.gpus}` but CUDA_VISIBLE_DEVICES names only {len(visible)}"
+            )
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(visible[: spec.gpus])
+    hidden = []
+    for name, value in spec.env.items():
+        env[name] = resolved(value, given)
+        if not isinstance(value, str | Public) and env[name]:
+            hidden.append(env[name])
+    return env, tuple(hidden)
+
+
+def resolved(value: object, given: Mapping[str, str]) -> str:
+    """Return the text that a literal or a reference stands for.
+
+    Raises:
+        LaunchError: the reference leads nowhere.
+    """
+    match value:
+        case Public(value=public):
+            return str(public)
+        case Given(name=name):
+            if name not in given:
+                raise LaunchError(f"no value was given for {name!r}: pass it in code")
+            return given[name]
+        case Env() | File():
+            try:
+                return resolve(value)
+            except Missing as missing:
+                reason = str(missing)
+            raise LaunchError(reason)
+        case _:
+            return str(value)
