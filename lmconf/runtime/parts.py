@@ -12,6 +12,7 @@ from lmconf import caches, callbacks
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore, StoreSpec
 from lmconf.callbacks import Dispatcher
 from lmconf.errors import CallError, Closed, LaunchError, Mark
+from lmconf.launchers.contract import Server
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import for_call
@@ -24,6 +25,7 @@ from lmconf.runtime.flights import Flights, flights_to
 from lmconf.runtime.gating import Gating
 from lmconf.runtime.history import History
 from lmconf.runtime.identity import digest_of, digest_of_pool, facts
+from lmconf.runtime.loading import Loading
 from lmconf.runtime.members import Members
 from lmconf.runtime.outcome import CallId
 from lmconf.runtime.requests import Plan, plan_of, request_of
@@ -233,22 +235,34 @@ class Parts:
         """Whether a server of this LM's own answers its calls."""
         return self._launched is not None
 
-    def start(self) -> str:
-        """Return the address of this LM's own server, started now if it is not running.
+    @property
+    def own_server(self) -> Server | None:
+        """This LM's own server while it runs.
 
         Raises:
-            LaunchError: it cannot be started, or only `launch()` may start it.
             Closed: the LM was closed.
         """
         assert self._launched is not None
         self._see_that_it_is_open()
-        launched = self._launched.shared
-        if launched.spec.auto == "manual" and launched.server is None:
-            raise LaunchError(f"{self.name}: its server is not running; call launch() first")
-        server = launched.start()
+        return self._launched.shared.server
+
+    def base_at(self, server: Server) -> str:
+        """Return the base of the LM's API at its own server."""
         # The base of these two APIs ends above the version.
         above = provider_of(self.spec.model)[0] in ("anthropic", "ollama", "ollama_chat")
         return server.url if above else server.api_base
+
+    def begin_start(self) -> Loading:
+        """Return the start of this LM's own server, which goes on whoever waits for it.
+
+        Raises:
+            LaunchError: only `launch()` may start it.
+        """
+        assert self._launched is not None
+        launched = self._launched.shared
+        if launched.spec.auto == "manual":
+            raise LaunchError(f"{self.name}: its server is not running; call launch() first")
+        return launched.begin()
 
     def call_begins(self) -> Callable[..., None]:
         """Take note of a call to this LM's own server; what is returned is called at its end."""

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lmconf.errors import LaunchError, UsageError
+from lmconf.forking import Mutex
 from lmconf.frames import without_frames
 from lmconf.launchers import LAUNCH, LaunchSpec, launcher
 from lmconf.launchers.contract import Manner
+from lmconf.runtime.loading import Loading
 from lmconf.runtime.sharing import Shared
 from lmconf.spec.declaring import fields
 from lmconf.spec.writing import write
@@ -41,6 +43,9 @@ class Launched(Shared):
     LMs that are copies of one another share one as long as they say the same of it. It ends when
     the last of them is closed or gone, and with the interpreter. One that the command line keeps
     running is used in place of another like it, and stays.
+
+    `lock` is held for moments only: event loops take it, and finalizers. Whoever starts or stops a
+    server has the turn, and needs no lock while it has it.
     """
 
     def __init__(
@@ -51,6 +56,10 @@ class Launched(Shared):
         self.model = model
         self.name = name
         self._given = given
+        # A finalizer that ends it may come in any thread.
+        self._turn = Mutex(reentrant=True)
+        self._loading: Loading | None = None
+        self._leaving: list[Server] = []
         self._server: Server | None = None
         self._at_exit: weakref.finalize[[], Launched] | None = None
         self._started = spec
@@ -84,21 +93,77 @@ class Launched(Shared):
                     f" LM: use lm.copy(launch_kwargs=…).launch()"
                 )
         with self.lock:
-            if self._server is not None and self._server.status() == "running":
-                if spec is not None and spec != self._started:
-                    raise LaunchError("the server runs with other arguments: call kill() first")
-                return self._server
-            if wanted.use is None:
-                raise LaunchError("nothing says which kind of server to start: state `use`")
-            self.end()
-            self._server = self._found(wanted) or self._made(wanted, manner)
-            self._started = wanted
-            self._used = time.monotonic()
-            # One that is kept for other processes is not idle because this one sends nothing.
-            kept = self._stays or (manner is not None and manner.shared)
-            if wanted.ttl is not None and not kept:
-                _watch(self, self._server, wanted.ttl)
-            return self._server
+            begun, server = self._begun(), self.server  # in this order: see `_keep`
+            as_it_is = self._started if server is not None else begun.spec if begun else wanted
+            if spec is not None and spec != as_it_is:
+                raise LaunchError("the server runs with other arguments: call kill() first")
+            if server is not None:
+                return server
+            loading = begun or self._begin(wanted, manner)
+        try:
+            loading.wait()
+        except BaseException:
+            loading.cancel()
+            loading.wait()
+            raise
+        return loading.result()
+
+    def begin(self) -> Loading:
+        """Return the start of the server, which goes on by itself, begun now if it was not.
+
+        Raises:
+            LaunchError: nothing says which kind of server to start.
+        """
+        with self.lock:
+            return self._begun() or self._begin(self.spec, None)
+
+    def _begun(self) -> Loading | None:
+        return self._loading if self._loading is not None and self._loading.joinable else None
+
+    def _begin(self, wanted: LaunchSpec, manner: Manner | None) -> Loading:
+        if wanted.use is None:
+            raise LaunchError("nothing says which kind of server to start: state `use`")
+        self._loading = Loading(wanted, lambda loading: self._load(loading, manner))
+        return self._loading
+
+    def _load(self, loading: Loading, manner: Manner | None) -> Server:
+        """Return the server that `loading` is the start of, and keep it."""
+        try:
+            with self._turn:
+                server = self.server
+                if server is None:
+                    self._stop(for_all=False)  # one that died
+                    server = self._found(loading.spec)
+                    if server is not None:
+                        self._keep(server, loading.spec, stays=True)
+                    else:
+                        server = self._made(loading, manner)
+            return server
+        finally:
+            if self._loading is loading:
+                self._loading = None
+
+    def _made(self, loading: Loading, manner: Manner | None) -> Server:
+        wanted = loading.spec
+        manner = msgspec.structs.replace(
+            manner or Manner(name=self.name),
+            fingerprint=fingerprint_of(wanted, self.model),
+            unwanted=loading.unwanted,
+        )
+        assert wanted.use is not None
+        server = launcher(wanted.use).start(wanted, self.model, self._given, manner)
+        self._keep(server, wanted, stays=manner.detached)
+        # One that is kept for other processes is not idle because this one sends nothing.
+        if wanted.ttl is not None and not manner.detached and not manner.shared:
+            _watch(self, server, wanted.ttl)
+        return server
+
+    def _keep(self, server: Server, spec: LaunchSpec, *, stays: bool) -> None:
+        """Have `server` found by whoever looks, before nobody is found any more who starts it."""
+        if not stays:
+            self._at_exit = weakref.finalize(self, server.stop)
+        self._stays, self._started, self._used = stays, spec, time.monotonic()
+        self._server = server
 
     def _found(self, wanted: LaunchSpec) -> Server | None:
         """Return a server of another process that is like the one that is wanted."""
@@ -111,23 +176,12 @@ class Launched(Shared):
             port = record.url.rpartition(":")[2]
             if (
                 record.shared
+                and not record.loads
                 and record.fingerprint == fingerprint
                 and (not wanted.port or port == str(wanted.port))
             ):
-                self._stays = True
                 return Attached(record)
         return None
-
-    def _made(self, wanted: LaunchSpec, manner: Manner | None) -> Server:
-        manner = msgspec.structs.replace(
-            manner or Manner(name=self.name), fingerprint=fingerprint_of(wanted, self.model)
-        )
-        assert wanted.use is not None
-        made = launcher(wanted.use).start(wanted, self.model, self._given, manner)
-        self._stays = manner.detached
-        if not self._stays:
-            self._at_exit = weakref.finalize(self, made.stop)
-        return made
 
     def call_begins(self) -> Callable[..., None]:
         """Take note of a call that needs the server; what is returned is called at its end."""
@@ -146,27 +200,40 @@ class Launched(Shared):
             if self._server is not server:
                 return None
             left = self._used + ttl - time.monotonic()
-            if self._calls == 0 and left <= 0:
-                self.end()
-                return None
-            return max(left, 0.05) if self._calls == 0 else ttl
+            if self._calls or left > 0:
+                return ttl if self._calls else max(left, 0.05)
+            # A call that begins now starts another, once this one has left its port.
+            self._leaving.append(server)
+            self._server = None
+        with self._turn:
+            self._stop(for_all=False)
+        return None
 
     def end(self) -> None:
-        """End the server if it runs and is nobody else's; `start` starts another."""
+        """End the server if it runs or is started, and is nobody else's; `start` starts another."""
         self._end(for_all=False)
 
     def kill(self) -> None:
-        """End the server if it runs, also one that stays without this process."""
+        """End the server if it runs or is started, also one that stays without this process."""
         self._end(for_all=True)
 
     def _end(self, *, for_all: bool) -> None:
-        with self.lock:
-            if self._server is not None and (for_all or not self._stays):
-                self._server.stop()
-            if self._at_exit is not None:
-                self._at_exit.detach()
-            self._server = self._at_exit = None
-            self._stays = False
+        loading = self._loading
+        if loading is not None:
+            loading.cancel()
+        with self._turn:
+            self._stop(for_all=for_all)
+
+    def _stop(self, *, for_all: bool) -> None:
+        """Stop what runs, and what is to be stopped since; only who has the turn may."""
+        server, self._server = self._server, None
+        if server is not None and (for_all or not self._stays):
+            self._leaving.append(server)
+        while self._leaving:
+            self._leaving.pop().stop()
+        if self._at_exit is not None:
+            self._at_exit.detach()
+        self._at_exit, self._stays = None, False
 
 
 def fingerprint_of(spec: LaunchSpec, model: str) -> str:

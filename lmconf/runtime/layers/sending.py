@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
 from lmconf.callbacks import Attempt, FirstToken
 from lmconf.errors import Timeout
 from lmconf.profile.providers import origin
-from lmconf.runtime.call import Call, Next, Opened, Perform, Reply, Send, Steps
+from lmconf.runtime.call import Call, Command, Next, Opened, Reply, Send, Steps, Wait
 from lmconf.transports import REQUEST_ID, Json
+
+if TYPE_CHECKING:
+    from lmconf.launchers.contract import Server
 
 __all__ = ["send"]
 
@@ -30,13 +35,31 @@ def _send_to_own_server(call: Call) -> Steps:
     """Send the request to the LM's own server, which is not idle until the answer has ended."""
     done = call.parts.call_begins()
     try:
-        base: str = yield Perform(call.parts.start)
-        reply = yield from _send(call, base)
+        server = call.parts.own_server or (yield from _start(call))
+        reply = yield from _send(call, call.parts.base_at(server))
     except BaseException:
         done()
         raise
     reply.when_done(done, done)
     return reply
+
+
+def _start(call: Call) -> Generator[Command, Any, Server]:
+    """Wait for the start of the LM's own server, which goes on when the call may wait no longer."""
+    loading = call.parts.begin_start()
+    try:
+        ended = yield Wait(loading.signal, call.left)
+    except (KeyboardInterrupt, SystemExit):
+        loading.cancel()
+        raise
+    if not ended:
+        raise Timeout(
+            f"its server was not ready within the call's deadline of {call.spec.deadline:.3g}s, and"
+            " goes on loading: raise `deadline`, or call launch() beforehand",
+            retryable=False,
+            setting="deadline",
+        )
+    return loading.result()
 
 
 def _send(call: Call, base: str | None) -> Steps:
