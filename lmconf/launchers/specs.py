@@ -33,7 +33,7 @@ ARGUMENT: Shape = Either(
         Flag(),
         Integer(),
         Number(),
-        Text(empty=True),
+        Referable(Text(empty=True)),
         ListOf(Either((Integer(), Number(), _WORD))),
         Json(mapping=True),
     )

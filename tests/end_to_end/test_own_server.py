@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+import lmconf
 from lmconf.caches import live_store
 from lmconf.caches.specs import MemoryStore
-from lmconf.errors import LaunchError, UsageError
+from lmconf.errors import AuthenticationFailed, LaunchError, UsageError
 from lmconf.launchers import LAUNCH
 from lmconf.runtime import LM
 from lmconf.spec.writing import write
@@ -157,3 +158,26 @@ def test_every_kind_of_server_answers_calls(kind: str, tmp_path: Path) -> None:
     spec = write(LAUNCH, working(tmp_path)[kind])
     with LM("openai/acme/tiny", launch_kwargs=spec, max_tokens=16, cache=False) as made:
         assert made("Say this is a test!") == ["This is a test!"]
+
+
+def test_a_server_asks_for_the_key_that_its_profile_refers_to(
+    lm: LM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVER_KEY", "blue-moon-4711")
+    profile = tmp_path / "keyed.yaml"
+    profile.write_text(
+        "model: openai/lmconf-tiny\nmax_tokens: 16\ncache: false\napi_key: {$env: SERVER_KEY}\n"
+        f"launch_kwargs: {{use: llama_cpp, weights: {WEIGHTS},"
+        " args: {ctx-size: 512, api-key: {$env: SERVER_KEY}}}\n"
+    )
+    with lmconf.lm(str(profile)) as keyed:
+        assert keyed("Say this is a test!") == ["This is a test!"]
+        assert keyed.dump_state()["launch_kwargs"]["args"]["api-key"] == {"$env": "SERVER_KEY"}
+        server = keyed.server
+        assert server is not None
+        assert not [
+            file for file in server.log.parent.iterdir() if b"blue-moon" in file.read_bytes()
+        ]
+        keyless = LM("openai/lmconf-tiny", api_base=server.api_base, api_key="", cache=False)
+        with pytest.raises(AuthenticationFailed):
+            keyless("hi")
