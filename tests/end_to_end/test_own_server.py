@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 import lmconf
@@ -181,3 +183,15 @@ def test_a_server_asks_for_the_key_that_its_profile_refers_to(
         keyless = LM("openai/lmconf-tiny", api_base=server.api_base, api_key="", cache=False)
         with pytest.raises(AuthenticationFailed):
             keyless("hi")
+
+
+def test_a_server_gives_embeddings_where_its_arguments_ask_for_them(lm: LM) -> None:
+    asked = {"model": "lmconf-tiny", "input": ["Say this is a test!", "Say hello", "Say hello"]}
+    with lm.copy(launch_kwargs={"args": {"embeddings": True, "pooling": "mean"}}) as both:
+        reply = httpx.post(f"{both.launch().api_base}/embeddings", json=asked)
+        reply.raise_for_status()
+        one, other, again = (each["embedding"] for each in reply.json()["data"])
+        assert math.hypot(*one) == pytest.approx(1.0, abs=1e-3)
+        assert other == pytest.approx(again, abs=1e-4) != pytest.approx(one, abs=1e-4)
+        assert both("Say this is a test!", cache=False) == ["This is a test!"]
+    assert httpx.post(f"{lm.launch().api_base}/embeddings", json=asked).status_code == 501
