@@ -24,6 +24,13 @@ _REASONS = (
     ),
     (PORT_TAKEN, "its port is taken: choose another, or 0 for a free one"),
     (
+        re.compile(
+            r"data is not within the file bounds|gguf_init_from_\w+: failed|Error while deserializing"
+            r" header|IncompleteMetadata|MetadataIncompleteBuffer|invalid magic number"
+        ),
+        "the file of its model is cut short or damaged",
+    ),
+    (
         re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'"),
         "its Python lacks the module {0}: install it there, or say another `python`",
     ),

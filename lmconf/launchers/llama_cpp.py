@@ -7,7 +7,6 @@ import json
 import struct
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +17,7 @@ from lmconf.launchers.contract import PLAIN, Launcher, Manner
 from lmconf.launchers.environments import environment, resolved
 from lmconf.launchers.flags import Flags, Takes
 from lmconf.launchers.folders import new_run_folder
-from lmconf.launchers.ports import claimed
+from lmconf.launchers.ports import claimed, reserved
 from lmconf.launchers.processes import Command, ServerProcess
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.launchers.starting import start
@@ -224,8 +223,8 @@ class LlamaCpp:
             key=_first(chosen.get("api_keys")),
             hidden=hidden + secret,
         )
-        # A free port is taken by the server itself.
-        with claimed(spec.host, spec.port) if spec.port else nullcontext():
+        # A free port is taken by the server itself, whose own words for a wrong host mislead.
+        with claimed(spec.host, spec.port) if spec.port else reserved(spec.host, hold=False):
             return start(command, spec, manner)
 
 

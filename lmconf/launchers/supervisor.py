@@ -139,11 +139,15 @@ class Supervision:
         self.masking = Masking(order["hidden"])
         self.owned = True
         self.told_to_end = False
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._end)
+        self.woken, wake = os.pipe()
+        for end in (self.woken, wake):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, self._heed)
 
-    def _end(self, number: int, frame: object) -> None:
-        self.told_to_end = True
+    def _heed(self, number: int, frame: object) -> None:
+        self.told_to_end = self.told_to_end or number != signal.SIGCHLD
 
     def run(self) -> int:
         """Return the server's exit status: 128 and the signal's number if one ended it."""
@@ -195,21 +199,26 @@ class Supervision:
         """Say whether the server is to end: it was told, or its owner is gone."""
         if self.told_to_end or not self.owned:
             return self.told_to_end
-        if os.getppid() != self.order["owner"]:
-            return True
+        # What it said comes first: it may be gone since.
+        gone = os.getppid() != self.order["owner"]
         readable, _, _ = select.select([0], [], [], 0)
         if not readable:
-            return False
+            return gone
         said = os.read(0, len(STAY))
         self.owned = said != STAY
-        return not said
+        return self.owned and (gone or not said)
 
     def _copy(self, child: subprocess.Popen[bytes], seconds: float) -> bool:
-        """Copy one piece of what the server says, waiting `seconds` for it or for the owner."""
+        """Copy one piece of what the server says, waiting `seconds` for it, its end or the owner."""
         assert child.stdout is not None
-        sources = [] if child.stdout.closed else [child.stdout.fileno()]
-        # Nobody speaks at the other end of a pipe that was let go of: it would always be readable.
-        readable, _, _ = select.select([*sources, *([0] if self.owned else [])], [], [], seconds)
+        sources = [self.woken]
+        if not child.stdout.closed:
+            sources.append(child.stdout.fileno())
+        if self.owned:  # a pipe that was let go of could always be read
+            sources.append(0)
+        readable, _, _ = select.select(sources, [], [], seconds)
+        if self.woken in readable:
+            os.read(self.woken, 64)
         if child.stdout.closed or child.stdout.fileno() not in readable:
             return False
         said = os.read(child.stdout.fileno(), 65536)

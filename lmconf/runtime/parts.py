@@ -261,7 +261,9 @@ class Parts:
         assert self._launched is not None
         launched = self._launched.shared
         if launched.spec.auto == "manual":
-            raise LaunchError(f"{self.name}: its server is not running; call launch() first")
+            raise LaunchError(
+                f"{self.name}: its server is not running; call launch() first, or run `lmconf launch`"
+            )
         return launched.begin()
 
     def call_begins(self) -> Callable[..., None]:

@@ -171,6 +171,11 @@ def test_broken_weights_end_in_an_error_that_shows_the_log(
     assert time.monotonic() - begun < 20
 
 
+def test_a_host_that_is_none_of_this_machine_is_named(spec: LaunchSpec) -> None:
+    with pytest.raises(LaunchError, match=r"192\.0\.2\.1: Cannot assign"):
+        start(msgspec.structs.replace(spec, host="192.0.2.1"))
+
+
 def test_the_log_and_its_folder_are_private(server: Server) -> None:
     assert server.log.stat().st_mode & 0o777 == 0o600
     assert server.log.parent.stat().st_mode & 0o777 == 0o700

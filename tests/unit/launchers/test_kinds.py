@@ -128,6 +128,8 @@ def test_a_server_that_listens_everywhere_is_asked_on_loopback() -> None:
         ("ModuleNotFoundError: No module named 'uvicorn'", "lacks the module uvicorn"),
         ("error: unrecognized arguments: --brand-new 3", "does not know --brand-new"),
         ("OSError: x is not a local folder and is not a valid model identifier", "cannot load"),
+        ("tensor 'a' data is not within the file bounds, model is", "cut short or damaged"),
+        ("gguf_init_from_reader: failed to read key-value pairs", "cut short or damaged"),
         ("all is well", ""),
     ],
 )
