@@ -170,9 +170,9 @@ class ServerProcess:
     def _end_supervisor(self) -> None:
         """Tell the supervisor to end the group, and make sure that it did."""
         assert self._supervisor.stdin is not None
+        self._supervisor.terminate()  # before the end of the pipe, which says that nobody waits
         with contextlib.suppress(BrokenPipeError):
             self._supervisor.stdin.close()
-        self._supervisor.terminate()  # it looks at no pipe once it was let go of
         try:
             self._supervisor.wait(self._grace + 10.0)
         except subprocess.TimeoutExpired:
@@ -220,6 +220,6 @@ class ServerProcess:
         if code < 0:
             return f"the supervisor of the server for {self.model!r} was ended by signal {-code}"
         how = f"by signal {code - 128}" if code > 128 else f"with status {code}"
-        why = explanation(self.logs(), killed=code == 128 + signal.SIGKILL)
+        why = explanation(self.logs(4 * LINES), killed=code == 128 + signal.SIGKILL)
         told = f"the server for {self.model!r} ended {how} before it was ready"
         return f"{told}: {why}" if why else told

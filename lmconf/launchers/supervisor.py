@@ -4,7 +4,7 @@ The owner starts this file by its path with the standard library alone, keeps th
 its standard input open, and writes one JSON line (see `Order`). End-of-file there, which the
 kernel brings about however the owner ends, or another parent process, which tells even when a
 fork of the owner holds the pipe open, ends the server's whole process group: first politely, and
-after `grace` seconds by force. An owner that writes the line `STAY` lets go of the server, which
+soon by force. SIGTERM does the same and leaves it `grace` seconds. An owner that writes the line `STAY` lets go of the server, which
 then runs until the supervisor is told to end (SIGTERM). What the server writes goes to a log that
 is bounded in size.
 
@@ -53,6 +53,8 @@ STAY = b"stay\n"
 
 LOOK = 0.25
 """Seconds between two looks at the owner and the server when neither says anything."""
+ORPHANED = 1.0
+"""The most seconds that a server has for its end when its owner is gone: nobody waits for it."""
 CANNOT_START = 127
 MASK = b"***"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -232,7 +234,8 @@ class Supervision:
         """End the whole group, also what outlived the server itself, and keep its last words."""
         self.owned = False
         self._signal(child, signal.SIGTERM)
-        until = time.monotonic() + self.order["grace"]
+        grace = self.order["grace"] if self.told_to_end else min(self.order["grace"], ORPHANED)
+        until = time.monotonic() + grace
         while child.poll() is None and time.monotonic() < until:
             self._copy(child, 0.02)
         self._signal(child, signal.SIGKILL)

@@ -130,6 +130,11 @@ def test_a_server_that_listens_everywhere_is_asked_on_loopback() -> None:
         ("OSError: x is not a local folder and is not a valid model identifier", "cannot load"),
         ("tensor 'a' data is not within the file bounds, model is", "cut short or damaged"),
         ("gguf_init_from_reader: failed to read key-value pairs", "cut short or damaged"),
+        (
+            "(EngineCore) ERROR [core.py:1] ValueError: max_model_len is too large\nRuntimeError:"
+            " Engine core initialization failed. See root cause above.",
+            "ValueError: max_model_len is too large",
+        ),
         ("all is well", ""),
     ],
 )
@@ -139,3 +144,4 @@ def test_the_end_of_a_log_says_why(log: str, said: str) -> None:
 
 def test_an_end_by_signal_9_hints_at_memory() -> None:
     assert "memory runs out" in explanation("", killed=True)
+    assert explanation("RuntimeError: no GPU\nkilled", killed=True) == "RuntimeError: no GPU"

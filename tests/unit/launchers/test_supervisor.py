@@ -97,6 +97,31 @@ def test_a_detached_server_outlives_its_owner_only_once_it_is_ready(tmp_path: Pa
         os.killpg(pids[1], signal.SIGKILL)
 
 
+def test_a_server_whose_owner_was_killed_gets_little_time_for_its_end(tmp_path: Path) -> None:
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    script = (
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from pathlib import Path\n"
+        "from lmconf.launchers.specs import LaunchSpec\n"
+        "from lmconf.launchers.starting import start\n"
+        "from tests.unit.launchers.scripted import command, models_server\n"
+        "folder = Path(sys.argv[1])\n"
+        f"script = {stubborn!r} + models_server(folder).argv[3]\n"
+        "print(start(command(folder, script), LaunchSpec(stop_grace=60.0)).pid, flush=True)\n"
+        "input()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    kill(process)
+    assert eventually(lambda: not alive(pid), within=2.0)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
 def test_a_server_ends_when_its_supervisor_is_killed(tmp_path: Path) -> None:
     server = start(models_server(tmp_path), QUICK)
