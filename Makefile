@@ -34,7 +34,7 @@ help: ## show this list
 	@echo "make pytest    the test suite alone; ARGS='tests/unit -k name' narrows it"
 	@echo "make test-train  real trainings with torch, in an environment of their own (.venv-train)"
 	@echo "make peers     install the servers that tests/peers talks to into .peers"
-	@echo "make test-serving  start the real servers that are too large for every run (1.2 GB)"
+	@echo "make test-serving  start the real servers that are too large for every run (7 GB)"
 	@echo "make test-nightly  the runs that are too long for every change: killed writers, leaks"
 	@echo "make check     format, lint, types, import contracts, generated files, lock file"
 	@echo "make format    rewrite the sources in the agreed format"
@@ -87,14 +87,25 @@ $(TRAIN)/installed: requirements/train.txt pyproject.toml $(STAMP)
 test-nightly: $(STAMP)
 	@LMCONF_NIGHTLY=1 $(PY) -m pytest --timeout=0 tests/laws/test_stores.py tests/faults/test_leak.py $(ARGS)
 
-# torch and transformers' own server in an environment of their own; the owners of servers are
-# killed fifty times. SERVING=/path/to/python names an environment that is there already.
-SERVING ?= $(CURDIR)/.serving/bin/python
-test-serving: $(STAMP)
-	@test -x $(SERVING) || { $(PY) -m venv .serving && \
-	    .serving/bin/pip install --quiet --requirement requirements/serving.txt; }
-	@LMCONF_SERVING_PYTHON=$(SERVING) LMCONF_KILLS=50 $(PY) -m pytest tests/serving \
-	    tests/contracts/test_launchers.py $(ARGS)
+# The servers that are too large for every run, each in an environment of its own, 7 GB in all; the
+# owners of servers are killed fifty times. SERVING, VLLM and SGLANG name interpreters that have
+# them already; one that is empty leaves that server out.
+SERVING ?= $(CURDIR)/.serving/transformers/bin/python
+VLLM ?= $(CURDIR)/.serving/vllm/bin/python
+SGLANG ?= $(CURDIR)/.serving/sglang/bin/python
+OWN_SERVERS := $(filter $(CURDIR)/.serving/%,$(SERVING) $(VLLM) $(SGLANG))
+test-serving: $(STAMP) $(OWN_SERVERS:/bin/python=/installed)
+	@LMCONF_SERVING_PYTHON=$(SERVING) LMCONF_VLLM_PYTHON=$(VLLM) LMCONF_SGLANG_PYTHON=$(SGLANG) \
+	    LMCONF_KILLS=50 $(PY) -m pytest tests/serving tests/contracts/test_launchers.py $(ARGS)
+
+$(CURDIR)/.serving/%/installed: requirements/%.txt | $(STAMP)
+	@echo "Installing $(TORCH) and $< into .serving/$*"
+	@set -e; \
+	export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1; \
+	$(PY) -m venv --clear .serving/$*; \
+	.serving/$*/bin/python -m pip install --quiet $(TORCH); \
+	.serving/$*/bin/python -m pip install --quiet --no-deps --requirement $<; \
+	touch $@
 
 peers: $(STAMP)
 	@$(PY) tools/peers.py
@@ -151,7 +162,7 @@ build: $(STAMP)
 	@$(PY) -m build --no-isolation --outdir dist
 
 clean:
-	rm -rf $(VENV) $(TRAIN) .peers build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TRAIN) .peers .serving build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp says which Python made .venv, and where: another PYTHON, a moved checkout or an

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from lmconf.launchers.contract import Server
 from lmconf.runtime.serving import Launched
 from lmconf.spec.frozen import FrozenMap
 from tests.standins.kinds import KEYED, LOADS_A_FILE, TINY, UNLISTED, working
+from tests.unit.launchers.scripted import alive, eventually, of_session
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("LMCONF_KILLS", "3"))
@@ -69,26 +70,6 @@ def ask(server: Server, path: str, body: object = None, key: str = "") -> tuple[
 def question(model: str) -> dict[str, object]:
     said = [{"role": "user", "content": "Say this is a test!"}]
     return {"model": model, "messages": said, "temperature": 0}
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return not Path("/proc/self").exists()
-
-
-def eventually(holds: Callable[[], bool], within: float = 10.0) -> bool:
-    until = time.monotonic() + within
-    while not holds():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def listening(port: int | None) -> bool:
@@ -242,13 +223,6 @@ server = launcher(spec.use).start(spec, "acme/tiny")
 print(server.pid, server.url, flush=True)
 time.sleep(600)
 """
-
-
-def of_session(session: int) -> list[int]:
-    """The processes of one session: a server, and every worker that it started."""
-    told = subprocess.run(["ps", "-A", "-o", "pid=,sess="], capture_output=True, check=True).stdout
-    pairs = (line.split() for line in told.splitlines())
-    return [int(pid) for pid, belongs in pairs if int(belongs) == session and alive(int(pid))]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks ps for sessions as Linux writes them")

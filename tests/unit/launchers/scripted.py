@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -73,3 +74,10 @@ def eventually(holds: Callable[[], bool], within: float = 10.0) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def of_session(session: int) -> list[int]:
+    """The processes of one session: a server, and every worker that it started."""
+    told = subprocess.run(["ps", "-A", "-o", "pid=,sess="], capture_output=True, check=True).stdout
+    pairs = (line.split() for line in told.splitlines())
+    return [int(pid) for pid, belongs in pairs if int(belongs) == session and alive(int(pid))]
