@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from lmconf.errors import LaunchError
@@ -14,6 +15,8 @@ __all__ = ["KEPT", "in_use", "new_run_folder", "pid_in", "servers_folder", "stat
 
 KEPT = 20
 """How many folders of ended servers are kept, for their logs."""
+YOUNG = 60.0
+"""Seconds for which a new folder is kept, whatever it is for."""
 
 
 def servers_folder() -> Path:
@@ -46,13 +49,15 @@ def new_run_folder(kind: str) -> Path:
 
 def _forget_old(servers: Path) -> None:
     folders = [entry for entry in servers.iterdir() if entry.is_dir() and not entry.is_symlink()]
-    folders.sort(key=_age)
-    for folder in folders[: -KEPT or None]:
-        if not in_use(folder):
+    changed = sorted((_changed(folder), folder) for folder in folders)
+    now = time.time()
+    for when, folder in changed[: -KEPT or None]:
+        # In a young one the supervisor may not have come to hold the lock.
+        if when + YOUNG < now and not in_use(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _age(folder: Path) -> float:
+def _changed(folder: Path) -> float:
     try:
         return folder.stat().st_mtime
     except FileNotFoundError:

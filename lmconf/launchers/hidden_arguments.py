@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from pathlib import Path
 
 
 def main() -> None:
@@ -16,8 +17,9 @@ def main() -> None:
     module = sys.argv[1]
     arguments = json.load(sys.stdin)
     sys.argv = [module, *arguments]
-    # Its own folder would come first, and its files shadow modules of the same name.
-    sys.path[0] = ""
+    # Its own folder, which comes first unless PYTHONSAFEPATH is heeded, has files that shadow
+    # modules of the same name.
+    sys.path[:] = [each for each in sys.path if Path(each) != Path(__file__).parent]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -24,6 +24,9 @@ from lmconf.secrets import Env, File, Given
 
 __all__ = ["PythonModule", "served_name", "weights_of"]
 
+SAFE = {"PYTHONSAFEPATH": "1"}
+"""Keeps Python from 3.11 on from importing what lies in the folder where it is started."""
+
 Told = Callable[[LaunchSpec, str, str, int], tuple[str, ...]]
 """Returns the words for a model's name, its weights and a port, beside those of `args`."""
 
@@ -80,7 +83,7 @@ class PythonModule(Struct, frozen=True, kw_only=True):
         """
         given = {} if given is None else given
         env, secret = environment(spec, given)
-        env = {**self.environment, **env}
+        env = {**SAFE, **self.environment, **env}
         hidden: list[str] = []
 
         def text(value: object) -> str:

@@ -54,8 +54,9 @@ class Loading:
 
     @property
     def joinable(self) -> bool:
-        """Whether it may still come to something here: a fork has no part in it."""
-        return not self._unwanted and self._process == os.getpid()
+        """Whether it goes on and may come to something here: a fork has no part in it."""
+        here = self._process == os.getpid()
+        return here and not self._unwanted and not self.signal.given
 
     def wait(self) -> None:
         """Wait for the end of it; the thread that does the work waits for nobody."""

@@ -128,20 +128,16 @@ class Launched(Shared):
 
     def _load(self, loading: Loading, manner: Manner | None) -> Server:
         """Return the server that `loading` is the start of, and keep it."""
-        try:
-            with self._turn:
-                server = self.server
-                if server is None:
-                    self._stop(for_all=False)  # one that died
-                    server = self._found(loading.spec)
-                    if server is not None:
-                        self._keep(server, loading.spec, stays=True)
-                    else:
-                        server = self._made(loading, manner)
-            return server
-        finally:
-            if self._loading is loading:
-                self._loading = None
+        with self._turn:
+            server = self.server
+            if server is None:
+                self._stop(for_all=False)  # one that died
+                server = self._found(loading.spec)
+                if server is not None:
+                    self._keep(server, loading.spec, stays=True)
+                else:
+                    server = self._made(loading, manner)
+        return server
 
     def _made(self, loading: Loading, manner: Manner | None) -> Server:
         wanted = loading.spec

@@ -214,6 +214,22 @@ def test_its_environment_is_scrubbed(spec: LaunchSpec, monkeypatch: pytest.Monke
         server.stop()
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 imports from its folder")
+def test_files_in_the_folder_where_it_starts_are_not_imported(
+    spec: LaunchSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if spec.use == "command":
+        pytest.skip("its command says what it imports")
+    for name in ("vllm", "sglang", "transformers", "xllamacpp", "json", "argparse"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the wrong folder')")
+    monkeypatch.chdir(tmp_path)
+    start(spec).stop()
+    if spec.use in KEYED:
+        monkeypatch.setenv("SERVER_KEY", "blue-moon-4711")
+        keyed = FrozenMap({**spec.args, **KEYED[spec.use]})
+        start(msgspec.structs.replace(spec, args=keyed)).stop()
+
+
 OWNER = """
 import pickle, sys, time
 sys.path.insert(0, {root!r})

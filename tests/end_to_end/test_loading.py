@@ -202,3 +202,21 @@ def test_a_second_launch_with_other_arguments_is_told(lm: LM, gate: Path) -> Non
     waiting.join()
     with pytest.raises(LaunchError, match=r"other arguments: call kill\(\) first"):
         lm.launch({"stop_grace": 1.0})
+
+
+def test_a_start_that_fails_at_once_is_over_and_may_be_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries: list[int] = []
+
+    class Failing:
+        def start(self, *_: object) -> None:
+            tries.append(1)
+            raise LaunchError("not today")
+
+    monkeypatch.setattr("lmconf.runtime.serving.launcher", lambda _: Failing())
+    lm = LM("openai/any", launch_kwargs={"use": "llama_cpp"})
+    for _ in range(200):
+        with pytest.raises(LaunchError, match="not today"):
+            lm.launch()
+    assert len(tries) == 200

@@ -32,7 +32,6 @@ def test_a_run_folder_is_private_and_new() -> None:
 def test_old_folders_are_removed_unless_a_server_uses_them() -> None:
     folders = [new_run_folder("kind") for _ in range(KEPT + 5)]
     for age, folder in enumerate(reversed(folders)):
-        folder.mkdir(exist_ok=True)
         os.utime(folder, (1_000_000 - age, 1_000_000 - age))
     used = folders[0]
     with (used / "lock").open("w") as lock:
@@ -44,6 +43,11 @@ def test_old_folders_are_removed_unless_a_server_uses_them() -> None:
         assert folders[-1].exists()
     new_run_folder("kind")
     assert not used.exists()
+
+
+def test_a_folder_whose_server_is_just_being_started_is_no_old_one() -> None:
+    folders = [new_run_folder("kind") for _ in range(KEPT + 5)]
+    assert all(folder.exists() for folder in folders)
 
 
 def test_a_stated_folder_that_cannot_be_written_is_named(
