@@ -44,7 +44,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.path == "/api/generate":
             with WARM.open("a") as warm:
                 warm.write(f"{asked['model']}\n")
-            self.answer(200, {"model": asked["model"], "response": "", "done": True})
+            self.answer(
+                200, {"model": asked["model"], "response": "", "done": True, "done_reason": "load"}
+            )
         else:
             connection = http.client.HTTPConnection("127.0.0.1", behind)
             connection.request("POST", self.path, body, {"content-type": "application/json"})
@@ -65,7 +67,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             with HAVE.open("a") as have:
                 have.write(f"{model}:latest\n")
-            lines.append({"status": "success"})
+            layer = {
+                "status": "pulling 4f659a1e86d7",
+                "digest": "sha256:4f659a1e86d7",
+                "total": 800,
+            }
+            lines += [layer, layer | {"completed": 96}, {"status": "verifying sha256 digest"}]
+            lines += [{"status": "writing manifest"}, {"status": "success"}]
         self.send(200, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
 
     def answer(self, status: int, body: object) -> None:

@@ -12,10 +12,12 @@ import pytest
 from lmconf.errors import LaunchError
 from lmconf.launchers import LaunchSpec, launcher
 from lmconf.launchers.command import filled
+from lmconf.launchers.contract import Manner
 from lmconf.launchers.explaining import explanation
 from lmconf.launchers.flags import flags, words
 from lmconf.launchers.ports import address, reserved
 from lmconf.launchers.specs import Ready
+from lmconf.secrets import Reference
 from lmconf.spec.frozen import FrozenMap
 from tests.standins.kinds import working
 
@@ -48,10 +50,28 @@ def test_ollama_pulls_what_is_missing_only_when_that_is_asked_for(tmp_path: Path
     assert "does not have 'llama3.2': run `ollama pull llama3.2`, or say `pull: true`" in told
     pulling = msgspec.structs.replace(spec, pull=True)
     assert "file does not exist" in refused(pulling, "missing-model")
-    server = launcher("ollama").start(pulling, "llama3.2")
+    heard: list[str] = []
+    server = launcher("ollama").start(pulling, "llama3.2", manner=Manner(heard=heard.append))
     server.stop()
+    layer = "pulling 4f659a1e86d7"
+    assert heard[:3] == ["pulling manifest", f"{layer} (0 %)", f"{layer} (12 %)"]
     assert "llama3.2:latest" in (tmp_path / "have").read_text()
     assert (tmp_path / "have.warm").read_text().split() == ["llama3.2"]
+
+
+def test_ollama_is_told_where_to_listen_in_brackets_where_that_has_colons(tmp_path: Path) -> None:
+    program = tmp_path / "ollama"
+    program.write_text('#!/bin/sh\necho "at $OLLAMA_HOST"; exit 1\n')
+    program.chmod(0o755)
+    env: FrozenMap[str, str | Reference] = FrozenMap({"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    for host, said in (("127.0.0.1", r"at 127\.0\.0\.1:\d+"), ("::1", r"at \[::1\]:\d+")):
+        try:
+            with reserved(host):
+                pass
+        except LaunchError:
+            continue  # this machine has no such address
+        with pytest.raises(LaunchError, match=said):
+            launcher("ollama").start(LaunchSpec(use="ollama", host=host, env=env), "llama3.2")
 
 
 def test_a_server_may_say_that_it_is_well_in_another_way(tmp_path: Path) -> None:
