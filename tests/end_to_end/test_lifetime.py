@@ -401,6 +401,7 @@ def in_child(act: Callable[[], object]) -> object:
     pid = os.fork()
     if pid == 0:
         try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(30)
             os.write(theirs, str(act()).encode())
         except BaseException as error:  # noqa: BLE001 - the parent shall see it
@@ -460,6 +461,7 @@ def test_a_child_lets_go_of_the_parents_connections() -> None:
         if pid == 0:
             try:
                 os.close(theirs)
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
                 signal.alarm(30)
                 os.read(ours, 1)
             finally:

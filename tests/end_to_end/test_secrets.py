@@ -54,6 +54,7 @@ def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[int], str]]:
     """What any logger has said since it was last asked, litellm's and structlog's included."""
     import_litellm()
+    caplog.set_level(logging.DEBUG)  # before the rest: it gives back what it finds, after us
     names = ["", "LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "openai", "httpx", "httpcore"]
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger.level, logger.propagate) for logger in loggers]
@@ -63,7 +64,6 @@ def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[int], str]]:
         logger.propagate = True
     for logger in loggers[1:]:
         logger.handlers = []  # what litellm imported by itself would print is looked at here, too
-    caplog.set_level(logging.DEBUG)
     with structlog.testing.capture_logs() as events:
 
         def said(level: int) -> str:

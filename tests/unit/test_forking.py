@@ -23,6 +23,7 @@ def in_child(act: Callable[[], bool]) -> bool:
     if pid == 0:
         said = False
         try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(10)
             said = act()
         finally:
