@@ -111,6 +111,19 @@ def test_many_calls_in_turn(either: None, flat: None) -> None:
         assert settles((before[0] - 2, before[1] - 1))
 
 
+def test_answers_from_the_cache_leave_nothing_to_the_collector() -> None:
+    with serving(chat()) as server, lm_at(server.v1, cache={"store": {"backend": "memory"}}) as lm:
+        lm("hi")
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(300):
+                lm("hi")
+            assert gc.collect() < 300
+        finally:
+            gc.enable()
+
+
 def test_many_calls_at_once(either: None, flat: None) -> None:
     with serving(chat()) as server:
         lm = lm_at(server.v1)

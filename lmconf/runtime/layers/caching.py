@@ -24,7 +24,7 @@ def _caching(call: Call, tiers: Tiers, following: Next) -> Steps:
     else:
         digest = parts.digest_of(spec)
     key = request_key(digest, call.messages, {})
-    call.place = place = Place(call, tiers, key)
+    place = Place(call, tiers, key)
     if spec.cache.mode != "refresh":
         hit = place.near() or (yield from place.far())
         if hit is not None:
@@ -33,6 +33,7 @@ def _caching(call: Call, tiers: Tiers, following: Next) -> Steps:
             return Reply(stored=hit[1])
         if call.dispatcher:
             call.tell(CacheMiss, store=",".join(tiers.names), key=key[:SHOWN])
+    call.place = place  # the two know each other: a hit leaves no such pair behind
     reply = yield from following(call)
     if reply.stored is None:
         reply.when_done(place.keep, place.fail)
