@@ -119,7 +119,25 @@ class Call(Struct, eq=False):
     causes: list[Cause] = []
     guarded: bool = False
     member: Call | None = None
-    tried: set[int] = field(default_factory=set)
+    tried: set[int] = set()
+    _reading: tuple[Json, object, Misfit | None] | None = None
+
+    def made_by(self, parts: Parts, spec: LMSpec, read: Read | None, *, attempts: int = 0) -> Call:
+        """Return the call as the LM of `parts` makes it, which has the same time for it."""
+        return Call(
+            parts,
+            spec,
+            self.prompt,
+            self.messages,
+            stream=self.stream,
+            read=read,
+            dispatcher=self.dispatcher,
+            id=self.id,
+            tallies=self.tallies,
+            time=self.time,
+            started=self.started,
+            attempts=attempts,
+        )
 
     @property
     def left(self) -> float:
@@ -151,8 +169,15 @@ class Call(Struct, eq=False):
     def reading_of(self, response: Json) -> tuple[object, Misfit | None]:
         """Return what the first answer says in the form that was asked for, or why it does not.
 
-        Where nothing was asked for, or nothing is said, it is None.
+        Where nothing was asked for, or nothing is said, it is None. One response is read once,
+        whoever asks.
         """
+        known = self._reading
+        if known is None or known[0] is not response:
+            known = self._reading = (response, *self._read_from(response))
+        return known[1:]
+
+    def _read_from(self, response: Json) -> tuple[object, Misfit | None]:
         text = texts_of(response)[0] if self.read is not None else ""
         if not text or self.read is None:
             return None, None

@@ -45,20 +45,7 @@ def stand_in(call: Call, other: Callable[[], Parts]) -> tuple[Call, None] | tupl
     if read is not None and said is None:
         stated = spec.response_format
         read = None if stated is None else reader_of(None, stated)
-    made = Call(
-        parts,
-        spec,
-        call.prompt,
-        call.messages,
-        stream=call.stream,
-        read=read,
-        dispatcher=call.dispatcher,
-        id=call.id,
-        tallies=call.tallies,
-        time=call.time,
-        started=call.started,
-    )
-    return made, None
+    return call.made_by(parts, spec, read), None
 
 
 def _spec(call: Call, parts: Parts) -> LMSpec:

@@ -265,3 +265,23 @@ def test_one_class_given_twice_finds_the_kept_answer(server: Loopback) -> None:
     assert not lm_at(server).ask("?", response_format=Place).cache_hit
     assert lm_at(server).ask("?", response_format=Place).cache_hit
     assert lm_at(server, response_format=Place).ask("?").cache_hit
+
+
+def test_an_answer_is_read_once_whether_it_was_sent_or_kept(server: Loopback) -> None:
+    read = []
+
+    class Noted(pydantic.BaseModel):
+        city: str
+
+        @pydantic.field_validator("city")
+        @classmethod
+        def note(cls, city: str) -> str:
+            read.append(city)
+            return city
+
+    server.answers(chat('{"city": "Rome"}'))
+    lm = lm_at(server)
+    assert not lm.ask("?", response_format=Noted).cache_hit
+    assert read == ["Rome"]
+    assert lm.ask("?", response_format=Noted).cache_hit
+    assert read == ["Rome"] * 2

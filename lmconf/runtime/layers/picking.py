@@ -51,17 +51,4 @@ def _picking(call: Call, members: Members, following: Next) -> Steps:
 def _made_by(call: Call, members: Members, index: int) -> Call:
     """Return `call` as the member makes it: once, for a retry is the pool's to decide."""
     parts, spec = members.parts(index), members.spec_of(call, index)
-    return Call(
-        parts,
-        spec,
-        call.prompt,
-        call.messages,
-        stream=call.stream,
-        read=call.read,
-        dispatcher=call.dispatcher,
-        id=call.id,
-        tallies=call.tallies,
-        time=call.time,
-        started=call.started,
-        attempts=call.attempts,
-    )
+    return call.made_by(parts, spec, call.read, attempts=call.attempts)
