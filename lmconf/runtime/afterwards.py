@@ -11,12 +11,16 @@ import contextlib
 import functools
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import TypeAlias
 
 from lmconf.forking import Mutex
 
 __all__ = ["Afterwards", "afterwards"]
+
+Work: TypeAlias = Callable[[], object]
 
 _LEAVING = 5.0
 """Seconds that the end of the process waits for what remains to be done."""
@@ -32,8 +36,8 @@ class Afterwards:
     def __init__(self) -> None:
         self._lock = Mutex()
         self._process = 0
-        self._works: SimpleQueue[Callable[[], object]] = SimpleQueue()
-        self._given = False
+        self._works: SimpleQueue[Work] = SimpleQueue()
+        self._undone: deque[None] = deque()
 
     def prepare(self) -> None:
         """See that there is a thread; a finalizer, which runs anywhere, cannot start one."""
@@ -43,9 +47,12 @@ class Afterwards:
             if self._process == os.getpid():
                 return
             # What waits in a forked child is its parent's to do.
-            self._works, self._given = SimpleQueue(), False
+            self._works, self._undone = SimpleQueue(), deque()
             thread = threading.Thread(
-                target=_run, args=(self._works,), name="lmconf afterwards", daemon=True
+                target=_run,
+                args=(self._works, self._undone),
+                name="lmconf afterwards",
+                daemon=True,
             )
             try:
                 thread.start()
@@ -54,28 +61,30 @@ class Afterwards:
             self._process = os.getpid()
             atexit.register(self.finish, _LEAVING)
 
-    def do(self, work: Callable[[], object]) -> None:
+    def do(self, work: Work) -> None:
         """Have `work` done soon; it is done at once where `prepare` could have no thread."""
         if self._process != os.getpid():
             work()
             return
-        self._given = True
-        self._works.put(work)  # may be called in the middle of itself, by a finalizer
+        # Both may be called in the middle of themselves, by a finalizer.
+        self._undone.append(None)
+        self._works.put(work)
 
     def finish(self, seconds: float) -> None:
         """Wait until everything is done that was given before, for `seconds` at most."""
-        if self._process != os.getpid() or not self._given:
-            return
-        self._given = False
-        done = threading.Event()
-        self._works.put(done.set)
-        done.wait(seconds)
+        if self._process == os.getpid() and self._undone:
+            done = threading.Event()
+            self.do(done.set)
+            done.wait(seconds)
 
 
-def _run(works: SimpleQueue[Callable[[], object]]) -> None:
+def _run(works: SimpleQueue[Work], undone: deque[None]) -> None:
     while True:
-        with contextlib.suppress(Warning):
-            works.get()()
+        try:
+            with contextlib.suppress(Warning):
+                works.get()()
+        finally:
+            undone.popleft()
 
 
 @functools.cache

@@ -16,7 +16,6 @@ from lmconf.launchers.contract import Server
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import for_call
-from lmconf.profile.policies import Pricing
 from lmconf.profile.providers import origin, provider_of
 from lmconf.runtime.call import Call
 from lmconf.runtime.carrying import Carried
@@ -31,7 +30,7 @@ from lmconf.runtime.outcome import CallId
 from lmconf.runtime.requests import Plan, plan_of, request_of
 from lmconf.runtime.serving import Launched
 from lmconf.runtime.sharing import Hold
-from lmconf.runtime.spending import charges_of
+from lmconf.runtime.spending import charges_of, priced
 from lmconf.runtime.usage import Tally
 from lmconf.spec.navigating import REFERENCES
 from lmconf.transports import Json, Request, Transport
@@ -277,7 +276,7 @@ class Parts:
         if not isinstance(usage, Mapping):
             return None
         if self.spec.pricing is not None:
-            return _priced(self.spec.pricing, usage)
+            return priced(self.spec.pricing, usage)
         if self._launched is not None:
             return None
         if call.member is not None:
@@ -337,17 +336,3 @@ def _may_change(spec: LMSpec) -> bool:
         spec.vertex_location,
     )
     return bool(spec.launch_kwargs or spec.pool) or any(isinstance(x, REFERENCES) for x in places)
-
-
-def _priced(pricing: Pricing, usage: Mapping[str, Any]) -> float:
-    prompt = usage.get("prompt_tokens") or 0
-    details = usage.get("prompt_tokens_details") or {}
-    cached = 0
-    if pricing.cached_input is not None:
-        cached = min(details.get("cached_tokens") or 0, prompt)
-    total = (
-        (prompt - cached) * pricing.input
-        + cached * (pricing.cached_input or 0.0)
-        + (usage.get("completion_tokens") or 0) * pricing.output
-    )
-    return total / 1_000_000

@@ -1,4 +1,4 @@
-"""The budgets that a call is charged to, and what it may cost."""
+"""The budgets that a call is charged to, and what it may cost and costs at stated prices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Any, Literal
 
 from lmconf import caches
 from lmconf.caches.specs import DiskStore, RedisStore
@@ -18,11 +18,11 @@ from lmconf.limits import Amount, Ledger, Most, NotKept, period_of
 from lmconf.limits.spending import MemoryLedger
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
-from lmconf.profile.policies import Budget
+from lmconf.profile.policies import Budget, Pricing
 from lmconf.profile.providers import provider_of
 from lmconf.runtime.afterwards import afterwards
 
-__all__ = ["BudgetWarning", "Charge", "Reservation", "charges_of", "price"]
+__all__ = ["BudgetWarning", "Charge", "Reservation", "charges_of", "price", "priced"]
 
 
 _PATIENCE = 1.0
@@ -176,13 +176,28 @@ def price(spec: LMSpec, usage: Mapping[str, int]) -> float | None:
 
     None where no price is known.
     """
-    prompt, answer = usage["prompt_tokens"], usage["completion_tokens"]
     if spec.pricing is not None:
-        return (prompt * spec.pricing.input + answer * spec.pricing.output) / 1_000_000
+        return priced(spec.pricing, usage)
     from lmconf.transports import prices
 
+    prompt, answer = usage["prompt_tokens"], usage["completion_tokens"]
     rates = prices.rates(*provider_of(spec.model), spec.base_model, prompt)
     return None if rates is None else prompt * rates[0] + answer * rates[1]
+
+
+def priced(pricing: Pricing, usage: Mapping[str, Any]) -> float:
+    """Return what `usage` costs at the stated prices, in US dollars."""
+    prompt = usage.get("prompt_tokens") or 0
+    details = usage.get("prompt_tokens_details") or {}
+    cached = 0
+    if pricing.cached_input is not None:
+        cached = min(details.get("cached_tokens") or 0, prompt)
+    total = (
+        (prompt - cached) * pricing.input
+        + cached * (pricing.cached_input or 0.0)
+        + (usage.get("completion_tokens") or 0) * pricing.output
+    )
+    return total / 1_000_000
 
 
 @functools.cache
