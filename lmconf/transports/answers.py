@@ -9,7 +9,7 @@ from typing import Any
 from lmconf.errors import BadResponse
 from lmconf.transports.contract import Json
 
-__all__ = ["check_chunk", "check_response", "partial_text", "plain"]
+__all__ = ["check_chunk", "check_response", "drop_odd_counts", "partial_text", "plain"]
 
 # What litellm adds to every message and choice, mostly with nothing in it.
 _OWN_KEYS = frozenset(("provider_specific_fields",))
@@ -118,6 +118,8 @@ _IN_CALLS: dict[str, type | UnionType] = {
 }
 _MOST = 10_000
 """The most choices, and the most tool calls, that an answer may hold: each has its place kept."""
+_MOST_TOKENS = 2**53
+"""The largest count of tokens that every store of spending keeps exactly."""
 
 
 def _check(found: Mapping[str, Any], name: str, kind: type | UnionType, where: str) -> None:
@@ -135,6 +137,20 @@ def _drop_odd(found: Json) -> None:
     for name, kind in (("usage", dict), ("model", str)):
         if name in found and not isinstance(found[name], kind):
             del found[name]
+    drop_odd_counts(found.get("usage") or {})
+
+
+def drop_odd_counts(usage: Json) -> None:
+    """Leave out what is said of tokens and is no count: nobody could add it up."""
+    for name, value in [*usage.items()]:
+        if name.endswith("_details") and isinstance(value, dict):
+            drop_odd_counts(value)
+        elif value is not None and name.endswith(("_details", "_tokens")) and not _is_count(value):
+            del usage[name]
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
 
 
 def partial_text(chunks: Iterable[Json]) -> str:

@@ -429,3 +429,17 @@ def test_a_fallback_is_charged_to_its_profile_too(server: Loopback) -> None:
     )
     assert before is not None
     assert after == before + Amount(0.0, 200)
+
+
+@pytest.mark.parametrize("odd", [10**30, -5, 1.5, "7", [1], True])
+def test_what_a_server_says_of_tokens_and_is_no_count_is_left_out(
+    server: Loopback, tmp_path: Path, odd: object
+) -> None:
+    details = {"prompt_tokens_details": odd, "completion_tokens_details": {"reasoning_tokens": odd}}
+    said = chat("Hello.") | {"usage": {"prompt_tokens": odd, "completion_tokens": 3, **details}}
+    server.answers(said, said)
+    kept = {"tokens": 10**6, "per": "day", "store": {"backend": "disk", "path": str(tmp_path)}}
+    lm = lm_at(server, budget=kept, pricing={"input": 1, "cached_input": 1, "output": 1})
+    assert lm("one") == ["Hello."]
+    assert lm.ask("two").usage == {"completion_tokens": 3, "completion_tokens_details": {}}
+    assert lm.usage.total_tokens == 6

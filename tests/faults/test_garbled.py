@@ -36,7 +36,9 @@ def servers() -> Iterator[dict[str, tuple[Faulty, LM]]]:
         made = {}
         for name, dialect in DIALECTS.items():
             server = open_.enter_context(faulty(dialect, answer(200)))
-            lm = dialect.lm(server.base, num_retries=0, timeout=5, cache=CACHE)
+            lm = dialect.lm(
+                server.base, num_retries=0, timeout=5, cache=CACHE, pricing=PRICES, budget=BUDGET
+            )
             made[name] = server, open_.enter_context(lm)
         yield made
 
@@ -133,6 +135,10 @@ def check(lm: LM, server: Faulty, act: Act, *, stream: bool) -> None:
 
 CACHE = {"store": {"backend": "memory"}, "mode": "refresh"}
 """Everything is kept, and nothing is answered from what is."""
+
+PRICES = {"input": 1.0, "cached_input": 0.5, "output": 2.0}
+BUDGET = {"cost_usd": 1e15, "tokens": 10**18}
+"""What a server says of tokens is added up, and never too much."""
 
 FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

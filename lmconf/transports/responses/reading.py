@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lmconf.errors import BadResponse, CallError, ServerError
+from lmconf.transports.answers import drop_odd_counts
 from lmconf.transports.complaints import read_complaint
 from lmconf.transports.contract import Json
 from lmconf.transports.failures import reported
@@ -166,7 +167,8 @@ def _usage(found: object) -> Json | None:
         "output_tokens_details": "completion_tokens_details",
     }
     made = {names.get(key) or key: value for key, value in found.items() if value is not None}
+    drop_odd_counts(made)
     asked, given = made.get("prompt_tokens"), made.get("completion_tokens")
-    if isinstance(asked, int) and isinstance(given, int):
+    if asked is not None and given is not None:
         made.setdefault("total_tokens", asked + given)
     return made
