@@ -152,10 +152,11 @@ class _Queue:
                 dropped = self._items.popleft()
             self._items.append(item)
             self._ended = False
-            started = self.running
-            self.running = True
+            started, self.running = self.running, True
             if started:
                 self._notify()
+            else:
+                atexit.register(self.leave)
         if not started:
             self._start()
         if dropped is not None:
@@ -176,13 +177,11 @@ class _Queue:
             self._loop.call_soon_threadsafe(self._wake.set)
 
     def _start(self) -> None:
-        run = self._run_looping if self._looping else self._run
+        run = self._run_looping if self._looping else self._run_to_the_end
         try:
             threading.Thread(target=run, name="lmconf-callback", daemon=True).start()
         except RuntimeError:  # the interpreter is ending, or has no threads left
             self._run_to_the_end(0.0)
-            return
-        atexit.register(self.leave)
 
     def leave(self, begun: float | None = None) -> None:
         """Wait, as the program ends, until nothing waits any more; not for ever, and only once.
@@ -203,14 +202,11 @@ class _Queue:
             if self._items:
                 return False
             self.running, self._loop = False, None
+            atexit.unregister(self.leave)  # here, for another thread may begin at once
             self._changed.notify_all()
             return True
 
-    def _run(self) -> None:
-        self._run_to_the_end(_IDLE)
-        atexit.unregister(self.leave)
-
-    def _run_to_the_end(self, idle: float) -> None:
+    def _run_to_the_end(self, idle: float = _IDLE) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._items or self._ended, idle)
@@ -246,7 +242,6 @@ class _Queue:
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
             loop.close()
-            atexit.unregister(self.leave)
 
     async def _until_ended(self, loop: asyncio.AbstractEventLoop) -> None:
         wake = asyncio.Event()

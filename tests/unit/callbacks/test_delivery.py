@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextvars
 import gc
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from lmconf.callbacks import CallbackWarning, Dispatcher, End, Start
-from lmconf.callbacks.delivery import MOST_WAITING, PATIENCE
+from lmconf.callbacks.delivery import MOST_WAITING, PATIENCE, Courier
 
 ROOT = Path(__file__).parents[3]
 START = Start(call_id="1", lm="gpt", model="m", time=0.0, request={})
@@ -328,6 +329,28 @@ for dispatcher in dispatchers:
     call(dispatcher)
 begun.append(time.monotonic())
 """
+
+
+def test_the_end_of_the_program_waits_for_a_thread_that_begins_as_another_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited_for: list[Callable[[], None]] = []
+
+    def forget(leave: Callable[[], None]) -> None:
+        time.sleep(0.1)  # the other thread begins meanwhile, if it may
+        waited_for[:] = [each for each in waited_for if each != leave]
+
+    monkeypatch.setattr(atexit, "register", waited_for.append)
+    monkeypatch.setattr(atexit, "unregister", forget)
+    free = threading.Event()
+    courier = Courier(lambda error: None, looping=False)
+    courier.post(lambda: None)
+    courier._queue.end()
+    until(lambda: not courier._queue.running)
+    courier.post(free.wait, 10)
+    time.sleep(0.2)
+    assert waited_for == [courier._queue.leave]
+    free.set()
 
 
 def test_flushes_that_hang_hold_up_the_end_of_a_program_once_for_all_of_them() -> None:
