@@ -121,9 +121,10 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
     command: Annotated[
         tuple[str, ...] | None,
         identity(
-            ListOf(Text(what="a word", empty=True), low=1),
+            ListOf(Text(what="a word", empty=True, path="dotted"), low=1),
             "For `use: command`: the program and its arguments, in which `{port}`, `{host}`,"
-            " `{model}` and `{weights}` stand for theirs; no shell reads them.",
+            " `{model}` and `{weights}` stand for theirs; no shell reads them. A word that begins"
+            " with `./` or `../` is a path, relative to the profile that states it.",
             examples=(["my-server", "--port", "{port}"],),
         ),
     ] = None

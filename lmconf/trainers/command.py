@@ -97,7 +97,7 @@ def _filled_in(order: Order) -> tuple[str, ...]:
         for place in PLACES:
             filled = filled.replace(place, values[place])
         words.append(filled)
-    return tuple(words)
+    return (str(Path(words[0]).expanduser()), *words[1:])
 
 
 def _result(order: Order) -> Look:

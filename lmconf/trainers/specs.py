@@ -163,9 +163,10 @@ class TrainSpec(Spec, frozen=True, kw_only=True):
     command: Annotated[
         tuple[str, ...] | None,
         operations(
-            ListOf(Text(what="a word"), low=1),
+            ListOf(Text(what="a word", path="dotted"), low=1),
             "`command`: the program and its arguments, with `{data}`, `{model}`, `{output}` and"
-            " `{checkpoints}` in them; no shell reads them.",
+            " `{checkpoints}` in them; no shell reads them. A word that begins with `./` or `../`"
+            " is a path, relative to the profile that states it.",
             examples=(["./train.sh", "{data}", "{output}"],),
         ),
     ] = None

@@ -210,6 +210,29 @@ lms:
     assert named.weights == "org/tiny"
 
 
+def test_programs_of_commands_stand_beside_the_file_that_names_them(project: Path) -> None:
+    put(
+        project / "profiles/own.yaml",
+        """
+model: openai/own
+api_key: ""
+launch_kwargs: {command: [./serve.sh, --config, ../serve.toml, .hidden, "{port}"]}
+train_kwargs: {use: command, command: [./train.sh, "{output}"]}
+""",
+    )
+    spec = lmconf.load("own").lm.spec
+    assert spec.launch_kwargs is not None
+    assert spec.launch_kwargs.command == (
+        str(project / "profiles/serve.sh"),
+        "--config",
+        str(project / "serve.toml"),
+        ".hidden",
+        "{port}",
+    )
+    assert spec.train_kwargs is not None
+    assert spec.train_kwargs.command == (str(project / "profiles/train.sh"), "{output}")
+
+
 def test_paths_in_overrides_and_mappings_start_at_the_working_folder(project: Path) -> None:
     put(project / "profiles/mine.yaml", "model: openai/a\ncache: {store: {backend: disk}}\n")
     loaded = lmconf.load("mine", overrides={"cache.store.path": "mine", "api_key": {"$file": "k"}})
