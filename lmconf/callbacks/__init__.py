@@ -122,12 +122,18 @@ def register_callback(name: str, factory: Callable[..., object]) -> None:
     """Have `use: <name>` in profiles make a callback by `factory(**args)`.
 
     Raises:
-        UsageError: the name is no name, is a built-in kind, or stands for another factory.
+        UsageError: the name is no name, is a built-in kind, or stands for another factory; or the
+            factory can make nothing.
     """
     if not name.replace("-", "_").isidentifier():
         raise UsageError(f"`{name}` is not a name: letters, digits, `_` and `-`")
     if name in CALLBACK_SPECS:
         raise UsageError(f"`{name}` is a built-in kind of callback: choose another name")
+    if not callable(factory):
+        raise UsageError(
+            f"the callback `{name}` must be given as a class or a function that makes it, not as an"
+            f" object of the type {type(factory).__name__}"
+        )
     if _REGISTERED.setdefault(name, factory) is not factory:
         raise UsageError(f"a callback is already registered as `{name}`")
 

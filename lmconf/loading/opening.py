@@ -57,16 +57,16 @@ def load(
 
     Raises:
         ProfileError: the profile does not exist or is not valid; every mistake at once.
-        UsageError: `source` is none of these.
+        UsageError: `source` is none of these, or another argument is not what it must be.
     """
     if not isinstance(source, str | os.PathLike | Mapping | None):
         raise UsageError(
             f"lmconf.load takes a name, a path or a mapping, not {type(source).__name__}"
         )
-    given = dict(overrides or {})
-    variables = dict(vars or {})
-    allowed = frozenset(allow_imports)
-    trusted = None if not untrusted else frozenset(allow_env)
+    given = _mapping(overrides, "overrides", '{"temperature": 0.7}')
+    variables = _mapping(vars, "vars", '{"tier": "full"}')
+    allowed = _names(allow_imports, "allow_imports", '["acme_lm.*"]')
+    trusted = None if not untrusted else _names(allow_env, "allow_env", '["ACME_KEY"]')
 
     def compiled() -> CompiledProfile:
         found: list[Diagnostic] = []
@@ -79,6 +79,20 @@ def load(
         return _settled(outcome, stacklevel=5)
 
     return Profile(compiled(), compiled)
+
+
+def _mapping(given: object, name: str, example: str) -> dict[str, Any]:
+    """Return `given`, an argument that is a mapping or None."""
+    if not isinstance(given, Mapping | None):
+        raise UsageError(f"{name} is a mapping such as {example}, not {type(given).__name__}")
+    return dict(given or {})
+
+
+def _names(given: object, name: str, example: str) -> frozenset[str]:
+    """Return `given`, an argument that is a collection of texts: one text alone is a slip."""
+    if isinstance(given, str) or not isinstance(given, Collection):
+        raise UsageError(f"{name} is a list such as {example}, not {type(given).__name__}")
+    return frozenset(given)
 
 
 def _settled(outcome: Outcome, *, stacklevel: int) -> CompiledProfile:

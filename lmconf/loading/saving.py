@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from lmconf.document.writing import write
+from lmconf.errors import UsageError
 from lmconf.loading.files import write_atomically
 from lmconf.loading.live import Profile
 from lmconf.profile.state import Style
@@ -15,7 +16,13 @@ __all__ = ["dump", "dumps"]
 
 
 def dumps(what: LM | Profile, format: Style = "resolved") -> str:
-    """Return the state of an LM or a profile as a YAML document."""
+    """Return the state of an LM or a profile as a YAML document.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if not isinstance(what, LM | Profile):
+        raise UsageError(f"an LM or a profile is dumped, not {type(what).__name__}")
     return write(what.dump_state(format))
 
 
@@ -27,5 +34,6 @@ def dump(what: LM | Profile, path: str | os.PathLike[str], format: Style = "reso
 
     Raises:
         OSError: the file cannot be written.
+        UsageError: it is neither.
     """
     write_atomically(Path(path), dumps(what, format))

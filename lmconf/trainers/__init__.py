@@ -31,12 +31,18 @@ def register_trainer(name: str, factory: Callable[[], object]) -> None:
     """Have `train_kwargs: {use: <name>}` train by what `factory()` returns, a `Trainer`.
 
     Raises:
-        UsageError: the name is no name, is a built-in kind, or stands for another factory.
+        UsageError: the name is no name, is a built-in kind, or stands for another factory; or the
+            factory can make nothing.
     """
     if not name.replace("-", "_").isidentifier():
         raise UsageError(f"`{name}` is not a name: letters, digits, `_` and `-`")
     if name in TRAINER_NAMES:
         raise UsageError(f"`{name}` is a built-in kind of trainer: choose another name")
+    if not callable(factory):
+        raise UsageError(
+            f"the trainer `{name}` must be given as a class or a function that makes it, not as an"
+            f" object of the type {type(factory).__name__}"
+        )
     if _REGISTERED.setdefault(name, factory) is not factory:
         raise UsageError(f"a trainer is already registered as `{name}`")
 

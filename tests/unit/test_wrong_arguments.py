@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +47,32 @@ def test_what_is_no_source_state_or_name_is_refused() -> None:
         lmconf.load_state(wrong)
     with pytest.raises(lmconf.UsageError, match="an LM's name, not by int"):
         lmconf.load("openai")[wrong]
+
+
+def test_arguments_of_load_are_what_they_must_be() -> None:
+    one: Any = "temperature=1"
+    for wrong, told in {
+        "overrides": 'overrides is a mapping such as {"temperature": 0.7}, not str',
+        "vars": "vars is a mapping",
+        "allow_imports": "allow_imports is a list such as",
+    }.items():
+        with pytest.raises(lmconf.UsageError, match=re.escape(told)):
+            lmconf.load("openai", **{wrong: one})
+    with pytest.raises(lmconf.UsageError, match="allow_env is a list"):
+        lmconf.load("openai", untrusted=True, allow_env=one)
+
+
+def test_what_has_no_state_is_not_dumped(tmp_path: Path) -> None:
+    wrong: Any = {"model": "openai/gpt-4o-mini"}
+    with pytest.raises(lmconf.UsageError, match="an LM or a profile is dumped, not dict"):
+        lmconf.dump(wrong, tmp_path / "state.yaml")
+    assert not (tmp_path / "state.yaml").exists()
+
+
+@pytest.mark.parametrize("what", ["callback", "trainer", "transport"])
+def test_an_object_is_not_registered_in_place_of_its_class(what: str) -> None:
+    with pytest.raises(lmconf.UsageError, match="must be given as a class or a function"):
+        getattr(lmconf, f"register_{what}")("thing", object())
 
 
 def test_the_name_of_one_lm_is_not_loaded_as_a_profile() -> None:
