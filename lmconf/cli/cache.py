@@ -13,7 +13,7 @@ import click
 
 from lmconf.cli.command import Command, LazyGroup, Listed
 from lmconf.cli.command import command as make_command
-from lmconf.cli.options import complete_name, not_empty, quantity
+from lmconf.cli.options import complete_name, format_option, not_empty, quantity
 from lmconf.cli.terminal import fit, say, tell
 from lmconf.errors import UsageError
 
@@ -80,19 +80,19 @@ def _store_options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+_format = format_option("text", "json", help="How to write it.")
 
 
 @make_command("stats", (("lmconf cache stats", ""), ("lmconf cache stats support --json", "")))
 @_store_options
-@_json
-def stats(*, name: str | None, folder: str | None, as_json: bool) -> None:
+@_format
+def stats(*, name: str | None, folder: str | None, form: str) -> None:
     """Tell how much is kept, and where."""
     from lmconf.cli.kept import opened
 
     with opened(name, folder) as (store, called):
         found = {"entries": 0, "bytes": 0} if store is None else store.stats()
-    if as_json:
+    if form == "json":
         say(json.dumps({"store": called, **found}))
     else:
         say(f"{fit(called)}: {found['entries']:,} answers, {found['bytes']:,} bytes")
@@ -103,15 +103,15 @@ def stats(*, name: str | None, folder: str | None, as_json: bool) -> None:
 )
 @_store_options
 @click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="0: all.")
-@_json
-def list_(*, name: str | None, folder: str | None, limit: int, as_json: bool) -> None:
+@_format
+def list_(*, name: str | None, folder: str | None, limit: int, form: str) -> None:
     """List the answers that are kept, newest first: key, time, size, how long, model, words."""
     from lmconf.cli.kept import opened, plain, summary
 
     with opened(name, folder) as (store, called):
         found = _newest_first(store)
     shown = found[:limit] if limit else found
-    if as_json:
+    if form == "json":
         say(json.dumps([plain(kept) for kept in shown], indent=2, ensure_ascii=False))
         return
     now = time.time()
@@ -132,8 +132,8 @@ def list_(*, name: str | None, folder: str | None, limit: int, as_json: bool) ->
 )
 @click.argument("key", callback=not_empty)
 @_store_options
-@_json
-def show(*, key: str, name: str | None, folder: str | None, as_json: bool) -> None:
+@_format
+def show(*, key: str, name: str | None, folder: str | None, form: str) -> None:
     """Print the answer under KEY, which may be cut short as long as it is clear."""
     from lmconf.cli.kept import Unusable, opened, response_in, texts_in
 
@@ -147,7 +147,7 @@ def show(*, key: str, name: str | None, folder: str | None, as_json: bool) -> No
     response = response_in(found[0].value)
     if response is None:
         raise Unusable(f"what is kept under {found[0].key[:16]} is no answer: no call uses it")
-    if as_json:
+    if form == "json":
         say(json.dumps(response, indent=2, ensure_ascii=False))
         return
     calls = [(choice.get("message") or {}).get("tool_calls") for choice in response["choices"]]

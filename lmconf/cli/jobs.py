@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from lmconf.cli.command import LazyGroup, Listed
 from lmconf.cli.command import command as make_command
-from lmconf.cli.options import not_empty, quantity
+from lmconf.cli.options import format_option, not_empty, quantity
 from lmconf.cli.pruning import prune
 from lmconf.cli.terminal import fit, say, tell
+
+if TYPE_CHECKING:
+    from lmconf.errors import Error
+    from lmconf.trainers.jobs import JobFolder, Record
 
 __all__ = ["command"]
 
@@ -56,12 +61,12 @@ def command() -> None:
 
 
 _job = click.argument("job", metavar="JOB", callback=not_empty)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+_format = format_option("text", "json", help="How to write it.")
 
 
 @make_command("list", (("lmconf jobs list", ""), ("lmconf jobs list --json", "")))
-@_json
-def list_(*, as_json: bool) -> None:
+@_format
+def list_(*, form: str) -> None:
     """List all jobs, oldest first: name, how it is doing, when it began, the model, progress.
 
     How a job is doing is asked now, and is what it was where that cannot be told.
@@ -69,23 +74,33 @@ def list_(*, as_json: bool) -> None:
     from lmconf.cli.looking import look_at_all
     from lmconf.cli.training import progress_of
 
-    for job, record, trouble in look_at_all():
+    found = list(look_at_all())
+    if form == "json":
+        say(json.dumps([_plain(job, record, trouble) for job, record, trouble in found], indent=2))
+        return
+    if not found:
+        tell("no training was begun yet")
+    for job, record, trouble in found:
         if record is None:
             say(fit(f"{job.id}  cannot be read: {trouble}"))
-            continue
-        if as_json:
-            plain = msgspec.to_builtins(record)
-            say(json.dumps({name: plain[name] for name in plain if name != "state"}))
             continue
         begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
         parts = [job.id, f"{record.status:9}", begun, record.model, progress_of(record.progress)]
         say(fit("  ".join(part for part in parts if part)))
 
 
+def _plain(job: JobFolder, record: Record | None, trouble: Error | None) -> dict[str, Any]:
+    """Return a job as plain data; one that cannot be read has its name and the trouble alone."""
+    if record is None:
+        return {"id": job.id, "trouble": fit(str(trouble))}
+    plain: dict[str, Any] = msgspec.to_builtins(record)
+    return {name: plain[name] for name in plain if name != "state"}
+
+
 @make_command("show", (("lmconf jobs show 583fac", ""),))
 @_job
-@_json
-def show(*, job: str, as_json: bool) -> None:
+@_format
+def show(*, job: str, form: str) -> None:
     """Print what is known of JOB: a name, its beginning, or its last part."""
     from lmconf.cli.training import progress_of
     from lmconf.runtime.training import job as found_job
@@ -94,7 +109,7 @@ def show(*, job: str, as_json: bool) -> None:
     found.done()
     record = found.record
     plain = msgspec.to_builtins(record)
-    if as_json:
+    if form == "json":
         say(json.dumps({**plain, "folder": str(found.folder)}, indent=2))
         return
     told = {
@@ -104,7 +119,7 @@ def show(*, job: str, as_json: bool) -> None:
         "model": record.model,
         "data": f"{record.rows} rows, {record.format}, {record.digest}",
         "progress": progress_of(record.progress),
-        "save as": " as ".join(reversed(record.save)) if record.save else "",
+        "save as": " in ".join(reversed(record.save)) if record.save else "",
         "error": record.error,
         "folder": str(found.folder),
     }

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lmconf.cli.command import command as make_command
-from lmconf.cli.options import complete_name, not_empty
+from lmconf.cli.options import complete_name, format_option, not_empty
 from lmconf.cli.terminal import fit, say, tell
 
 _HEADS = (
@@ -43,8 +43,8 @@ _HEADS = (
     callback=not_empty,
     shell_complete=complete_name,
 )
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-def command(*, name: str | None, as_json: bool) -> None:
+@format_option("text", "json", help="How to write it.")
+def command(*, name: str | None, form: str) -> None:
     """Print what the `meter` callbacks have added up: calls, tokens, cost, latency, LM by LM.
 
     PATH is a meter's file; NAME is a profile or an LM that has a meter. Without either, it is the
@@ -64,7 +64,7 @@ def command(*, name: str | None, as_json: bool) -> None:
             tell(f"error: {fit(str(path))} cannot be read as a meter's file: {fit(str(error))}")
             click.get_current_context().exit(1)
         rows += [{"lm": lm, **found.report()} for lm, found in sorted(totals.items())]
-    if as_json:
+    if form == "json":
         say(json.dumps(rows, indent=2, ensure_ascii=False))
     elif rows:
         say("\n".join(_table([_HEADS, *map(_cells, rows)])))

@@ -112,12 +112,40 @@ def minimal_option() -> Decorator[Any]:
 
 
 def format_option(*formats: str, help: str) -> Decorator[Any]:
-    """Return the option `--format`, whose default is the first of `formats`."""
-    return click.option(
-        "--format",
-        "form",
-        type=click.Choice(formats),
-        default=formats[0],
-        show_default=True,
-        help=help,
-    )
+    """Return the option `--format`, whose default is the first of `formats`, and `--json`.
+
+    The command is given the one that was chosen as `form`.
+    """
+
+    def decorate(function: Decorated) -> Decorated:
+        short = click.option(
+            "--json",
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_choose_json,
+            help="Short for --format json.",
+        )
+        whole = click.option(
+            "--format",
+            "form",
+            type=click.Choice(formats),
+            default=formats[0],
+            show_default=True,
+            callback=_chosen_format,
+            help=help,
+        )
+        return whole(short(function))
+
+    return decorate
+
+
+_JSON = "lmconf.cli.options.json"
+
+
+def _choose_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta[_JSON] = value
+
+
+def _chosen_format(ctx: click.Context, _: click.Parameter, value: str) -> str:
+    return "json" if ctx.meta.get(_JSON) else value

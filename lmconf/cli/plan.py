@@ -39,7 +39,6 @@ __all__ = ["command", "to_text"]
     help="How long a prompt to reckon with.",
 )
 @format_option("text", "json", help="How to write it.")
-@click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
 @set_option()
 @var_option()
 @allow_import_option()
@@ -50,7 +49,6 @@ def command(
     name: str | None,
     prompt_tokens: int,
     form: str,
-    as_json: bool,
     sets: tuple[str, ...],
     variables: tuple[str, ...],
     allow_imports: tuple[str, ...],
@@ -69,7 +67,7 @@ def command(
     lm = chosen.lm
     warn(ctx, chosen.warnings)
     foreseen = foresee(chosen.profile.lms[lm], prompt_tokens)
-    if as_json or form == "json":
+    if form == "json":
         say(json.dumps(msgspec.to_builtins(foreseen), indent=2, ensure_ascii=False))
     else:
         say(to_text(foreseen), newline=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn, TextIO
@@ -41,6 +42,8 @@ class Stopped(BaseException):
 
 def main() -> NoReturn:
     """Run the command line with the arguments of this process, and exit with its code."""
+    _open_what_is_closed()
+    warnings.formatwarning = _warning
     for number in (signal.SIGTERM, *_hang_up()):
         signal.signal(number, _stop)
     code = run(sys.argv[1:])
@@ -49,6 +52,21 @@ def main() -> NoReturn:
     except BrokenPipeError:
         code = _abandon_output()
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Give each standard stream that the program was started without (`>&-`) the null device.
+
+    Otherwise a file that is opened later gets its number, and what a child prints with it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - it stays
+
+
+def _warning(message: Warning | str, *_: object, **__: object) -> str:
+    """Return how the command line prints a warning: its words, without a line of Python."""
+    return _told(f"warning: {str(message).strip()}\n")
 
 
 def run(arguments: Sequence[str]) -> int:

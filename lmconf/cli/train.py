@@ -23,7 +23,7 @@ __all__ = ["command"]
     ),
 )
 @name_argument(required=True)
-@click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
 @click.option(
     "--format",
     "form",

@@ -92,6 +92,31 @@ def test_a_job_that_was_left_is_waited_for_and_declared_later(
     assert "error" not in again.err
 
 
+def test_a_command_beside_its_profile_is_found_from_every_folder(
+    command: Any, profile: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = profile.parent / "train.sh"
+    program.write_text('#!/bin/sh\necho \'{"model": "openai/made"}\' >"$1/result.json"\n')
+    program.chmod(0o755)
+    profile.write_text(
+        profile.read_text().replace(
+            f'[{sys.executable}, -c, "import sys, time; time.sleep(600)"]',
+            '[./train.sh, "{output}"]',
+        )
+    )
+    monkeypatch.chdir(tmp_path)
+    ran = command("train", f"{profile}:own", str(file), "--follow")
+    assert ran.code == 0, ran.err
+    assert "succeeded: openai/made" in ran.out
+
+
+def test_data_that_is_not_there_is_wrong_input(command: Any) -> None:
+    ran = command("train", "lmconf", "nowhere.jsonl")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "error: nowhere.jsonl cannot be read: no such file or directory\n"
+    assert command("jobs", "list").err == "no training was begun yet\n"
+
+
 def test_a_failed_job_is_exit_code_5(command: Any, file: Path, peer: Peer) -> None:
     peer.ending = "failed"
     ran = command("train", "lmconf", str(file), "--follow", "--save-as", "ours")

@@ -177,6 +177,58 @@ def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
         assert (child.stderr.read(), child.wait()) == (b"", 141)
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_no_bug(project: Path, closed: str) -> None:
+    ran = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m lmconf list {closed}'],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ("support" in ran.stdout) is (" >" not in f" {closed}")
+
+
+def test_a_warning_is_told_in_words() -> None:
+    """Of what lmconf warns in Python, the command line prints the message alone."""
+    program = """if True:
+        import warnings
+        from lmconf.cli import running
+        running.run = lambda _: warnings.warn("a disk is full \x1b[2J") or 0
+        running.main()"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert ran.stderr == "warning: a disk is full \\x1b[2J\n"
+
+
+JSON = [
+    *("show", "dump", "list", "launch", "ps", "plan", "validate", "meter", "jobs list"),
+    *("jobs show", "cache list", "cache show", "cache stats"),
+]
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_whatever_prints_json_is_asked_in_one_way(lmconf: Lmconf, name: str) -> None:
+    told = lmconf(*name.split(), "--help").out
+    assert "--json " in told
+    assert "--format [" in told
+
+
+def test_json_for_short(lmconf: Lmconf) -> None:
+    for name in ("list", "ps", "cache list", "cache stats", "jobs list", "show"):
+        short = lmconf(*name.split(), *(["support"] if name == "show" else []), "--json")
+        whole = lmconf(*name.split(), *(["support"] if name == "show" else []), "--format", "json")
+        assert short == whole
+        assert short.code == 0
+        short.json  # noqa: B018 - it is JSON
+
+
 def test_text_that_the_stream_cannot_hold_is_written_as_escapes(project: Path) -> None:
     (project / "wide.yaml").write_text("model: openai/gpt-4o\nuser: Жё\n", encoding="utf-8")
     ran = subprocess.run(
