@@ -58,6 +58,8 @@ EXIT_CODES = (
             ("LMCONF_PATH", "folders searched first for profiles"),
             ("LMCONF_PROFILE", "the profile that is meant when none is named"),
             ("LMCONF_CACHE", "disabled, memory or disk: overrules every profile's cache"),
+            ("LMCONF_CACHE_DIR", "the folder of disk stores that name none"),
+            ("LMCONF_STATE_DIR", "the folder of servers' logs, jobs and meters"),
             ("NO_COLOR", "no colour, whatever the terminal"),
         ),
     },

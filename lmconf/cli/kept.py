@@ -51,6 +51,8 @@ def opened(
     """
     if name is not None and folder is not None:
         raise UsageError("a NAME and --path name two stores: give one of them")
+    if folder is not None and not make and not Path(folder).expanduser().exists():
+        raise Unusable(f"there is no folder {folder}: --path names the folder of a store on disk")
     spec = _spec_of(name, folder)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")

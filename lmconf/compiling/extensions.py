@@ -9,11 +9,13 @@ from typing import Any
 from lmconf.callbacks.redacting import ENTRY, why_not
 from lmconf.callbacks.specs import CALLBACK_SPECS
 from lmconf.compiling.inputs import Inputs
+from lmconf.errors import Diagnostic
 from lmconf.imports import is_allowed, is_import_path
+from lmconf.profile.compiled import Compiled
 from lmconf.spec.checking import Fault
 from lmconf.spelling import did_you_mean
 
-__all__ = ["merged", "unknown_extensions"]
+__all__ = ["merged", "nearly_known", "unknown_extensions"]
 
 Path = tuple[str | int, ...]
 
@@ -41,6 +43,34 @@ def unknown_extensions(data: Mapping[str, Any], inputs: Inputs) -> Iterator[Faul
         use = transport.get("use")
         transports = None if use == "litellm" else inputs.transport_names
         yield from _judged(use, ("transport", "use"), transports, "transport", inputs)
+
+
+def nearly_known(compiled: Compiled) -> Iterator[Diagnostic]:
+    """Yield a warning for each kind that is one slip away from one that comes with lmconf.
+
+    For where nobody knows what an application will register: it may be its own, and seldom is.
+    """
+    spec = compiled.spec
+    named: list[tuple[str, Path, str, Collection[str]]] = [
+        (callback.use, ("callbacks", index, "use"), "callback", CALLBACK_SPECS)
+        for index, callback in enumerate(spec.callbacks)
+        if not isinstance(callback, str)
+    ]
+    named.append((spec.transport.use, ("transport", "use"), "transport", ("litellm",)))
+    for kind, path, what, built_in in named:
+        near = None if kind in built_in else did_you_mean(kind, sorted({*built_in} - {"*"}))
+        if near is None or abs(len(near) - len(kind)) > 1:
+            continue
+        yield Diagnostic(
+            code="unknown-kind",
+            severity="warning",
+            message=f"no {what} of the kind `{kind}` comes with lmconf",
+            mark=compiled.place(*path),
+            path=path,
+            label=f"did you mean `{near}`?",
+            help=f"one of your own is registered with `lmconf.register_{what}`, by the program that"
+            " loads this",
+        )
 
 
 def _no_redactions(entries: object, path: Path) -> Iterator[Fault]:

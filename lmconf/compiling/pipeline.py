@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from lmconf.compiling.checking import checked
+from lmconf.compiling.extensions import nearly_known
 from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.layering import composed
 from lmconf.compiling.naming import inline, inline_stated, whole_budget
@@ -87,6 +88,9 @@ def compile_documents(documents: Sequence[Document], inputs: Inputs) -> Outcome:
     if any(diagnostic.severity == "error" for diagnostic in found):
         return _outcome(None, found, rendered)
     found += in_vain(profile.lms, rendered)
+    if inputs.callback_names is None:
+        for compiled in profile.lms.values():
+            found += nearly_known(compiled)
     return _outcome(profile, found, rendered)
 
 

@@ -293,6 +293,13 @@ class _Binder:
         return Broken(mark)
 
 
+def _named_at(value: object, name: str) -> Mark:
+    """Return where `value` is given the name of `name`."""
+    if isinstance(value, GivenText):
+        return Mark(value.mark.source, 1, 1, len(name) + 1)
+    return Mark(Source("vars"))
+
+
 def _undeclared(name: str, value: object, entries: Mapping[str, Node]) -> Diagnostic:
     near = did_you_mean(name, entries)
     known = ", ".join(entries)
@@ -300,7 +307,7 @@ def _undeclared(name: str, value: object, entries: Mapping[str, Node]) -> Diagno
     return Diagnostic(
         code="var-unknown",
         message=f"there is no variable `{name}`",
-        mark=value.mark if isinstance(value, GivenText) else Mark(Source("vars")),
+        mark=_named_at(value, name),
         path=("vars", name),
         help=f"did you mean `{near}`?" if near else help,
         notes=(Note(f"`{near}` is declared here", entries[near].mark),) if near else (),

@@ -82,7 +82,7 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
         identity(
             Text(what="a model such as `openai/gpt-4o-mini`"),
             "The model: `provider/name`.",
-            examples=("openai/gpt-4o-mini", "anthropic/claude-3-opus-20240229"),
+            examples=("openai/gpt-4o-mini", "anthropic/claude-sonnet-4-5"),
         ),
     ]
     model_type: Annotated[

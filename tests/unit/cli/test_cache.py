@@ -213,3 +213,10 @@ def test_a_wrong_command_is_told_with_a_near_one(lmconf: Lmconf) -> None:
 @pytest.mark.parametrize("name", ["stats", "list", "show", "prune", "clear", "export", "import"])
 def test_every_command_has_help_with_examples(lmconf: Lmconf, name: str) -> None:
     assert f"lmconf cache {name}" in lmconf("cache", name, "--help").out
+
+
+@pytest.mark.parametrize("what", ["stats", "list", "show 3f", "prune", "clear --yes", "export"])
+def test_a_folder_that_is_not_there_is_no_empty_store(lmconf: Lmconf, what: str) -> None:
+    ran = lmconf("cache", *what.split(), "--path", "nowhere")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("error: there is no folder nowhere: ")

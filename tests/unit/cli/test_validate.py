@@ -199,3 +199,21 @@ def test_only_what_checking_needs_is_imported(project: Path) -> None:
     assert loaded["plain.yaml"] == "0"
     assert "litellm" not in loaded["template.yaml"]
     assert "lmconf.runtime.lm" not in loaded["template.yaml"]
+
+
+def test_a_kind_that_is_a_slip_of_a_built_in_one_is_warned_of(
+    project: Path, lmconf: Lmconf
+) -> None:
+    """The command line cannot know what an application registers, and most slips are slips."""
+    (project / "slips.yaml").write_text(
+        "lms:\n"
+        "  slip: {model: openai/x, transport: litelm, callbacks: [{use: logg}]}\n"
+        "  own: {model: openai/x, transport: echo, callbacks: [{use: cost}, {use: house_log}]}\n"
+    )
+    ran = lmconf("validate", "slips.yaml")
+    assert ran.code == 0
+    assert "warning[unknown-kind]: no transport of the kind `litelm`" in ran.out
+    assert "slips.yaml:2:38" in ran.out
+    assert "did you mean `log`?" in ran.out
+    assert "2 warnings" in ran.out
+    assert lmconf("validate", "slips.yaml", "--strict").code == 1
