@@ -60,7 +60,8 @@ class Log:
     def __init__(self, path: Path, size: int, hidden: list[str]) -> None:
         self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.left = size
-        self.hidden = [text.encode() for text in hidden if text]
+        # The longest first: one may be the beginning of another.
+        self.hidden = sorted((os.fsencode(text) for text in hidden if text), key=len, reverse=True)
         self.line = b""
         self.tail = b""
 
@@ -143,7 +144,7 @@ class Supervision:
     def _seen_through(self, child: subprocess.Popen[bytes]) -> dict[str, Any]:
         assert child.stdin is not None
         try:
-            child.stdin.write(self.order["input"].encode())
+            child.stdin.write(os.fsencode(self.order["input"]))
             child.stdin.flush()
             if not self.order["input"]:
                 child.stdin.close()  # others keep it open: its end tells them that this one died

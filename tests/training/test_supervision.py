@@ -68,6 +68,20 @@ def test_what_was_said_last_is_told_also_where_the_log_is_full(
     assert len(read(job.folder / "log")) == 100
 
 
+def test_the_log_holds_no_part_of_a_secret_that_begins_as_another_does(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIRST", "hunter")
+    monkeypatch.setenv("SECOND", "hunter2-and-more")
+    monkeypatch.setenv("ODD", "a\udcffb")  # a variable may hold bytes that are no UTF-8
+    script = "import os, sys; sys.exit(os.environ['A'] + ' ' + os.environ['B'])"
+    env = {name: {"$env": said} for name, said in {"A": "FIRST", "B": "SECOND", "C": "ODD"}.items()}
+    job = training(script, rows, env=env)
+    with pytest.raises(TrainError, match="with status 1"):
+        job.result(30)
+    assert job.log() == "*** ***\n"
+
+
 def test_the_end_always_fits_into_the_room_that_is_kept_for_it() -> None:
     text = _fitting({"code": 1, "why": "", "tail": "\x00" * 2048}, 4096)
     assert len(text) == 4096
