@@ -152,7 +152,7 @@ class JobFolder:
             with (self.path / "log").open("rb") as file:
                 file.seek(max(file.seek(0, os.SEEK_END) - most, 0))
                 return file.read().decode("utf-8", "replace")
-        except FileNotFoundError:
+        except OSError:
             return ""
 
 

@@ -22,6 +22,7 @@ from lmconf.folders import is_held
 from lmconf.masking import mask
 from lmconf.secrets import Env, File, Given, Missing, Public, resolve
 from lmconf.trainers.contract import Look, Order
+from lmconf.trainers.jobs import JobFolder
 
 __all__ = [
     "PASSED_ON",
@@ -237,7 +238,7 @@ def look(order: Order) -> Ended | None:
     return Ended(
         why="interrupted",
         error="the process of the training was killed (or the machine restarted)",
-        tail=_last_of(order.log),
+        tail=JobFolder(order.folder).log_text(4096),
     )
 
 
@@ -278,15 +279,6 @@ def failure(order: Order, ended: Ended, next_step: str = "") -> Look:
         progress=progress(order),
         error="\n".join(part for part in parts if part),
     )
-
-
-def _last_of(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(file.seek(0, os.SEEK_END) - 4096, 0))
-            return file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def progress(order: Order) -> dict[str, Any]:
