@@ -6,12 +6,23 @@ Two rules: the shapes of well-known keys, and a value that follows a word which 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
+from urllib.parse import quote
 
 from lmconf.secrets import MASK, is_secret_name
 
-__all__ = ["Span", "blanked", "mask", "merged", "named_spans", "shape_spans", "unparsed_spans"]
+__all__ = [
+    "Span",
+    "blanked",
+    "mask",
+    "merged",
+    "named_spans",
+    "shape_spans",
+    "unparsed_spans",
+    "without_secrets",
+]
 
 Span = tuple[int, int]
 
@@ -135,3 +146,24 @@ def mask(text: str) -> str:
         parts += [text[last:start], MASK]
         last = end
     return "".join([*parts, text[last:]])
+
+
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` with every one of `secrets`, and all that has the shape of a key, masked.
+
+    Secrets are also known as JSON and URLs write them; those of less than four letters are words.
+    """
+    spelled = {form for secret in secrets if len(secret) >= 4 for form in _spellings(secret)}
+    for secret in sorted(spelled, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return mask(text)
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    yield secret
+    for ascii_only in (True, False):
+        quoted = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
+        yield quoted
+        yield quoted.replace("/", "\\/")
+    yield quote(secret)
+    yield quote(secret, safe="")

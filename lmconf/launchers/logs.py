@@ -7,8 +7,7 @@ import stat
 from pathlib import Path
 
 from lmconf.errors import LaunchError
-from lmconf.masking import mask
-from lmconf.secrets import MASK
+from lmconf.masking import without_secrets
 
 __all__ = ["LINES", "log_tail", "opened_log"]
 
@@ -24,9 +23,8 @@ def log_tail(path: Path, hidden: tuple[str, ...] = (), lines: int = LINES) -> st
     longest = TAIL * max(lines // LINES, 1)
     pieces = [_end_of(Path(f"{path}.1"), longest), _end_of(path, longest)]
     text = b"".join(pieces)[-longest:].decode("utf-8", "replace")
-    for secret in hidden:
-        text = text.replace(secret, MASK)
-    return mask("\n".join(text.strip().splitlines()[-lines:])) or "(it is empty)"
+    shown = "\n".join(without_secrets(text, hidden).strip().splitlines()[-lines:])
+    return shown or "(it is empty)"
 
 
 def _end_of(path: Path, longest: int) -> bytes:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from lmconf.errors import Timeout, UsageError
+from lmconf.masking import without_secrets
 from lmconf.profile.lm import LMSpec, ModelType
 from lmconf.runtime import LM, Answer
 from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import thaw
 from lmconf.testing.scripts import Answers, Asked, Script, raised, text_of
 from lmconf.transports import REQUEST_ID, Json, Request, registry
-from lmconf.transports.failures import without_secrets
 from lmconf.transports.shaping import as_response, chunks_of
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from lmconf.errors import TrainError
-from lmconf.masking import mask
-from lmconf.secrets import MASK
+from lmconf.masking import without_secrets
 from lmconf.spec.frozen import FrozenMap
 from lmconf.trainers.contract import Access
 
@@ -203,7 +202,4 @@ def _reason(access: Access, answer: _Answer) -> str:
 
 def shown(access: Access, text: str) -> str:
     """Return `text`, which comes from outside, without anything secret."""
-    for secret in (access.key, *access.hidden):
-        if secret:
-            text = text.replace(secret, MASK)
-    return mask(text)
+    return without_secrets(text, (access.key, *access.hidden))

@@ -10,13 +10,14 @@ from contextlib import closing
 from typing import Protocol
 
 from lmconf.errors import BadRequest, BadResponse, CallError, Timeout
+from lmconf.masking import without_secrets
 from lmconf.transports.answers import partial_text
 from lmconf.transports.bodies import AsyncPieces, Pieces
 from lmconf.transports.clients import Clients
 from lmconf.transports.contract import REQUEST_ID, Json, Request
 from lmconf.transports.events import Events
 from lmconf.transports.exchange import Asked, Exchange, Halt, exchanging
-from lmconf.transports.failures import LONGEST, Advice, without_secrets
+from lmconf.transports.failures import LONGEST, Advice
 from lmconf.transports.wire import AsyncWire, Wire
 
 __all__ = ["Answering", "Api", "Direct"]

@@ -14,12 +14,13 @@ import httpcore
 import httpx
 
 from lmconf.errors import BadResponse, CallError, Closed, ConnectionFailed, Timeout
+from lmconf.masking import without_secrets
 from lmconf.spec.frozen import thaw
 from lmconf.transports.carrying import completed, placed
 from lmconf.transports.clouds.reaching import Reached, Shape, Sign
 from lmconf.transports.complaints import Complaint, complaint_in, read_line
 from lmconf.transports.contract import Phases, Request
-from lmconf.transports.failures import Advice, refused, reported, request_id, without_secrets
+from lmconf.transports.failures import Advice, refused, reported, request_id
 
 __all__ = [
     "PLACEHOLDER",

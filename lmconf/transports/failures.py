@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
-from urllib.parse import quote
 
 from msgspec import structs
 
@@ -22,11 +20,10 @@ from lmconf.errors import (
     RateLimited,
     ServerError,
 )
-from lmconf.masking import mask
-from lmconf.secrets import MASK
+from lmconf.masking import without_secrets
 from lmconf.transports.complaints import Complaint, read_complaint
 
-__all__ = ["Advice", "no_advice", "refused", "reported", "without_secrets"]
+__all__ = ["Advice", "no_advice", "refused", "reported"]
 
 Advice: TypeAlias = Callable[[int, Mapping[str, str]], "tuple[float | None, bool | None]"]
 """Reads a refusal's status and headers: the seconds the server asks to wait, and whether it says
@@ -226,27 +223,6 @@ def request_id(headers: Mapping[str, str], secrets: Iterable[str]) -> str | None
         if headers.get(name):
             return without_secrets(headers[name], secrets)[:200]
     return None
-
-
-def without_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with every one of `secrets`, and all that has the shape of a key, masked.
-
-    Secrets are also known as JSON and URLs write them; those of less than four letters are words.
-    """
-    spelled = {form for secret in secrets if len(secret) >= 4 for form in _spellings(secret)}
-    for secret in sorted(spelled, key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return mask(text)
-
-
-def _spellings(secret: str) -> Iterator[str]:
-    yield secret
-    for ascii_only in (True, False):
-        quoted = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
-        yield quoted
-        yield quoted.replace("/", "\\/")
-    yield quote(secret)
-    yield quote(secret, safe="")
 
 
 def _kind(status: int, codes: frozenset[str], said: str) -> tuple[type[CallError], bool]:

@@ -24,6 +24,7 @@ from lmconf.errors import (
     Timeout,
     UsageError,
 )
+from lmconf.masking import without_secrets
 from lmconf.spec.frozen import thaw
 from lmconf.transports.answers import check_chunk, check_response, partial_text, plain
 from lmconf.transports.carrying import check_carried, is_as_stated, told
@@ -32,7 +33,7 @@ from lmconf.transports.clouds import areached, reached, way_to
 from lmconf.transports.contract import REQUEST_ID, Json, Request
 from lmconf.transports.direct import Direct
 from lmconf.transports.exchange import PLACEHOLDER, Exchange, Halt, exchanging
-from lmconf.transports.failures import LONGEST, Advice, no_advice, without_secrets
+from lmconf.transports.failures import LONGEST, Advice, no_advice
 from lmconf.transports.foreign import failure_of
 from lmconf.transports.lending import lend_clients
 from lmconf.transports.quiet import import_litellm

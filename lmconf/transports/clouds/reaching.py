@@ -17,9 +17,10 @@ from msgspec import Struct
 
 from lmconf.errors import AuthenticationFailed, CallError, NotCarriedOut, Timeout
 from lmconf.forking import Mutex
+from lmconf.masking import without_secrets
 from lmconf.spec.frozen import FrozenMap
 from lmconf.transports.contract import Request
-from lmconf.transports.failures import LONGEST, without_secrets
+from lmconf.transports.failures import LONGEST
 
 __all__ = ["Kept", "Reached", "Shape", "Sign", "areached", "missing", "reached", "refusal"]
 
