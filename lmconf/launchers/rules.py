@@ -144,7 +144,7 @@ def _args(args: object, kind: str) -> Iterator[Fault]:
 
 def _flags(kind: str) -> Flags:
     if kind == "llama_cpp":
-        from lmconf.launchers.llama_cpp import FLAGS
+        from lmconf.launchers.flags_llama_cpp import FLAGS
     elif kind == "sglang":
         from lmconf.launchers.flags_sglang import FLAGS
     elif kind == "vllm":

@@ -177,6 +177,7 @@ import sys
 from lmconf.cli import run
 code = run(["validate", *sys.argv[1:]])
 heavy = {"litellm", "jinja2", "jsonschema", "structlog", "httpx", "asyncio", "lmconf.runtime.lm"}
+heavy |= {"subprocess", "http.client", "ssl"}
 print(code, *sorted(heavy & set(sys.modules)))
 """
 
@@ -186,6 +187,10 @@ def test_only_what_checking_needs_is_imported(project: Path) -> None:
     (project / "template.yaml").write_text(
         "vars: {a: 1}\nmodel: openai/gpt-4o\nuser: 'u{{ vars.a }}'\n"
     )
+    (project / "served.yaml").write_text(
+        "model: openai/tiny\nprovider: llama_cpp\n"
+        "launch_kwargs: {weights: tiny.gguf, args: {ctx-size: 512}}\n"
+    )
     loaded = {
         name: subprocess.run(
             [sys.executable, "-c", LOADED, name],
@@ -194,9 +199,9 @@ def test_only_what_checking_needs_is_imported(project: Path) -> None:
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         ).stdout.splitlines()[-1]
-        for name in ("plain.yaml", "template.yaml")
+        for name in ("plain.yaml", "template.yaml", "served.yaml")
     }
-    assert loaded["plain.yaml"] == "0"
+    assert loaded["plain.yaml"] == loaded["served.yaml"] == "0"
     assert "litellm" not in loaded["template.yaml"]
     assert "lmconf.runtime.lm" not in loaded["template.yaml"]
 

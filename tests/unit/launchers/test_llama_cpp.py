@@ -9,8 +9,8 @@ import pytest
 
 from lmconf.errors import LaunchError
 from lmconf.launchers import KINDS, LAUNCHER_NAMES, launcher
+from lmconf.launchers.flags_llama_cpp import ARGUMENTS
 from lmconf.launchers.llama_cpp import (
-    ARGUMENTS,
     LlamaCpp,
     check_gguf,
     package_folder,
