@@ -8,8 +8,8 @@ What blocks mean (which key states a kind, which fields are bound to which) come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -29,21 +29,17 @@ from lmconf.errors import Diagnostic, Mark, Note, Source
 
 __all__ = [
     "Crossing",
-    "Cycle",
     "Fold",
     "Pairing",
     "Rules",
     "Usual",
     "fold",
-    "linearise",
     "merge",
     "no_items",
     "normalise",
     "settle",
     "settle_value",
 ]
-
-T = TypeVar("T", bound=Hashable)
 
 Usual: TypeAlias = Callable[[Path], Sequence[Plain]]
 """Says which items the list at a path has where nobody states it."""
@@ -370,38 +366,3 @@ def _no_list(change: Change, base: Node, path: Path) -> Diagnostic:
         help="make the value below a list, or state the whole list here",
         notes=(Note(f"`{name}` is {shape} here", base.mark),),
     )
-
-
-class Cycle(Exception, Generic[T]):
-    """Parents that lead back to where they began; `chain` starts and ends with the same one."""
-
-    def __init__(self, chain: tuple[T, ...]) -> None:
-        super().__init__(" -> ".join(str(link) for link in chain))
-        self.chain = chain
-
-
-def linearise(start: T, parents: Callable[[T], Sequence[T]]) -> list[T]:
-    """Return `start` and all its ancestors, each once, the lowest layer first.
-
-    Every parent stands before its children, so that none overrides a child's choice; otherwise
-    the order in which a child lists its parents is kept, and later parents win.
-
-    Raises:
-        Cycle: an ancestor is its own ancestor.
-    """
-    order: list[T] = []
-    done: set[T] = set()
-    trail: dict[T, Iterator[T]] = {start: iter(parents(start))}
-    while trail:
-        node = next(reversed(trail))
-        parent = next((each for each in trail[node] if each not in done), None)
-        if parent is None:
-            del trail[node]
-            done.add(node)
-            order.append(node)
-        elif parent in trail:
-            links = list(trail)
-            raise Cycle((*links[links.index(parent) :], parent))
-        else:
-            trail[parent] = iter(parents(parent))
-    return order

@@ -13,12 +13,11 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from lmconf.document.ancestry import Cycle, linearise
 from lmconf.document.composing import (
     Crossing,
-    Cycle,
     Fold,
     Usual,
-    linearise,
     merge,
     no_items,
     settle_value,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lmconf.document.composing import Cycle, linearise
+from lmconf.document.ancestry import Cycle, linearise
 from lmconf.document.nodes import Document, Map, Scalar, Seq, from_plain
 from lmconf.document.reading import read
 from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source, UsageError

@@ -11,12 +11,11 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmconf.document.ancestry import Cycle, linearise
 from lmconf.document.composing import (
-    Cycle,
     Fold,
     Pairing,
     fold,
-    linearise,
     merge,
     normalise,
     settle,

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from lmconf.document.ancestry import Cycle, linearise
 from lmconf.document.composing import (
-    Cycle,
     Fold,
     Pairing,
     fold,
-    linearise,
     normalise,
     settle,
 )
