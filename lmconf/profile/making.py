@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from hashlib import sha256
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from lmconf.document.composing import Crossing, Fold, fold, normalise, settle
 from lmconf.document.dollar import recognise
-from lmconf.document.limits import DEPTH
 from lmconf.document.nodes import Broken, Change, Map, Node, Path, from_plain, to_plain
 from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source, UsageError
 from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.data import to_data, to_diagnostics, with_absolute_paths
-from lmconf.profile.formats import written_format
+from lmconf.profile.given import names_given, taken_apart
 from lmconf.profile.judging import complete, judge, with_usual_variable
 from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
 from lmconf.profile.mentions import mentions
 from lmconf.profile.pools import as_pool, is_pool
 from lmconf.profile.providers import provider_of
 from lmconf.profile.rules import LMRules
-from lmconf.secrets import MASK, Given, Unshown, is_secret_name
+from lmconf.secrets import Unshown
 from lmconf.spec.building import build
 from lmconf.spec.checking import Fault, check
-from lmconf.spec.declaring import Spec, fields
+from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import FrozenMap, freeze
-from lmconf.spec.navigating import REFERENCES, Unread, choose, fits
-from lmconf.spec.shapes import Record, Secret
-from lmconf.spec.writing import write
+from lmconf.spec.navigating import Unread
+from lmconf.spec.shapes import Record
 from lmconf.transports.routes import NOT_IN_RESPONSES
 
-__all__ = ["change", "crossed", "data_of", "for_call", "hide", "make", "make_stated"]
+__all__ = ["change", "crossed", "data_of", "for_call", "make", "make_stated"]
 
 CALL_FIELDS = frozenset(
     name
@@ -76,7 +71,7 @@ def make(settings: Mapping[str, object], *, name: str | None = None) -> Compiled
     Raises:
         ProfileError: the settings do not fit; every mistake at once.
     """
-    return _compiled(*_said(settings), name=name)
+    return _compiled(*taken_apart(settings), name=name)
 
 
 @without_frames
@@ -99,7 +94,7 @@ def change(compiled: Compiled, settings: Mapping[str, object]) -> Compiled:
     Raises:
         ProfileError: the changed LM does not fit.
     """
-    said, given, live, dropped = _said(settings)
+    said, given, live, dropped = taken_apart(settings)
     mark = Mark(Source("copy(…)"))
     lower = _recognised(compiled.stated, Mark(Source(compiled.name)), frozenset(dropped))
     folding = Fold(_RULES)
@@ -141,7 +136,7 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
             f" use lm.copy({fixed[0]}=…)"
         )
     mark = Mark(Source("this call"))
-    said, given, _, _ = _said(settings)
+    said, given, _, _ = taken_apart(settings)
     if given:
         raise UsageError(
             f"`{next(iter(given))}` is a secret: pass it with lm.copy(…), not in a call"
@@ -175,20 +170,6 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
     if faults:
         raise ProfileError(to_diagnostics(faults, node))
     return spec
-
-
-def hide(settings: dict[str, Any]) -> None:
-    """Put a mask in the place of each of `settings` that holds a literal secret.
-
-    An error's traceback shows them to whatever reports it with the locals of every frame.
-    """
-    try:
-        _, given, _, _ = _said(settings)
-    except UsageError:
-        settings.clear()
-        return
-    for place in given:
-        settings[place.partition(".")[0]] = MASK
 
 
 _RULED = (
@@ -295,69 +276,6 @@ def _below(fault: Fault, path: Path) -> Fault:
     return structs.replace(fault, path=(*path, *fault.path))
 
 
-def _said(
-    settings: Mapping[str, object],
-) -> tuple[dict[str, Any], dict[str, str], tuple[object, ...], list[str]]:
-    """Return settings in code taken apart: data, secrets by dotted path, live objects, drops."""
-    given: dict[str, str] = {}
-    plain: dict[str, Any] = {}
-    dropped: list[str] = []
-    declared = fields(LMSpec)
-    live: tuple[object, ...] = ()
-    for name, value in settings.items():
-        field = declared.get(name)
-        if value is None and field is not None and not fits(field.shape, None):
-            dropped.append(name)
-            continue
-        if name == "callbacks" and isinstance(value, list | tuple):
-            named = [item for item in value if isinstance(item, str | Mapping | Struct)]
-            live = tuple(item for item in value if not isinstance(item, str | Mapping | Struct))
-            plain[name] = [_without_secrets(item, (name,), False, given) for item in named]
-            continue
-        if name == "response_format":
-            value = written_format(value)  # noqa: PLW2901 - a class stands for its schema
-        secret = field is not None and isinstance(choose(field.shape, value), Secret)
-        plain[name] = _without_secrets(value, (name,), secret or is_secret_name(name), given)
-    return plain, given, live, dropped
-
-
-def _without_secrets(value: object, path: Path, secret: bool, given: dict[str, str]) -> Any:
-    """Return `value` with each literal secret in it replaced by `{$given: its dotted path}`."""
-    if len(path) > DEPTH:
-        raise UsageError(f"`{path[0]}` is nested more than {DEPTH} deep")
-    if isinstance(value, REFERENCES):
-        # Spelt out, so that it is judged as one in a document is.
-        return dict(value.written())
-    if isinstance(value, Spec):
-        return write(Record(type(value)), value)
-    if isinstance(value, Mapping):
-        if any(word in value for word in ("$env", "$file", "$given", "$public")):
-            return dict(value)
-        return {
-            key: _without_secrets(item, (*path, key), secret or is_secret_name(str(key)), given)
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [
-            _without_secrets(item, (*path, index), secret, given)
-            for index, item in enumerate(value)
-        ]
-    if secret and isinstance(value, str) and value:
-        name = _name_of(path)
-        given[name] = value
-        return {"$given": name}
-    return value
-
-
-def _name_of(path: Path) -> str:
-    """Return the dotted `path`, and what tells it from others where a dot or space hides that."""
-    steps = [str(step) for step in path]
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", ".".join(steps))
-    if name.split(".") == steps:
-        return name
-    return f"{name}-{sha256(json.dumps(steps).encode()).hexdigest()[:8]}"
-
-
 def _compiled(
     said: dict[str, Any],
     given: dict[str, str],
@@ -396,7 +314,7 @@ def _compile(
         raise ProfileError(found)
     spec = build(LM, data)
     stated = to_plain(whole)
-    used = set(_given_names(data))
+    used = set(names_given(data))
     assert isinstance(spec, LMSpec)
     return Compiled(
         spec=spec,
@@ -405,18 +323,6 @@ def _compile(
         given=Unshown({key: value for key, value in given.items() if key in used}),
         live=live,
     )
-
-
-def _given_names(data: object) -> Iterator[str]:
-    """Yield the names of the values given in code that `data` refers to."""
-    if isinstance(data, Given):
-        yield data.name
-    elif isinstance(data, Mapping):
-        for value in data.values():
-            yield from _given_names(value)
-    elif isinstance(data, list):
-        for value in data:
-            yield from _given_names(value)
 
 
 _FORMS = {

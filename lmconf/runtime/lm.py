@@ -14,6 +14,7 @@ from lmconf.frames import bare, without_frames
 from lmconf.profile import making
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.formats import reader_of
+from lmconf.profile.given import hide
 from lmconf.profile.judging import kind_of
 from lmconf.profile.lm import LMSpec, ModelType
 from lmconf.profile.providers import provider_of
@@ -253,7 +254,7 @@ class LM(Batching):
         if isinstance(failure, CallError):
             complete(failure, self._compiled, self._spec)
         # The frames between here and the caller hold the same settings.
-        making.hide(cast("dict[str, Any]", settings))
+        hide(cast("dict[str, Any]", settings))
         raise failure
 
     def _parts(self) -> Parts:
