@@ -307,12 +307,12 @@ def test_a_redis_server_that_is_gone_refuses_the_call_soon(
             return longest
 
         begun = time.perf_counter()
-        assert asyncio.run(main()) < 0.5
+        assert asyncio.run(main()) < 0.9
         assert time.perf_counter() - begun < 4
         begun = time.perf_counter()
         with pytest.raises(CallError, match="cannot be kept"):
             lm("hi")
-        assert time.perf_counter() - begun < 0.5
+        assert time.perf_counter() - begun < 0.9
     finally:
         os.kill(redis.pid, signal.SIGCONT)
     assert len(server.received) == 1
@@ -342,7 +342,7 @@ def test_the_end_of_a_stream_waits_for_no_store(
         return time.perf_counter() - begun
 
     try:
-        assert asyncio.run(main()) < 0.5
+        assert asyncio.run(main()) < 0.9
     finally:
         os.kill(redis.pid, signal.SIGCONT)
     assert 0 < spent(lm) < 50  # it was counted, and the estimate was given back

@@ -86,7 +86,7 @@ def test_a_call_waits_no_longer_than_its_deadline_and_the_server_goes_on(
     begun = time.monotonic()
     with pytest.raises(Timeout, match=r"not ready within the call's deadline of 0\.5s"):
         hasty("hi")
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 5.0
     pid = loading()
     gate.touch()
     server = lm.launch()

@@ -349,7 +349,7 @@ def test_the_end_of_the_program_waits_for_a_thread_that_begins_as_another_ends(
     until(lambda: not courier._queue.running)
     courier.post(free.wait, 10)
     time.sleep(0.2)
-    assert waited_for == [courier._queue.leave]
+    assert courier._queue.leave in waited_for
     free.set()
 
 
@@ -364,4 +364,4 @@ def test_flushes_that_hang_hold_up_the_end_of_a_program_once_for_all_of_them() -
         check=False,
     )
     assert done.stderr == ""
-    assert 0.9 < float(done.stdout) < 2.5
+    assert 0.9 < float(done.stdout) < 5.0  # one after the other would take eight seconds
