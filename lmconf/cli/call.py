@@ -71,7 +71,7 @@ def command(
 
     PROMPT is read from standard input when it is `-`, or left out while something is piped in.
     The answer goes to standard output and everything else to standard error. A server that the
-    LM starts is ended at the end, also after Ctrl-C.
+    LM starts is ended at the end, also after Ctrl-C. The exit code is 3 where the call fails.
     """
     if stream and as_json:
         raise click.UsageError("--stream has no meaning with --json: the object comes at the end.")

@@ -24,6 +24,7 @@ from lmconf.cli.options import (
 from lmconf.cli.terminal import fit, say, tell
 
 if TYPE_CHECKING:
+    from lmconf.errors import Diagnostic, Mark
     from lmconf.launchers.contract import Server
     from lmconf.launchers.specs import LaunchSpec
     from lmconf.runtime.serving import Launched
@@ -62,9 +63,10 @@ def command(
 
     Its address goes to standard output once the model is loaded. LMs whose server would be the
     same use this one instead of starting their own. A server that runs already is told and left.
+    Ctrl-C ends it, and the exit code is 0 then; it is 4 where the server does not start.
     """
     from lmconf.cli.choosing import choose, warn
-    from lmconf.errors import UsageError
+    from lmconf.cli.running import Misused
     from lmconf.profile.providers import provider_of
     from lmconf.runtime.serving import Launched
 
@@ -73,7 +75,7 @@ def command(
     warn(ctx, chosen.warnings)
     spec = compiled.spec.launch_kwargs
     if spec is None:
-        raise UsageError(f"{name} has no server of its own: state `launch_kwargs`")
+        raise Misused([_no_server(name, compiled.place("model"))])
     launched = Launched(spec, provider_of(compiled.spec.model)[1], compiled.given, name)
     _see_that_no_other_runs(name, spec, launched.model)
     server, ours = _started(launched, name, detach=detach)
@@ -82,6 +84,18 @@ def command(
         _stay(launched, server, name, show)
     else:
         show()
+
+
+def _no_server(name: str, mark: Mark | None) -> Diagnostic:
+    from lmconf.errors import Diagnostic
+
+    return Diagnostic(
+        code="missing-key",
+        message=f"{name} has no server of its own",
+        mark=mark,
+        help="nothing is to be started for it: `lmconf call` asks its provider; a server that lmconf"
+        " starts is stated as `launch_kwargs: {use: llama_cpp, weights: …}`",
+    )
 
 
 def _see_that_no_other_runs(name: str, spec: LaunchSpec, model: str) -> None:

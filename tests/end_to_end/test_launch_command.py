@@ -169,6 +169,8 @@ def test_an_lm_without_a_server_is_told(profile: Path) -> None:
     profile.write_text("model: openai/gpt-4o-mini\n")
     code, _, told = ran("launch", profile)
     assert (code, "has no server of its own" in told) == (2, True)
+    assert f"{profile.name}:1:8" in told
+    assert "`launch_kwargs: {use: llama_cpp, weights: …}`" in told
 
 
 def test_a_server_that_loads_is_listed_told_of_and_can_be_killed(
