@@ -142,7 +142,7 @@ class _Recogniser:
                 f"`{meant[0]}` is no dollar word",
                 node.keys[meant[0]],
                 path,
-                help=f"did you mean `{meant[1]}`? {_VERBATIM_HELP}",
+                help=_meant(*meant),
             )
         entries = {key: self.visit(value, (*path, key)) for key, value in node.entries.items()}
         return Map(entries, node.keys, node.mark)
@@ -356,6 +356,14 @@ def _misspelt(node: Map) -> tuple[str, str] | None:
         return None
     others = set(node.entries) - {key}
     return (key, word) if others <= OPTIONS[word] else None
+
+
+def _meant(key: str, word: str) -> str:
+    """Return what to write in place of `key`, which stands for `word`."""
+    first, _, rest = key.partition(" ")
+    if first == word and rest.strip():
+        return f"a colon is missing: write {{{word}: {rest.strip()}}}"
+    return f"did you mean `{word}`? {_VERBATIM_HELP}"
 
 
 def _alike(key: str, word: str) -> bool:

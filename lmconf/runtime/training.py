@@ -247,7 +247,8 @@ class TrainingJob:
         except Error as error:
             trouble = bare(error)
             if isinstance(error, CallError):
-                trouble = TrainError(f"{self._record.lm} cannot be reached: {error}")
+                told = str(error).removeprefix(f"{self._record.lm}: ")
+                trouble = TrainError(f"{self._record.lm} cannot be reached: {told}")
             if not self._folder.read().kept and not isinstance(error, Unreachable):
                 # Nothing was begun, and nothing will be by trying again.
                 self._take(Look(status="failed", error=str(trouble)))

@@ -117,6 +117,16 @@ def test_data_that_is_not_there_is_wrong_input(command: Any) -> None:
     assert command("jobs", "list").err == "no training was begun yet\n"
 
 
+def test_a_key_that_is_missing_is_told_once(
+    command: Any, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PEER_KEY")
+    ran = command("train", "lmconf", str(file), "--follow")
+    assert ran.code == 5
+    assert "lmconf:house cannot be reached: `api_key` cannot be had: " in ran.err
+    assert ran.err.count("lmconf:house") == 1
+
+
 def test_a_failed_job_is_exit_code_5(command: Any, file: Path, peer: Peer) -> None:
     peer.ending = "failed"
     ran = command("train", "lmconf", str(file), "--follow", "--save-as", "ours")
