@@ -71,9 +71,8 @@ def _check(host: str, port: int) -> None:
 def reserved(host: str, *, hold: bool = True) -> Iterator[int]:
     """Return a free port that nobody else is given before the block ends.
 
-    On Linux a socket stays bound to it meanwhile: the kernel hands the port to no one who asks
-    for a free one, and a server that sets SO_REUSEADDR or SO_REUSEPORT, as they do, may listen
-    on it.
+    On Linux a socket stays bound to it meanwhile: the kernel hands the port to no one who asks for
+    a free one, and a server that sets SO_REUSEADDR or SO_REUSEPORT, as they do, may listen on it.
     Without `hold`, and on other systems, it is let go of at once, and who is quick may take it.
 
     Raises:

@@ -20,8 +20,9 @@ LONGEST_REPLY = 2**20
 class Waiting(Struct, frozen=True, kw_only=True):
     """What to wait for: one of `names` in the list at `path`, for `timeout` seconds.
 
-    With no `names`, any answer with status 200 will do. `find` returns the server's origin once it is known, `death` why the server ended, once it has.
-    `key` is what the server itself was told to ask for.
+    With no `names`, any answer with status 200 will do. `find` returns the server's origin once it
+    is known, `death` why the server ended, once it has. `key` is what the server itself was told to
+    ask for.
     """
 
     names: tuple[str, ...]

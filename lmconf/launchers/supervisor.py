@@ -1,12 +1,12 @@
 """Runs one server and ends it, with everything it started, when its owner is gone.
 
-The owner starts this file by its path with the standard library alone, keeps the writing end of
-its standard input open, and writes one JSON line (see `Order`). End-of-file there, which the
-kernel brings about however the owner ends, or another parent process, which tells even when a
-fork of the owner holds the pipe open, ends the server's whole process group: first politely, and
-soon by force. SIGTERM does the same and leaves it `grace` seconds. An owner that writes the line `STAY` lets go of the server, which
-then runs until the supervisor is told to end (SIGTERM). What the server writes goes to a log that
-is bounded in size.
+The owner starts this file by its path with the standard library alone, keeps the writing end of its
+standard input open, and writes one JSON line (see `Order`). End-of-file there, which the kernel
+brings about however the owner ends, or another parent process, which tells even when a fork of the
+owner holds the pipe open, ends the server's whole process group: first politely, and soon by force.
+SIGTERM does the same and leaves it `grace` seconds. An owner that writes the line `STAY` lets go of
+the server, which then runs until the supervisor is told to end (SIGTERM). What the server writes
+goes to a log that is bounded in size.
 
 The order travels by the pipe and not in arguments because arguments are public on a machine.
 """

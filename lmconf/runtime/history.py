@@ -16,8 +16,8 @@ Entry: TypeAlias = dict[str, Any]
 these `timestamp` (seconds since 1970), `uuid`, `lm`, `model`, `model_type`, `response_model` (the
 name that the server gave), `cache_hit`, `finish_reason`, `latency` (seconds), `attempts`, `waited`
 (seconds), `causes` (of the attempts that failed) and `request_id`. `lm` and `model` are those that
-answered: a fallback's where one did. It holds no secret and no header. Where the profile says `history: {content: false}`,
-`prompt`, `messages`, `response` and `outputs` are None."""
+answered: a fallback's where one did. It holds no secret and no header. Where the profile says
+`history: {content: false}`, `prompt`, `messages`, `response` and `outputs` are None."""
 
 
 _CONTENT = ("prompt", "messages", "response", "outputs")
