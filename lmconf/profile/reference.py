@@ -85,7 +85,7 @@ def _row(field: Declared) -> str:
         default = "left out" if written is None else f"`{_yaml(written)}`"
     meaning = field.doc
     if field.examples:
-        meaning += " " + " ".join(f"For example `{_yaml(each)}`." for each in field.examples)
+        meaning += f" For example {' or '.join(f'`{_yaml(each)}`' for each in field.examples)}."
     if field.bound_to_model:
         meaning += " Another `model` resets it."
     cells = (f"`{field.name}`", takes, default, field.role, meaning)
