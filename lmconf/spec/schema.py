@@ -22,6 +22,7 @@ from lmconf.spec.patterns import exact
 from lmconf.spec.quantities import DURATION_PATTERN, LEAST, MOST, SIZE_PATTERN
 from lmconf.spec.shapes import (
     PATH_PATTERN,
+    WORD_PATTERN,
     Choice,
     Duration,
     Either,
@@ -205,7 +206,8 @@ class Writer:
         if shape.pattern is not None:
             return {"type": "string", "pattern": self._pattern(shape.pattern)}
         if shape.path:
-            return {"type": "string", "pattern": self._pattern(PATH_PATTERN)}
+            pattern = WORD_PATTERN if shape.empty else PATH_PATTERN
+            return {"type": "string", "pattern": self._pattern(pattern)}
         return {"type": "string"} if shape.empty else {"type": "string", "minLength": 1}
 
     def _or_reference(self, other: Schema) -> Schema:

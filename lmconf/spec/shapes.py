@@ -14,6 +14,7 @@ from msgspec import Struct
 
 __all__ = [
     "PATH_PATTERN",
+    "WORD_PATTERN",
     "Choice",
     "Duration",
     "Either",
@@ -37,6 +38,8 @@ __all__ = [
 
 PATH_PATTERN = r"^[^\u0000]+$"
 """What no operating system's path goes beyond."""
+WORD_PATTERN = r"^[^\u0000]*$"
+"""The same, where the text may also be empty."""
 
 
 class Text(Struct, frozen=True):

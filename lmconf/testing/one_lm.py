@@ -88,7 +88,7 @@ def lm_data(draw: st.DrawFn, known: Known = ALONE, *, sole: bool = False) -> dic
         data[name] = draw(parts[name])
     if "cost_usd" in data.get("budget", {}) and "pricing" not in data:
         data["pricing"] = {"input": 1, "output": 2.5}
-    data = _in_time(_answerable(data))
+    data = _in_time(_answerable(_trainable(data)))
     # Key order is the document's: the rules must not depend on it.
     order = draw(st.permutations(list(data))) if draw(st.booleans()) else list(data)
     return {name: data[name] for name in order}
@@ -105,6 +105,17 @@ def budgets(known: Known) -> st.SearchStrategy[dict[str, Any]]:
         return budget
 
     return _stored(Budget, known).map(whole)
+
+
+def _trainable(data: dict[str, Any]) -> dict[str, Any]:
+    """Return `data` so that what is trained is no model of another provider."""
+    trained = data.get("finetuning_model")
+    if not isinstance(trained, str) or provider_of(trained)[0] in (
+        "",
+        provider_of(data["model"])[0],
+    ):
+        return data
+    return {**data, "finetuning_model": provider_of(trained)[1] or "off"}
 
 
 def _answerable(data: dict[str, Any]) -> dict[str, Any]:
@@ -331,8 +342,14 @@ def _arguments(kind: str) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @functools.cache
+def _words() -> st.SearchStrategy[list[str]]:
+    """Return what a program may be given: none of its words holds a NUL."""
+    return st.lists(texts().map(lambda word: word.replace("\0", " ")), min_size=1, max_size=3)
+
+
+@functools.cache
 def _commanded() -> st.SearchStrategy[dict[str, Any]]:
-    words = st.lists(texts(), min_size=1, max_size=3).map(lambda said: [*said, "{port}"])
+    words = _words().map(lambda said: [*said, "{port}"])
     drawn = block(LaunchSpec, use=st.just("command"), command=words)
     server = drawn.map(lambda data: {name: data[name] for name in data if suits(name, "command")})
     return _with({"model": st.just("openai/house"), "launch_kwargs": server})
@@ -373,8 +390,7 @@ def _stored(type_: type[Struct], known: Known) -> st.SearchStrategy[Any]:
 @functools.cache
 def _training() -> st.SearchStrategy[Any]:
     """Return what is said of a training: the kind, and what belongs to it."""
-    words = st.lists(texts(), min_size=1, max_size=3)
-    commanded = block(TrainSpec, use=st.just("command"), command=words).map(_belonging)
+    commanded = block(TrainSpec, use=st.just("command"), command=_words()).map(_belonging)
     return st.one_of(_trained_by("openai"), _trained_by("local"), commanded)
 
 
