@@ -7,7 +7,6 @@ import os
 import signal
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from lmconf import trainers
 from lmconf.errors import TrainError
 from lmconf.trainers.contract import FORMATS
 from tests.training.openai_peer import serving
+from tests.watching import parent, until
 
 MARKER = "train-marker-of-a-secret-55"
 ROW = {
@@ -310,10 +310,6 @@ def runs(pid: int) -> bool:
     return state_ != "Z"
 
 
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
 def processes() -> str:
     """Return what everybody may read of this machine's processes."""
     found = []
@@ -321,10 +317,3 @@ def processes() -> str:
         with contextlib.suppress(OSError):
             found.append(path.read_bytes().decode("utf-8", "replace"))
     return "\n".join(found)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from lmconf.errors import TrainError
 from lmconf.runtime.training import TrainingJob
 from lmconf.trainers import remote
 from tests.training.openai_peer import KEY, Peer
+from tests.watching import until
 
 Rows = list[dict[str, Any]]
 
@@ -241,10 +241,3 @@ def unfinished(job: TrainingJob) -> TrainingJob:
 def everything_in(folder: Path) -> str:
     files = [path for path in folder.rglob("*") if path.is_file()]
     return "".join(path.read_bytes().decode("utf-8", "replace") for path in files)
-
-
-def until(holds: Any) -> None:
-    end = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)

@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from lmconf.folders import is_held
 from lmconf.runtime.training import TrainingJob
 from lmconf.trainers import checkpoints, local
 from tests.training.openai_peer import Peer
+from tests.watching import parent, until
 
 Rows = list[dict[str, Any]]
 
@@ -253,14 +252,3 @@ def marked(job: TrainingJob, **mark: Any) -> None:
     found = checkpoints.newest(job.folder / "checkpoints")
     assert found is not None
     (found[0] / "whole.json").write_text(json.dumps({**found[1], **mark}))
-
-
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)

@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from lmconf.folders import is_held
 from lmconf.runtime.training import TrainingJob
 from lmconf.trainers import supervising
 from lmconf.trainers.supervisor import _fitting
+from tests.watching import parent, until
 
 Rows = list[dict[str, Any]]
 
@@ -91,14 +90,3 @@ def test_the_end_always_fits_into_the_room_that_is_kept_for_it() -> None:
 
 def read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
-
-
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)

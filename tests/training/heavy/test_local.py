@@ -5,12 +5,11 @@ They want the extra `train`, in an environment of its own: `make test-train`.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,10 @@ from lmconf.errors import TrainError
 from lmconf.loading.declaring import declare
 from lmconf.runtime.training import TrainingJob
 from lmconf.trainers import checkpoints
+from tests import watching
+from tests.watching import parent
+
+until = functools.partial(watching.until, within=120, look=0.1)
 
 NEEDED = ("torch", "transformers", "trl", "peft", "gguf", "xllamacpp")
 pytestmark = pytest.mark.skipif(
@@ -197,20 +200,9 @@ def steps(job: TrainingJob) -> list[int]:
     return [int(line.split()[1]) for line in lines if line.startswith("step ") and " of " in line]
 
 
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
 def runs(pid: int) -> bool:
     try:
         found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
     return found != "Z"
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextvars
+import functools
 import gc
 import os
 import subprocess
@@ -18,6 +19,9 @@ import pytest
 
 from lmconf.callbacks import CallbackWarning, Dispatcher, End, Start
 from lmconf.callbacks.delivery import MOST_WAITING, PATIENCE, Courier
+from tests import watching
+
+until = functools.partial(watching.until, within=5, look=0.001)
 
 ROOT = Path(__file__).parents[3]
 START = Start(call_id="1", lm="gpt", model="m", time=0.0, request={})
@@ -35,14 +39,6 @@ END = End(
     request={},
 )
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("WHO", default="nobody")
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for what happens in another thread."""
-    late = time.monotonic() + 5
-    while not holds():
-        assert time.monotonic() < late
-        time.sleep(0.001)
 
 
 class Hanging:
@@ -63,6 +59,19 @@ def call(dispatcher: Dispatcher) -> float:
     dispatcher.start(START)
     dispatcher.tell(END)
     return time.perf_counter() - begun
+
+
+def ended(code: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_a_callback_that_hangs_holds_up_three_calls_a_moment_and_then_none() -> None:
@@ -298,15 +307,7 @@ for _ in range(2):
 
 
 def test_what_waits_is_heard_before_the_program_ends() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", AT_EXIT],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = ended(AT_EXIT)
     assert (done.stdout, done.stderr) == ("heard\nheard\n", "")
 
 
@@ -354,14 +355,6 @@ def test_the_end_of_the_program_waits_for_a_thread_that_begins_as_another_ends(
 
 
 def test_flushes_that_hang_hold_up_the_end_of_a_program_once_for_all_of_them() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", HANGING],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = ended(HANGING)
     assert done.stderr == ""
     assert 0.9 < float(done.stdout) < 5.0  # one after the other would take eight seconds
