@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,3 +19,34 @@ def until(holds: Callable[[], object], *, within: float = 20.0, look: float = 0.
 def parent(pid: int) -> int:
     """The process that started `pid`, as Linux tells it."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long something takes, in seconds."""
+    begun = time.monotonic()
+    work()
+    return time.monotonic() - begun
+
+
+def quickest(work: Callable[[], object], tries: int = 3) -> float:
+    """The least that something takes of several times, in seconds.
+
+    A busy machine may be late by itself, but not so often in a row.
+    """
+    return min(seconds(work) for _ in range(tries))
+
+
+def processor_seconds(work: Callable[[], object]) -> float:
+    """What something takes of a processor in this thread, in seconds.
+
+    Neither other threads nor what other tests left for the garbage collector count.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        begun = time.thread_time()
+        work()
+        return time.thread_time() - begun
+    finally:
+        if collects:
+            gc.enable()

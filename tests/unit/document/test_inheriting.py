@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from time import perf_counter
-
 import pytest
 
 from lmconf.document.composing import Fold, Pairing, fold
@@ -10,6 +8,7 @@ from lmconf.document.inheriting import Inherited, inherit
 from lmconf.document.nodes import Broken, Map, Node, Path, Plain, to_plain
 from lmconf.document.reading import read
 from lmconf.errors import Diagnostic, Mark
+from tests.watching import processor_seconds
 
 
 class Rules:
@@ -246,7 +245,6 @@ def test_a_crossing_within_the_defaults_reaches_every_entry() -> None:
 def test_long_chains_fold_in_reasonable_time() -> None:
     lines = ["lms:", "  e0: {t: 0}"]
     lines += [f"  e{n}: {{extends: e{n - 1}, k{n % 7}: {n}}}" for n in range(1, 800)]
-    began = perf_counter()
-    result = plain("\n".join(lines))
-    assert perf_counter() - began < 5
-    assert len(result) == 800
+    results = []
+    assert processor_seconds(lambda: results.append(plain("\n".join(lines)))) < 10
+    assert len(results[0]) == 800

@@ -3,7 +3,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from time import perf_counter
 
 import pytest
 from jinja2 import StrictUndefined
@@ -15,6 +14,7 @@ from lmconf.document.reading import read
 from lmconf.document.templating import Renderer, has_template, render
 from lmconf.errors import Diagnostic, Mark, Source
 from lmconf.reporting import to_text
+from tests.watching import processor_seconds
 
 VARS: dict[str, Plain] = {
     "tier": "mini",
@@ -263,18 +263,16 @@ def test_an_expression_without_a_value_is_told_with_its_mend(
     ],
 )
 def test_work_and_output_are_bounded(expression: str) -> None:
-    began = perf_counter()
-    diagnostic = mistake_in(expression)
-    assert perf_counter() - began < 1.0
-    assert len(diagnostic.message) < 500
+    found = []
+    assert processor_seconds(lambda: found.append(mistake_in(expression))) < 5
+    assert len(found[0].message) < 500
 
 
 def test_the_templates_of_a_document_share_their_bound() -> None:
     text = "".join(f"k{n}: 'x{{{{ vars.long }}}}{n}'\n" for n in range(300))
-    began = perf_counter()
-    _, found = rendered(text)
-    assert perf_counter() - began < 3.0
-    assert {diagnostic.code for diagnostic in found} == {"template-work"}
+    results = []
+    assert processor_seconds(lambda: results.append(rendered(text))) < 5
+    assert {diagnostic.code for diagnostic in results[0][1]} == {"template-work"}
 
 
 def test_a_value_never_changes_the_shape_of_the_document() -> None:
@@ -380,19 +378,3 @@ for text, wanted in (("a: '{% x %} }}'", False), ("a: '{{ 1 }}'", True)):
 """
     root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", program], cwd=root, check=True)
-
-
-def test_fifty_templates_render_within_milliseconds() -> None:
-    text = "".join(
-        f"l{n}: \"openai/{{{{ 'gpt-4o' if vars.tier == 'full' else 'gpt-4o-mini' }}}}-{n}\"\n"
-        for n in range(50)
-    )
-    root = read(text, "a.yaml").root
-    render(root, VARS, [])
-    best = 1.0
-    for _ in range(5):
-        began = perf_counter()
-        render(root, VARS, [])
-        best = min(best, perf_counter() - began)
-    # About 5 ms on an idle machine; the bound leaves room for a busy one.
-    assert best < 0.05
