@@ -214,10 +214,9 @@ def _dollars(spec: LMSpec, prompt_tokens: int) -> tuple[float | None, str]:
     pricing = spec.pricing
     if isinstance(pricing, Pricing):
         return (prompt_tokens * pricing.input + answer * pricing.output) / 1_000_000, ""
-    if spec.launch_kwargs is not None:
-        return 0.0, ""
     provider, model = provider_of(spec.model)
     found = rates(provider, model, spec.base_model, prompt_tokens)
     if found is None:
-        return None, "no price is known: state `pricing`"
+        own = " (of zeros where it costs nothing)" if spec.launch_kwargs is not None else ""
+        return None, f"no price is known: state `pricing`{own}"
     return prompt_tokens * found[0] + answer * found[1], ""

@@ -179,7 +179,9 @@ def create(record: Record, rows: Rows, validation: Rows = ()) -> JobFolder:
         reason = error.strerror
     else:
         return _filled(JobFolder(path), record, rows, validation)
-    raise TrainError(f"the job's folder {path} cannot be made: {reason}")
+    raise TrainError(
+        f"the job's folder {path} cannot be made: {reason}; `LMCONF_STATE_DIR` names another place"
+    )
 
 
 def _filled(job: JobFolder, record: Record, rows: Rows, validation: Rows) -> JobFolder:

@@ -9,6 +9,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -107,7 +108,7 @@ def test_a_server_that_never_answers_is_waited_for_once() -> None:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            first = [seconds(lambda store=store: store.get("a")) for store in stores]
+            first = [seconds(partial(store.get, "a")) for store in stores]
             others = quickest(lambda: [stores[0].get("a") for _ in range(1000)])
             until(lambda: not any(store._link.connecting for store in stores))
     assert 0.04 < min(first) < 0.3

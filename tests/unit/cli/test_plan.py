@@ -59,7 +59,7 @@ plans:mine (openai/weights) at a server of its own
   start its server   up to 60s      begins within 86s
   attempt 1 of 1     up to 20s      only if those before it fail sooner: the deadline may pass first
   - after 5 failures in a row this server is left alone for 30s
-  - up to $0.0000 an attempt
+  - no price is known: state `pricing` (of zeros where it costs nothing)
 
 then, after server_error, timeout:
 groq/llama3 at https://api.groq.com
