@@ -1,8 +1,9 @@
-"""What tests see of other threads and processes."""
+"""What tests see of other threads and processes, and how long things take."""
 
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,19 +22,24 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be collected does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/status")
+    try:
+        return "State:\tZ" not in status.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return not Path("/proc/self").exists()
+
+
 def seconds(work: Callable[[], object]) -> float:
     """How long something takes, in seconds."""
     begun = time.monotonic()
     work()
     return time.monotonic() - begun
-
-
-def quickest(work: Callable[[], object], tries: int = 3) -> float:
-    """The least that something takes of several times, in seconds.
-
-    A busy machine may be late by itself, but not so often in a row.
-    """
-    return min(seconds(work) for _ in range(tries))
 
 
 def processor_seconds(work: Callable[[], object]) -> float:

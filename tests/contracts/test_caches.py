@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +14,7 @@ from hypothesis import strategies as st
 from lmconf.caches import KINDS, DatedStore, Store, Tiers, open_store
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore
 from lmconf.secrets import Env
+from tests.programs import run
 
 ROOT = Path(__file__).parents[2]
 SMALL = 1024 * 1024
@@ -214,14 +213,6 @@ def test_a_store_goes_through_forks_unharmed(
         request.getfixturevalue("monkeypatch").setenv(
             "REDIS_URL", request.getfixturevalue("redis").url
         )
-    done = subprocess.run(
-        [sys.executable, "-c", FORK, kind, tmp_path],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run(FORK, kind, tmp_path)
     of_child = "None" if kind == "memory" else "b'2'"
     assert done.stdout == f"b'1' b'3' {of_child}\n", done.stderr

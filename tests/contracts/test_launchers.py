@@ -25,7 +25,8 @@ from lmconf.launchers.contract import Server
 from lmconf.runtime.serving import Launched
 from lmconf.spec.frozen import FrozenMap
 from tests.standins.kinds import KEYED, LOADS_A_FILE, TINY, UNLISTED, working
-from tests.unit.launchers.scripted import alive, eventually, of_session
+from tests.unit.launchers.scripted import of_session, until
+from tests.watching import alive
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("LMCONF_KILLS", "3"))
@@ -253,7 +254,7 @@ def test_nothing_of_it_is_left_when_its_owner_is_killed(spec: LaunchSpec, cycle:
     assert len(of_session(pid)) == (2 if spec.use == "command" else 1)
     os.kill(owner.pid, signal.SIGKILL)
     owner.wait()
-    assert eventually(lambda: not of_session(pid) and not listening(port), within=2.0)
+    until(lambda: not of_session(pid) and not listening(port), within=2.0)
 
 
 def test_many_threads_that_start_it_get_one_server(spec: LaunchSpec) -> None:
@@ -285,7 +286,7 @@ def test_one_that_died_is_started_anew(spec: LaunchSpec) -> None:
     pid = first.pid
     os.kill(pid, signal.SIGKILL)
     try:
-        assert eventually(lambda: first.status() == "died")
+        until(lambda: first.status() == "died")
         assert own.server is None
         again = own.start()
         assert again.pid != pid

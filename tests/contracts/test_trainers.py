@@ -19,7 +19,7 @@ from lmconf import trainers
 from lmconf.errors import TrainError
 from lmconf.trainers.contract import FORMATS
 from tests.training.openai_peer import serving
-from tests.watching import parent, until
+from tests.watching import alive, parent, until
 
 MARKER = "train-marker-of-a-secret-55"
 ROW = {
@@ -151,7 +151,7 @@ def test_a_cancelled_job_leaves_nothing_running(kind: Kind) -> None:
     job = kind.lm.finetune(ROWS)
     pids = kind.pids()
     assert job.cancel()
-    assert not [pid for pid in pids if runs(pid)]
+    assert not [pid for pid in pids if alive(pid)]
     assert job.status() == "cancelled"
     with pytest.raises(TrainError, match="cancelled"):
         job.result(5)
@@ -238,7 +238,7 @@ def test_a_killed_process_is_told_and_takes_everything_along(victim: str, tmp_pa
     os.kill(training if victim == "training" else parent(training), signal.SIGKILL)
     with pytest.raises(TrainError, match=r"killed|signal 9"):
         job.result(30)
-    until(lambda: not runs(training) and not runs(grandchild))
+    until(lambda: not alive(training) and not alive(grandchild))
     assert not (job.folder / "output.partial").exists()
 
 
@@ -249,7 +249,7 @@ def test_a_training_outlives_who_asked_for_it(tmp_path: Path) -> None:
         os._exit(0)
     os.wait()
     training, _ = kind.pids()
-    assert runs(training)
+    assert alive(training)
     (folder,) = (tmp_path / "state/jobs").iterdir()
     job = lmconf.job(folder.name)
     assert job.status() == "running"
@@ -262,7 +262,7 @@ def test_a_training_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     job = kind.lm.finetune(ROWS, train_kwargs={"timeout": "1s"})
     with pytest.raises(TrainError, match="longer than its `timeout` of 1 s"):
         job.result(30)
-    assert not [pid for pid in kind.pids() if runs(pid)]
+    assert not [pid for pid in kind.pids() if alive(pid)]
 
 
 class Echo:
@@ -300,14 +300,6 @@ def test_a_registered_trainer_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lm.finetune([ROW]).result(5).model == "openai/echo-7"
     with pytest.raises(lmconf.UsageError, match="built-in"):
         lmconf.register_trainer("local", Echo)
-
-
-def runs(pid: int) -> bool:
-    try:
-        state_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state_ != "Z"
 
 
 def processes() -> str:

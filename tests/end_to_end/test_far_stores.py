@@ -149,7 +149,7 @@ def test_a_server_that_hangs_fails_no_call(
             begun = time.monotonic()
             assert lm("hi") == ["Hello."]
             assert lm("hi again") == ["Hello."]
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 1.5
             written(namespace)
     finally:
         os.kill(redis.pid, signal.SIGCONT)

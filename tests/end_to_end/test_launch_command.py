@@ -17,7 +17,8 @@ import pytest
 from lmconf.launchers.folders import servers_folder
 from lmconf.launchers.records import Record, records, running, write_record
 from lmconf.runtime import LM
-from tests.unit.launchers.scripted import alive, eventually
+from tests.unit.launchers.scripted import until
+from tests.watching import alive
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "profiles/models/lmconf-tiny-f16.gguf"
@@ -107,7 +108,7 @@ def test_a_server_in_the_foreground_ends_with_its_program(
     process.send_signal(number)
     process.communicate(timeout=30)
     assert process.returncode == code
-    assert eventually(lambda: not alive(record.pid), within=2.0)
+    until(lambda: not alive(record.pid), within=2.0)
 
 
 def test_another_process_may_end_it_and_follow_its_log(profile: Path) -> None:
@@ -181,13 +182,13 @@ def test_a_server_that_loads_is_listed_told_of_and_can_be_killed(
     words = json.dumps([sys.executable, "-c", waits, "{port}"])
     profile.write_text(f"model: openai/any\nlaunch_kwargs: {{command: {words}}}\n")
     process = started("launch", profile, "--detach")
-    assert eventually(lambda: any(each.pid for each in running()))
+    until(lambda: any(each.pid for each in running()))
     (record,) = running()
     assert alive(record.pid)
     assert "(loading)" in ran("ps")[1]
     listed = json.loads(ran("ps", "--format", "json")[1])
     assert (listed[0]["url"], listed[0]["pid"]) == (None, record.pid)
-    assert eventually(lambda: "loading" in ran("logs", profile)[1])
+    until(lambda: "loading" in ran("logs", profile)[1])
     code, _, told = ran("launch", profile, "-d")
     assert (code, "is being started already" in told) == (4, True)
     code, _, told = ran("launch", profile, "-d", "--set", "launch_kwargs.host=localhost")
@@ -204,11 +205,11 @@ def test_a_program_that_ends_while_a_server_loads_leaves_none(profile: Path, num
     words = json.dumps([sys.executable, "-c", "import time\nwhile True: time.sleep(0.1)", "{port}"])
     profile.write_text(f"model: openai/any\nlaunch_kwargs: {{command: {words}}}\n")
     process = started("launch", profile, "--detach")
-    assert eventually(lambda: any(each.pid for each in running()))
+    until(lambda: any(each.pid for each in running()))
     (record,) = running()
     process.send_signal(number)
     process.communicate(timeout=30)
-    assert eventually(lambda: not alive(record.pid) and not running(), within=2.0)
+    until(lambda: not alive(record.pid) and not running(), within=2.0)
 
 
 def test_ctrl_c_ends_whoever_follows_a_log_and_not_the_server(profile: Path) -> None:

@@ -17,7 +17,8 @@ from lmconf.errors import LaunchError, Timeout
 from lmconf.launchers.records import Record, running
 from lmconf.runtime import LM
 from tests.standins.kinds import HERE, TINY, working
-from tests.unit.launchers.scripted import alive, eventually
+from tests.unit.launchers.scripted import until
+from tests.watching import alive
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,7 @@ def lm(gate: Path, tmp_path: Path) -> Iterator[LM]:
 
 def loading() -> int:
     """The process id of the one server that loads."""
-    assert eventually(lambda: any(each.pid for each in _loads()))
+    until(lambda: any(each.pid for each in _loads()))
     (record,) = _loads()
     return record.pid
 
@@ -142,8 +143,8 @@ def test_an_interrupt_while_one_waits_leaves_nothing_behind(lm: LM) -> None:
         with pytest.raises(KeyboardInterrupt):
             wait()
         thread.join()
-        assert eventually(lambda: not alive(pids[-1]))
-        assert eventually(lambda: not running())
+        until(lambda: not alive(pids[-1]))
+        until(lambda: not running())
 
 
 def test_everybody_who_waited_is_told_why_a_server_did_not_start(gate: Path) -> None:
@@ -187,7 +188,7 @@ def test_a_server_that_was_killed_is_started_again_by_the_next_call(lm: LM, gate
     gate.touch()
     first = lm.launch()
     os.kill(first.pid, signal.SIGKILL)
-    assert eventually(lambda: first.status() == "died")
+    until(lambda: first.status() == "died")
     assert lm("Say this is a test!") == ["This is a test!"]
     assert lm.server is not first
 

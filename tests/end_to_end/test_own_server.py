@@ -22,7 +22,7 @@ from lmconf.launchers import LAUNCH
 from lmconf.runtime import LM
 from lmconf.spec.writing import write
 from tests.standins.kinds import working
-from tests.unit.launchers.scripted import eventually
+from tests.unit.launchers.scripted import until
 
 WEIGHTS = Path(__file__).parents[2] / "profiles/models/lmconf-tiny-f16.gguf"
 pytestmark = pytest.mark.slow
@@ -137,7 +137,7 @@ def test_a_server_ends_when_it_was_idle_for_its_ttl_and_the_next_call_starts_ano
         # A call that is under way needs it, however long it takes.
         assert first.status() == "running"
         list(pieces)
-    assert eventually(lambda: brief.server is None)
+    until(lambda: brief.server is None)
     assert stream.answer.text == "This is a test!"
     assert brief("Say this is a test!") == ["This is a test!"]
     again = brief.server

@@ -196,4 +196,4 @@ def test_a_line_without_an_end_costs_no_more_than_its_bytes() -> None:
             assert list(events.read(piece)) == []
         assert list(events.read(b'\ndata: {"type": "end"}\n\n')) == [{"type": "end"}]
 
-    assert processor_seconds(read) < 10
+    assert processor_seconds(read) < 5

@@ -22,7 +22,8 @@ from lmconf.errors import AuthenticationFailed, LaunchError
 from lmconf.launchers.records import running
 from lmconf.runtime import LM
 from tests.serving.servers import KINDS, adapter, interpreter, launched
-from tests.unit.launchers.scripted import alive, eventually, of_session
+from tests.unit.launchers.scripted import of_session, until
+from tests.watching import alive
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("LMCONF_REAL_KILLS", "2"))
@@ -103,7 +104,7 @@ def test_a_server_that_was_killed_leaves_no_worker_and_the_next_call_starts_anot
     first = lm.launch()
     before = session(lm)
     os.kill(first.pid, signal.SIGKILL)
-    assert eventually(lambda: not of_session(first.pid), within=10.0)
+    until(lambda: not of_session(first.pid), within=10.0)
     assert lm("Say this is a test!") == [SAID]
     assert not set(session(lm)) & set(before)
 
@@ -141,7 +142,7 @@ def test_nothing_of_it_is_left_when_its_owner_is_killed(kind: str, cycle: int) -
     assert owner.stdout is not None
     assert owner.stdout.readline() == "begun\n"
     if cycle % 2:
-        assert eventually(lambda: bool(running() and running()[0].pid))
+        until(lambda: bool(running() and running()[0].pid))
         pid = running()[0].pid
         time.sleep(random.Random(cycle).uniform(0.0, 15.0))
     else:
@@ -151,7 +152,7 @@ def test_nothing_of_it_is_left_when_its_owner_is_killed(kind: str, cycle: int) -
     assert of_session(pid)
     owner.kill()
     owner.communicate()
-    assert eventually(lambda: not of_session(pid), within=2.0)
+    until(lambda: not of_session(pid), within=2.0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -21,7 +21,7 @@ from lmconf.loading.declaring import declare
 from lmconf.runtime.training import TrainingJob
 from lmconf.trainers import checkpoints
 from tests import watching
-from tests.watching import parent
+from tests.watching import alive, parent
 
 until = functools.partial(watching.until, within=120, look=0.1)
 
@@ -130,7 +130,7 @@ def test_a_training_whose_process_is_killed_fails_and_leaves_nothing(victim: str
     os.kill(pid if victim == "training" else parent(pid), signal.SIGKILL)
     with pytest.raises(TrainError, match=r"signal 9|was killed"):
         job.result(60)
-    until(lambda: not runs(pid))
+    until(lambda: not alive(pid))
     assert not list(job.folder.glob("output*"))
 
 
@@ -175,7 +175,7 @@ def test_a_training_is_cancelled_while_it_runs() -> None:
     until(lambda: job.status() != "running" or "step" in job.progress)
     pid = int((job.folder / "pid").read_text())
     assert job.cancel()
-    assert not runs(pid)
+    assert not alive(pid)
     assert not list(job.folder.glob("output*"))
 
 
@@ -198,11 +198,3 @@ def job_half(job: TrainingJob) -> int:
 def steps(job: TrainingJob) -> list[int]:
     lines = (job.folder / "log").read_text().splitlines()
     return [int(line.split()[1]) for line in lines if line.startswith("step ") and " of " in line]
-
-
-def runs(pid: int) -> bool:
-    try:
-        found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return found != "Z"

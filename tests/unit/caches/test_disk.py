@@ -16,21 +16,9 @@ import pytest
 from lmconf.caches.contract import CacheWarning
 from lmconf.caches.disk import DiskCache
 from lmconf.caches.sqlite_file import FILE
+from tests.programs import run
 
 ROOT = Path(__file__).parents[3]
-
-
-def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run `code` in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def mode(path: Path) -> int:

@@ -9,7 +9,6 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 
@@ -17,7 +16,7 @@ from lmconf.caches.contract import CacheWarning, Entry
 from lmconf.caches.redis import RedisCache
 from lmconf.errors import UsageError
 from tests.redis_server import PASSWORD, RedisServer
-from tests.watching import quickest, seconds, until
+from tests.watching import seconds, until
 
 pytest.importorskip("redis")
 
@@ -89,8 +88,8 @@ def test_a_server_that_refuses_costs_nothing_to_speak_of() -> None:
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        assert seconds(lambda: store.get("a")) < 1
-        assert quickest(lambda: [store.get("a") for _ in range(1000)]) < 0.25
+        assert seconds(lambda: store.get("a")) < 0.25
+        assert seconds(lambda: [store.get("a") for _ in range(1000)]) < 0.25
         store.put("a", b"1", ttl=None)
     assert [warning.category for warning in said] == [CacheWarning]
     assert "calls go on without it" in str(said[0].message)
@@ -102,16 +101,15 @@ def test_a_server_that_never_answers_is_waited_for_once() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(8)
-        address = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        stores = [RedisCache(lambda: address, "n") for _ in range(3)]
+        store = RedisCache(lambda: f"redis://127.0.0.1:{silent.getsockname()[1]}/0", "n")
         import redis  # noqa: F401
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            first = [seconds(partial(store.get, "a")) for store in stores]
-            others = quickest(lambda: [stores[0].get("a") for _ in range(1000)])
-            until(lambda: not any(store._link.connecting for store in stores))
-    assert 0.04 < min(first) < 0.3
+            first = seconds(lambda: store.get("a"))
+            others = seconds(lambda: [store.get("a") for _ in range(1000)])
+            until(lambda: not store._link.connecting, within=10, look=0.01)
+    assert 0.04 < first < 0.3
     assert others < 0.25
 
 
@@ -123,8 +121,8 @@ def test_a_server_that_stops_answering_costs_one_wait_and_is_found_again(
     os.kill(redis.pid, signal.SIGSTOP)
     try:
         with pytest.warns(CacheWarning, match="calls go on without it") as said:
-            assert seconds(lambda: store.get("a")) < 1
-            assert quickest(lambda: [store.get("a") for _ in range(1000)]) < 0.25
+            assert seconds(lambda: store.get("a")) < 0.3
+            assert seconds(lambda: [store.get("a") for _ in range(1000)]) < 0.25
     finally:
         os.kill(redis.pid, signal.SIGCONT)
     assert len(said) == 1

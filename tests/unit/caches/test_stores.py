@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore
 from lmconf.caches.sqlite_file import FILE
 from lmconf.errors import ProfileError, UsageError
 from lmconf.secrets import Env
+from tests.programs import run
 
 ROOT = Path(__file__).parents[3]
 
@@ -102,28 +101,18 @@ def test_a_word_that_means_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -
         override_from_environment()
 
 
-def python(code: str, *arguments: object) -> str:
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-
-
 def test_live_stores_are_closed_when_the_process_ends(tmp_path: Path) -> None:
     """A file that was closed cleanly has no log beside it."""
-    python(
+    done = run(
         "import sys; from lmconf.caches import live_store; from lmconf.caches.specs import *\n"
         "live_store(DiskStore(path=sys.argv[1])).put('a', b'1', ttl=None)",
         tmp_path,
     )
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / FILE).exists()
     assert not (tmp_path / f"{FILE}-wal").exists()
 
 
 def test_specs_and_keys_need_no_database() -> None:
     code = "import lmconf.caches, sys; print({'sqlite3', 'platformdirs', 'structlog'} & {*sys.modules})"
-    assert python(code) == "set()\n"
+    assert run(code).stdout == "set()\n"

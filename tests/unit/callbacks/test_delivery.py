@@ -8,8 +8,6 @@ import contextvars
 import functools
 import gc
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ import pytest
 from lmconf.callbacks import CallbackWarning, Dispatcher, End, Start
 from lmconf.callbacks.delivery import MOST_WAITING, PATIENCE, Courier
 from tests import watching
+from tests.programs import run
 
 until = functools.partial(watching.until, within=5, look=0.001)
 
@@ -59,19 +58,6 @@ def call(dispatcher: Dispatcher) -> float:
     dispatcher.start(START)
     dispatcher.tell(END)
     return time.perf_counter() - begun
-
-
-def ended(code: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end."""
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def test_a_callback_that_hangs_holds_up_three_calls_a_moment_and_then_none() -> None:
@@ -307,7 +293,7 @@ for _ in range(2):
 
 
 def test_what_waits_is_heard_before_the_program_ends() -> None:
-    done = ended(AT_EXIT)
+    done = run(AT_EXIT)
     assert (done.stdout, done.stderr) == ("heard\nheard\n", "")
 
 
@@ -355,6 +341,6 @@ def test_the_end_of_the_program_waits_for_a_thread_that_begins_as_another_ends(
 
 
 def test_flushes_that_hang_hold_up_the_end_of_a_program_once_for_all_of_them() -> None:
-    done = ended(HANGING)
+    done = run(HANGING)
     assert done.stderr == ""
     assert 0.9 < float(done.stdout) < 5.0  # one after the other would take eight seconds

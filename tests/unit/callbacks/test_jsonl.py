@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from lmconf.callbacks import (
 )
 from lmconf.callbacks.jsonl import JsonlCallback
 from lmconf.errors import BadRequest, UsageError
+from tests.programs import run
 
 ROOT = Path(__file__).parents[3]
 REQUEST = {"messages": [{"role": "user", "content": "What is ä?"}], "temperature": 0.0}
@@ -252,20 +251,8 @@ callback.on_end(end())
 """
 
 
-def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def test_a_line_for_which_there_is_no_room_is_not_begun(tmp_path: Path) -> None:
-    done = python(FULL, tmp_path / "calls.jsonl")
+    done = run(FULL, tmp_path / "calls.jsonl")
     assert done.stdout == "OSError\n" * 3, done.stderr
     assert [record["response"]["text"] for record in records(tmp_path / "calls.jsonl")] == [
         "An umlaut."
@@ -286,7 +273,7 @@ def test_several_processes_may_write_to_one_file(tmp_path: Path, max_size: int) 
     """No line is lost or mixed with another, while the file is rotated, too."""
     path = tmp_path / "calls.jsonl"
     with ThreadPoolExecutor(3) as threads:
-        for done in threads.map(lambda name: python(WRITE, path, name, max_size), "abc"):
+        for done in threads.map(lambda name: run(WRITE, path, name, max_size), "abc"):
             assert done.returncode == 0, done.stderr
     everything = records(path)
     if max_size == 10**9:

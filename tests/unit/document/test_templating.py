@@ -264,14 +264,14 @@ def test_an_expression_without_a_value_is_told_with_its_mend(
 )
 def test_work_and_output_are_bounded(expression: str) -> None:
     found = []
-    assert processor_seconds(lambda: found.append(mistake_in(expression))) < 5
+    assert processor_seconds(lambda: found.append(mistake_in(expression))) < 1.0
     assert len(found[0].message) < 500
 
 
 def test_the_templates_of_a_document_share_their_bound() -> None:
     text = "".join(f"k{n}: 'x{{{{ vars.long }}}}{n}'\n" for n in range(300))
     results = []
-    assert processor_seconds(lambda: results.append(rendered(text))) < 5
+    assert processor_seconds(lambda: results.append(rendered(text))) < 3.0
     assert {diagnostic.code for diagnostic in results[0][1]} == {"template-work"}
 
 
@@ -378,3 +378,14 @@ for text, wanted in (("a: '{% x %} }}'", False), ("a: '{{ 1 }}'", True)):
 """
     root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", program], cwd=root, check=True)
+
+
+def test_fifty_templates_render_within_milliseconds() -> None:
+    text = "".join(
+        f"l{n}: \"openai/{{{{ 'gpt-4o' if vars.tier == 'full' else 'gpt-4o-mini' }}}}-{n}\"\n"
+        for n in range(50)
+    )
+    root = read(text, "a.yaml").root
+    render(root, VARS, [])
+    # About 5 ms on an idle machine; the bound leaves room for a busy one.
+    assert min(processor_seconds(lambda: render(root, VARS, [])) for _ in range(5)) < 0.05

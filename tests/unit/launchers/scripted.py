@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from lmconf.launchers.processes import Command
 from lmconf.launchers.specs import LaunchSpec, Ready
+from tests import watching
+from tests.watching import alive
+
+until = functools.partial(watching.until, within=10.0, look=0.01)
 
 QUICK = LaunchSpec(ready=Ready(timeout=20.0, interval=0.02), stop_grace=0.5)
 """How servers of a few lines are started."""
@@ -51,29 +54,6 @@ def reported(folder: Path) -> str | None:
     """The origin that the server wrote down, once it did."""
     path = folder / "address"
     return path.read_text() if path.exists() else None
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that only waits to be collected does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/status")
-    try:
-        return "State:\tZ" not in status.read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return not Path("/proc/self").exists()
-
-
-def eventually(holds: Callable[[], bool], within: float = 10.0) -> bool:
-    """Whether something comes to hold in time."""
-    until = time.monotonic() + within
-    while not holds():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def of_session(session: int) -> list[int]:

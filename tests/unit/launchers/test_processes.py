@@ -19,7 +19,8 @@ from lmconf.launchers.specs import LaunchSpec, Ready, ServerLog
 from lmconf.launchers.starting import start
 from lmconf.secrets import Env, Given, Public
 from lmconf.spec.frozen import FrozenMap
-from tests.unit.launchers.scripted import QUICK, alive, command, eventually, models_server
+from tests.unit.launchers.scripted import QUICK, command, models_server, until
+from tests.watching import alive
 
 
 def sleeper(folder: Path) -> str:
@@ -60,7 +61,7 @@ def test_stopping_ends_the_server_and_what_it_started(tmp_path: Path) -> None:
     server.stop()
     assert server.status() == "stopped"
     assert not alive(pid)
-    assert eventually(lambda: not alive(below))
+    until(lambda: not alive(below))
 
 
 def test_stopping_twice_is_stopping_once(tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_a_server_that_writes_without_end_while_it_is_ended_does_not_stall(tmp_p
 def test_a_server_that_dies_later_is_seen_to_have_died(tmp_path: Path) -> None:
     server = start(models_server(tmp_path), QUICK)
     os.kill(server.pid, signal.SIGKILL)
-    assert eventually(lambda: server.status() == "died")
+    until(lambda: server.status() == "died")
     server.stop()
 
 
@@ -105,7 +106,7 @@ def test_what_a_dead_server_started_is_ended_too(tmp_path: Path) -> None:
     server = start(with_grandchild(tmp_path), QUICK)
     os.kill(server.pid, signal.SIGKILL)
     below = grandchild(tmp_path)
-    assert eventually(lambda: not alive(below))
+    until(lambda: not alive(below))
     server.stop()
 
 
@@ -113,9 +114,9 @@ def test_a_server_whose_supervisor_was_killed_is_ended_by_stop(tmp_path: Path) -
     server = start(with_grandchild(tmp_path), QUICK)
     pid, below = server.pid, grandchild(tmp_path)
     os.kill(server._supervisor.pid, signal.SIGKILL)
-    assert eventually(lambda: server.status() == "died")
+    until(lambda: server.status() == "died")
     server.stop()
-    assert eventually(lambda: not alive(pid) and not alive(below))
+    until(lambda: not alive(pid) and not alive(below))
 
 
 def test_an_early_death_is_noticed_at_once_and_the_log_is_shown(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_the_log_is_private_and_bounded(tmp_path: Path) -> None:
     spec = LaunchSpec(ready=QUICK.ready, stop_grace=0.5, log=ServerLog(size=20_000))
     server = start(command(tmp_path, noisy + models_server(tmp_path).argv[3]), spec)
     try:
-        assert eventually(lambda: "the end" in log_tail(server.log))
+        until(lambda: "the end" in log_tail(server.log))
         files = [server.log, Path(f"{server.log}.1")]
         assert [oct(file.stat().st_mode & 0o777) for file in files] == ["0o600", "0o600"]
         assert sum(file.stat().st_size for file in files) <= 20_000
@@ -199,7 +200,7 @@ def test_an_interrupt_while_waiting_leaves_nothing_behind(tmp_path: Path) -> Non
     )
     with pytest.raises(KeyboardInterrupt):
         start(waiting, QUICK)
-    assert eventually(lambda: not alive(int((tmp_path / "pid").read_text())))
+    until(lambda: not alive(int((tmp_path / "pid").read_text())))
 
 
 def test_the_server_sees_only_what_is_passed_on_and_what_the_profile_adds(
@@ -305,7 +306,7 @@ def test_a_server_ends_with_its_owner_also_when_the_owner_just_exits(tmp_path: P
     with owner(tmp_path, "import os; print(server.pid, flush=True); os._exit(0)") as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
-    assert eventually(lambda: not alive(pid))
+    until(lambda: not alive(pid))
 
 
 def test_a_server_ends_with_its_killed_owner_although_a_fork_of_it_lives(tmp_path: Path) -> None:
@@ -321,7 +322,7 @@ def test_a_server_ends_with_its_killed_owner_although_a_fork_of_it_lives(tmp_pat
     try:
         process.kill()
         process.wait()
-        assert eventually(lambda: not alive(pid))
+        until(lambda: not alive(pid))
         assert alive(forked)
     finally:
         os.kill(forked, signal.SIGKILL)

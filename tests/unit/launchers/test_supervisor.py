@@ -19,7 +19,8 @@ from lmconf.launchers.processes import ServerProcess
 from lmconf.launchers.specs import LaunchSpec, ServerLog
 from lmconf.launchers.starting import start
 from lmconf.launchers.supervisor import BoundedLog, Masking
-from tests.unit.launchers.scripted import QUICK, alive, command, eventually, models_server
+from tests.unit.launchers.scripted import QUICK, command, models_server, until
+from tests.watching import alive
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,10 +29,11 @@ def supervisor_of(server: ServerProcess) -> int:
     return server.record().supervisor
 
 
-def ended(server: ServerProcess) -> bool:
+def end(server: ServerProcess) -> None:
+    """Stop a server, and see that it is gone."""
     pid = server.pid
     server.stop()
-    return eventually(lambda: not alive(pid))
+    until(lambda: not alive(pid))
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
@@ -48,7 +50,7 @@ def test_a_supervisor_that_only_waits_needs_no_processor(tmp_path: Path, detache
         time.sleep(1.0)
         assert seconds() - before < 0.3
     finally:
-        assert ended(server)
+        end(server)
 
 
 OWNER = """
@@ -86,12 +88,12 @@ def test_a_detached_server_outlives_its_owner_only_once_it_is_ready(tmp_path: Pa
     loading, ready = owner(folders[0], 503), owner(folders[1], 200)
     assert ready.stdout is not None
     assert ready.stdout.readline() == "ready\n"
-    assert eventually((folders[0] / "address").exists)
+    until((folders[0] / "address").exists)
     pids = [int((folder / "pid").read_text()) for folder in folders]
     kill(loading)
     kill(ready)
     try:
-        assert eventually(lambda: not alive(pids[0]), within=5.0)
+        until(lambda: not alive(pids[0]), within=5.0)
         assert alive(pids[1])
     finally:
         os.killpg(pids[1], signal.SIGKILL)
@@ -119,7 +121,7 @@ def test_a_server_whose_owner_was_killed_gets_little_time_for_its_end(tmp_path: 
     assert process.stdout is not None
     pid = int(process.stdout.readline())
     kill(process)
-    assert eventually(lambda: not alive(pid), within=20.0)  # its own grace is a minute
+    until(lambda: not alive(pid), within=20.0)  # its own grace is a minute
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
@@ -127,7 +129,7 @@ def test_a_server_ends_when_its_supervisor_is_killed(tmp_path: Path) -> None:
     server = start(models_server(tmp_path), QUICK)
     pid = server.pid
     os.kill(supervisor_of(server), signal.SIGKILL)
-    assert eventually(lambda: not alive(pid), within=5.0)
+    until(lambda: not alive(pid), within=5.0)
     assert server.status() == "died"
     server.stop()
 
@@ -149,9 +151,9 @@ def test_a_full_disk_loses_lines_and_ends_no_server(tmp_path: Path) -> None:
         assert server.status() == "running"
         assert server.log.stat().st_size == size
         resource.prlimit(supervisor_of(server), resource.RLIMIT_FSIZE, before)
-        assert eventually(lambda: server.log.stat().st_size > size)
+        until(lambda: server.log.stat().st_size > size)
     finally:
-        assert ended(server)
+        end(server)
 
 
 def test_a_log_whose_folder_was_removed_ends_no_server(tmp_path: Path) -> None:
@@ -164,7 +166,7 @@ def test_a_log_whose_folder_was_removed_ends_no_server(tmp_path: Path) -> None:
     folder.rmdir()
     time.sleep(1.0)
     assert server.status() == "running"
-    assert ended(server)
+    end(server)
 
 
 def test_a_log_that_cannot_be_begun_anew_stays_bounded(tmp_path: Path) -> None:
@@ -195,9 +197,9 @@ def test_a_secret_that_a_server_tells_is_in_no_log(tmp_path: Path) -> None:
     telling = command(tmp_path, tells + models_server(tmp_path).argv[3])
     server = start(msgspec.structs.replace(telling, hidden=("blue-moon-42",)), QUICK)
     try:
-        assert eventually(lambda: server.log.read_bytes().startswith(b"key *** is set\n"))
+        until(lambda: server.log.read_bytes().startswith(b"key *** is set\n"))
     finally:
-        assert ended(server)
+        end(server)
 
 
 @pytest.mark.parametrize("cut", range(1, 22))
