@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -33,6 +34,14 @@ OFFLINE = {
 # CI draws the same examples for the same code; elsewhere each run looks at new ones.
 settings.register_profile("lmconf", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 settings.load_profile("lmconf")
+
+# A shell ignores signals for what it runs in the background, and children inherit that.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(
+            number,
+            signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL,
+        )
 
 
 @pytest.fixture(autouse=True)

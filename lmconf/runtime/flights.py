@@ -134,10 +134,11 @@ def flights_to(store: StoreSpec) -> Flights:
 
 
 def _owner() -> object:
-    # Who runs no event loop has no need to load it.
-    asyncio = sys.modules.get("asyncio")
+    # Who runs no event loop has no need to load it; while another thread is still loading it, no
+    # task runs in this one.
+    current_task = getattr(sys.modules.get("asyncio"), "current_task", None)
     try:
-        task = None if asyncio is None else asyncio.current_task()
+        task = None if current_task is None else current_task()
     except RuntimeError:
         task = None
     return threading.get_ident(), None if task is None else id(task)

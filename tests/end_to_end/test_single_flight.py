@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -79,6 +80,13 @@ def test_different_requests_are_sent_side_by_side(server: Loopback) -> None:
     at_once(8, lambda number: lm(f"hi {number}"))
     assert len(server.received) == 8
     assert time.monotonic() - begun < 8 * 0.3
+
+
+def test_a_call_needs_nothing_of_what_another_thread_is_still_loading(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "asyncio", ModuleType("asyncio"))
+    assert lm_at(server)("hi") == ["Hello."]
 
 
 def test_tasks_of_several_event_loops_and_threads_share_one_answer(server: Loopback) -> None:
