@@ -1,6 +1,6 @@
 """A DSPy program whose LM comes from a profile: asked, streamed, scored, saved and loaded.
 
-pip install 'lmconf[dspy,local]'
+pip install 'lmconf-runtime[dspy,local]'
 python examples/dspy_program.py
 """
 

@@ -228,4 +228,6 @@ def see_that_redis_is_installed() -> None:
     from importlib.util import find_spec
 
     if find_spec("redis") is None:
-        raise UsageError("a store with `backend: redis` needs the client: install `lmconf[redis]`")
+        raise UsageError(
+            "a store with `backend: redis` needs the client: install `lmconf-runtime[redis]`"
+        )

@@ -65,7 +65,7 @@ class OtelCallback:
     ) -> None:
         if not is_there("opentelemetry.metrics"):
             raise UsageError(
-                "the otel callback needs the package opentelemetry-api: pip install 'lmconf[otel]'"
+                "the otel callback needs the package opentelemetry-api: pip install 'lmconf-runtime[otel]'"
             )
         self._content = content
         self._tracer_provider = tracer_provider

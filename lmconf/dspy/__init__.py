@@ -92,4 +92,6 @@ def _require() -> None:
     except ModuleNotFoundError as error:
         if error.name != "dspy":
             raise
-        raise UsageError("this needs the package dspy: pip install 'lmconf[dspy]'") from None
+        raise UsageError(
+            "this needs the package dspy: pip install 'lmconf-runtime[dspy]'"
+        ) from None

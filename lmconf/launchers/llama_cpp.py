@@ -86,7 +86,7 @@ def package_folder() -> str:
     found = importlib.util.find_spec("xllamacpp")
     if found is None or found.origin is None:
         raise LaunchError(
-            "a llama_cpp server needs the package xllamacpp: pip install 'lmconf[local]'"
+            "a llama_cpp server needs the package xllamacpp: pip install 'lmconf-runtime[local]'"
         )
     return str(Path(found.origin).parent.parent)
 

@@ -3,7 +3,7 @@
 `fake` answers LMs from a script, and `TransportContract` shows what a transport owes; both need
 nothing but lmconf. The strategies for settings, LMs, profiles and states are read from the declared
 shapes of the spec types, so a field that is declared is drawn. They need Hypothesis, which is no
-dependency of lmconf: install `lmconf[testing]`.
+dependency of lmconf: install `lmconf-runtime[testing]`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def __getattr__(name: str) -> object:
             import_module("hypothesis")
         except ModuleNotFoundError:
             raise ImportError(
-                f"lmconf.testing.{name} needs Hypothesis: install lmconf[testing]"
+                f"lmconf.testing.{name} needs Hypothesis: install lmconf-runtime[testing]"
             ) from None
     value: object = getattr(import_module(f"lmconf.testing.{home}"), name)
     globals()[name] = value

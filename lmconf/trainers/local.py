@@ -61,7 +61,7 @@ class LocalTrainer:
         missing = [name for name in wanted if importlib.util.find_spec(name) is None]
         if missing:
             raise TrainError(
-                f"training on this machine needs {', '.join(missing)}: pip install 'lmconf[train]'"
+                f"training on this machine needs {', '.join(missing)}: pip install 'lmconf-runtime[train]'"
             )
         supervising.environment(order)
         weights = _weights(order)

@@ -302,5 +302,5 @@ except lmconf.UsageError as error:
     )
     assert json.loads(ran.stdout) == [
         False,
-        "this needs the package dspy: pip install 'lmconf[dspy]'",
+        "this needs the package dspy: pip install 'lmconf-runtime[dspy]'",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 import zipfile
@@ -104,14 +105,33 @@ def test_every_folder_of_modules_is_a_package() -> None:
 
 def test_the_wheel_carries_nothing_else_at_its_top_but_metadata(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0] for name in wheel.namelist()}
-    assert tops == {"lmconf", "lmconf-0.1.0.dist-info"}
+    assert tops == {"lmconf", "lmconf_runtime-0.1.0.dist-info"}
+
+
+def test_every_page_and_message_names_the_distribution_and_not_the_import_name() -> None:
+    """On package indexes, `lmconf` is another author's project."""
+    name = "lmconf"
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    table = project.split("[project.optional-dependencies]")[1].split("\n[")[0]
+    extras = "|".join(re.findall(r"(?m)^(\w+) = ", table))
+    other = re.compile(
+        rf"\b{name}\\?\[(?:\W*|f?\{{)(?:{extras}|extra)\b|pip install (?:-\S+ )*['\"]?{name}(?![-\w])"
+    )
+    suffixes = {".md", ".py", ".toml", ".txt", ".yaml", ".json"}
+    tops = ("docs", "examples", "lmconf", "models", "profiles", "requirements", "schemas", "tests")
+    paths = [path for top in tops for path in (ROOT / top).rglob("*") if path.suffix in suffixes]
+    paths += [ROOT / page for page in ("README.md", "CHANGELOG.md", "Makefile", "pyproject.toml")]
+    assert other.search(f"pip install '{name}[local]'")
+    assert [
+        path for path in paths if other.search(path.read_text(encoding="utf-8", errors="replace"))
+    ] == []
 
 
 def test_the_wheel_is_typed_licensed_and_installs_the_command(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     assert "lmconf/py.typed" in names
-    assert "lmconf-0.1.0.dist-info/licenses/LICENSE" in names
-    entry_points = wheel.read("lmconf-0.1.0.dist-info/entry_points.txt").decode()
+    assert "lmconf_runtime-0.1.0.dist-info/licenses/LICENSE" in names
+    entry_points = wheel.read("lmconf_runtime-0.1.0.dist-info/entry_points.txt").decode()
     assert "lmconf = lmconf.cli:main" in entry_points
 
 

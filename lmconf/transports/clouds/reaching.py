@@ -146,5 +146,5 @@ def missing(provider: str, package: str, extra: str) -> NotCarriedOut:
     """Return the failure of a provider whose SDK is not installed."""
     return NotCarriedOut(
         f"{provider}/ needs the package {package} for its credentials",
-        help=f"pip install 'lmconf[{extra}]'",
+        help=f"pip install 'lmconf-runtime[{extra}]'",
     )

@@ -110,9 +110,9 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
 
 def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(LaunchError, match=r"pip install 'lmconf\[local\]'"):
+    with pytest.raises(LaunchError, match=r"pip install 'lmconf-runtime\[local\]'"):
         package_folder()
-    with pytest.raises(LaunchError, match=r"pip install 'lmconf\[local\]'"):
+    with pytest.raises(LaunchError, match=r"pip install 'lmconf-runtime\[local\]'"):
         LlamaCpp().start(LaunchSpec(weights="m.gguf"), "m")
 
 

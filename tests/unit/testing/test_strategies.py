@@ -214,7 +214,7 @@ import lmconf.testing
 try:
     lmconf.testing.settings
 except ImportError as error:
-    assert "lmconf[testing]" in str(error), error
+    assert "lmconf-runtime[testing]" in str(error), error
 else:
     raise AssertionError
 """

@@ -359,7 +359,7 @@ def test_a_missing_sdk_is_told_with_what_to_install(
         monkeypatch.setitem(__import__("sys").modules, name, None)
     with pytest.raises(NotCarriedOut, match="botocore") as raised:
         transport.complete(asking("", "bedrock", CLAUDE, other=ACCOUNT))
-    assert "lmconf[aws]" in str(raised.value)
+    assert "lmconf-runtime[aws]" in str(raised.value)
 
 
 @pytest.mark.parametrize("way", [*WHOLE, *STREAMED])

@@ -122,7 +122,7 @@ def test_a_missing_sdk_is_told_with_what_to_install(
     monkeypatch.setitem(__import__("sys").modules, "databricks.sdk.core", None)
     with pytest.raises(NotCarriedOut, match="databricks-sdk") as raised:
         transport.complete(asking("", "databricks", MODEL))
-    assert "lmconf[databricks]" in str(raised.value)
+    assert "lmconf-runtime[databricks]" in str(raised.value)
 
 
 def test_an_lm_that_states_nothing_is_answered_by_the_configured_workspace(

@@ -366,4 +366,4 @@ def test_a_missing_sdk_is_told_with_what_to_install(
     with serving() as server, pytest.raises(NotCarriedOut, match="google-auth") as raised:
         other = {"vertex_credentials": '{"another": "account"}'}
         transport.complete(asking(server, "vertex_ai", "gemini-2.0-flash", other=other))
-    assert "lmconf[google]" in str(raised.value)
+    assert "lmconf-runtime[google]" in str(raised.value)
