@@ -9,12 +9,18 @@ from typing import Any
 from msgspec import structs
 
 from lmconf.profile.providers import PROVIDERS, provider_of
+from lmconf.profile.said import launches, text_of, transport_of
 from lmconf.spec.checking import Fault
 from lmconf.spelling import did_you_mean
-from lmconf.transports.routes import NOT_IN_RESPONSES, RESPONSES
+from lmconf.transports.routes import (
+    MODEL_PARAMETERS,
+    NOT_IN_RESPONSES,
+    RESPONSES,
+    is_foreign,
+)
 from lmconf.transports.specs import TransportSpec
 
-__all__ = ["api_is_there"]
+__all__ = ["api_is_there", "extra_is_the_body"]
 
 _AZURE = ("azure", "azure_ai")
 _FIRST_ON_AZURE = "2025-03-01"
@@ -50,6 +56,28 @@ def api_is_there(data: Mapping[str, Any]) -> Iterator[Fault]:
             at_key=True,
         )
     yield from _version_has_it(data)
+
+
+def extra_is_the_body(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield a fault for each key of `extra` that LiteLLM might act on in place of sending it."""
+    model, extra = text_of(data, "model"), data.get("extra")
+    if model is None or not isinstance(extra, Mapping) or transport_of(data) != "litellm":
+        return
+    provider = provider_of(model)[0]
+    route = text_of(data, "model_type") or "chat"
+    if launches(data) or provider not in PROVIDERS or not is_foreign(provider, route):
+        return
+    for name in extra:
+        if name not in MODEL_PARAMETERS:
+            yield Fault(
+                "not-in-body",
+                ("extra", name),
+                f"LiteLLM sends to {provider}/ by its own client, and might act on `{name}` in place"
+                " of sending it",
+                help="leave it out; what is meant for LiteLLM goes under `transport: {use: litellm,"
+                " args: …}`",
+                at_key=True,
+            )
 
 
 def _provider_has_it(provider: str) -> Iterator[Fault]:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from lmconf.launchers.rules import kind_of_model
 from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.profile.budgets import judge_budget
-from lmconf.profile.choosing import api_is_there
+from lmconf.profile.choosing import api_is_there, extra_is_the_body
 from lmconf.profile.families import Family, family_of
 from lmconf.profile.launching import server_fits
 from lmconf.profile.lm import LMSpec
@@ -358,6 +358,7 @@ _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     judge_times,
     judge_budget,
     api_is_there,
+    extra_is_the_body,
     judge_request,
 )
 

@@ -185,6 +185,7 @@ _RULED = (
     "tools",
     "tool_choice",
     "headers",
+    "extra",
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmconf.launchers.specs import LAUNCHER_NAMES
+from lmconf.transports.specs import TransportSpec
 
 __all__ = ["launches", "text_of", "transport_of"]
 
@@ -21,6 +22,8 @@ def text_of(data: Data, name: str) -> str | None:
 def transport_of(data: Data) -> object:
     """Return the kind of transport that carries the LM's requests."""
     transport = data.get("transport")
+    if isinstance(transport, TransportSpec):
+        return transport.use
     return transport.get("use", "litellm") if isinstance(transport, Mapping) else "litellm"
 
 

@@ -38,7 +38,7 @@ from lmconf.transports.foreign import failure_of
 from lmconf.transports.lending import lend_clients
 from lmconf.transports.quiet import import_litellm
 from lmconf.transports.responses import ResponsesApi
-from lmconf.transports.routes import CHAT, TEXT, Client, client_of
+from lmconf.transports.routes import CHAT, MODEL_PARAMETERS, TEXT, Client, client_of
 from lmconf.transports.stated import StatedApi
 
 __all__ = ["LiteLLM"]
@@ -352,11 +352,12 @@ def _model_name(request: Request) -> str:
 def _openly(request: Request) -> dict[str, Any]:
     """Return what litellm must be told where it sends by its own means."""
     connection = request.connection
-    taken = sorted((_RESERVED | _LEADING) & request.extra.keys())
+    taken = sorted(request.extra.keys() - MODEL_PARAMETERS)
     if taken:
         raise BadRequest(
-            f"`extra.{taken[0]}` would lead the request elsewhere",
-            help="state `api_base`, with the credential to send there",
+            f"litellm sends to {request.provider}/ by its own client, and might act on"
+            f" `extra.{taken[0]}` in place of sending it",
+            help="write what is meant for litellm under `transport: {use: litellm, args: …}`",
         )
     variable = None if connection.base else _ambient_address(request.provider)
     if variable:

@@ -15,12 +15,14 @@ from msgspec import Struct
 __all__ = [
     "CHAT",
     "CLOUDS",
+    "MODEL_PARAMETERS",
     "NOT_IN_RESPONSES",
     "RESPONSES",
     "TEXT",
     "Client",
     "OfOtherApis",
     "client_of",
+    "is_foreign",
 ]
 
 Client = Literal["bare", "openai", "http", "lent"]
@@ -112,3 +114,23 @@ NOT_IN_RESPONSES: dict[str, OfOtherApis] = {
 def client_of(provider: str, route: str) -> Client | None:
     """Return the kind of client that carries `route` to `provider`; None: none can be given."""
     return (TEXT if route == "text" else CHAT).get(provider)
+
+
+def is_foreign(provider: str, route: str) -> bool:
+    """Say whether LiteLLM sends `route` to `provider` by its own means."""
+    return route != "responses" and client_of(provider, route) is None
+
+
+MODEL_PARAMETERS = frozenset(
+    "decoding_method do_sample early_stopping epsilon_cutoff eta_cutoff guidance_scale ignore_eos"
+    " length_penalty max_length max_new_tokens min_length min_new_tokens min_p min_tokens mirostat"
+    " mirostat_eta mirostat_tau no_repeat_ngram_size num_beams num_ctx penalty_alpha random_seed"
+    " repeat_last_n repeat_penalty repetition_penalty skip_special_tokens tfs_z top_a top_k"
+    " truncate_input_tokens typical_p use_beam_search".split()
+)
+"""Keys of a body that say how a model answers, and nothing else: no address, account or tool.
+
+Where LiteLLM sends by its own means, `extra` reaches the body through its keyword arguments, and it
+acts on hundreds of those (`model_list`, `fallbacks`, `api_base`, `mock_response`, …), more with each
+release. There, these alone are let through.
+"""

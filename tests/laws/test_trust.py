@@ -216,9 +216,11 @@ def test_no_other_field_is_a_way_to_another_address(settings: dict[str, object])
 @pytest.mark.parametrize("provider", ["replicate", "nlp_cloud"])
 @pytest.mark.parametrize("name", ["api_base", "base_url", "custom_llm_provider"])
 def test_the_body_is_no_way_to_another_address(provider: str, name: str) -> None:
-    lm = lmconf.LM(f"{provider}/tiny", api_key="the-key", extra={name: "http://127.0.0.1:9"})
-    with pytest.raises(CallError, match=f"`extra.{name}` would lead the request elsewhere"):
-        lm("hi", cache=False)
+    lm = lmconf.LM(f"{provider}/tiny", api_key="the-key")
+    extra = {name: "http://127.0.0.1:9"}
+    for way in (lambda: lm("hi", extra=extra, cache=False), lambda: lm.copy(extra=extra)):
+        with pytest.raises(ProfileError, match=f"might act on `{name}`"):
+            way()
 
 
 def test_the_environment_is_no_way_to_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
