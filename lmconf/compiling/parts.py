@@ -156,7 +156,7 @@ def _says_many(root: Map) -> tuple[str, Mark] | None:
         if key in root:
             return key, root.keys[key]
     callbacks = root.get("callbacks")
-    if isinstance(callbacks, Map) and "use" not in callbacks:
+    if isinstance(callbacks, Map) and callbacks.entries and "use" not in callbacks:
         return "callbacks", root.keys["callbacks"]
     return None
 

@@ -107,11 +107,13 @@ def _rendered(parts: Parts, renderer: Renderer, inputs: Inputs) -> Parts:
     def lm(name: str, node: Node) -> Node:
         found = renderer.render(node, parts.path(name))
         if isinstance(found, Map):
-            # A template may have become a shorthand.
+            # A template may have become a shorthand, and a block empty by what was unset in it.
             found = normalise(found, LMRules(flat=True))
         return with_absolute_paths(found, LM, inputs.folder)
 
-    head = with_absolute_paths(renderer.render(part(parts.head, "values")), MANY_LMS, inputs.folder)
+    head = renderer.render(part(parts.head, "values"))
+    assert isinstance(head, Map)
+    head = with_absolute_paths(normalise(head, LMRules(flat=parts.flat)), MANY_LMS, inputs.folder)
     assert isinstance(head, Map)
     return msgspec.structs.replace(
         parts,

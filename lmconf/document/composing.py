@@ -68,6 +68,10 @@ class Rules(Protocol):
         """Return `node` with a shorthand written out; its children are normalised after it."""
         ...
 
+    def is_block(self, path: Path) -> bool:
+        """Say whether the field at `path` is a block: where it is empty, it counts as left out."""
+        ...
+
     def kind_key(self, path: Path) -> str | None:
         """Return the key that states the kind of the block at `path`, if it has kinds."""
         ...
@@ -134,7 +138,11 @@ class Fold:
 
 
 def normalise(root: Map, rules: Rules) -> Map:
-    """Return `root` with every shorthand written out, so that merging sees one shape."""
+    """Return `root` with every shorthand written out, so that merging sees one shape.
+
+    An empty block is the block left out, and is not in the result; nor is one that holds nothing
+    but such blocks.
+    """
     node = _normalised(root, (), rules)
     if not isinstance(node, Map):
         raise TypeError("rules must keep a document's root a map")
@@ -145,8 +153,20 @@ def _normalised(node: Node, path: Path, rules: Rules) -> Node:
     full = rules.normalise(path, node)
     match full:
         case Map(entries=entries, keys=keys, mark=mark):
-            below = {key: _normalised(value, (*path, key), rules) for key, value in entries.items()}
+            below: dict[str, Node] = {}
+            for key, value in entries.items():
+                within = (*path, key)
+                # Asked before a shorthand is written out, too: `callbacks: {}` is no list of one.
+                if _is_empty(value) and rules.is_block(within):
+                    continue
+                inner = _normalised(value, within, rules)
+                if not (_is_empty(inner) and rules.is_block(within)):
+                    below[key] = inner
+            if len(below) < len(entries):
+                keys = {key: keys[key] for key in below}
             return Map(below, keys, mark)
+        case Verbatim(value=dict() as value, mark=mark):
+            return Verbatim(_without_empty_blocks(value, path, rules), mark)
         case Seq(items=items, mark=mark):
             return Seq(_each(items, path, rules), mark)
         case Change(base=base, prepend=prepend, append=append, reset=reset, mark=mark):
@@ -156,6 +176,28 @@ def _normalised(node: Node, path: Path, rules: Rules) -> Node:
             )
         case _:
             return full
+
+
+def _is_empty(node: Node) -> bool:
+    match node:
+        case Map(entries=entries):
+            return not entries
+        case Verbatim(value=value):
+            return value == {}
+        case _:
+            return False
+
+
+def _without_empty_blocks(value: dict[str, Plain], path: Path, rules: Rules) -> dict[str, Plain]:
+    """Return the verbatim `value`, which stands at `path`, without the blocks that are empty."""
+    kept: dict[str, Plain] = {}
+    for key, item in value.items():
+        within = (*path, key)
+        block = isinstance(item, dict) and rules.is_block(within)
+        inner = _without_empty_blocks(item, within, rules) if isinstance(item, dict) else item
+        if inner or not block:
+            kept[key] = inner
+    return kept
 
 
 def _each(items: tuple[Node, ...], path: Path, rules: Rules) -> tuple[Node, ...]:

@@ -153,11 +153,13 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
     node = with_absolute_paths(root, LM, str(FilePath.cwd()))
     data = to_data(node)
     assert isinstance(data, Mapping)
-    if unset := [name for name in said if name not in data]:
+    if unset := [name for name, _ in layer if name not in data]:
         raise UsageError(
             f"`{unset[0]}` cannot be unset in one call: give a value, or use"
             f" lm.copy({unset[0]}={{'$unset': True}})"
         )
+    if not data:
+        return compiled.spec
     faults = check(LM, data, partial=True)
     spec = compiled.spec
     if not faults:
@@ -306,7 +308,9 @@ def _compile(
     root: Map, given: Mapping[str, str], live: tuple[object, ...], name: str | None, mark: Mark
 ) -> Compiled:
     found: list[Diagnostic] = []
-    whole = with_absolute_paths(settle(root, found, usual=_RULES.usual), LM, str(FilePath.cwd()))
+    # A block may have become empty by what was unset in it.
+    settled = normalise(settle(root, found, usual=_RULES.usual), _RULES)
+    whole = with_absolute_paths(settled, LM, str(FilePath.cwd()))
     assert isinstance(whole, Map)
     data, faults = data_of(whole)
     faults += [fault for fault in _names_in(data) if not faults]

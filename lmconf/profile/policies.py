@@ -59,7 +59,8 @@ class HistoryPolicy(Spec, frozen=True, kw_only=True):
 def history_shorthand(short: object) -> dict[str, object] | None:
     """Return the block that `history: false` and `true` stand for, None for other values."""
     if isinstance(short, bool):
-        return {} if short else {"max": 0}
+        # Written out, so that `true` overrules an inherited `false`.
+        return {"max": HistoryPolicy().max if short else 0}
     return None
 
 

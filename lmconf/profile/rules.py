@@ -22,7 +22,7 @@ from lmconf.document.nodes import (
 from lmconf.profile.authored import MANY_LMS, ONE_LM
 from lmconf.profile.lm import LMSpec
 from lmconf.spec.declaring import fields
-from lmconf.spec.navigating import child
+from lmconf.spec.navigating import child, takes_block
 from lmconf.spec.shapes import Either, Kinds, ListOf, Record, Shape
 from lmconf.spec.writing import write
 
@@ -52,6 +52,17 @@ class LMRules:
         if shape is None or isinstance(node, Broken | Change):
             return node
         return _full(shape, node)
+
+    def is_block(self, path: Path) -> bool:
+        """Say whether the field at `path` is a block, which counts as left out where it is empty.
+
+        A name (`lms.gpt`, `stores.disk`) and a key of free data is no field: it is there although
+        nothing is said of it. So is `lms`, which says that a document is a profile of several.
+        """
+        if path == ("lms",):
+            return False
+        above = self._shape(path[:-1])
+        return above is not None and _has_block(_block(above), path[-1])
 
     def kind_key(self, path: Path) -> str | None:
         """Return the key that states the kind of the block at `path`."""
@@ -115,6 +126,15 @@ def _block(shape: Shape) -> Shape:
             if isinstance(option, Record | Kinds | ListOf):
                 return option
     return shape
+
+
+def _has_block(shape: Shape, name: str | int) -> bool:
+    """Say whether `name` is a field of the block `shape` that takes a block."""
+    # Which of its kinds a block is may be said in another layer.
+    types = shape.table.values() if isinstance(shape, Kinds) else ()
+    found = (shape.type,) if isinstance(shape, Record) else types
+    declared = [fields(type_).get(str(name)) for type_ in found]
+    return any(field is not None and takes_block(field.shape) for field in declared)
 
 
 def _full(shape: Shape, node: Node) -> Node:

@@ -39,7 +39,8 @@ class BreakerPolicy(Spec, frozen=True, kw_only=True):
 def breaker_shorthand(short: object) -> dict[str, object] | None:
     """Return the block that `breaker: false` and `true` stand for, None for other values."""
     if isinstance(short, bool):
-        return {} if short else {"after": 0}
+        # Written out, so that `true` overrules an inherited `false`.
+        return {"after": BreakerPolicy().after if short else 0}
     return None
 
 

@@ -135,3 +135,16 @@ def step_into(value: object, step: str | int) -> object:
     if isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
         return value[step]
     return None
+
+
+def takes_block(shape: Shape) -> bool:
+    """Say whether a field of `shape` may hold a block, or a block that stands for a list of one."""
+    match shape:
+        case Either(options=options):
+            return any(map(takes_block, options))
+        case ListOf(item=item, single=True):
+            return takes_block(item)
+        case Json(mapping=mapping):
+            return mapping
+        case _:
+            return isinstance(shape, Record | Kinds | MapOf)

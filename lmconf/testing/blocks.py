@@ -11,6 +11,7 @@ from msgspec import Struct
 from lmconf.profile.lm import REGION_PATTERN
 from lmconf.secrets import is_secret_name
 from lmconf.spec.declaring import fields
+from lmconf.spec.navigating import child, choose, kind_of, takes_block
 from lmconf.spec.shapes import (
     Choice,
     Duration,
@@ -39,7 +40,7 @@ from lmconf.testing.atoms import (
     whole_numbers,
 )
 
-__all__ = ["IMPORTS", "NAMES", "addresses", "block", "names", "values"]
+__all__ = ["IMPORTS", "NAMES", "addresses", "block", "names", "values", "with_empty_blocks"]
 
 NAMES = frozenset({"acme", "acme.audit"})
 """The kinds beside lmconf's own that are drawn: register them, or give them as known names."""
@@ -137,6 +138,51 @@ def _block(
     required = [name for name, field in declared.items() if field.required and name not in given]
     data = {name: draw(values(declared[name].shape)) for name in (*required, *chosen)}
     return {**{name: draw(strategy) for name, strategy in given.items()}, **data}
+
+
+@st.composite
+def with_empty_blocks(draw: st.DrawFn, shape: Shape, data: Any) -> Any:
+    """Draw `data`, as a document spells it, with empty blocks where `shape` has blocks left out.
+
+    An empty block is the block left out: the two mean the same at every level.
+    """
+    if isinstance(data, list):
+        inner = child(shape, data, 0)
+        return data if inner is None else [draw(with_empty_blocks(inner, item)) for item in data]
+    if not isinstance(data, dict) or any(key.startswith("$") for key in data):
+        return data
+    chosen = choose(shape, data)
+    if isinstance(chosen, ListOf):  # a block that stands for a list of one
+        return draw(with_empty_blocks(chosen.item, data)) if data else data
+    if isinstance(chosen, Json):
+        return data
+    whole = {}
+    for key, value in data.items():
+        below = child(chosen, data, key)
+        whole[key] = value if below is None else draw(with_empty_blocks(below, value))
+    left_out = [name for name in _optional_blocks(chosen, data) if name not in data]
+    for name in (
+        draw(st.lists(st.sampled_from(left_out), unique=True, max_size=6)) if left_out else ()
+    ):
+        below = child(chosen, data, name)
+        assert below is not None
+        empty: Any = draw(st.sampled_from([{}, {"$value": {}}, None]))
+        # A block that holds nothing but empty blocks is one, too.
+        whole[name] = draw(with_empty_blocks(below, {})) if empty is None else empty
+    return whole
+
+
+def _optional_blocks(shape: Shape, data: dict[str, Any]) -> list[str]:
+    """Return the names of the fields of a block that may hold blocks and may be left out."""
+    type_ = shape.type if isinstance(shape, Record) else None
+    if isinstance(shape, Kinds) and data:
+        type_ = kind_of(shape, data)
+    declared = {} if type_ is None else fields(type_)
+    return [
+        name
+        for name, field in declared.items()
+        if not field.required and takes_block(field.shape) and name != "lms"
+    ]
 
 
 def _kind(tag: str, kind: str, type_: type[Struct], default: bool) -> st.SearchStrategy[Any]:

@@ -10,13 +10,14 @@ from msgspec import structs
 from lmconf.caches import place
 from lmconf.caches.specs import STORE, StoreSpec
 from lmconf.callbacks.specs import CALLBACK
+from lmconf.profile.authored import MANY_LMS
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import make_stated
 from lmconf.profile.state import dump_lm
 from lmconf.spec.building import build
 from lmconf.spec.declaring import fields
 from lmconf.testing.atoms import json_maps
-from lmconf.testing.blocks import names, values
+from lmconf.testing.blocks import names, values, with_empty_blocks
 from lmconf.testing.one_lm import Known, budgets, lm_data, settings, ways
 from lmconf.testing.spelling import spelled
 
@@ -70,8 +71,12 @@ def _beside(name: str, known: Known) -> Known:
 
 
 def profiles() -> st.SearchStrategy[dict[str, Any]]:
-    """Return whole documents of several LMs, as a file would spell them, with what they inherit."""
-    return st.tuples(profile_data(), _inherited()).map(lambda parts: _heirs(*parts))
+    """Return whole documents of several LMs, as a file would spell them, with what they inherit.
+
+    Blocks that say nothing are left out, or stand there and are empty.
+    """
+    drawn = st.tuples(profile_data(), _inherited()).map(lambda parts: _heirs(*parts))
+    return st.one_of(drawn, drawn.flatmap(lambda said: with_empty_blocks(MANY_LMS, said)))
 
 
 def documents() -> st.SearchStrategy[dict[str, Any]]:

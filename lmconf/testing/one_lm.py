@@ -14,7 +14,7 @@ from lmconf.callbacks.specs import CALLBACK
 from lmconf.launchers.rules import flags_of, suits
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.profile.compiled import Compiled
-from lmconf.profile.lm import LMSpec, SoleLMSpec
+from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
 from lmconf.profile.making import make_stated
 from lmconf.profile.policies import Budget
 from lmconf.profile.providers import provider_of
@@ -22,7 +22,7 @@ from lmconf.secrets import is_secret_name
 from lmconf.spec.declaring import fields
 from lmconf.spec.quantities import parse_duration
 from lmconf.testing.atoms import references, texts
-from lmconf.testing.blocks import addresses, block, names, values
+from lmconf.testing.blocks import addresses, block, names, values, with_empty_blocks
 from lmconf.testing.spelling import spelled
 from lmconf.trainers.specs import BELONGS, TrainSpec
 from lmconf.transports.routes import NOT_IN_RESPONSES, RESPONSES
@@ -174,8 +174,12 @@ def ways(count: int) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def settings() -> st.SearchStrategy[dict[str, Any]]:
-    """Return the settings of one LM, now and then a pool, as a document spells them."""
-    return st.one_of(lm_data(), lm_data(), lm_data(), pool_data()).map(spelled)
+    """Return the settings of one LM, now and then a pool, as a document spells them.
+
+    Blocks that say nothing are left out, or stand there and are empty.
+    """
+    drawn = st.one_of(lm_data(), lm_data(), lm_data(), pool_data()).map(spelled)
+    return st.one_of(drawn, drawn.flatmap(lambda said: with_empty_blocks(LM, said)))
 
 
 def compiled_lms() -> st.SearchStrategy[Compiled]:

@@ -35,6 +35,9 @@ class Rules:
     def normalise(self, path: Path, node: Node) -> Node:
         return node
 
+    def is_block(self, path: Path) -> bool:
+        return path[-1] == "b"
+
     def kind_key(self, path: Path) -> str | None:
         return "use" if path and path[-1] == "b" else None
 

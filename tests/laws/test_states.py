@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
 
+import lmconf
 from lmconf import testing
 from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.pipeline import CompiledProfile, compile_documents
 from lmconf.document import Document, read, write
 from lmconf.errors import ProfileError
+from lmconf.profile.authored import MANY_LMS
 from lmconf.profile.compiled import Compiled
-from lmconf.profile.making import CALL_FIELDS, change, make, make_stated
+from lmconf.profile.lm import LM, LMSpec
+from lmconf.profile.making import CALL_FIELDS, change, for_call, make, make_stated
 from lmconf.profile.state import Style, dump_lm, dump_profile
+from lmconf.spec.declaring import fields
+from lmconf.spec.navigating import takes_block
+from lmconf.spec.shapes import Either, Record
+from lmconf.testing.blocks import with_empty_blocks as emptied
 from lmconf.transports.routes import NOT_IN_RESPONSES
 
 slow_to_draw = settings(
@@ -125,6 +135,158 @@ def test_an_lm_with_another_model_comes_back_or_is_refused(
     else:
         assert changed.spec.model == model
         assert_lm_comes_back(changed)
+
+
+@given(testing.settings().flatmap(lambda said: st.tuples(st.just(said), emptied(LM, said))))
+@slow_to_draw
+def test_an_empty_block_of_an_lm_is_the_block_left_out(
+    both: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    said, with_empty = (make_stated(each) for each in both)
+    assert with_empty.spec == said.spec
+    for style in STYLES:
+        assert write(dump_lm(with_empty, style)) == write(dump_lm(said, style))
+    assert_lm_comes_back(with_empty)
+
+
+@given(testing.profiles().flatmap(lambda said: st.tuples(st.just(said), emptied(MANY_LMS, said))))
+@slow_to_draw
+def test_an_empty_block_of_a_profile_is_the_block_left_out(
+    both: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    said, with_empty = (compiled(write(each), "/srv/profiles/p.yaml") for each in both)
+    assert with_empty.spec == said.spec
+    for style in STYLES:
+        states = [dump_profile(each.spec, each.stated, style) for each in (with_empty, said)]
+        assert write(states[0]) == write(states[1])
+
+
+def block_fields(type_: type[Struct], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of each block that an LM's document may hold, blocks in blocks included."""
+    for name, field in fields(type_).items():
+        if not takes_block(field.shape) or field.required:
+            continue
+        yield (*path, name)
+        for option in field.shape.options if isinstance(field.shape, Either) else (field.shape,):
+            if isinstance(option, Record):
+                yield from block_fields(option.type, (*path, name))
+
+
+BLOCKS = sorted(block_fields(LMSpec))
+
+
+def nested(path: tuple[str, ...], value: object) -> dict[str, Any]:
+    for step in reversed(path):
+        value = {step: value}
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.mark.parametrize("path", BLOCKS, ids=".".join)
+def test_an_empty_block_says_nothing_in_a_file_in_code_in_a_copy_and_in_an_override(
+    path: tuple[str, ...],
+) -> None:
+    plain = make({"model": "openai/x"})
+    empties: list[dict[str, Any]] = [{}, {"$value": {}}]
+    for empty in empties:
+        said = nested(path, empty)
+        assert make({"model": "openai/x", **said}).stated == plain.stated
+        assert change(plain, said).stated == plain.stated
+        assert one(write({"model": "openai/x", **said})).stated == plain.stated
+    assert for_call(plain, {}) is plain.spec
+    if path[0] in CALL_FIELDS:
+        assert for_call(plain, nested(path, {})) is plain.spec
+    found = lmconf.load({"model": "openai/x"}, overrides={".".join(path): {}})
+    assert found.dump_state("minimal") == lmconf.load({"model": "openai/x"}).dump_state("minimal")
+
+
+@pytest.mark.parametrize("path", BLOCKS, ids=".".join)
+def test_an_empty_block_changes_nothing_of_what_is_inherited(path: tuple[str, ...]) -> None:
+    whole: dict[str, Any] = {
+        "model": "openai/x",
+        "provider": "sglang",
+        "cache": False,
+        "history": False,
+        "retry": {"breaker": False, "max": 3},
+        "timeout": 5,
+        "transport": "acme",
+        "limits": {"rpm": 3},
+        "budget": {"tokens": 5},
+        "pricing": {"input": 1, "output": 2},
+        "headers": {"X-Team": "a"},
+        "tool_choice": "auto",
+        "logit_bias": None,
+        "extra": {"top_k": 3},
+        "train_kwargs": {"use": "local", "lora": 8},
+        "fallbacks": [{"model": "openai/y"}],
+        "callbacks": [{"use": "log"}],
+    }
+    document: dict[str, Any] = {"defaults": whole, "lms": {"a": {}, "b": nested(path, {})}}
+    profile = compiled(write(document))
+    assert profile.lms["a"].spec == profile.lms["b"].spec
+    assert profile.lms["a"].stated == profile.lms["b"].stated
+    lm = make_stated(whole)
+    assert change(lm, nested(path, {})).spec == lm.spec
+
+
+def test_a_shorthand_that_says_the_usual_is_no_empty_block() -> None:
+    """`true` overrules an inherited `false`; an empty block would not."""
+    off: dict[str, Any] = {"cache": False, "history": False, "retry": {"breaker": False}}
+    on: dict[str, Any] = {"cache": True, "history": True, "retry": {"breaker": True}}
+    for lower, upper in ((off, on), (on, off)):
+        lm = compiled(write({"defaults": lower, "lms": {"a": {"model": "openai/x", **upper}}}))
+        assert lm.lms["a"].spec == make_stated({"model": "openai/x", **upper}).spec
+
+
+def test_a_block_that_became_empty_by_what_was_unset_in_it_is_left_out() -> None:
+    lower: dict[str, Any] = {"limits": {"rpm": 3}, "launch_kwargs": {"use": "sglang", "port": 7501}}
+    unset: dict[str, Any] = {"$unset": True}
+    upper: dict[str, Any] = {
+        "limits": {"rpm": unset},
+        "launch_kwargs": {"use": unset, "port": unset},
+    }
+    profile = compiled(
+        write(
+            {
+                "defaults": {"model": "openai/x", **lower},
+                "lms": {"a": upper},
+                "budget": {"tokens": unset},
+            }
+        )
+    )
+    lm = profile.lms["a"]
+    assert (lm.spec.limits, lm.spec.launch_kwargs, profile.spec.budget) == (None, None, None)
+    assert_lm_comes_back(lm)
+    assert change(make({"model": "openai/x", **lower}), upper).spec.limits is None
+
+
+@pytest.mark.parametrize("name", ["stop", "tools", "fallbacks", "callbacks", "fallback_on"])
+def test_an_empty_list_is_none_over_an_inherited_one_and_comes_back(name: str) -> None:
+    """Lists replace: unlike an empty block, an empty list says something."""
+    tool = {"type": "function", "function": {"name": "f"}}
+    inherited: dict[str, Any] = {
+        "stop": ["a"],
+        "tools": [tool],
+        "fallbacks": [{"model": "openai/y"}],
+        "callbacks": [{"use": "log"}],
+        "fallback_on": ["timeout"],
+    }
+    document: dict[str, Any] = {
+        "defaults": inherited,
+        "lms": {"a": {"model": "openai/x", name: []}},
+    }
+    lm = compiled(write(document)).lms["a"]
+    assert getattr(lm.spec, name) == ()
+    assert_lm_comes_back(lm)
+
+
+def test_names_and_free_data_keep_their_empty_mappings() -> None:
+    """A name is no field: an LM that states nothing is there, with what it inherits."""
+    profile = compiled(
+        write({"defaults": {"model": "openai/x", "extra": {"a": {}, "b": [{}]}}, "lms": {"a": {}}})
+    )
+    assert profile.lms["a"].spec.extra == {"a": {}, "b": ({},)}
+    assert_lm_comes_back(profile.lms["a"])
 
 
 def test_a_relative_path_stays_what_it_meant(tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ class Kitchen:
             return Seq((node,), node.mark)
         return node
 
+    def is_block(self, path: Path) -> bool:
+        return path[-1:] in (("tool",), ("oven",))
+
     def kind_key(self, path: Path) -> str | None:
         return "use" if path[-1:] == ("tool",) else None
 

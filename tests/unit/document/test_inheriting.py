@@ -15,6 +15,9 @@ class Rules:
     def normalise(self, path: Path, node: Node) -> Node:
         return node
 
+    def is_block(self, path: Path) -> bool:
+        return False
+
     def kind_key(self, path: Path) -> str | None:
         return None
 

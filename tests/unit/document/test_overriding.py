@@ -18,6 +18,9 @@ class Rules:
             return from_plain({"mode": "read_write" if node.value else "disabled"}, node.mark)
         return node
 
+    def is_block(self, path: Path) -> bool:
+        return False
+
     def kind_key(self, path: Path) -> str | None:
         return None
 

@@ -133,3 +133,28 @@ def test_what_dspy_cannot_be_told_is_named_and_no_reference_is_written() -> None
 def test_a_server_without_a_key_stays_one() -> None:
     lm = lmconf.LM("ollama_chat/llama3.2", api_base="http://localhost:11434", api_key="")
     assert lm.dump_state(format="dspy")["api_key"] == ""
+
+
+EMPTY: dict[str, Any] = {name: {} for name in ("launch_kwargs", "train_kwargs", "extra", "headers")}
+
+
+@pytest.mark.parametrize("state", [OLD, NEW], ids=["old", "new"])
+@pytest.mark.parametrize("provider", [None, "sglang"])
+def test_empty_blocks_of_a_state_say_nothing(state: dict[str, Any], provider: str | None) -> None:
+    """`launch_kwargs: {}` is what every `dspy.LM` writes, whoever serves its model."""
+    address = {"api_base": "https://llm.acme.example/v1"} if provider is None else {}
+    said = {**state, "model": "openai/m", "train_kwargs": {}, "provider": provider, **address}
+    lm = loaded({**said, **EMPTY})
+    assert lm == loaded({key: None if value == {} else value for key, value in said.items()})
+    assert (lm.spec.launch_kwargs is None) is (provider is None)
+    for style in ("resolved", "minimal"):
+        dumped = lm.dump_state(style)
+        assert loaded(dumped) == lm
+        assert loaded(dumped).dump_state(style) == dumped
+
+
+def test_what_a_state_holds_makes_an_lm_in_code_without_a_server() -> None:
+    said = {key: value for key, value in OLD.items() if key != "top_k"}
+    lm = lmconf.LM(**said, api_base="http://127.0.0.1:9/v1", api_key="")
+    assert lm.spec.launch_kwargs is None
+    assert loaded(lm.dump_state()) == lm

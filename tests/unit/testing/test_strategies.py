@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from lmconf import testing
+from lmconf.profile.authored import MANY_LMS, LMEntry, ProfileDocument
 from lmconf.profile.document import PROFILE, ProfileSpec
 from lmconf.profile.lm import LMSpec, SoleLMSpec
 from lmconf.secrets import Env, File, Given, Public
 from lmconf.spec.declaring import fields
-from lmconf.spec.navigating import choose, kind_of
+from lmconf.spec.navigating import child, choose, kind_of, takes_block
 from lmconf.spec.shapes import (
     Choice,
     Either,
@@ -204,6 +205,57 @@ def _named(lm: Mapping[str, Any]) -> Iterator[Feature]:
 def test_every_field_of_a_block_is_drawn(type_: type[Struct]) -> None:
     seen = drawn(block(type_), lambda data: ((name,) for name in data), 100)
     assert sorted({(name,) for name in fields(type_)} - seen) == []
+
+
+def emptied(shape: Shape, value: Any) -> Iterator[Feature]:
+    """Yield the fields of blocks in `value`, as a document spells it, that hold empty blocks."""
+    if isinstance(value, list):
+        inner = child(shape, value, 0)
+        for item in value:
+            if inner is not None:
+                yield from emptied(inner, item)
+        return
+    chosen = choose(shape, value)
+    if not isinstance(value, Mapping) or any(key.startswith("$") for key in value):
+        return
+    if isinstance(chosen, ListOf):
+        yield from emptied(chosen.item, value)
+        return
+    kind = kind_of(chosen, value) if isinstance(chosen, Kinds) else None
+    type_ = chosen.type if isinstance(chosen, Record) else kind
+    for key, item in value.items():
+        if type_ is not None and item in ({}, {"$value": {}}):
+            yield (type_.__name__, key)
+        below = child(chosen, value, key)
+        if below is not None:
+            yield from emptied(below, item)
+
+
+def blocks_of(types: Iterable[type[Struct]]) -> set[Feature]:
+    return {
+        (type_.__name__, name)
+        for type_ in types
+        for name, field in fields(type_).items()
+        if takes_block(field.shape) and not field.required
+    }
+
+
+@pytest.mark.parametrize(
+    ("shape", "strategy", "types"),
+    [
+        (Record(LMSpec), testing.settings(), types_of(Record(LMSpec))),
+        # What its LMs hold is drawn as that of any LM is.
+        (MANY_LMS, testing.profiles(), [ProfileDocument, LMEntry]),
+    ],
+    ids=["one LM", "a profile"],
+)
+def test_every_block_is_drawn_empty(
+    shape: Shape, strategy: st.SearchStrategy[Any], types: list[type[Struct]]
+) -> None:
+    wanted = blocks_of(types) - {("ProfileDocument", "lms")}
+    assert len(wanted) > 20
+    seen = drawn(strategy, functools.partial(emptied, shape), 2000, wanted)
+    assert sorted(wanted - seen) == []
 
 
 def test_a_missing_hypothesis_is_named() -> None:
