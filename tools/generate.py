@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from lmconf.compiling.trust import ALLOWED
 from lmconf.profile.reference import reference
 from lmconf.profile.schema import authored_schema, resolved_schema
 from lmconf.profile.signatures import keywords_module
@@ -21,9 +22,19 @@ def as_text(schema: Schema) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
+def untrusted() -> str:
+    """Return the table of what a document that is loaded untrusted may state."""
+    rows = [
+        f"| {(type_.__doc__ or '').splitlines()[0]} | {', '.join(f'`{name}`' for name in sorted(names))} |"
+        for type_, names in ALLOWED.items()
+    ]
+    return "\n".join(["| Block | Fields |", "| --- | --- |", *rows])
+
+
 def format_page() -> str:
     """Return the page about the format: its hand-written part, then the reference."""
     written = (ROOT / "tools/format.md").read_text(encoding="utf-8")
+    written = written.replace("<!-- untrusted -->", untrusted())
     return f"{written.rstrip()}\n\n{reference()}"
 
 

@@ -1,19 +1,28 @@
-"""What a document that is not trusted may not say: it is data, and data only.
+"""What a document that is not trusted may state: what stands on a list here, and nothing else.
 
-Everything refused here is refused, never taken out: a document that lost a part would mean
-something else. It is judged twice: as it is written, where everything wrong is found at its place,
-and by what it came to, which no way of writing gets around.
+A field is on the list where it can neither move a credential, a bill or data elsewhere, nor read
+or write on this machine, nor change how others are served, nor hang the process. Everything else
+is refused, never taken out: a document that lost a part would mean something else. It is judged
+twice: as it is written, where everything wrong is found at its place, and as it is once composed
+and rendered, which no way of writing gets around.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path as FilePath
 
 from msgspec import Struct
 
-from lmconf.caches.specs import DiskStore, MemoryStore
-from lmconf.callbacks.specs import CustomCallback, JsonlCallback, LiteLLMLogger, MeterCallback
+from lmconf.caches.specs import CachePolicy, DiskStore, MemoryStore, RedisStore
+from lmconf.callbacks.specs import (
+    CustomCallback,
+    JsonlCallback,
+    LiteLLMLogger,
+    LogCallback,
+    MeterCallback,
+    OtelCallback,
+)
 from lmconf.compiling.pipeline import CompiledProfile
 from lmconf.document.nodes import (
     Change,
@@ -21,43 +30,116 @@ from lmconf.document.nodes import (
     Map,
     Node,
     Path,
+    Public,
     Reference,
     Scalar,
     Seq,
     Verbatim,
     from_plain,
+    to_plain,
 )
 from lmconf.errors import Diagnostic, Mark
-from lmconf.launchers.specs import LAUNCHER_NAMES
-from lmconf.profile.lm import SoleLMSpec
-from lmconf.profile.providers import PROVIDERS, provider_of
-from lmconf.secrets import Env, File, Given
+from lmconf.profile.authored import LMDocument, LMEntry, ProfileDocument
+from lmconf.profile.lm import LMSpec, SoleLMSpec
+from lmconf.profile.policies import Budget, HistoryPolicy, TimeoutSpec
+from lmconf.profile.providers import provider_of
+from lmconf.reporting import in_order
+from lmconf.retries.specs import RetryPolicy
+from lmconf.secrets import Env
+from lmconf.spec.building import build
 from lmconf.spec.declaring import fields
-from lmconf.transports.specs import TransportSpec
+from lmconf.spec.navigating import child, choose, kind_of
+from lmconf.spec.shapes import Json, Kinds, ListOf, Record, Secret, Shape
+from lmconf.transports.routes import MODEL_PARAMETERS
 
-__all__ = ["distrust", "distrust_profile"]
+__all__ = ["ALLOWED", "REFUSED", "REFUSED_BLOCKS", "allows", "distrust", "distrust_profile"]
 
-_REFUSED_KEYS = {
-    "launch_kwargs": "start a server",
-    "train_kwargs": "start a training",
-    "api_base": "choose where prompts are sent",
-    "url": "choose where answers are kept",
-    "transport": "choose what carries its requests",
-    "allow_http": "allow unencrypted connections",
-    "endpoint": "answer for other addresses",
-    "aws_profile_name": "choose an account of this machine",
+_HEAD = frozenset(("extends", "lmconf", "vars"))
+ALLOWED: Mapping[type[Struct], frozenset[str]] = {
+    LMDocument: _HEAD,
+    ProfileDocument: _HEAD | set("budget callbacks defaults lms main provenance stores".split()),
+    LMEntry: frozenset(("extends",)),
+    LMSpec: frozenset("fallback_on fallbacks pick pool weights".split()),
+    SoleLMSpec: frozenset(
+        "api_key aws_access_key_id aws_secret_access_key aws_session_token azure_ad_token budget"
+        " cache cache_in_memory callbacks deadline extra frequency_penalty history logit_bias"
+        " logprobs max_body max_tokens modalities model model_type n num_retries"
+        " parallel_tool_calls presence_penalty provenance reasoning_effort response_format retry"
+        " rollout_id seed service_tier stop temperature thinking timeout tool_choice tools"
+        " top_logprobs top_p verbosity vertex_credentials".split()
+    ),
+    Budget: frozenset("cost_usd per tokens".split()),
+    CachePolicy: frozenset("keep mode store ttl".split()),
+    HistoryPolicy: frozenset("content max".split()),
+    LogCallback: frozenset("level use".split()),
+    MemoryStore: frozenset("backend max_entries max_size".split()),
+    RetryPolicy: frozenset("initial jitter max multiplier respect_retry_after when".split()),
+    TimeoutSpec: frozenset("connect first_byte idle total".split()),
 }
-# Under these keys stands what a model is told, or what is only kept: names mean nothing there.
-_DATA = frozenset(
-    "extra metadata logit_bias provenance response_format thinking tool_choice tools vars".split()
-)
-# Fields that one layer states as a whole: their place tells whose they are.
-_WHOLE = frozenset(
-    "allow_http api_base api_key aws_access_key_id aws_profile_name aws_region_name"
-    " aws_secret_access_key aws_session_token azure_ad_token endpoint organization project"
-    " vertex_credentials vertex_location vertex_project".split()
-)
-_FILES = "choose files outside its own folder"
+"""The fields that an untrusted document may state, by the block that declares them."""
+
+_ACCOUNT = "choose which account pays"
+REFUSED: Mapping[type[Struct], Mapping[str, str]] = {
+    SoleLMSpec: {
+        "allow_http": "allow unencrypted connections",
+        "api_base": "choose where prompts are sent",
+        "api_type": "choose how the credential is sent",
+        "api_version": "choose which API is asked",
+        "aws_profile_name": "choose an account of this machine",
+        "aws_region_name": "choose where prompts are sent",
+        "base_model": "choose by which price it is charged to a budget",
+        "endpoint": "answer for other addresses",
+        "finetuning_model": "choose what is trained",
+        "headers": "add to what is said to the server",
+        "launch_kwargs": "start a server",
+        "limits": "slow down other LMs of this process",
+        "metadata": "label calls in the name of others",
+        "organization": _ACCOUNT,
+        "pricing": "choose by which price it is charged to a budget",
+        "project": _ACCOUNT,
+        "provider": "start a server, or a training",
+        "train_kwargs": "start a training",
+        "transport": "choose what carries its requests",
+        "user": "label calls in the name of others",
+        "vertex_location": "choose where prompts are sent",
+        "vertex_project": _ACCOUNT,
+    },
+    Budget: {"store": "count with what others spend"},
+    CachePolicy: {"namespace": "read what was kept for others"},
+    RetryPolicy: {
+        "breaker": "keep other LMs from a server",
+        "budget": "do without the bounds of retries that LMs share",
+    },
+}
+"""The others, and what stating one could do. What is on neither list is refused, too."""
+
+REFUSED_BLOCKS: Mapping[type[Struct], str] = {
+    DiskStore: "write files, or change the size of this machine's store",
+    RedisStore: "choose where answers are kept",
+    JsonlCallback: "write files",
+    MeterCallback: "write files",
+    OtelCallback: "send what is said to another service",
+    LiteLLMLogger: "send what is said to another service",
+    CustomCallback: "name code to import, or to run",
+}
+"""Kinds of blocks that are refused as a whole."""
+
+# These may be lowered, and not be raised above what holds where nothing is stated.
+_CEILINGS: Mapping[type[Struct], frozenset[str]] = {
+    SoleLMSpec: frozenset(("deadline", "max_body", "num_retries")),
+    HistoryPolicy: frozenset(("max",)),
+    MemoryStore: frozenset(("max_entries", "max_size")),
+    TimeoutSpec: frozenset(("total",)),
+}
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:@+-]*(/[A-Za-z0-9_][A-Za-z0-9._:@+-]*)*\Z")
+_OF_AWS = ("bedrock", "sagemaker")
+
+Found = tuple[Path, Mark, str]
+
+
+def allows(type_: type[Struct], name: str) -> bool:
+    """Say whether an untrusted document may state the field `name` of a block of `type_`."""
+    return any(name in ALLOWED.get(each, ()) for each in type_.__mro__)
 
 
 def distrust(documents: Sequence[Document], allow_env: frozenset[str]) -> list[Diagnostic]:
@@ -67,12 +149,7 @@ def distrust(documents: Sequence[Document], allow_env: frozenset[str]) -> list[D
     """
     found = []
     for document in documents:
-        path = document.source.path
-        folder = FilePath(path).parent if path else FilePath.cwd()
-        found += [
-            _refusal(what, place, mark)
-            for place, mark, what in _refusals(document.root, (), allow_env, folder)
-        ]
+        found += [_refusal(*each) for each in _Judge(allow_env).root(document.root)]
     return found
 
 
@@ -81,162 +158,199 @@ def distrust_profile(
 ) -> list[Diagnostic]:
     """Return a diagnostic for everything in `profile` that needs trust.
 
-    `documents` are those that it was compiled from, the lowest layer first. What follows from the
-    model is no demand: the provider's usual variables, which go to the provider's own address
-    alone. Neither is a field that the application laid over the documents as a whole.
+    `documents` are those that it was compiled from: what the application laid over them, and what
+    follows from a model, is no demand of theirs.
     """
-    path = documents[-1].source.path
-    folder = FilePath(path).parent.resolve() if path else FilePath.cwd()
-    theirs = {id(document.source) for document in documents}
-    found = []
-    for name, compiled in profile.lms.items():
-        above: Path = () if profile.flat else ("lms", name)
-        for place, what in _demands(compiled.spec, allow_env, folder):
-            mark = compiled.place(*place)
-            if place[0] in _WHOLE and mark is not None and id(mark.source) not in theirs:
-                continue
-            found.append(_refusal(what, (*above, *place), mark))
-    return found
+    sources = frozenset(id(document.source) for document in documents)
+    judge = _Judge(allow_env, sources)
+    nodes = profile.nodes
+    if profile.flat:
+        (lm,) = _entries(nodes.get("lms")).values()
+        found = [_refusal(*each) for each in judge.node(lm, Record(LMDocument), ())]
+    else:
+        found = [_refusal(*each) for each in judge.root(nodes)]
+    # What several LMs inherit stands at one place.
+    return in_order(found)
 
 
-def _refusal(what: str, path: Path, mark: Mark | None) -> Diagnostic:
+def _refusal(path: Path, mark: Mark, what: str) -> Diagnostic:
     return Diagnostic(
         code="untrusted",
         message=f"an untrusted document may not {what}",
         mark=mark,
         path=path,
-        help="load it without `untrusted=True` if you trust who wrote it",
+        help="state it in `overrides=`, or load it without `untrusted=True` if you trust who wrote"
+        " it",
     )
 
 
-# --- what it came to ----------------------------------------------------------------------------
+class _Judge:
+    """Looks through nodes for what is not on the list.
 
+    `sources` are those of the untrusted documents where nodes are composed and rendered: values
+    can then be judged, too, and what comes from elsewhere is the application's own.
+    """
 
-def _demands(
-    spec: SoleLMSpec, allow_env: frozenset[str], folder: FilePath
-) -> Iterator[tuple[Path, str]]:
-    provider = PROVIDERS.get(provider_of(spec.model)[0])
-    own_base = provider is not None and spec.api_base == Env(name=provider.base_env or "")
-    for name, asked in (
-        ("launch_kwargs", spec.launch_kwargs is not None or spec.provider in LAUNCHER_NAMES),
-        ("train_kwargs", spec.train_kwargs is not None),
-        ("api_base", spec.api_base is not None and not own_base),
-        ("transport", spec.transport != TransportSpec()),
-        ("allow_http", spec.allow_http),
-        ("endpoint", spec.endpoint is not None),
-        ("aws_profile_name", spec.aws_profile_name is not None),
-    ):
-        if asked:
-            yield (name,), _REFUSED_KEYS[name]
-    yield from _places(spec, folder)
-    for name in fields(type(spec)):
-        if name in ("fallbacks", "pool"):
-            continue
-        usual = provider is not None and (
-            (name == "api_key" and spec.api_key == Env(name=provider.key_env or ""))
-            or (name == "api_base" and own_base)
-        )
-        if not usual:
-            for what in _references(getattr(spec, name), allow_env):
-                yield (name,), what
-    for field in ("fallbacks", "pool"):
-        for index, other in enumerate(getattr(spec, field, ())):
-            if isinstance(other, SoleLMSpec):
-                for path, what in _demands(other, allow_env, folder):
-                    yield (field, index, *path), what
+    def __init__(self, allow_env: frozenset[str], sources: frozenset[int] | None = None) -> None:
+        self._allow_env = allow_env
+        self._sources = sources
 
+    def root(self, root: Map) -> Iterator[Found]:
+        """Yield what a whole document, of one LM or of several, may not state."""
+        for key, value in root.entries.items():
+            several = key not in fields(LMDocument) or (key == "callbacks" and _by_name(value))
+            type_ = ProfileDocument if several else LMDocument
+            yield from self._field(root, key, value, type_, ())
 
-def _places(spec: SoleLMSpec, folder: FilePath) -> Iterator[tuple[Path, str]]:
-    """Yield what stores and callbacks would write to, or run."""
-    for name, block in (("cache", spec.cache), ("budget", spec.budget)):
-        store = getattr(block, "store", None)
-        if isinstance(store, DiskStore):
-            if store.path is not None and not _is_inside(store.path, folder):
-                yield (name, "store"), _FILES
-        elif isinstance(store, Struct) and not isinstance(store, MemoryStore):
-            yield (name, "store"), _REFUSED_KEYS["url"]
-    for index, callback in enumerate(spec.callbacks):
-        if isinstance(callback, JsonlCallback | MeterCallback):
-            if callback.path is None or not _is_inside(callback.path, folder):
-                yield ("callbacks", index), _FILES
-        elif isinstance(callback, LiteLLMLogger):
-            yield ("callbacks", index), "send what is said to another service"
-        elif isinstance(callback, CustomCallback) and ":" in callback.use:
-            yield ("callbacks", index), "name code to import"
+    def node(self, node: Node, shape: Shape | None, path: Path) -> Iterator[Found]:
+        """Yield what `node`, which is to have `shape`, may not state."""
+        if isinstance(shape, ListOf) and shape.single and isinstance(node, Map):
+            shape = shape.item
+        match node:
+            case Map(entries=entries):
+                yield from self._map(node, entries, shape, path)
+            case Seq(items=items):
+                inner = None if shape is None else child(choose(shape, []), [], 0)
+                for index, item in enumerate(items):
+                    yield from self.node(item, inner, (*path, index))
+            case Change(base=base, prepend=prepend, append=append):
+                if base is not None:
+                    yield from self.node(base, shape, path)
+                inner = None if shape is None else child(choose(shape, []), [], 0)
+                for item in (*prepend, *append):
+                    yield from self.node(item, inner, path)
+            case Verbatim(value=value, mark=mark) if isinstance(value, dict | list):
+                # Nothing in it is a reference, and all else means what it says.
+                yield from self.node(from_plain(value, mark), shape, path)
+            case Reference(to=to, mark=mark) if self._is_theirs(mark):
+                if not isinstance(to, Env):
+                    yield path, mark, "read files or values given in code"
+                elif to.name not in self._allow_env:
+                    yield path, mark, f"read the environment variable {to.name}"
 
-
-def _references(value: object, allow_env: frozenset[str]) -> Iterator[str]:
-    """Yield what each reference in a value of a spec would read."""
-    if isinstance(value, Env):
-        if value.name not in allow_env:
-            yield f"read the environment variable {value.name}"
-    elif isinstance(value, File | Given):
-        yield "read files or values given in code"
-    elif isinstance(value, Struct):
-        for name in value.__struct_fields__:
-            yield from _references(getattr(value, name), allow_env)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _references(item, allow_env)
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _references(item, allow_env)
-
-
-def _is_inside(path: str, folder: FilePath) -> bool:
-    """Say whether `path` lies below `folder`, and neither is nor lies in anything hidden there."""
-    whole = (folder / FilePath(path).expanduser()).resolve()
-    if not whole.is_relative_to(folder):
-        return False
-    return not any(step.startswith(".") for step in whole.relative_to(folder).parts)
-
-
-# --- as it is written ---------------------------------------------------------------------------
-
-
-def _refusals(
-    node: Node, path: Path, allow_env: frozenset[str], folder: FilePath
-) -> Iterator[tuple[Path, Mark, str]]:
-    match node:
-        case Map(entries=entries, keys=keys):
-            for key, value in entries.items():
-                here = (*path, key)
-                # In `lms: {tools: …}` the key is an LM's name.
-                is_name = path in (("lms",), ("stores",), ("callbacks",))
-                data = any(step in _DATA for step in path[:1] + path[2:])
-                what = "" if data or is_name else _refused(key, value, folder)
-                if what:
-                    yield here, keys[key], what
-                else:
-                    yield from _refusals(value, here, allow_env, folder)
-        case Seq(items=items):
-            for index, item in enumerate(items):
-                yield from _refusals(item, (*path, index), allow_env, folder)
-        case Change(base=base, prepend=prepend, append=append):
-            for item in (*([base] if base is not None else []), *prepend, *append):
-                yield from _refusals(item, path, allow_env, folder)
-        case Verbatim(value=value, mark=mark) if isinstance(value, dict | list):
-            # Nothing in it is a reference, and all else means what it says.
-            yield from _refusals(from_plain(value, mark), path, allow_env, folder)
-        case Reference(to=Env(name=name), mark=mark) if name not in allow_env:
-            yield path, mark, f"read the environment variable {name}"
-        case Reference(to=to, mark=mark) if not isinstance(to, Env):
-            yield path, mark, "read files or values given in code"
-        case _:
+    def _map(
+        self, node: Map, entries: Mapping[str, Node], shape: Shape | None, path: Path
+    ) -> Iterator[Found]:
+        tags = {
+            key: value.value
+            for key, value in entries.items()
+            if isinstance(value, Scalar | Verbatim)
+        }
+        chosen = None if shape is None else choose(shape, tags)
+        type_ = _type_of(chosen, tags)
+        if type_ is not None and type_ in REFUSED_BLOCKS and self._has_theirs(node):
+            yield path, node.mark, REFUSED_BLOCKS[type_]
             return
+        for key, value in entries.items():
+            if type_ is not None:
+                yield from self._field(node, key, value, type_, path)
+            else:
+                inner = None if chosen is None else child(chosen, tags, key)
+                yield from self.node(value, inner, (*path, key))
+
+    def _field(
+        self, node: Map, key: str, value: Node, type_: type[Struct], path: Path
+    ) -> Iterator[Found]:
+        declared = fields(type_).get(key)
+        here, mark = (*path, key), node.keys.get(key, value.mark)
+        if declared is None:
+            # No field: parked for use elsewhere, or a mistake that is told when it is compiled.
+            yield from self.node(value, None, here)
+        elif not allows(type_, key):
+            if self._has_theirs(value):
+                yield here, mark, _why(type_, key)
+        else:
+            value = _opened(value)
+            yield from self.node(value, declared.shape, here)
+            if key in ("extra", "tools") and isinstance(declared.shape, Json) is (key == "extra"):
+                yield from self._body(key, value, here)
+            if isinstance(declared.shape, Secret) and not _is_reference(value):
+                yield here, value.mark, "bring a credential of its own"
+            if self._sources is not None and id(value.mark.source) in self._sources:
+                yield from self._value(key, value, type_, here)
+
+    def _body(self, key: str, value: Node, path: Path) -> Iterator[Found]:
+        """Yield what of a request's body would do more than say how the model answers."""
+        if key == "extra":
+            for name, item in _entries(value).items():
+                if name not in MODEL_PARAMETERS and self._has_theirs(item):
+                    mark = value.keys.get(name, item.mark) if isinstance(value, Map) else item.mark
+                    yield (*path, name), mark, f"put `{name}` into the body of a request"
+            return
+        for index, tool in enumerate(_items(value)):
+            kind = _entries(tool).get("type")
+            if (
+                kind is not None
+                and to_plain(_opened(kind)) != "function"
+                and self._has_theirs(kind)
+            ):
+                yield (*path, index), kind.mark, "name tools that servers run"
+
+    def _value(self, key: str, node: Node, type_: type[Struct], path: Path) -> Iterator[Found]:
+        """Yield what is wrong with a value on the list: an address in a name, or a large number."""
+        stated = to_plain(node)
+        if key == "model" and isinstance(stated, str):
+            provider, name = provider_of(stated)
+            aws = provider.startswith(_OF_AWS)
+            if not _NAME.match(name) or (aws and ("/" in name or name.startswith("arn:"))):
+                yield path, node.mark, "name more than a model, such as a path, an address or text"
+        elif any(key in _CEILINGS.get(each, ()) for each in type_.__mro__):
+            declared = fields(type_)[key]
+            most = declared.default
+            assert isinstance(most, int | float)
+            if build(declared.shape, stated) > most:
+                yield path, node.mark, f"raise `{key}` above its default"
+
+    def _is_theirs(self, mark: Mark) -> bool:
+        return self._sources is None or id(mark.source) in self._sources
+
+    def _has_theirs(self, node: Node) -> bool:
+        """Say whether anything in `node` comes from an untrusted document."""
+        if self._is_theirs(node.mark):
+            return True
+        below = [*_entries(node).values(), *_items(node)]
+        return any(self._has_theirs(item) for item in below)
 
 
-def _refused(key: str, value: Node, folder: FilePath) -> str:
-    """Return what `key: value` would do that needs trust, or nothing."""
-    if key in _REFUSED_KEYS:
-        return _REFUSED_KEYS[key]
-    stated = value.value if isinstance(value, Scalar | Verbatim) else None
-    text = stated if isinstance(stated, str) else ""
-    template = isinstance(value, Scalar) and "{{" in text
-    if key == "use" and ":" in text:
-        return "name code to import"
-    if key == "provider" and (text in LAUNCHER_NAMES or template):
-        return "start a server"
-    if key == "path" and text and (template or not _is_inside(text, folder.resolve())):
-        return _FILES
-    return ""
+def _why(type_: type[Struct], name: str) -> str:
+    said = (REFUSED.get(each, {}).get(name) for each in type_.__mro__)
+    return next((what for what in said if what), f"state `{name}`")
+
+
+def _type_of(shape: Shape | None, tags: Mapping[str, object]) -> type[Struct] | None:
+    if isinstance(shape, Record):
+        return shape.type
+    return kind_of(shape, tags) if isinstance(shape, Kinds) else None
+
+
+def _by_name(value: Node) -> bool:
+    """Say whether `callbacks` holds them by name, as a document of several LMs does."""
+    entries = _entries(value)
+    return bool(entries) and "use" not in entries
+
+
+def _opened(node: Node) -> Node:
+    """Return the nodes of what is stated verbatim."""
+    return from_plain(node.value, node.mark) if isinstance(node, Verbatim) else node
+
+
+def _is_reference(node: Node) -> bool:
+    """Say whether a secret field holds a reference, or says that nothing is sent."""
+    if isinstance(node, Public):
+        return False
+    return not isinstance(node, Scalar) or node.value in ("", None)
+
+
+def _entries(node: Node | None) -> Mapping[str, Node]:
+    node = None if node is None else _opened(node)
+    return node.entries if isinstance(node, Map) else {}
+
+
+def _items(node: Node) -> Sequence[Node]:
+    match _opened(node):
+        case Seq(items=items):
+            return items
+        case Change(base=base, prepend=prepend, append=append):
+            return (*(_items(base) if base is not None else ()), *prepend, *append)
+        case _:
+            return ()

@@ -51,8 +51,8 @@ def load(
         vars: values for the document's `vars`.
         allow_imports: import paths (`module:attr`, `module` or `package.*`) that the document may
             name, beside those of `[tool.lmconf] allow-imports`.
-        untrusted: refuse everything that is more than data: imports, commands, addresses, and
-            references.
+        untrusted: refuse everything that is not on a list of what says how a model answers:
+            files, stores, imports, commands, addresses, accounts, headers, references.
         allow_env: environment variables that an untrusted document may refer to all the same.
 
     Raises:

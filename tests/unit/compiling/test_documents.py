@@ -269,6 +269,8 @@ def distrusted(text: str, allowed: Mapping[str, None] | tuple[str, ...] = ()) ->
         "cache: {store: {backend: disk, path: ~/outside}}",
         "cache: {store: {backend: disk, path: /outside}}",
         'cache: {store: {backend: disk, path: "{{ vars.p }}"}}',
+        "cache: {store: {backend: disk, path: ./inside}}",
+        "callbacks: [{use: jsonl, path: runs/a.jsonl}]",
         "transport: acme",
         "allow_http: true",
     ],
@@ -282,8 +284,8 @@ def test_an_untrusted_document_may_say_what_is_data() -> None:
     text = """
 model: openai/x
 temperature: 0.5
-cache: {store: {backend: disk, path: ./inside}}
-callbacks: [{use: jsonl, path: runs/a.jsonl}]
+cache: {ttl: 1d, store: {backend: memory, max_entries: 9}}
+callbacks: [{use: log, level: debug}]
 api_key: {$env: ALLOWED_KEY}
 """
     assert distrusted(text, ("ALLOWED_KEY",)) == []

@@ -1,0 +1,236 @@
+"""Every field that a document can state is either allowed to untrusted documents, or refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+import lmconf
+from lmconf.compiling.trust import ALLOWED, REFUSED, REFUSED_BLOCKS, allows, distrust
+from lmconf.document.dollar import recognise
+from lmconf.document.nodes import Document, Map, from_plain
+from lmconf.errors import Mark, ProfileError, Source
+from lmconf.profile.authored import LMDocument, LMEntry, ProfileDocument
+from lmconf.profile.lm import LMSpec, SoleLMSpec
+from lmconf.spec.declaring import fields
+from lmconf.spec.shapes import (
+    Choice,
+    Duration,
+    Either,
+    Flag,
+    Integer,
+    Json,
+    Kinds,
+    ListOf,
+    MapOf,
+    Null,
+    Number,
+    Record,
+    Referable,
+    Secret,
+    Shape,
+    Size,
+    Text,
+)
+from tests.loopback import chat, serving
+
+Way = tuple[tuple[type[Struct], str], ...]
+
+
+def blocks_of(shape: Shape) -> Iterator[tuple[type[Struct], Any]]:
+    """Yield each type of block in `shape`, and what makes of such a block a value of the shape."""
+    match shape:
+        case Record(type=type_):
+            yield type_, lambda block: block
+        case Kinds(tag=tag, table=table):
+            for kind, type_ in table.items():
+                named = "acme" if kind == "*" else kind
+                yield type_, lambda block, tag=tag, named=named: {tag: named, **block}
+        case ListOf(item=item):
+            for type_, made in blocks_of(item):
+                yield type_, lambda block, made=made: [made(block)]
+        case MapOf(value=value):
+            for type_, made in blocks_of(value):
+                yield type_, lambda block, made=made: {"a": made(block)}
+        case Either(options=options):
+            for option in options:
+                yield from blocks_of(option)
+        case _:
+            return
+
+
+def value_of(shape: Shape) -> Any:
+    """Return a value that a field of `shape` may have."""
+    match shape:
+        case Record() | MapOf() | Kinds() | Json():
+            return {}
+        case ListOf():
+            return []
+        case Either(options=options):
+            return value_of(options[0])
+        case Choice(values=values):
+            return values[0]
+        case Flag():
+            return True
+        case Null():
+            return None
+        case Secret():
+            return ""
+        case Text(pattern=pattern):
+            return "https://a.example" if pattern and "http" in pattern else "/elsewhere/x"
+        case Referable():
+            return "eu-west-1"
+        case Integer() | Number() | Duration() | Size():
+            return 1
+
+
+def ways(type_: type[Struct], above: Way = ()) -> Iterator[tuple[Way, Any]]:
+    """Yield every field path below a block of `type_`, with a block that states it."""
+    for name, declared in fields(type_).items():
+        way = (*above, (type_, name))
+        yield way, {name: value_of(declared.shape)}
+        for inner, made in blocks_of(declared.shape):
+            if inner in {each for each, _ in above} or len(above) > 4:
+                continue
+            for longer, block in ways(inner, way):
+                yield longer, {name: made(block)}
+
+
+def whole(root: type[Struct], block: dict[str, Any]) -> dict[str, Any]:
+    return {"model": "openai/tiny", **block} if root is LMDocument else {"lms": {}, **block}
+
+
+ALL = [(way, whole(r, block)) for r in (LMDocument, ProfileDocument) for way, block in ways(r)]
+TYPES = {type_ for way, _ in ALL for type_, _ in way}
+
+
+def refusals(plain: dict[str, Any]) -> list[tuple[str | int, ...]]:
+    mark = Mark(Source("p.yaml"))
+    root = from_plain(plain, mark)
+    assert isinstance(root, Map)
+    root = recognise(root, [])
+    return [each.path for each in distrust([Document(root, mark.source)], frozenset())]
+
+
+def test_every_field_is_on_one_list_and_every_list_names_fields() -> None:
+    """A new field fails here until somebody has decided what it could do."""
+    assert len(ALL) > 400
+    for type_ in TYPES:
+        for name in fields(type_):
+            refused = any(name in REFUSED.get(each, ()) for each in type_.__mro__)
+            whole_block = type_ in REFUSED_BLOCKS or type_.__name__ in _BELOW_REFUSED
+            assert allows(type_, name) + refused + whole_block == 1, (type_.__name__, name)
+    for type_, names in [*ALLOWED.items(), *REFUSED.items()]:
+        assert set(names) <= fields(type_).keys(), type_
+
+
+# They stand below fields and blocks that are refused as wholes.
+_BELOW_REFUSED = frozenset(
+    "BreakerPolicy LaunchSpec LiteLLMLoggerArgs Limits Pricing Ready ServerLog TransportSpec".split()
+) | {type_.__name__ for type_ in TYPES if type_.__module__ == "lmconf.trainers.specs"}
+
+
+def test_a_field_on_neither_list_is_refused() -> None:
+    class Later(LMSpec, frozen=True, kw_only=True):
+        anything: int = 0
+
+    assert not allows(Later, "anything")
+    assert allows(Later, "temperature")
+
+
+@pytest.mark.parametrize(
+    ("way", "document"), [pytest.param(w, d, id=".".join(n for _, n in w)) for w, d in ALL]
+)
+def test_a_document_may_state_what_is_on_the_list_and_nothing_else(
+    way: Way, document: dict[str, Any]
+) -> None:
+    allowed = all(allows(type_, name) and type_ not in REFUSED_BLOCKS for type_, name in way)
+    assert (not refusals(document)) is allowed, document
+
+
+@pytest.mark.parametrize("root", [LMSpec, SoleLMSpec, LMEntry])
+def test_an_lm_is_held_to_the_same_wherever_it_stands(root: type[Struct]) -> None:
+    for name in fields(root):
+        at_the_top = (
+            bool(refusals({"model": "openai/tiny", name: {}})) if name != "extends" else False
+        )
+        documents: list[dict[str, Any]] = [
+            {"lms": {"a": {name: {}}}},
+            {"lms": {"_a": {name: {}}}},
+            {"defaults": {name: {}}, "lms": {}},
+            {"lms": {"a": {"fallbacks": [{name: {}}]}}},
+            {"lms": {"a": {"fallbacks": {name: {}}}}},
+            {"lms": {"a": {"fallbacks": {"$append": [{name: {}}]}}}},
+            {"lms": {"a": {"pool": [{"$value": {name: {}}}]}}},
+            {"lms": {"$value": {"a": {name: {}}}}},
+        ]
+        for document in documents:
+            assert bool(refusals(document)) is at_the_top, document
+
+
+# The attack as it was: a record that a later start of the service runs
+
+
+ATTACK = "model: openai/$(touch ran)\nmodel_type: chat\n"
+PLACES = {
+    "entrypoint.sh": (["sh", "entrypoint.sh"], "echo started\n"),
+    "Makefile": (["make", "-f", "Makefile"], "start:\n\t@echo started\n"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("untrusted", [True, False])
+def test_nothing_that_a_service_runs_is_written_by_an_untrusted_document(
+    place: str, untrusted: bool, tmp_path: Path
+) -> None:
+    command, text = PLACES[place]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    (tmp_path / place).write_text(text)
+    document = tmp_path / "p.yaml"
+    stated = ATTACK if place.endswith(".sh") else ATTACK.replace("$(", "$(shell ")
+    document.write_text(f"{stated}callbacks: [{{use: jsonl, path: {place}}}]\n")
+    with serving(chat()) as server:
+        own = {"api_base": server.v1, "api_key": ""}
+        if untrusted:
+            with pytest.raises(ProfileError, match="may not write files"):
+                lmconf.load(document, untrusted=True, overrides=own)
+            assert not server.received
+        else:
+            # So that it is seen to be an attack: what is trusted may write where it says.
+            lmconf.load(document, overrides=own).lm("hi", cache=False)
+    started = subprocess.run(
+        command, cwd=tmp_path, env=os.environ, capture_output=True, timeout=60, check=False
+    )
+    assert (tmp_path / "ran").exists() is not untrusted, started
+    assert ((tmp_path / place).read_text() == text) is untrusted
+
+
+@pytest.mark.parametrize("place", [*PLACES, "conftest.py", "p.yaml"])
+@pytest.mark.parametrize(
+    "block",
+    [
+        "callbacks: [{{use: jsonl, path: {0}}}]",
+        "callbacks: [{{use: meter, path: {0}}}]",
+        "cache: {{store: {{backend: disk, path: {0}}}}}",
+        "budget: {{tokens: 9, per: day, store: {{backend: disk, path: {0}}}}}",
+        "launch_kwargs: {{use: llama_cpp, log: {{path: {0}}}}}",
+        "train_kwargs: {{use: local, output: {0}}}",
+    ],
+)
+def test_an_untrusted_document_writes_nowhere(place: str, block: str, tmp_path: Path) -> None:
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    document = folder / "p.yaml"
+    document.write_text(f"model: openai/tiny\n{block.format(place)}\n")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ProfileError, match="untrusted"):
+        lmconf.load(document, untrusted=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
