@@ -50,6 +50,10 @@ _CLIENT_HEADERS = frozenset(
 )
 
 
+_IDLE_END = 2.0
+"""Within how many seconds the end of a connection comes that the server had closed before it read
+the request: a round trip, on a slow network or machine. What ends later may have been at work."""
+
 LARGEST_ERROR = 64 * 2**10
 """The most bytes of an error's body that are read."""
 
@@ -150,6 +154,7 @@ class Exchange:
         self.host = ""
         self.secure = False
         self._connecting = self.started
+        self._kept_at: float | None = None
         self._came = False
         self._cut = False
         self._phase: Phase = "total"
@@ -178,6 +183,22 @@ class Exchange:
     def connecting(self) -> None:
         """Note that a connection is being opened from now on."""
         self._connecting = time.monotonic()
+
+    def connected(self, *, kept: bool) -> None:
+        """Note that the request is sent from now on, on a new connection or on one that was kept."""
+        self._kept_at = time.monotonic() if kept else None
+        self._came = False
+
+    def died_idle(self, error: BaseException) -> bool:
+        """Say whether `error` ended a kept connection that the server had closed unused.
+
+        Then no byte of an answer came, and the end came as soon as one from the kernel of a server
+        does that no longer listens. There must be time left to send the request once more.
+        """
+        if self._kept_at is None or self._came or self._cut or self.left <= 0:
+            return False
+        ended = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
+        return isinstance(error, ended) and time.monotonic() - self._kept_at < _IDLE_END
 
     def came(self) -> None:
         """Note that bytes of the answer came."""

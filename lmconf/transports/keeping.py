@@ -3,10 +3,25 @@
 httpcore's own pools look at every connection for every request, which at a hundred calls in flight
 costs more than the calls. Here a request takes the connection that was used last and is idle, or
 opens one; there is no bound on how many are in use, which is a matter of `limits`.
+
+A server may close a connection while nobody uses it:
+
+- A kept connection on which anything has come meanwhile (its end, a 408, any byte) is closed and
+  never used: what came would be read as the answer to the next request. Neither is one that is
+  older than the server's `Keep-Alive: timeout` or than `KEPT_FOR`.
+- The server may close it in the very moment in which a request is sent. RFC 9112, section 9.3.1,
+  lets a client send a request again when it knows that it was not carried out or may be repeated,
+  and RFC 9110, section 9.2.2, asks not to repeat the repetition. A request for a completion changes
+  nothing on the server. So where a *kept* connection ends before the first byte of an answer, as
+  soon as an idle one does (`Exchange.died_idle`), or is answered with 408 (RFC 9110, section
+  15.5.9), the request is sent once more on a *new* connection, and counts as one attempt. curl and
+  Chromium do the same for every method. What fails on a new connection is a failure.
 """
 
 from __future__ import annotations
 
+import re
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -14,15 +29,18 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import httpcore
 
 from lmconf.forking import Mutex
+from lmconf.transports.exchange import current_exchange
 
 __all__ = ["KEPT_FOR", "AsyncConnections", "Connections"]
 
 KEPT_FOR = 30.0
 """How many seconds a connection stays open that nobody uses."""
 
-C = TypeVar("C", httpcore.HTTPConnection, httpcore.AsyncHTTPConnection)
+C = TypeVar("C", httpcore.ConnectionInterface, httpcore.AsyncConnectionInterface)
 
 _Origin: TypeAlias = tuple[bytes, bytes, int | None]
+_TIMED_OUT = 408
+_HINT = re.compile(rb"(?:^|[,;\s])(timeout|max)\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 
 
 class _Kept(Generic[C]):
@@ -31,39 +49,44 @@ class _Kept(Generic[C]):
     def __init__(self, make: Callable[[httpcore.Origin], C]) -> None:
         self._make: Callable[[httpcore.Origin], C] = make
         self._lock = Mutex()
-        self._idle: dict[_Origin, deque[C]] = {}
+        self._idle: dict[_Origin, deque[tuple[C, float]]] = {}
         self._used: dict[int, C] = {}
         self._closed = False
 
-    def take(self, origin: httpcore.Origin) -> tuple[C, list[C]]:
-        """Return a connection to `origin`, and idle ones that have ended meanwhile."""
+    def take(self, origin: httpcore.Origin, *, new: bool) -> tuple[C, bool, list[C]]:
+        """Return a connection to `origin`, whether it was kept, and idle ones that have ended."""
         ended: list[C] = []
         found: C | None = None
         with self._lock:
-            idle = self._idle.get(_key(origin))
+            idle = None if new else self._idle.get(_key(origin))
             while idle and found is None:
-                last = idle.pop()
-                if last.is_available() and not last.has_expired():
+                last, until = idle.pop()
+                if last.is_available() and time.monotonic() < until and not last.has_expired():
                     found = last
                 else:
                     ended.append(last)
+            kept = found is not None
             if found is None:
                 found = self._make(origin)
             self._used[id(found)] = found
-        return found, ended
+        return found, kept, ended
 
-    def give_back(self, connection: C, origin: httpcore.Origin) -> list[C]:
-        """Take note that `connection` is no longer used; return what is to be closed."""
+    def give_back(self, connection: C, origin: httpcore.Origin, seconds: float = 0.0) -> list[C]:
+        """Take note that `connection` is no longer used; return what is to be closed.
+
+        It may be used again for so many `seconds`.
+        """
         with self._lock:
             self._used.pop(id(connection), None)
-            if self._closed or not connection.is_idle() or _holds_more(connection):
+            unfit = self._closed or seconds <= 0 or not connection.is_idle()
+            if unfit or _holds_more(connection):
                 return [connection]
             idle = self._idle.setdefault(_key(origin), deque())
-            idle.append(connection)
+            idle.append((connection, time.monotonic() + seconds))
             ended = []
             # Those that were used least of late stand first.
-            while len(idle) > 1 and idle[0].has_expired():
-                ended.append(idle.popleft())
+            while len(idle) > 1 and (time.monotonic() > idle[0][1] or idle[0][0].has_expired()):
+                ended.append(idle.popleft()[0])
             return ended
 
     def all(self) -> list[C]:
@@ -72,7 +95,7 @@ class _Kept(Generic[C]):
             self._closed = True
             found: list[C] = list(self._used.values())
             for idle in self._idle.values():
-                found.extend(idle)
+                found.extend(connection for connection, _ in idle)
             self._idle.clear()
         return found
 
@@ -94,27 +117,39 @@ def _holds_more(connection: object) -> bool:
 class Connections:
     """Sends requests from threads."""
 
-    def __init__(self, make: Callable[[httpcore.Origin], httpcore.HTTPConnection]) -> None:
-        self._kept = _Kept(make)
+    def __init__(self, make: Callable[[httpcore.Origin], httpcore.ConnectionInterface]) -> None:
+        self._kept: _Kept[httpcore.ConnectionInterface] = _Kept(make)
 
     def handle_request(self, request: httpcore.Request) -> httpcore.Response:
         """Send `request`; whoever has read the response closes it."""
-        origin = request.url.origin
-        connection, ended = self._kept.take(origin)
-        for one in ended:
-            one.close()
+        response = self._sent(request, new=False) or self._sent(request, new=True)
+        assert response is not None
+        return response
 
-        def done() -> None:
-            for one in self._kept.give_back(connection, origin):
+    def _sent(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
+        """Return the response; None: the server had closed a connection that was kept."""
+        origin, exchange = request.url.origin, current_exchange()
+        connection, kept, ended = self._kept.take(origin, new=new)
+
+        def done(seconds: float = 0.0) -> None:
+            for one in self._kept.give_back(connection, origin, seconds):
                 one.close()
 
         try:
+            for one in ended:
+                one.close()
+            exchange.connected(kept=kept)
             response = connection.handle_request(request)
-        except BaseException:
+            if not kept or response.status != _TIMED_OUT:
+                return _response(response, _Body(response, done))
             connection.close()
             done()
-            raise
-        return _response(response, _Body(response.stream, done))
+        except BaseException as error:
+            connection.close()
+            done()
+            if not exchange.died_idle(error):
+                raise
+        return None
 
     def close(self) -> None:
         """Close every connection."""
@@ -125,28 +160,42 @@ class Connections:
 class AsyncConnections:
     """Sends requests on one event loop."""
 
-    def __init__(self, make: Callable[[httpcore.Origin], httpcore.AsyncHTTPConnection]) -> None:
-        self._kept = _Kept(make)
+    def __init__(
+        self, make: Callable[[httpcore.Origin], httpcore.AsyncConnectionInterface]
+    ) -> None:
+        self._kept: _Kept[httpcore.AsyncConnectionInterface] = _Kept(make)
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Send `request`; whoever has read the response closes it."""
-        origin = request.url.origin
-        connection, ended = self._kept.take(origin)
-        for one in ended:
-            await one.aclose()
+        response = await self._sent(request, new=False) or await self._sent(request, new=True)
+        assert response is not None
+        return response
 
-        async def done() -> None:
-            for one in self._kept.give_back(connection, origin):
+    async def _sent(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
+        """Return the response; None: the server had closed a connection that was kept."""
+        origin, exchange = request.url.origin, current_exchange()
+        connection, kept, ended = self._kept.take(origin, new=new)
+
+        async def done(seconds: float = 0.0) -> None:
+            for one in self._kept.give_back(connection, origin, seconds):
                 await one.aclose()
 
         try:
+            for one in ended:
+                await one.aclose()
+            exchange.connected(kept=kept)
             response = await connection.handle_async_request(request)
-        except BaseException:
+            if not kept or response.status != _TIMED_OUT:
+                return _response(response, _AsyncBody(response, done))
+            self._kept.give_back(connection, origin)
+            await connection.aclose()
+        except BaseException as error:
             # Noted first: where this task is being cancelled, closing may not come to its end.
             self._kept.give_back(connection, origin)
             await connection.aclose()
-            raise
-        return _response(response, _AsyncBody(response.stream, done))
+            if not exchange.died_idle(error):
+                raise
+        return None
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -157,8 +206,9 @@ class AsyncConnections:
 class _Body:
     """The body of a response, which gives its connection back when it is closed."""
 
-    def __init__(self, stream: Any, done: Callable[[], None]) -> None:
-        self._stream = stream
+    def __init__(self, response: httpcore.Response, done: Callable[[float], None]) -> None:
+        self._stream: Any = response.stream
+        self._seconds = _kept_for(response)
         self._done = done
         self._closed = False
 
@@ -166,24 +216,31 @@ class _Body:
         try:
             yield from self._stream
         except BaseException:
-            self.close()
+            self._close(0.0)
             raise
 
     def close(self) -> None:
         """Give the connection back; one whose body was not read to its end is closed."""
+        self._close(self._seconds)
+
+    def _close(self, seconds: float) -> None:
         if not self._closed:
             self._closed = True
+            whole = False
             try:
                 self._stream.close()
+                whole = True
             finally:
-                self._done()
+                # What was stopped anywhere, by an interrupt, is in no state to be used again.
+                self._done(seconds if whole else 0.0)
 
 
 class _AsyncBody:
     """The same, on an event loop."""
 
-    def __init__(self, stream: Any, done: Callable[[], Any]) -> None:
-        self._stream = stream
+    def __init__(self, response: httpcore.Response, done: Callable[[float], Any]) -> None:
+        self._stream: Any = response.stream
+        self._seconds = _kept_for(response)
         self._done = done
         self._closed = False
 
@@ -192,17 +249,38 @@ class _AsyncBody:
             async for piece in self._stream:
                 yield piece
         except BaseException:
-            await self.aclose()
+            await self._aclose(0.0)
             raise
 
     async def aclose(self) -> None:
         """Give the connection back; one whose body was not read to its end is closed."""
+        await self._aclose(self._seconds)
+
+    async def _aclose(self, seconds: float) -> None:
         if not self._closed:
             self._closed = True
+            whole = False
             try:
                 await self._stream.aclose()
+                whole = True
             finally:
-                await self._done()
+                await self._done(seconds if whole else 0.0)
+
+
+def _kept_for(response: httpcore.Response) -> float:
+    """Return for how many seconds the connection of `response` may be used again.
+
+    The server's hint counts from when it has sent the answer, so we stop a while before it.
+    """
+    seconds = KEPT_FOR
+    for name, value in response.headers:
+        if name.lower() == b"keep-alive":
+            for what, number in _HINT.findall(value):
+                if what.lower() == b"timeout":
+                    seconds = min(seconds, float(number) - min(1.0, float(number) / 2))
+                elif int(number) == 0:
+                    seconds = 0.0
+    return seconds
 
 
 def _response(response: httpcore.Response, body: Any) -> httpcore.Response:

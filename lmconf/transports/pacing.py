@@ -129,6 +129,19 @@ class AsyncNetwork(httpcore.AsyncNetworkBackend):
         return _AsyncStream(plain, self._sockets, ready=not exchange.secure)
 
 
+def _holds_read(plain: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> bool:
+    """Say whether something was read from the socket that nobody has asked for yet.
+
+    TLS reads whole records, and an event loop whatever has come.
+    """
+    secured = plain.get_extra_info("ssl_object")
+    if secured is not None and secured.pending():
+        return True
+    stream = getattr(plain, "_stream", None)
+    stream = getattr(stream, "transport_stream", stream)
+    return bool(getattr(getattr(stream, "_protocol", None), "read_queue", None))
+
+
 def _addresses(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -161,7 +174,7 @@ class _Stream(httpcore.NetworkStream):
         with self._in_use():
             seconds = _seconds(exchange, phase, httpcore.ReadTimeout)
             data = self._plain.read(max_bytes, seconds)
-        if self._ready:
+        if self._ready and data:
             exchange.came()
         return data
 
@@ -219,6 +232,8 @@ class _Stream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """Return what is known of the connection under the name `info`."""
+        if info == "is_readable" and _holds_read(self._plain):
+            return True
         return self._plain.get_extra_info(info)
 
 
@@ -244,7 +259,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         finally:
             if self._closed:
                 exchange.cut()
-        if self._ready:
+        if self._ready and data:
             exchange.came()
         return data
 
@@ -273,4 +288,6 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """Return what is known of the connection under the name `info`."""
+        if info == "is_readable" and _holds_read(self._plain):
+            return True
         return self._plain.get_extra_info(info)

@@ -30,8 +30,6 @@ FAULTS = (
 Trust: TypeAlias = Callable[[], ssl.SSLContext]
 """Returns which servers are trusted; asked when the first one is spoken to by https."""
 
-_LIMITS = {"max_connections": None, "keepalive_expiry": KEPT_FOR}
-
 P = TypeVar("P")
 
 
@@ -55,47 +53,42 @@ class Pools(Generic[P]):
         return list(self._made.values())
 
 
-def sync_pools(trust: Trust) -> Pools[Connections | httpcore.ConnectionPool]:
+def sync_pools(trust: Trust) -> Pools[Connections]:
     """Return pools for threads."""
     sockets = Sockets()
     network = Network(sockets)
 
-    def make(proxy: str | None, secure: bool) -> Connections | httpcore.ConnectionPool:
+    def make(proxy: str | None, secure: bool) -> Connections:
         if proxy is None:
             return Connections(_opening(httpcore.HTTPConnection, network, trust, secure))
-        made: httpcore.ConnectionPool = _via(
-            (httpcore.HTTPProxy, httpcore.SOCKSProxy), network, trust, proxy, secure
-        )
-        return made
+        kinds = (httpcore.HTTPProxy, httpcore.SOCKSProxy)
+        return Connections(_via(kinds, network, trust, proxy, secure))
 
     return Pools(make, sockets)
 
 
-def async_pools(trust: Trust) -> Pools[AsyncConnections | httpcore.AsyncConnectionPool]:
+def async_pools(trust: Trust) -> Pools[AsyncConnections]:
     """Return pools for one event loop."""
     sockets = Sockets()
     network = AsyncNetwork(sockets)
 
-    def make(proxy: str | None, secure: bool) -> AsyncConnections | httpcore.AsyncConnectionPool:
+    def make(proxy: str | None, secure: bool) -> AsyncConnections:
         if proxy is None:
             return AsyncConnections(_opening(httpcore.AsyncHTTPConnection, network, trust, secure))
-        made: httpcore.AsyncConnectionPool = _via(
-            (httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy), network, trust, proxy, secure
-        )
-        return made
+        kinds = (httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
+        return AsyncConnections(_via(kinds, network, trust, proxy, secure))
 
     return Pools(make, sockets)
 
 
-def outgoing(request: Asked, pool_wait: float) -> httpcore.Request:
-    """Return `request` as a pool takes it; `pool_wait` are the seconds to wait for a connection."""
+def outgoing(request: Asked) -> httpcore.Request:
+    """Return `request` as a pool takes it."""
     url = request.url
     return httpcore.Request(
         request.method,
         httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
         headers=request.headers,
         content=request.content,
-        extensions={"timeout": {"pool": pool_wait}},
     )
 
 
@@ -109,9 +102,19 @@ def _opening(kind: Any, network: Any, trust: Trust, tls: bool) -> Callable[[http
     return lambda origin: kind(origin, **options)
 
 
-def _via(kinds: tuple[Any, Any], network: Any, trust: Trust, via: str, tls: bool) -> Any:
+def _via(
+    kinds: tuple[Any, Any], network: Any, trust: Trust, via: str, tls: bool
+) -> Callable[[httpcore.Origin], Any]:
+    """Return what opens connections by way of the proxy `via`.
+
+    httpcore's proxies are pools, too; only what makes their connections is used.
+    """
     http, socks = kinds
-    options = {**_LIMITS, "network_backend": network, "ssl_context": trust() if tls else None}
+    options = {
+        "keepalive_expiry": KEPT_FOR,
+        "network_backend": network,
+        "ssl_context": trust() if tls else None,
+    }
     proxy = httpx.Proxy(via)
     url = httpcore.URL(
         scheme=proxy.url.raw_scheme,
@@ -120,11 +123,13 @@ def _via(kinds: tuple[Any, Any], network: Any, trust: Trust, via: str, tls: bool
         target=proxy.url.raw_path,
     )
     if proxy.url.scheme.startswith("socks"):
-        return socks(proxy_url=url, proxy_auth=proxy.raw_auth, **options)
+        opening = socks(proxy_url=url, proxy_auth=proxy.raw_auth, **options)
+        return opening.create_connection  # type: ignore[no-any-return]
     if proxy.url.scheme == "https":
         options["proxy_ssl_context"] = trust()
     headers = proxy.headers.raw
-    return http(proxy_url=url, proxy_auth=proxy.raw_auth, proxy_headers=headers, **options)
+    opening = http(proxy_url=url, proxy_auth=proxy.raw_auth, proxy_headers=headers, **options)
+    return opening.create_connection  # type: ignore[no-any-return]
 
 
 def _proxy(url: httpx.URL) -> str | None:

@@ -41,7 +41,7 @@ class Wire(httpx.BaseTransport):
         halt: Halt | None = None
         try:
             pool = self._pools.towards(ready.url)
-            answer = pool.handle_request(outgoing(ready, exchange.left))
+            answer = pool.handle_request(outgoing(ready))
         except FAULTS as error:
             halt = exchange.broken(error)
         if answer is None:
@@ -86,7 +86,7 @@ class AsyncWire(httpx.AsyncBaseTransport):
         halt: Halt | None = None
         try:
             pool = self._pools.towards(ready.url)
-            answer = await pool.handle_async_request(outgoing(ready, exchange.left))
+            answer = await pool.handle_async_request(outgoing(ready))
         except FAULTS as error:
             halt = exchange.broken(error)
         if answer is None:

@@ -114,13 +114,11 @@ def then_closes(asked: Asked) -> bool:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_kept_connection_that_was_closed_costs_at_most_one_attempt(
-    way: str, dialect: Dialect
-) -> None:
+def test_a_kept_connection_that_was_closed_costs_no_attempt(way: str, dialect: Dialect) -> None:
     with faulty(dialect, then_closes) as server, dialect.lm(server.base) as lm:
         assert [ask(lm, way) for _ in range(10)] == ["Hello."] * 10
         assert 10 <= len(server.asked) <= 20
-        assert lm.usage.attempts >= len(server.asked)
+        assert lm.usage.attempts == 10
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -172,5 +170,6 @@ def test_faults_of_one_call_are_not_those_of_another(dialect: Dialect) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert lm.usage.attempts >= len(server.asked)  # some met a closed connection
+        # One that a kept connection did not survive is sent once more, as part of its attempt.
+        assert 40 < lm.usage.attempts <= len(server.asked) <= 2 * lm.usage.attempts
     assert said == ["Hello."] * 40
