@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from lmconf.errors import UsageError
 from lmconf.secrets import MASK
+from lmconf.spec.user_patterns import OutOfTime, Stopwatch, UserPattern, why_no_pattern
+
+_SECONDS = 0.25
+"""How much processor time the patterns may take for one record."""
 
 __all__ = ["ENTRY", "Redaction", "why_not"]
 
@@ -19,11 +23,8 @@ def why_not(entry: str) -> str | None:
     if not re.fullmatch(ENTRY, entry):
         return f"`{entry}` is neither a path nor a pattern between slashes"
     if entry.startswith("/"):
-        try:
-            re.compile(entry[1:-1])
-        except (re.error, OverflowError, RecursionError) as error:
-            return f"`{entry}` is no regular expression: {error}"
-        return None
+        why = why_no_pattern(entry[1:-1])
+        return None if why is None else f"`{entry}` {why}"
     return None
 
 
@@ -31,7 +32,8 @@ class Redaction:
     """Hides what the entries of `redact` say, `***` in its place.
 
     An entry is a path into the record (`request.messages.*.content`, where `*` stands for every
-    item), or a regular expression between slashes, which is searched for in every text.
+    item), or a regular expression between slashes, which is searched for in every text. What
+    they have not searched within a quarter of a second of processor time is hidden whole.
 
     Raises:
         UsageError: an entry is neither.
@@ -43,23 +45,36 @@ class Redaction:
             if why is not None:
                 raise UsageError(why)
         self._paths = [entry.split(".") for entry in entries if not entry.startswith("/")]
-        self._patterns = [re.compile(entry[1:-1]) for entry in entries if entry.startswith("/")]
+        self._patterns = [UserPattern(entry[1:-1]) for entry in entries if entry.startswith("/")]
 
     def of(self, value: object) -> object:
         """Return `value`, plain data, without what is hidden."""
         for path in self._paths:
             value = _without(value, path)
-        return self._searched(value) if self._patterns else value
-
-    def _searched(self, value: object) -> object:
-        if isinstance(value, str):
-            for pattern in self._patterns:
-                value = pattern.sub(MASK, value)
+        if not self._patterns:
             return value
+        watch = Stopwatch(_SECONDS)
         if isinstance(value, Mapping):
-            return {self._searched(key): self._searched(item) for key, item in value.items()}
+            # The names of a record's parts are ours.
+            return {key: self._searched(item, watch) for key, item in value.items()}
+        return self._searched(value, watch)
+
+    def _searched(self, value: object, watch: Stopwatch) -> object:
+        try:
+            if isinstance(value, str):
+                for pattern in self._patterns:
+                    value = pattern.replace(value, MASK, watch)
+                return value
+            if isinstance(value, Mapping):
+                names = [self._searched(key, watch) for key in value]
+                if value and watch.left <= 0:
+                    return MASK
+                items = [self._searched(item, watch) for item in value.values()]
+                return dict(zip(names, items, strict=True))
+        except OutOfTime:
+            return MASK
         if isinstance(value, list):
-            return [self._searched(item) for item in value]
+            return [self._searched(item, watch) for item in value]
         return value
 
 

@@ -13,13 +13,15 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, TypeAlias, cast
 
 from msgspec import Struct
 
 from lmconf.errors import UsageError
 from lmconf.spec.frozen import thaw
+from lmconf.spec.user_patterns import OutOfTime, Stopwatch, UserPattern, why_no_pattern
 
 __all__ = ["Format", "Misfit", "Read", "format_of", "read_as", "reader_of", "written_format"]
 
@@ -216,13 +218,91 @@ def _by_schema(schema: str) -> Read:
         raise UsageError(
             f"response_format: its JSON Schema is none: {error.message} at {error.json_path}"
         ) from None
-    checker = validator(plain, registry=Registry())
+    for pattern in _patterns_of(plain):
+        why = why_no_pattern(pattern)
+        if why is not None:
+            raise UsageError(f"response_format: the pattern `{pattern}` {why}")
+    extend: Callable[..., Any] = validators.extend
+    bounded = extend(
+        validator,
+        {
+            "pattern": _pattern,
+            "patternProperties": _pattern_properties,
+            "additionalProperties": _additional_properties,
+        },
+    )
+    checker = bounded(plain, registry=Registry())
 
     def read(text: str) -> object:
         found = _decoded(text)
-        worst = best_match(checker.iter_errors(found))
+        watch = Stopwatch(_SECONDS)
+        searching = _watch.set(watch)
+        try:
+            worst = best_match(checker.iter_errors(found))
+        except OutOfTime:
+            raise Misfit("the patterns of its form were not found in time") from None
+        finally:
+            _watch.reset(searching)
         if worst is not None:
             raise Misfit(f"{worst.message[:300]} - at `{worst.json_path}`")
         return found
 
     return read
+
+
+_SECONDS = 1.0
+"""How much processor time the patterns of a schema may take in one answer."""
+
+_watch: ContextVar[Stopwatch] = ContextVar("_watch")
+
+
+def _patterns_of(schema: object) -> Iterator[str]:
+    """Yield the regular expressions of a JSON Schema, and of all that stands in it."""
+    if isinstance(schema, Mapping):
+        stated, named = schema.get("pattern"), schema.get("patternProperties")
+        yield from [stated] if isinstance(stated, str) else []
+        yield from named if isinstance(named, Mapping) else []
+    if isinstance(schema, Mapping | list):
+        for item in schema.values() if isinstance(schema, Mapping) else schema:
+            yield from _patterns_of(item)
+
+
+def _found(pattern: str, text: str) -> bool:
+    return UserPattern(pattern).found_in(text, _watch.get())
+
+
+# As jsonschema's own keywords, but for the engine.
+
+
+def _pattern(validator: Any, pattern: str, found: object, schema: Any) -> Iterator[Any]:
+    from jsonschema import ValidationError
+
+    if isinstance(found, str) and not _found(pattern, found):
+        yield ValidationError(f"{found!r} does not match {pattern!r}")
+
+
+def _pattern_properties(validator: Any, named: Any, found: object, schema: Any) -> Iterator[Any]:
+    if not isinstance(found, dict):
+        return
+    for pattern, inner in named.items():
+        for key, value in found.items():
+            if _found(pattern, key):
+                yield from validator.descend(value, inner, path=key, schema_path=pattern)
+
+
+def _additional_properties(validator: Any, inner: Any, found: object, schema: Any) -> Iterator[Any]:
+    from jsonschema import ValidationError
+
+    if not isinstance(found, dict):
+        return
+    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    further = [
+        key
+        for key in found
+        if key not in known and not any(_found(pattern, key) for pattern in patterns)
+    ]
+    if isinstance(inner, dict):
+        for key in further:
+            yield from validator.descend(found[key], inner, path=key)
+    elif not inner and further:
+        yield ValidationError(f"additional properties are not allowed: {', '.join(further)}")
