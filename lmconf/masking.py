@@ -41,7 +41,6 @@ _SHAPES = re.compile(
         | AIza[A-Za-z0-9_-]{30,}                        # Google
         | ya29\.[A-Za-z0-9_-]{20,}
         | dapi[0-9a-f]{32}                              # Databricks
-        | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*        # JSON Web Token
         | (?:[Bb]earer|[Bb]asic)\s+(?P<scheme>[A-Za-z0-9._~+/=-]{8,})
         | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----(?P<pem>[^-]+)
         )
@@ -49,7 +48,13 @@ _SHAPES = re.compile(
     """,
     re.VERBOSE,
 )
-_NAMED = re.compile(r"""([A-Za-z_][A-Za-z0-9_.-]*)["']?[ \t]*[:=][ \t]*""")
+# Each run of letters is tried from its beginning alone: from every letter of a long one, the time
+# would grow with the square of its length.
+_JWT = re.compile(
+    r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{11,}(?=\.[A-Za-z0-9_-]{8,}\.(?P<end>[A-Za-z0-9_-]*))"
+)
+_JWT_BEGINS = re.compile(r"(?<![A-Za-z0-9])eyJ")
+_NAMED = re.compile(r"""(?<![A-Za-z0-9_.-])([A-Za-z0-9_.-]+)["']?[ \t]*[:=][ \t]*""")
 # What follows a secret's name and is no secret: nothing, null, a boolean, an alias, a comment, the
 # header of a block, or a structure (whose parts are judged by their own names).
 _HARMLESS = re.compile(r"""(?:""|''|~|null|true|false)?[ \t]*(?:[,\])}#].*)?|[\[{|>*#&].*""")
@@ -58,7 +63,16 @@ _REFERENCE = re.compile(r"""\{[ \t]*["']?\$(?:env|file|given|public)\b""")
 
 def shape_spans(text: str) -> list[Span]:
     """Return where `text` holds what has the shape of a well-known kind of key."""
-    return [match.span(match.lastgroup or 0) for match in _SHAPES.finditer(text)]
+    spans = [match.span(match.lastgroup or 0) for match in _SHAPES.finditer(text)]
+    return [*spans, *_tokens(text)]
+
+
+def _tokens(text: str) -> Iterator[Span]:
+    """Yield where JSON Web Tokens stand: three parts, of which the first is JSON in Base64."""
+    for match in _JWT.finditer(text):
+        begins = _JWT_BEGINS.search(text, match.start(), match.end())
+        if begins is not None and match.end() - begins.start() >= 11:
+            yield begins.start(), match.end("end")
 
 
 def named_spans(text: str) -> list[Span]:
@@ -109,7 +123,7 @@ def _named_in_line(start: int, line: str) -> Iterator[Span]:
     if ":" not in line and "=" not in line:
         return
     for match in _NAMED.finditer(line):
-        if is_secret_name(match[1]):
+        if is_secret_name(match[1].lstrip("0123456789.-")):
             yield start + match.end(), start + len(line)
             return
 
