@@ -7,7 +7,7 @@ begins with a dollar sign (`$ref`, `$defs`) is data.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ from lmconf.spelling import did_you_mean
 if TYPE_CHECKING:
     from lmconf.secrets import EnvType
 
-__all__ = ["OPTIONS", "recognise", "recognise_value"]
+__all__ = ["OPTIONS", "holds_word", "recognise", "recognise_value"]
 
 OPTIONS: dict[str, frozenset[str]] = {
     "$env": frozenset({"default", "type", "format"}),
@@ -103,6 +103,12 @@ def recognise_value(
     return _Recogniser(found, folder).visit(node, path)
 
 
+def holds_word(keys: Collection[object]) -> bool:
+    """Say whether a map with these `keys` would be taken for a dollar word, or for one mistyped."""
+    names = [key for key in keys if isinstance(key, str)]
+    return any(name in OPTIONS for name in names) or _misspelt(names) is not None
+
+
 class _Operator(Struct, frozen=True):
     """One map with a dollar word: the word, its argument and where it stands."""
 
@@ -135,7 +141,7 @@ class _Recogniser:
         word = next((key for key in node.entries if key in OPTIONS), None)
         if word is not None:
             return self.operator(_Operator(word, node.entries[word], node, path))
-        meant = _misspelt(node)
+        meant = _misspelt(node.entries)
         if meant is not None:
             return self.broken(
                 "dollar-unknown",
@@ -345,16 +351,16 @@ def _stray(op: _Operator, key: str) -> Diagnostic:
     )
 
 
-def _misspelt(node: Map) -> tuple[str, str] | None:
-    """Return the key and the word that was meant, where the map is clearly an operator."""
-    dollars = [key for key in node.entries if key.startswith("$")]
+def _misspelt(keys: Collection[str]) -> tuple[str, str] | None:
+    """Return the key and the word that was meant, where a map with `keys` is clearly an operator."""
+    dollars = [key for key in keys if key.startswith("$")]
     if len(dollars) != 1 or dollars[0] in _DATA_WORDS:
         return None
     key = dollars[0]
     word = key.lower() if key.lower() in OPTIONS else did_you_mean(key, OPTIONS)
     if word is None or not _alike(key.lower(), word):
         return None
-    others = set(node.entries) - {key}
+    others = set(keys) - {key}
     return (key, word) if others <= OPTIONS[word] else None
 
 

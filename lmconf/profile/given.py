@@ -16,10 +16,9 @@ from lmconf.errors import UsageError
 from lmconf.profile.formats import written_format
 from lmconf.profile.lm import LMSpec
 from lmconf.secrets import MASK, Given, is_secret_name
-from lmconf.spec.declaring import Spec, fields
-from lmconf.spec.navigating import REFERENCES, choose, fits
-from lmconf.spec.shapes import Record, Secret
-from lmconf.spec.writing import write
+from lmconf.spec.declaring import fields
+from lmconf.spec.navigating import choose, fits
+from lmconf.spec.shapes import Secret
 
 __all__ = ["hide", "names_given", "taken_apart"]
 
@@ -27,7 +26,10 @@ __all__ = ["hide", "names_given", "taken_apart"]
 def taken_apart(
     settings: Mapping[str, object],
 ) -> tuple[dict[str, Any], dict[str, str], tuple[object, ...], list[str]]:
-    """Return settings in code taken apart: data, secrets by dotted path, live objects, drops."""
+    """Return settings in code taken apart: data, secrets by dotted path, live objects, drops.
+
+    References are objects in the data, one in the place of each secret.
+    """
     given: dict[str, str] = {}
     plain: dict[str, Any] = {}
     dropped: list[str] = []
@@ -51,15 +53,11 @@ def taken_apart(
 
 
 def _without_secrets(value: object, path: Path, secret: bool, given: dict[str, str]) -> Any:
-    """Return `value` with each literal secret in it replaced by `{$given: its dotted path}`."""
+    """Return `value` with each literal secret in it replaced by `Given(its dotted path)`."""
     if len(path) > DEPTH:
         raise UsageError(f"`{path[0]}` is nested more than {DEPTH} deep")
-    if isinstance(value, REFERENCES):
-        # Spelt out, so that it is judged as one in a document is.
-        return dict(value.written())
-    if isinstance(value, Spec):
-        return write(Record(type(value)), value)
     if isinstance(value, Mapping):
+        # Where a document may stand, it is a reference; where it is data, the check finds secrets.
         if any(word in value for word in ("$env", "$file", "$given", "$public")):
             return dict(value)
         return {
@@ -74,7 +72,7 @@ def _without_secrets(value: object, path: Path, secret: bool, given: dict[str, s
     if secret and isinstance(value, str) and value:
         name = _name_of(path)
         given[name] = value
-        return {"$given": name}
+        return Given(name=name)
     return value
 
 

@@ -11,11 +11,13 @@ from msgspec import structs
 
 from lmconf.document.composing import Crossing, Fold, fold, normalise, settle
 from lmconf.document.dollar import recognise
-from lmconf.document.nodes import Broken, Change, Map, Node, Path, from_plain, to_plain
+from lmconf.document.nodes import Broken, Map, Node, Path, from_plain, to_plain
 from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source, UsageError
 from lmconf.frames import without_frames
+from lmconf.profile.code_values import settings_node
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.data import to_data, to_diagnostics, with_absolute_paths
+from lmconf.profile.document import FORMAT_VERSION
 from lmconf.profile.given import names_given, taken_apart
 from lmconf.profile.judging import complete, judge, with_usual_variable
 from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
@@ -32,7 +34,16 @@ from lmconf.spec.navigating import Unread
 from lmconf.spec.shapes import Record
 from lmconf.transports.routes import NOT_IN_RESPONSES
 
-__all__ = ["change", "crossed", "data_of", "for_call", "make", "make_stated"]
+__all__ = [
+    "CALL_FIELDS",
+    "ROW_FIELDS",
+    "change",
+    "crossed",
+    "data_of",
+    "for_call",
+    "make",
+    "make_stated",
+]
 
 CALL_FIELDS = frozenset(
     name
@@ -53,6 +64,13 @@ CALL_FIELDS = frozenset(
 }
 """The settings that a single call may change."""
 
+ROW_FIELDS = frozenset(
+    name
+    for name in CALL_FIELDS
+    if not isinstance(shape := fields(SoleLMSpec)[name].shape, Record) or shape.short is not None
+)
+"""The settings that one input of a batch may state: those of a call that need no block."""
+
 _RULES = LMRules(flat=True)
 
 _BLOCKS = frozenset(
@@ -66,7 +84,8 @@ def make(settings: Mapping[str, object], *, name: str | None = None) -> Compiled
 
     Literal secrets go to `Compiled.given` and the spec holds `{$given: …}` in their place; None
     for a field that knows no null means "left out"; callbacks that are objects go to
-    `Compiled.live`.
+    `Compiled.live`. Settings with `lmconf`, the format's version, are a state (`LM(**state)`): all
+    that `dump_state` wrote means what it means there.
 
     Raises:
         ProfileError: the settings do not fit; every mistake at once.
@@ -99,7 +118,8 @@ def change(compiled: Compiled, settings: Mapping[str, object]) -> Compiled:
     lower = _recognised(compiled.stated, Mark(Source(compiled.name)), frozenset(dropped))
     folding = Fold(_RULES)
     found: list[Diagnostic] = []
-    root = settle(fold([lower, _recognised(said, mark)], folding), found, usual=_RULES.usual)
+    upper = _given(said, mark)
+    root = settle(fold([lower, upper], folding), found, usual=_RULES.usual)
     found += crossed(folding.standing(root), str_value)
     if found:
         raise ProfileError(found)
@@ -135,16 +155,20 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
             f"`{fixed[0]}` belongs to the LM and cannot change in one call:"
             f" use lm.copy({fixed[0]}=…)"
         )
+    cache = settings.get("cache")
+    if isinstance(cache, Mapping) and "store" in cache:
+        raise UsageError(
+            "`cache.store` belongs to the LM and cannot change in one call: use lm.copy(cache=…)"
+        )
     mark = Mark(Source("this call"))
     said, given, _, _ = taken_apart(settings)
     if given:
         raise UsageError(
             f"`{next(iter(given))}` is a secret: pass it with lm.copy(…), not in a call"
         )
-    layer = _recognised(said, mark)
-    below = {key: compiled.stated[key] for key in said if key in compiled.stated}
+    layer = _given(said, mark, for_one_call=True)
     # Blocks merge as they do between files; what goes into the request's body replaces.
-    below = {key: below[key] for key in below if key in _BLOCKS or type(layer.get(key)) is Change}
+    below = {key: compiled.stated[key] for key in said if key in _BLOCKS & compiled.stated.keys()}
     lower = _recognised(below, Mark(Source(compiled.name)))
     found: list[Diagnostic] = []
     root = settle(fold([lower, layer], _RULES), found, usual=_RULES.usual)
@@ -153,11 +177,6 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
     node = with_absolute_paths(root, LM, str(FilePath.cwd()))
     data = to_data(node)
     assert isinstance(data, Mapping)
-    if unset := [name for name, _ in layer if name not in data]:
-        raise UsageError(
-            f"`{unset[0]}` cannot be unset in one call: give a value, or use"
-            f" lm.copy({unset[0]}={{'$unset': True}})"
-        )
     if not data:
         return compiled.spec
     faults = check(LM, data, partial=True)
@@ -288,7 +307,23 @@ def _compiled(
     name: str | None,
 ) -> Compiled:
     mark = Mark(Source("lmconf.LM(…)"))
-    return _compile(_recognised(said, mark), given, live, name, mark)
+    if said.get("lmconf") == FORMAT_VERSION:
+        stated = {key: value for key, value in said.items() if key != "lmconf"}
+        return _compile(_recognised(stated, mark), given, live, name, mark)
+    return _compile(_given(said, mark), given, live, name, mark)
+
+
+def _given(said: Mapping[str, Any], mark: Mark, *, for_one_call: bool = False) -> Map:
+    """Return the node of what was `said` in code.
+
+    Raises:
+        ProfileError, UsageError: it does not fit.
+    """
+    found: list[Diagnostic] = []
+    root = normalise(settings_node(said, mark, found, for_one_call=for_one_call), _RULES)
+    if found:
+        raise ProfileError(found)
+    return root
 
 
 def _recognised(plain: Mapping[str, Any], mark: Mark, without: frozenset[str] = frozenset()) -> Map:

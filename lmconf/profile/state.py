@@ -16,8 +16,9 @@ from lmconf.profile.pools import SHARED
 from lmconf.profile.providers import PROVIDERS, provider_of
 from lmconf.secrets import Env, is_secret_name
 from lmconf.spec.declaring import fields
-from lmconf.spec.frozen import thaw
+from lmconf.spec.frozen import freeze, thaw
 from lmconf.spec.navigating import REFERENCES
+from lmconf.spec.shapes import Json
 from lmconf.spec.writing import write
 from lmconf.trainers.specs import TRAIN, TrainSpec
 
@@ -132,11 +133,13 @@ def from_dspy(state: Mapping[str, Any]) -> dict[str, Any]:
                 document[key] = value
         elif value is not None:
             extra[key] = value
+    if extra:
+        document["extra"] = {**document.get("extra", {}), **extra}
+    # DSPy knows no templates and no dollar words: whatever looks like one is data.
+    document = {key: write(Json(), freeze(value)) for key, value in document.items()}
     if "api_base" in document and "api_key" not in document:
         # A state excludes keys: the call says which one is missing.
         document["api_key"] = {"$given": "api_key"}
-    if extra:
-        document["extra"] = {**document.get("extra", {}), **extra}
     if lost:
         warnings.warn(
             f"the DSPy state's {', '.join(sorted(lost))} has no counterpart here",

@@ -19,10 +19,15 @@ from lmconf.errors import (
     UsageError,
 )
 from lmconf.frames import bare, without_frames
+from lmconf.profile.lm import LMSpec
+from lmconf.profile.making import ROW_FIELDS
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.messages import Messages, as_messages
 from lmconf.runtime.pooling import in_tasks, in_threads
 from lmconf.runtime.progress import Progress, Tell, telling
+from lmconf.spec.declaring import Spec, fields
+from lmconf.spec.describing import describe
+from lmconf.spec.shapes import Record
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -123,7 +128,8 @@ class Batching:
         """Return the answer to each of `inputs`, in their order.
 
         An input is a prompt, a list of messages, or a mapping with `prompt` or `messages` and
-        settings of its own, which are laid over the `settings` of all. The inputs are read to
+        settings of its own, which are laid over the `settings` of all. It may come from data: it
+        states no blocks, and nothing in it is looked for. The inputs are read to
         their end and checked before anything is sent. Then at most `max_concurrency` of them are
         in flight at any time, in threads that end with this call; each sees the context variables
         that hold here, `lmconf.context` among them.
@@ -254,8 +260,8 @@ def _checked(check: Check, item: object, settings: Mapping[str, Any]) -> Asked:
     if "role" in item and "messages" not in item:
         raise UsageError("a message stands in a list: [{role: …, content: …}]")
     own = {key: value for key, value in item.items() if key not in ("prompt", "messages")}
-    if odd := [key for key in own if not isinstance(key, str)]:
-        raise UsageError(f"the name of a setting must be text, not {type(odd[0]).__name__}")
+    for name, value in own.items():
+        _check_setting(name, value)
     prompt, messages = item.get("prompt"), item.get("messages")
     checked = as_messages(prompt, messages)
     if not own:
@@ -263,6 +269,25 @@ def _checked(check: Check, item: object, settings: Mapping[str, Any]) -> Asked:
     merged = {**settings, **own}
     check(prompt, messages, merged)
     return Asked(prompt, None if messages is None else checked, merged)
+
+
+def _check_setting(name: object, value: object) -> None:
+    """See that one input may state the setting `name` with `value`: it may come from data.
+
+    Raises:
+        UsageError: it may not, as where answers are kept, or who is asked.
+    """
+    if not isinstance(name, str):
+        raise UsageError(f"the name of a setting must be text, not {type(name).__name__}")
+    declared = fields(LMSpec).get(name)
+    if declared is not None and name not in ROW_FIELDS:
+        may = ", ".join(sorted(ROW_FIELDS))
+        raise UsageError(f"`{name}` belongs to the LM: an input may state {may}")
+    shape = None if declared is None else declared.shape
+    if isinstance(shape, Record) and shape.short is not None and isinstance(value, Mapping | Spec):
+        raise UsageError(
+            f"`{name}` of an input is {describe(shape.short)}: a block belongs to the LM"
+        )
 
 
 def _checked_width(max_concurrency: object, errors: object) -> int:

@@ -1,8 +1,9 @@
 """Which calls have the same answer: the identity of an LM, and the key of a call.
 
 Everything that steers an answer or says where it comes from is part of it; secrets, timeouts,
-retries and tracing never are. References to addresses and accounts count by what they lead to, so
-that two servers never share an answer; references in headers and in `extra` count by their name.
+retries and tracing never are. References count by what they lead to, so that two servers, tenants
+or values never share an answer; those to secrets count by their name, so that a new key does not
+make kept answers unreachable. A name says which they are: the variable's, or that of its place.
 """
 
 from __future__ import annotations
@@ -11,27 +12,33 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path as FilePath
+from typing import Any, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from lmconf.caches import spec_digest
+from lmconf.document.dollar import OPTIONS
 from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.providers import origin, provider_of
-from lmconf.runtime.connecting import base_of, is_left_to_sdk, resolved
+from lmconf.runtime.connecting import Path, base_of, is_left_to_sdk, resolved, with_values
+from lmconf.secrets import Env, File, is_secret_name
 from lmconf.spec.declaring import fields
 from lmconf.spec.navigating import REFERENCES
 
 __all__ = [
     "TRACING_HEADERS",
+    "References",
     "digest_of",
     "digest_of_file",
     "digest_of_pool",
     "facts",
+    "found_by",
+    "may_change",
     "settings_of",
+    "steering_references",
 ]
 
 TRACING_HEADERS = frozenset(
@@ -48,6 +55,7 @@ _STEERING = tuple(
     for name, field in fields(LMSpec).items()
     if field.role == "identity" and name not in _APART
 )
+_SERVER = ("args", "raw_args", "adapters", "command")
 _PLACES = (
     "organization",
     "project",
@@ -58,9 +66,18 @@ _PLACES = (
 )
 
 
+Found: TypeAlias = Mapping[Path, str]
+"""Digests of what references lead to, by their paths: the values themselves are not kept."""
+References: TypeAlias = tuple[tuple[Path, Env | File], ...]
+
+
 @without_frames
-def facts(spec: LMSpec, compiled: Compiled) -> tuple[object, ...]:
-    """Return what of an LM's identity may change while the LM lives: addresses and a file.
+def facts(
+    spec: LMSpec, compiled: Compiled, references: References | None = None
+) -> tuple[Any, ...]:
+    """Return what of an LM's identity may change while the LM lives: addresses, values, a file.
+
+    `references` are the `steering_references` of `spec`, where they are known.
 
     Raises:
         CallError: a reference leads nowhere.
@@ -69,7 +86,66 @@ def facts(spec: LMSpec, compiled: Compiled) -> tuple[object, ...]:
     if base is None and is_left_to_sdk(spec):
         base = _workspace()
     names = tuple(resolved(getattr(spec, name), compiled, (name,)) for name in _PLACES)
-    return (base, *names, _weights(spec))
+    if references is None:
+        references = steering_references(spec)
+    return (base, *names, found_by(references, compiled), _weights(spec))
+
+
+@without_frames
+def found_by(references: References, compiled: Compiled) -> Found:
+    """Return the digests of what `references` lead to now.
+
+    Raises:
+        CallError: one leads nowhere.
+    """
+    return {
+        path: hashlib.sha256(
+            json.dumps(with_values(reference, compiled, path, [])).encode()
+        ).hexdigest()
+        for path, reference in references
+    }
+
+
+def may_change(spec: LMSpec) -> bool:
+    """Say whether an LM's identity can change while it lives: by a reference, or by a file."""
+    places = (spec.api_base, *(getattr(spec, name) for name in _PLACES))
+    return bool(
+        spec.launch_kwargs
+        or spec.pool
+        or any(isinstance(place, REFERENCES) for place in places)
+        or steering_references(spec)
+    )
+
+
+def steering_references(spec: LMSpec) -> References:
+    """Return each reference to no secret among what steers an answer, with its path."""
+    server = spec.launch_kwargs
+    pairs: list[tuple[Path, object]] = [((name,), getattr(spec, name)) for name in _STEERING]
+    for name, value in spec.headers.items():
+        if name.lower() not in TRACING_HEADERS:
+            pairs.append((("headers", name), value))
+    if server is not None and spec.endpoint is None:
+        pairs += [(("launch_kwargs", name), getattr(server, name)) for name in _SERVER]
+    pairs.append((("transport", "args"), spec.transport.args))
+    return tuple(each for path, value in pairs for each in _references(value, path))
+
+
+def _references(value: object, path: Path) -> Iterator[tuple[Path, Env | File]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _references(item, (*path, key))
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _references(item, (*path, index))
+    elif isinstance(value, Env | File) and not _is_secret(value, path):
+        yield path, value
+
+
+def _is_secret(reference: Env | File, path: Path) -> bool:
+    named = reference.name if isinstance(reference, Env) else FilePath(reference.path).name
+    return is_secret_name(named) or any(
+        isinstance(step, str) and is_secret_name(step) for step in path
+    )
 
 
 def _workspace() -> str:
@@ -81,58 +157,71 @@ def _workspace() -> str:
     return f"databricks-profile://{quote(profile, safe='')}"
 
 
-def digest_of(spec: LMSpec, found: tuple[object, ...]) -> bytes:
+def digest_of(spec: LMSpec, found: tuple[Any, ...]) -> bytes:
     """Return the digest of everything that all calls with `spec` have in common.
 
     `found` are its `facts`.
     """
-    return spec_digest({"from": _where(spec, found), "settings": settings_of(spec)})
+    return spec_digest({"from": _where(spec, found), "settings": _settings(spec, found[-2])})
 
 
-def digest_of_pool(spec: LMSpec, members: Iterable[tuple[LMSpec, tuple[object, ...]]]) -> bytes:
+def digest_of_pool(
+    spec: LMSpec, found: Found, members: Iterable[tuple[LMSpec, tuple[Any, ...]]]
+) -> bytes:
     """Return the digest of what all calls to a pool with `spec` have in common.
 
-    Where it names its `endpoint`, that says where its answers come from, whoever its `members`
-    are; else it is where all of them do, in any order.
+    `found` is what the pool's own references lead to. Where it names its `endpoint`, that says
+    where its answers come from, whoever its `members` are; else it is where all of them do, in any
+    order.
     """
     where: Any = {"endpoint": spec.endpoint}
     if spec.endpoint is None:
-        written = (_where(member, found) for member, found in members)
+        written = (_where(member, its) for member, its in members)
         where = {"pool": sorted(written, key=lambda part: json.dumps(part, sort_keys=True))}
     if spec.cache.namespace is not None:
         where["namespace"] = spec.cache.namespace
-    return spec_digest({"from": where, "settings": settings_of(spec)})
+    return spec_digest({"from": where, "settings": _settings(spec, found)})
 
 
 def settings_of(spec: LMSpec) -> dict[str, Any]:
-    """Return the fields that steer an answer as plain data; what is left out is not in it."""
-    settings: dict[str, Any] = {}
+    """Return the fields that steer an answer as plain data; what is left out is not in it.
+
+    References stay references, spelled as a document spells them.
+    """
+    return {name: _written(value) for name, value in _steering(spec)}
+
+
+def _settings(spec: LMSpec, found: Found) -> dict[str, Any]:
+    """Return the fields that steer an answer as they count in a digest."""
+    return {name: _counted(value, (name,), found) for name, value in _steering(spec)}
+
+
+def _steering(spec: LMSpec) -> Iterator[tuple[str, Any]]:
     for name in _STEERING:
         value = getattr(spec, name)
         if value is not None and value != {}:
-            settings[name] = _written(value)
-    return settings
+            yield name, value
 
 
-def _where(spec: LMSpec, found: tuple[object, ...]) -> dict[str, Any]:
+def _where(spec: LMSpec, found: tuple[Any, ...]) -> dict[str, Any]:
     provider, model = provider_of(spec.model)
-    base, weights = found[0], found[-1]
+    base, *names, outer, weights = found
     where: dict[str, Any] = {"provider": provider, "model": model}
     server = spec.launch_kwargs
     if spec.endpoint is not None:
         where["endpoint"] = spec.endpoint
     elif server is not None:
-        where["server"] = {"kind": server.use, "weights": weights, "args": _written(server.args)}
-        for name in ("raw_args", "adapters", "command"):
-            if stated := getattr(server, name):
-                where["server"][name] = _written(stated)
+        where["server"] = {"kind": server.use, "weights": weights}
+        for name in _SERVER:
+            if (stated := getattr(server, name)) or name == "args":
+                where["server"][name] = _counted(stated, ("launch_kwargs", name), outer)
     elif isinstance(base, str):
         where["address"] = origin(base) + urlsplit(base).path
     where.update(
-        {name: text for name, text in zip(_PLACES, found[1:-1], strict=True) if text is not None}
+        {name: text for name, text in zip(_PLACES, names, strict=True) if text is not None}
     )
     headers = {
-        name.lower(): _written(value)
+        name.lower(): _counted(value, ("headers", name), outer)
         for name, value in spec.headers.items()
         if name.lower() not in TRACING_HEADERS
     }
@@ -141,8 +230,26 @@ def _where(spec: LMSpec, found: tuple[object, ...]) -> dict[str, Any]:
     if spec.cache.namespace is not None:
         where["namespace"] = spec.cache.namespace
     if spec.transport.use != "litellm":
-        where["transport"] = {"use": spec.transport.use, "args": _written(spec.transport.args)}
+        where["transport"] = {
+            "use": spec.transport.use,
+            "args": _counted(spec.transport.args, ("transport", "args"), outer),
+        }
     return where
+
+
+def _counted(value: Any, path: Path, found: Found) -> Any:
+    """Return a value of a spec as it counts in a digest."""
+    if path in found:
+        return found[path]
+    if isinstance(value, REFERENCES):
+        return dict(value.written())
+    if isinstance(value, Mapping):
+        items = {key: _counted(item, (*path, key), found) for key, item in value.items()}
+        # Else data that spells a reference would count as one.
+        return items if value.keys().isdisjoint(OPTIONS) else {"$value": items}
+    if isinstance(value, tuple):
+        return [_counted(item, (*path, index), found) for index, item in enumerate(value)]
+    return value
 
 
 def _written(value: Any) -> Any:
@@ -162,7 +269,7 @@ def _weights(spec: LMSpec) -> str | None:
     if server is None:
         return None
     named = server.weights or provider_of(spec.model)[1]
-    path = Path(named).expanduser()
+    path = FilePath(named).expanduser()
     try:
         found = path.stat()
     except (OSError, ValueError):
@@ -176,7 +283,7 @@ def _weights(spec: LMSpec) -> str | None:
 def digest_of_file(path: str, modified: int, size: int) -> str:
     """Return the SHA-256 of a file; it is read again when its time or size changes."""
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
+    with FilePath(path).open("rb") as file:
         while piece := file.read(2**20):
             digest.update(piece)
     return f"sha256:{digest.hexdigest()}"

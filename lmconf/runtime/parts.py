@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from msgspec import Struct
+
 from lmconf import caches, callbacks
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore, StoreSpec
 from lmconf.callbacks import Dispatcher
@@ -23,7 +25,15 @@ from lmconf.runtime.connecting import arguments_of, base_of
 from lmconf.runtime.flights import Flights, flights_to
 from lmconf.runtime.gating import Gating
 from lmconf.runtime.history import History
-from lmconf.runtime.identity import digest_of, digest_of_pool, facts
+from lmconf.runtime.identity import (
+    References,
+    digest_of,
+    digest_of_pool,
+    facts,
+    found_by,
+    may_change,
+    steering_references,
+)
 from lmconf.runtime.loading import Loading
 from lmconf.runtime.members import Members
 from lmconf.runtime.outcome import CallId
@@ -32,7 +42,6 @@ from lmconf.runtime.serving import Launched
 from lmconf.runtime.sharing import Hold
 from lmconf.runtime.spending import charges_of, priced
 from lmconf.runtime.usage import Tally
-from lmconf.spec.navigating import REFERENCES
 from lmconf.transports import Json, Request, Transport
 
 __all__ = ["Parts"]
@@ -40,6 +49,16 @@ __all__ = ["Parts"]
 
 MOST_REMEMBERED = 256
 """How many different settings of calls are remembered with what follows from them."""
+
+
+class _Known(Struct, frozen=True, eq=False):
+    """The digest of a spec, and what it was made of; where that is `fixed` it stays right."""
+
+    spec: LMSpec
+    references: References
+    found: tuple[Any, ...]
+    digest: bytes
+    fixed: bool
 
 
 class Parts:
@@ -84,8 +103,8 @@ class Parts:
         self._tiers: dict[object, caches.Tiers | None] = {}
         self._own_tiers: caches.Tiers | None = None
         self._flights: dict[object, Flights] = {}
-        self._fixed = not _may_change(compiled.spec)
-        self._digests: dict[int, tuple[LMSpec, tuple[object, ...], bytes]] = {}
+        self._fixed = not may_change(compiled.spec)
+        self._digests: dict[int, _Known] = {}
         self._origins: dict[int, tuple[LMSpec, str]] = {}
         self._plans: dict[int, tuple[LMSpec, Plan]] = {}
         self._specs: dict[object, LMSpec] = {}
@@ -160,23 +179,26 @@ class Parts:
         if self.members is not None:
             return self._digest_of_pool(spec, self.members)
         known = self._digests.get(id(spec))
-        if known is not None and self._fixed:
-            return known[2]
-        found = facts(spec, self.compiled)
-        if known is not None and known[1] == found:
-            return known[2]
+        if known is not None and known.fixed:
+            return known.digest
+        references = steering_references(spec) if known is None else known.references
+        found = facts(spec, self.compiled, references)
+        if known is not None and known.found == found:
+            return known.digest
         digest = digest_of(spec, found)
         if len(self._digests) >= MOST_REMEMBERED:
             self._digests = {}
         # The spec is kept beside its digest, so that no other object can take over its id.
-        self._digests[id(spec)] = (spec, found, digest)
+        self._digests[id(spec)] = _Known(spec, references, found, digest, not may_change(spec))
         return digest
 
     def _digest_of_pool(self, spec: LMSpec, members: Members) -> bytes:
+        said = found_by(steering_references(spec), self.compiled)
         if spec.endpoint is not None:
-            return digest_of_pool(spec, ())
+            return digest_of_pool(spec, said, ())
         every = [members.parts(index) for index in range(len(members))]
-        return digest_of_pool(spec, [(m.spec, facts(m.spec, m.compiled)) for m in every])
+        found = [(m.spec, facts(m.spec, m.compiled)) for m in every]
+        return digest_of_pool(spec, said, found)
 
     def origin_of(self, spec: LMSpec) -> str:
         """Return what tells the server of a call with `spec` from others: its origin, most often.
@@ -322,17 +344,3 @@ def _store_of(spec: LMSpec, override: str | None) -> StoreSpec:
     if override == "disk":
         return DiskStore()
     return store if isinstance(store, MemoryStore) else MemoryStore()
-
-
-def _may_change(spec: LMSpec) -> bool:
-    """Say whether an LM's identity can change while it lives: by a reference, or by a file."""
-    places = (
-        spec.api_base,
-        spec.organization,
-        spec.project,
-        spec.api_version,
-        spec.aws_region_name,
-        spec.vertex_project,
-        spec.vertex_location,
-    )
-    return bool(spec.launch_kwargs or spec.pool) or any(isinstance(x, REFERENCES) for x in places)

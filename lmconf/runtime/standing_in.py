@@ -23,8 +23,6 @@ _OF_ONE_SERVER = frozenset(("headers", "extra", "service_tier", "logit_bias", "t
 _ESSENTIAL = frozenset(("tools", "tool_choice", "response_format", "n", "modalities"))
 """Settings of a call without which its answer would be another thing."""
 
-_REFERENCES = ("$env", "$file", "$given")
-
 
 def stand_in(call: Call, other: Callable[[], Parts]) -> tuple[Call, None] | tuple[None, CallError]:
     """Return `call` as the LM `other` makes it, or why it cannot.
@@ -95,7 +93,7 @@ def _is_one_server(one: LMSpec, other: LMSpec) -> bool:
 def _refers(value: object) -> bool:
     """Say whether a reference stands somewhere in a setting as it was given."""
     if isinstance(value, Mapping):
-        return any(word in value for word in _REFERENCES) or any(map(_refers, value.values()))
+        return any(map(_refers, value.values()))
     if isinstance(value, list | tuple):
         return any(map(_refers, value))
     return isinstance(value, REFERENCES)

@@ -95,9 +95,9 @@ def _write_json(value: object) -> object:
 
 
 def _needs_escape(value: Mapping[str, object]) -> bool:
-    """Say whether a reader could take a key of `value` for a dollar word."""
+    """Say whether a reader could take a key of `value` for a dollar word or a template."""
     # A mapping that holds references was read without `$value`: its keys are no dollar words.
-    return any(key.startswith("$") for key in value) and not _holds_reference(value)
+    return any(key.startswith("$") or "{{" in key for key in value) and not _holds_reference(value)
 
 
 def _holds_reference(value: object) -> bool:

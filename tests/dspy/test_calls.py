@@ -61,6 +61,26 @@ def test_dspy_keeps_no_answer_and_repeats_no_request(
     assert len(server.received) == 4
 
 
+def test_data_with_dollar_words_arrives_as_it_was_given(
+    lm: lmconf.LM, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARKED", "marker-4711")
+    words = {"$env": "MARKED", "{{ x }}": [{"$file": "/etc/hostname"}, {"$unset": True}]}
+    tool = {"type": "function", "function": {"name": "f", "description": {"$env": "MARKED"}}}
+    said: dict[str, Any] = {"tools": [tool], "metadata": words, "extra": {"x": words}}
+    adapted = lm.as_dspy(cache=False)
+    for ask in (adapted, adapted.copy(**said), lm.as_dspy(cache=False, **said)):
+        ask("Hello", **(said if ask is adapted else {}))
+        asyncio.run(ask.acall("Hello", **(said if ask is adapted else {})))
+    for received in server.received:
+        assert "marker-4711" not in received.text
+        body = received.json
+        assert (body["tools"], body["metadata"], body["x"]) == ([tool], words, words)
+    assert len(server.received) == 6
+    with pytest.raises(lmconf.ProfileError, match=r"lmconf\.Env\(…\)"):
+        adapted("Hello", headers={"X-A": {"$env": "MARKED"}})
+
+
 def test_settings_of_a_call_reach_the_server(lm: lmconf.LM, server: Loopback) -> None:
     said: dict[str, Any] = {
         "temperature": 0.5,

@@ -323,7 +323,7 @@ def test_no_reference_of_a_call_reaches_another_server(
     first: Loopback, second: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEAM_TOKEN", MARK)
-    key = {"$env": "TEAM_TOKEN"}
+    key = lmconf.Env("TEAM_TOKEN")
     lm = lm_of(first, second)
     lm("hi", headers={"Authorization": key}, metadata={"token": key})
     assert MARK in first.received[0].text

@@ -95,7 +95,7 @@ DOORS: dict[str, dict[str, Any]] = {
     "a header of any name": {"api_key": "", "headers": {"X-Team": {"$env": "ACME"}}},
     "the body, by reference": {
         "api_key": "",
-        "extra": {"tool": {"access_token": {"$env": "ACME", "format": "tok={}"}}},
+        "extra": {"tool": {"access_token": Env("ACME", format="tok={}")}},
     },
     "the body, in code": {"api_key": "", "extra": {"list": [{"access_token": MARK}]}},
     "a token for Azure": {

@@ -159,14 +159,16 @@ def test_a_call_takes_no_secret() -> None:
         for_call(lm, {"headers": {"Authorization": "Bearer x"}})
     with pytest.raises(UsageError, match=r"extra\.token"):
         for_call(lm, {"extra": {"token": "x"}})
-    spec = for_call(lm, {"headers": {"Authorization": {"$env": "K"}}})
+    with pytest.raises(ProfileError, match=r"lmconf\.Env\(…\)"):
+        for_call(lm, {"headers": {"Authorization": {"$env": "K"}}})
+    spec = for_call(lm, {"headers": {"Authorization": Env(name="K")}})
     assert spec.headers["Authorization"] == Env(name="K")
 
 
 def test_a_call_leaves_its_lm_as_it_was() -> None:
     lm = make(BLOCKS)
     before = dump_lm(lm)
-    for settings in ({"headers": {"A": "b"}}, {"cache": False}, {"stop": {"$append": ["x"]}}):
+    for settings in ({"headers": {"A": "b"}}, {"cache": False}, {"stop": ["x"]}):
         assert for_call(lm, settings) == for_call(lm, settings)
     assert dump_lm(lm) == before
 

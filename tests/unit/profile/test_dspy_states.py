@@ -116,7 +116,7 @@ def test_what_dspy_cannot_be_told_is_named_and_no_reference_is_written() -> None
         api_key={"$env": "ACME_KEY"},
         cache={"ttl": "7d"},
         headers={"X-Team": {"$env": "TEAM"}},
-        extra={"auth_token": {"$env": "TOKEN"}, "top_k": 3},
+        extra={"auth_token": lmconf.Env("TOKEN"), "top_k": 3},
         limits={"rpm": 3},
         deadline="1min",
     )

@@ -154,7 +154,7 @@ def test_maps_merge_lists_replace_and_operators_apply() -> None:
 def test_a_call_changes_its_own_settings_and_nothing_else() -> None:
     lm = make({"model": GPT, "stop": ["a"], "seed": 1})
     assert for_call(lm, {"temperature": 0.5}).temperature == 0.5
-    assert for_call(lm, {"stop": {"$append": ["b"]}}).stop == ("a", "b")
+    assert for_call(lm, {"stop": ["b"]}).stop == ("b",)
     assert for_call(lm, {"cache": False}).cache.mode == "disabled"
     assert for_call(lm, {}) == lm.spec
     assert lm.spec.temperature == 0.0

@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from lmconf.errors import CallError
+from lmconf.loading.opening import load
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import make
 from lmconf.retries.specs import RetryPolicy
-from lmconf.runtime.identity import digest_of, digest_of_file, facts
-from lmconf.secrets import Env
+from lmconf.runtime.identity import digest_of, digest_of_file, facts, may_change
+from lmconf.secrets import Env, File
 from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import FrozenMap, freeze
 from lmconf.spec.shapes import Choice, Duration, Flag, Integer, Json, ListOf, MapOf, Number, Text
@@ -116,16 +118,109 @@ def test_a_named_endpoint_stands_for_the_address() -> None:
     assert one == changed(endpoint="house", api_base="http://localhost:2/v1")
 
 
-def test_headers_count_by_name_without_case_and_references_by_their_name(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_headers_count_by_name_without_case() -> None:
     assert changed(headers=FrozenMap({"X-A": "1"})) == changed(headers=FrozenMap({"x-a": "1"}))
     assert changed(headers=FrozenMap({"X-A": "1"})) != changed(headers=FrozenMap({"X-A": "2"}))
-    team = FrozenMap({"X-Team": Env(name="TEAM")})
-    monkeypatch.setenv("TEAM", "a")
-    first = changed(headers=team)
-    monkeypatch.setenv("TEAM", "b")
-    assert changed(headers=team) == first
+
+
+STEERS: dict[str, dict[str, Any]] = {
+    "a header": {"headers": FrozenMap({"X-Tenant": Env(name="TENANT")})},
+    "a header that is formatted": {
+        "headers": FrozenMap({"X-Tenant": Env(name="TENANT", format="of {}")})
+    },
+    "the body": {"extra": FrozenMap({"top_k": Env(name="TENANT")})},
+    "deep in the body": {"extra": freeze({"a": [{"b": Env(name="TENANT")}]})},
+    "a tool": {"tools": freeze([{"type": "function", "description": Env(name="TENANT")}])},
+    "a form": {"response_format": freeze({"type": Env(name="TENANT")})},
+    "a server": {
+        "launch_kwargs": make(
+            {
+                "model": "openai/x",
+                "launch_kwargs": {
+                    "use": "llama_cpp",
+                    "weights": "w",
+                    "args": {"ctx-size": {"$env": "TENANT"}},
+                },
+            }
+        ).spec.launch_kwargs
+    },
+}
+
+
+@pytest.mark.parametrize("settings", STEERS.values(), ids=STEERS)
+def test_a_reference_that_steers_answers_counts_by_what_it_leads_to(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: dict[str, set[bytes]] = {}
+    for value in ("acme-1", "acme-2", "acme-1"):
+        monkeypatch.setenv("TENANT", value)
+        found.setdefault(value, set()).add(changed(**settings))
+        spec = msgspec.structs.replace(BASE.spec, **settings)
+        assert value not in str(facts(spec, BASE)), "the value itself is not kept"
+    assert [len(digests) for digests in found.values()] == [1, 1]
+    assert found["acme-1"] != found["acme-2"]
+    assert may_change(msgspec.structs.replace(BASE.spec, **settings))
+    monkeypatch.delenv("TENANT")
+    with pytest.raises(CallError, match="TENANT"):
+        changed(**settings)
+
+
+def test_a_file_counts_by_what_it_says(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    headers = FrozenMap({"X-Tenant": File(path=str(note))})
+    found = set()
+    for text in ("one", "two"):
+        note.write_text(text)
+        found.add(changed(headers=headers))
+    assert len(found) == 2
+
+
+SECRETS: dict[str, dict[str, Any]] = {
+    "a header by its name": {"headers": FrozenMap({"Authorization": Env(name="ACME")})},
+    "a header by its variable": {"headers": FrozenMap({"X-Team": Env(name="TEAM_TOKEN")})},
+    "a header by its file": {"headers": FrozenMap({"X-Team": File(path="/run/team_token")})},
+    "the body by its name": {"extra": freeze({"tool": {"access_token": Env(name="ACME")}})},
+}
+
+
+@pytest.mark.parametrize("settings", SECRETS.values(), ids=SECRETS)
+def test_a_reference_to_a_secret_counts_by_its_name(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = set()
+    for value in ("one", "two"):
+        monkeypatch.setenv("ACME", value)
+        monkeypatch.setenv("TEAM_TOKEN", value)
+        found.add(changed(**settings))
+    assert len(found) == 1
+    assert found != {digest(BASE.spec)}
+
+
+def test_a_pool_counts_what_its_own_references_lead_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [{"model": "openai/x", "api_key": "", "api_base": "http://localhost:1/v1"}]
+    found = set()
+    for named in ({}, {"endpoint": "house"}):
+        pooled = {"pool": members, "extra": {"top_k": {"$env": "TOPK"}}, **named}
+        with load(pooled).lm as lm:
+            for value in ("1", "2"):
+                monkeypatch.setenv("TOPK", value)
+                found.add(lm._parts().digest_of(lm.spec))
+    assert len(found) == 4
+
+
+def test_data_that_spells_a_reference_is_no_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOPK", "1")
+    found = [
+        changed(extra=freeze({"x": value}))
+        for value in (
+            Env(name="TOPK"),
+            Env(name="A_TOKEN"),
+            {"$env": "TOPK"},
+            {"$env": "A_TOKEN"},
+            {"$value": {"$env": "A_TOKEN"}},
+        )
+    ]
+    assert len(set(found)) == len(found)
 
 
 def launched(weights: Path, **server: Any) -> bytes:
