@@ -156,7 +156,7 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
             f" use lm.copy({fixed[0]}=…)"
         )
     cache = settings.get("cache")
-    if isinstance(cache, Mapping) and "store" in cache:
+    if isinstance(cache, Mapping) and cache.get("store", {}) != {}:
         raise UsageError(
             "`cache.store` belongs to the LM and cannot change in one call: use lm.copy(cache=…)"
         )
