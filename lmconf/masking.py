@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote
 
 from lmconf.secrets import MASK, is_secret_name
@@ -20,6 +21,7 @@ __all__ = [
     "merged",
     "named_spans",
     "shape_spans",
+    "unended_span",
     "unparsed_spans",
     "without_secrets",
 ]
@@ -55,6 +57,7 @@ _JWT = re.compile(
 )
 _JWT_BEGINS = re.compile(r"(?<![A-Za-z0-9])eyJ")
 _NAMED = re.compile(r"""(?<![A-Za-z0-9_.-])([A-Za-z0-9_.-]+)["']?[ \t]*[:=][ \t]*""")
+_LINE_END = re.compile(r"[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")  # those of `splitlines`
 # What follows a secret's name and is no secret: nothing, null, a boolean, an alias, a comment, the
 # header of a block, or a structure (whose parts are judged by their own names).
 _HARMLESS = re.compile(r"""(?:""|''|~|null|true|false)?[ \t]*(?:[,\])}#].*)?|[\[{|>*#&].*""")
@@ -86,6 +89,23 @@ def named_spans(text: str) -> list[Span]:
         for span in _named_in_line(start, line)
         if not _HARMLESS.fullmatch(text[span[0] : span[1]])
     ]
+
+
+def unended_span(text: str, ends: Mapping[int, int]) -> Span | None:
+    """Return the first of `named_spans` in `text` whose end `ends`, by where it starts, lacks."""
+    breaks = [*(match.start() for match in _LINE_END.finditer(text)), len(text)]
+    position = 0
+    for match in _NAMED.finditer(text):
+        if match.start() < position or not is_secret_name(match[1]):
+            continue
+        start, end = match.end(), breaks[bisect_left(breaks, match.end())]
+        if _HARMLESS.fullmatch(text, start, end):
+            position = end
+        elif start in ends:
+            position = ends[start]
+        else:
+            return start, end
+    return None
 
 
 def unparsed_spans(text: str) -> list[Span]:

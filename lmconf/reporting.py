@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lmconf.errors import Diagnostic, Mark, Source
-from lmconf.masking import Span, mask, merged, named_spans, shape_spans
+from lmconf.masking import Span, mask, merged, shape_spans, unended_span
 from lmconf.secrets import MASK
 from lmconf.spelling import did_you_mean
 
@@ -19,6 +19,14 @@ __all__ = ["did_you_mean", "in_order", "line_starts", "shown_path", "to_json", "
 
 WIDEST = 120
 """The most terminal columns of a source line that are shown."""
+
+MOST_SHOWN = 1000
+"""The most diagnostics that are told one by one."""
+
+# The most characters of a message that are shown: it may quote a value, however long.
+_LONGEST_TEXT = 4000
+# Characters on either side of a mark that can come into what is shown.
+_NEAR = 500
 
 _BREAK = re.compile(r"\r\n|\n|\r")
 _NAME = re.compile(r"[A-Za-z0-9_$-]+")
@@ -35,12 +43,15 @@ def to_text(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str:
     """Return `diagnostics` as text for a terminal, sorted by place, with a count at the end.
 
     `color` adds ANSI colours. The text has no newline at its end and is empty for no diagnostics.
+    Of more than `MOST_SHOWN`, the first are told.
     """
     found = in_order(diagnostics)
     if not found:
         return ""
     writer = _Writer(color)
-    blocks = ["\n".join(writer.block(diagnostic)) for diagnostic in found]
+    blocks = ["\n".join(writer.block(diagnostic)) for diagnostic in found[:MOST_SHOWN]]
+    if len(found) > MOST_SHOWN:
+        blocks.append(f"… and {len(found) - MOST_SHOWN:,} more, which are not shown")
     return "\n\n".join([*blocks, _summary(found)])
 
 
@@ -134,6 +145,7 @@ class _Writer:
     def __init__(self, color: bool) -> None:
         self._color = color
         self._starts: dict[int, list[int]] = {}
+        self._masked: dict[tuple[int, Span], list[Span]] = {}
 
     def block(self, diagnostic: Diagnostic) -> list[str]:
         """Return the lines that tell one diagnostic."""
@@ -175,7 +187,8 @@ class _Writer:
             place = f"{place}: {where}" if place and where else place or where
             place += f": {_clean(label)}" if label and style == "place" else ""
             return [f"{arrow} {place}"] if place else []
-        shown, before, length = _excerpt(mark, self._line(mark))
+        line = self._line(mark)
+        shown, before, length = _excerpt(mark, line, self._masked_in(mark.source, line))
         caret = ("-" if style == "place" else "^") * length
         under = self._paint(style, " ".join(filter(None, [caret, _clean(label)])))
         gutter = " " * (width + 1)
@@ -201,6 +214,14 @@ class _Writer:
         start = starts[mark.line - 1]
         return start, start + len(text[start:end].rstrip("\r\n"))
 
+    def _masked_in(self, source: Source, line: Span) -> list[Span]:
+        """Return which characters of a line are shown masked; what many speak of is looked at once."""
+        key = (id(source), line)
+        known = self._masked.get(key)
+        if known is None:
+            known = self._masked[key] = _masked(source, line)
+        return known
+
     def _paint(self, style: str, text: str) -> str:
         return f"{_COLORS[style]}{text}{_PLAIN}" if self._color else text
 
@@ -210,24 +231,54 @@ def _has_line(mark: Mark | None) -> bool:
     return mark is not None and mark.line > 0 and mark.source.text is not None
 
 
-def _excerpt(mark: Mark, line: Span) -> tuple[str, int, int]:
-    """Return the line of `mark` as it is shown, and the caret's place and length in columns."""
-    cells, edges = _cells(mark.source, line)
+def _excerpt(mark: Mark, line: Span, masked: Sequence[Span]) -> tuple[str, int, int]:
+    """Return the line of `mark` as it is shown, and the caret's place and length in columns.
+
+    `masked` are the spans of the line's characters that nobody is shown.
+    """
+    text, column, end_column, masked, left, right = _near(mark, line, masked)
+    cells, edges = _cells(text, dict(masked))
     last = len(edges) - 1
-    start = edges[min(mark.column - 1, last)]
-    end = max(edges[min(max(mark.end, mark.column) - 1, last)], start + 1)
+    start = edges[min(column - 1, last)]
+    end = max(edges[min(max(end_column, column) - 1, last)], start + 1)
     first, after = _window(edges[-1], start, end)
-    parts = ["…"] if first else []
+    parts = ["…"] if first or left else []
     before = len(parts)
-    column = 0
-    for text, width in cells:
+    at = 0
+    for letter, width in cells:
         # A wide character that the window would cut in half is left out.
-        if first <= column and column + width <= after:
-            parts.append(text)
-            before += width if column < start else 0
-        column += width
-    parts += ["…"] if after < column else []
+        if first <= at and at + width <= after:
+            parts.append(letter)
+            before += width if at < start else 0
+        at += width
+    parts += ["…"] if after < at or right else []
     return "".join(parts), before, max(1, min(end, after) - start)
+
+
+def _near(
+    mark: Mark, line: Span, masked: Sequence[Span]
+) -> tuple[str, int, int, list[Span], bool, bool]:
+    """Return what stands around `mark` on its line: no more of a very long one is looked at.
+
+    It is the text, the mark's columns in it, the masked spans in it, and whether more stands to
+    its left and to its right.
+    """
+    start, end = line
+    middle = start + mark.column - 1
+    first, last = max(start, middle - _NEAR), min(end, middle + _NEAR)
+    for begin, stop in masked:
+        if begin < first - start < stop:
+            first = start + begin
+        if begin < last - start < stop:
+            last = start + stop
+    moved = first - start
+    inside = [
+        (begin - moved, stop - moved)
+        for begin, stop in masked
+        if moved <= begin and stop <= last - start
+    ]
+    text = (mark.source.text or "")[first:last]
+    return text, mark.column - moved, mark.end - moved, inside, first > start, last < end
 
 
 def _window(whole: int, start: int, end: int) -> Span:
@@ -239,20 +290,29 @@ def _window(whole: int, start: int, end: int) -> Span:
     return first, min(whole, first + WIDEST)
 
 
-def _cells(source: Source, line: Span) -> tuple[list[tuple[str, int]], list[int]]:
-    """Return what each character of a line is shown as, with its width, and where each begins.
-
-    The second list has one more entry than the line has characters: the end of the line.
-    """
+def _masked(source: Source, line: Span) -> list[Span]:
+    """Return the spans of a line, counted from its start, that may hold secrets."""
     start, end = line
     text = (source.text or "")[start:end]
     hidden = [(first - start, last - start) for first, last in source.hidden]
-    spans = merged(
+    hidden = [(first, last) for first, last in hidden if first < len(text) and last > 0]
+    unended = unended_span(text, {first: last for first, last in hidden if first < last})
+    spans = [*hidden, *shape_spans(text), *([] if unended is None else [unended])]
+    return merged(
         (max(first, 0), min(last, len(text)))
-        for first, last in (*hidden, *shape_spans(text), *_named(text, hidden))
+        for first, last in spans
         if first < len(text) and last > 0 and first < last
     )
-    masked_at = dict(spans)
+
+
+def _cells(text: str, masked_at: Mapping[int, int]) -> tuple[list[tuple[str, int]], Sequence[int]]:
+    """Return what each character of a line is shown as, with its width, and where each begins.
+
+    `masked_at` says where the spans end that are masked, by where they begin. The second list has
+    one more entry than the line has characters: the end of the line.
+    """
+    if not masked_at and text.isascii() and text.isprintable():
+        return [(letter, 1) for letter in text], range(len(text) + 1)
     cells: list[tuple[str, int]] = []
     edges: list[int] = []
     column = index = 0
@@ -268,19 +328,6 @@ def _cells(source: Source, line: Span) -> tuple[list[tuple[str, int]], list[int]
         column += width
         index = last
     return cells, [*edges, column]
-
-
-def _named(text: str, hidden: list[Span]) -> Iterator[Span]:
-    """Yield where a line holds what follows a secret's name, unless it is known where it ends."""
-    ends = {start: end for start, end in hidden if start < end}
-    position = 0
-    while found := named_spans(text[position:]):
-        start, last = (place + position for place in found[0])
-        end = ends.get(start)
-        if end is None:
-            yield start, last
-            return
-        position = end
 
 
 def _cell(letter: str) -> tuple[str, int]:
@@ -299,8 +346,13 @@ def _cell(letter: str) -> tuple[str, int]:
 
 
 def _clean(text: str) -> str:
-    """Return `text` fit for a terminal: keys masked, control characters but newlines escaped."""
+    """Return `text` fit for a terminal: keys masked, control characters but newlines escaped.
+
+    Of what is longer than anybody reads, its beginning is shown.
+    """
     masked = mask(text)
+    if len(masked) > _LONGEST_TEXT:
+        masked = f"{masked[:_LONGEST_TEXT]}…"
     if masked.isascii() and masked.isprintable():
         return masked
     return "".join(c if c == "\n" else _cell(c)[0] for c in masked)

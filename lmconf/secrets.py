@@ -183,6 +183,8 @@ PUBLIC_NAMES = frozenset(
 )
 """Names that end like a secret and are none: they tell how much text, or which."""
 
+# The last words decide: remembering longer texts would cost memory for nothing.
+_LONGEST_NAME = 200
 _SUFFIXES = tuple(f"_{word}" for word in (*SECRET_WORDS, "pwd"))
 _PUBLIC_SUFFIXES = tuple(f"_{name}" for name in PUBLIC_NAMES)
 # Words that are also written as one: `secretkey`, `ACCESSTOKEN`.
@@ -192,15 +194,19 @@ _RUN_TOGETHER = tuple(
 )
 
 
-@functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Say whether a value under `name` must be a reference.
 
     Names are compared without case and a number at their end, with `-`, ` ` and `.` read as `_`,
     and camelCase split; the last words decide (`SECRET_WORDS`, `PUBLIC_NAMES`): `OPENAI_API_KEY`,
     `X-Api-Key`, `clientSecret` and `hf_token` are secret names; `max_tokens`, `eos_token` and
-    `prompt_cache_key` are not.
+    `prompt_cache_key` are not. Of a name that is very long, its end decides.
     """
+    return _is_secret_name(name[-_LONGEST_NAME:])
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_secret_name(name: str) -> bool:
     spelled = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
     flat = re.sub(r"[-. ]+", "_", spelled).strip("_").lower()
     flat = re.sub(r"(?<=key|ken|ret|ord)_?[0-9]+$|_[0-9]+$", "", flat)

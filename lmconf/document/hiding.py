@@ -14,7 +14,7 @@ from lmconf.masking import Span, merged
 from lmconf.secrets import is_secret_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from lmconf.document.parsing import Event
 
@@ -28,6 +28,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 _LIKELY_NAMES = frozenset({"key", "pass", "pwd", "bearer"})
 _NO_SECRETS = frozenset({"", "~", "null", "Null", "NULL", "true", "True", "false", "False"})
 
+_LONG = 1000
 SHORTEST = 8
 MOST = 100
 """How many secrets are looked for again: a document that is all secrets need not be read twice."""
@@ -72,8 +73,19 @@ def with_repetitions(text: str, spans: Sequence[Span]) -> list[Span]:
     words = sorted((word for word in secrets if len(word) >= SHORTEST), key=len, reverse=True)
     if not words:
         return list(spans)
-    again = re.finditer("|".join(map(re.escape, words[:MOST])), text)
-    return [*spans, *(found.span() for found in again)]
+    words = words[:MOST]
+    found = [span for word in words if len(word) > _LONG for span in _occurrences(text, word)]
+    short = [re.escape(word) for word in words if len(word) <= _LONG]
+    # A pattern of a long text takes a hundred times as long to make as the text to look through.
+    again = re.finditer("|".join(short), text) if short else ()
+    return [*spans, *found, *(match.span() for match in again)]
+
+
+def _occurrences(text: str, word: str) -> Iterator[Span]:
+    start = text.find(word)
+    while start >= 0:
+        yield start, start + len(word)
+        start = text.find(word, start + len(word))
 
 
 class _Walk:

@@ -23,7 +23,7 @@ from lmconf.profile.authored import MANY_LMS, ONE_LM
 from lmconf.profile.lm import LMSpec
 from lmconf.spec.declaring import fields
 from lmconf.spec.navigating import child, takes_block
-from lmconf.spec.shapes import Either, Kinds, ListOf, Record, Shape
+from lmconf.spec.shapes import Either, Json, Kinds, ListOf, Record, Shape
 from lmconf.spec.writing import write
 
 __all__ = ["CREDENTIALS", "LMRules"]
@@ -36,6 +36,7 @@ CREDENTIALS = frozenset(
 """Fields that never travel to another provider by inheritance, override or copy."""
 
 _PAIRING = Pairing("model", CREDENTIALS)
+_MOST_KNOWN = 256
 _SERVER_BLOCKS = ("launch_kwargs", "train_kwargs")
 
 
@@ -45,6 +46,7 @@ class LMRules:
     def __init__(self, *, flat: bool) -> None:
         self.flat = flat
         self._root: Shape = ONE_LM if flat else MANY_LMS
+        self._known: dict[Path, Shape | None] = {}
 
     def normalise(self, path: Path, node: Node) -> Node:
         """Return `node` with a shorthand written out, as its shape says."""
@@ -111,13 +113,21 @@ class LMRules:
         return bool(path) and self._is_lm(path[:-1])
 
     def _shape(self, path: Path) -> Shape | None:
-        found: Shape | None = self._root
-        for step in path:
-            if found is None:
-                return None
-            # Shapes are chosen without the values: only blocks and lists have anything below.
-            found = child(_block(found), {} if isinstance(step, str) else [], step)
-        return found
+        if not path:
+            return self._root
+        # The items of one list, and the keys of one block, ask one after the other.
+        above, known = path[:-1], self._known
+        if above in known:
+            found = known[above]
+        else:
+            found = self._shape(above)
+            if len(known) >= _MOST_KNOWN:
+                known = self._known = {}
+            known[above] = found
+        if found is None or type(found) is Json:
+            return found
+        # Shapes are chosen without the values: only blocks and lists have anything below.
+        return child(_block(found), {} if isinstance(path[-1], str) else [], path[-1])
 
 
 def _block(shape: Shape) -> Shape:

@@ -62,7 +62,9 @@ def _checked(index: int, message: object) -> dict[str, Any]:
     if role not in ROLES:
         near = did_you_mean(role, ROLES) if isinstance(role, str) else None
         meant = f"; did you mean {near!r}?" if near else ""
-        raise UsageError(f"{where}: role must be one of {', '.join(ROLES)}, not {role!r}{meant}")
+        # A number may have more digits than can be shown.
+        given = repr(role) if isinstance(role, str | None) else type(role).__name__
+        raise UsageError(f"{where}: role must be one of {', '.join(ROLES)}, not {given}{meant}")
     content = message.get("content")
     if content is None and role != "assistant":
         raise UsageError(f"{where}: a message of the role {role!r} needs content")

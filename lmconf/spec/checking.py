@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
-__all__ = ["Fault", "check"]
+__all__ = ["MOST_FAULTS", "Fault", "check"]
+
+MOST_FAULTS = 500
+"""The most faults that are looked for by a schema: a list may hold a hundred thousand."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -96,7 +100,8 @@ def _schema_faults(
 ) -> Iterator[Fault]:
     if fully_fits(shape, data, partial=partial):
         return
-    for error in _validator(shape).iter_errors(cast(Any, _listed(data))):
+    errors = _validator(shape).iter_errors(cast(Any, _listed(data)))
+    for error in itertools.islice(errors, MOST_FAULTS):
         path: Path = tuple(error.absolute_path)
         if not any(isinstance(_at(data, path[:end]), Unread) for end in range(len(path) + 1)):
             yield from _translate(shape, data, path, error)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source
-from lmconf.masking import mask, named_spans, unparsed_spans
+from lmconf.masking import mask, named_spans, unended_span, unparsed_spans
 from lmconf.reporting import to_json, to_text
 from lmconf.spelling import did_you_mean
 
@@ -225,6 +225,29 @@ def test_any_mark_in_any_line_can_be_told(text: str, start: int, length: int) ->
     told = to_text([unknown_key(Mark(source, 1, start + 1, start + 1 + length))])
     assert all(c.isprintable() or c == "\n" or ord(c) >= 0xA0 for c in told)
     assert "^" in told
+
+
+WORDS = st.sampled_from(
+    [
+        *'api_key x-token 9password -secret a . - _ 1 : = " \' null "" { } , # eyJabc'.split(),
+        *[" ", "\u2028", "\x85", "token: ", "key: "],
+    ]
+)
+
+
+@given(st.lists(WORDS, max_size=14).map("".join))
+def test_the_first_value_after_a_secret_name_is_found_alike_by_both_ways(text: str) -> None:
+    spans = named_spans(text)
+    found = unended_span(text, {})
+    assert (found and found[0]) == (spans[0][0] if spans else None)
+
+
+def test_values_whose_ends_are_known_are_passed_over() -> None:
+    text = "{api_key: abcdefgh, x: 1, token: 123}"
+    first, second = text.index("abc"), text.index("123")
+    assert unended_span(text, {}) == (first, len(text))
+    assert unended_span(text, {first: first + 8}) == (second, len(text))
+    assert unended_span(text, {first: first + 8, second: second + 3}) is None
 
 
 def test_a_mark_beyond_the_text_can_be_told() -> None:
