@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from msgspec import Struct, structs
 
+from lmconf.secrets import Masked
+
 __all__ = [
     "AuthenticationFailed",
     "BadRequest",
@@ -45,7 +47,7 @@ __all__ = [
 ]
 
 
-class Source(Struct, frozen=True, eq=False):
+class Source(Masked, Struct, frozen=True, eq=False):
     """A text that values come from: a file, a `--set` argument, or a mapping made in code.
 
     `name` is what a person is shown (a path as they would type it). `text` is None for values

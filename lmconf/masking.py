@@ -10,13 +10,15 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
+from lmconf.redactor import occurrences
 from lmconf.secrets import MASK, is_secret_name
 
 __all__ = [
     "Span",
     "blanked",
+    "known_spellings",
     "mask",
     "merged",
     "named_spans",
@@ -174,9 +176,13 @@ def blanked(text: str, hidden: Iterable[Span]) -> str:
 
 def mask(text: str) -> str:
     """Return `text` with everything that has the shape of a key masked."""
+    return _masked(text, shape_spans(text))
+
+
+def _masked(text: str, hidden: Iterable[Span]) -> str:
     parts = []
     last = 0
-    for start, end in merged(shape_spans(text)):
+    for start, end in merged(hidden):
         parts += [text[last:start], MASK]
         last = end
     return "".join([*parts, text[last:]])
@@ -187,17 +193,29 @@ def without_secrets(text: str, secrets: Iterable[str]) -> str:
 
     Secrets are also known as JSON and URLs write them; those of less than four letters are words.
     """
-    spelled = {form for secret in secrets if len(secret) >= 4 for form in _spellings(secret)}
-    for secret in sorted(spelled, key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return mask(text)
+    # All are found in the text as it is: where two overlap, hiding one would leave half of the
+    # other.
+    return _masked(text, [*occurrences(text, known_spellings(secrets)), *shape_spans(text)])
 
 
-def _spellings(secret: str) -> Iterator[str]:
-    yield secret
-    for ascii_only in (True, False):
-        quoted = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
-        yield quoted
-        yield quoted.replace("/", "\\/")
-    yield quote(secret)
-    yield quote(secret, safe="")
+def known_spellings(secrets: Iterable[str]) -> set[str]:
+    """Return each of `secrets` as it is, and as JSON and URLs write it.
+
+    Those of less than four letters are words.
+    """
+    return {form for secret in secrets if len(secret) >= 4 for form in _spellings(secret)}
+
+
+def _spellings(secret: str) -> set[str]:
+    quoted = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    # What came from a variable may be no text in any encoding; its own bytes are in a URL then.
+    raw = secret.encode("utf-8", "surrogateescape" if _is_bytes(secret) else "surrogatepass")
+    in_urls = {quote(raw), quote(raw, safe=""), quote_plus(raw)}
+    return {secret, *quoted, *(text.replace("/", "\\/") for text in quoted), *in_urls}
+
+
+def _is_bytes(text: str) -> bool:
+    """Say whether `text` holds bytes of no encoding, as variables and file names may."""
+    return all(
+        not "\ud800" <= letter <= "\udfff" or "\udc80" <= letter <= "\udcff" for letter in text
+    )

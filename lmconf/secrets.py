@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -23,6 +23,7 @@ __all__ = [
     "Env",
     "File",
     "Given",
+    "Masked",
     "Missing",
     "Public",
     "Reference",
@@ -97,7 +98,21 @@ class Public(Struct, frozen=True):
         return {"$public": self.value}
 
 
-class Unshown(Mapping[str, str]):
+class Masked:
+    """What tools show by its own `__repr__`, and never by what it holds.
+
+    rich, and with it structlog, would show each field of a msgspec Struct, whatever its `__repr__`
+    says; sentry shows what is in a tuple, whatever its class.
+    """
+
+    __slots__ = ()
+
+    def __rich_repr__(self) -> Any:
+        """Return nothing to show: rich asks `__repr__` then."""
+        return None
+
+
+class Unshown(Masked, Mapping[str, str]):
     """Secrets by name that are there to be asked for, one by one.
 
     No repr shows them, and pickling leaves them behind.

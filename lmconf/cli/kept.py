@@ -137,7 +137,9 @@ def texts_in(response: Mapping[str, Any]) -> list[str]:
 
 def _words(text: str) -> str:
     """Return the first words of a text, on one line."""
-    words = " ".join(text.split())
+    from lmconf.masking import mask
+
+    words = " ".join(mask(text).split())
     return words if len(words) <= 80 else f"{words[:79]}…"
 
 

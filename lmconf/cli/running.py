@@ -16,6 +16,7 @@ import click
 from lmconf.cli.group import group
 from lmconf.cli.terminal import Terminal, fit, tell
 from lmconf.errors import CallError, Error, LaunchError, ProfileError, UsageError
+from lmconf.frames import without_frames
 
 __all__ = ["Misused", "Stopped", "main", "run"]
 
@@ -70,6 +71,7 @@ def _warning(message: Warning | str, *_: object, **__: object) -> str:
     return _told(f"warning: {str(message).strip()}\n")
 
 
+@without_frames
 def run(arguments: Sequence[str]) -> int:
     """Run the command line `arguments` and return the exit code; a bug raises."""
     _keep_unencodable(sys.stdout)

@@ -35,13 +35,14 @@ from lmconf.profile.lm import LM
 from lmconf.profile.making import crossed
 from lmconf.profile.rules import LMRules
 from lmconf.reporting import in_order
+from lmconf.secrets import Masked
 from lmconf.spec.building import build
 from lmconf.spec.frozen import FrozenMap, freeze
 
 __all__ = ["CompiledProfile", "Outcome", "compile_documents"]
 
 
-class CompiledProfile(Struct, frozen=True, eq=False, kw_only=True):
+class CompiledProfile(Masked, Struct, frozen=True, eq=False, kw_only=True):
     """A profile, ready to run: its spec, its LMs, and what is known beside them.
 
     `nodes` are the rendered documents' values by LM, with the place of each.
@@ -58,7 +59,7 @@ class CompiledProfile(Struct, frozen=True, eq=False, kw_only=True):
         return f"CompiledProfile(name={self.name!r}, spec={self.spec!r})"
 
 
-class Outcome(Struct, frozen=True, eq=False):
+class Outcome(Masked, Struct, frozen=True, eq=False):
     """What compiling came to: a profile, unless a diagnostic is an error."""
 
     profile: CompiledProfile | None

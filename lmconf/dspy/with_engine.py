@@ -22,6 +22,7 @@ from lmconf.dspy.engines import TYPED, AsyncEngine, Engine, Typed
 from lmconf.dspy.planning import Plan
 from lmconf.dspy.shapes import outputs_of, response_of
 from lmconf.dspy.wrapped import Wrapped
+from lmconf.frames import without_frames
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.lm import LM
 
@@ -43,6 +44,7 @@ class AdaptedLM(Wrapped, dspy.LM):
     def _emitted(self) -> None:
         stream_emitted()
 
+    @without_frames
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Return what the LM answers: texts, mappings, or a `Response` to a typed request."""
         request = _typed(prompt, kwargs)
@@ -54,6 +56,7 @@ class AdaptedLM(Wrapped, dspy.LM):
         finally:
             TYPED.reset(token)
 
+    @without_frames
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Return what calling the LM returns, from an event loop."""
         request = _typed(prompt, kwargs)

@@ -9,6 +9,7 @@ import dspy
 from lmconf.dspy.asking import chunk_of
 from lmconf.dspy.shapes import Response, plain, response_of
 from lmconf.dspy.wrapped import Wrapped
+from lmconf.frames import without_frames
 from lmconf.transports.quiet import import_litellm
 
 __all__ = ["AdaptedLM"]
@@ -19,10 +20,12 @@ class AdaptedLM(Wrapped, dspy.LM):
 
     forward_contract = "legacy"
 
+    @without_frames
     def forward(self, prompt: Any = None, messages: Any = None, **kwargs: Any) -> Response:
         """Return the LM's response in the OpenAI API's shape."""
         return response_of(self._ask(self._plan(prompt, messages, kwargs)))
 
+    @without_frames
     async def aforward(self, prompt: Any = None, messages: Any = None, **kwargs: Any) -> Response:
         """Return what `forward` returns, from an event loop."""
         return response_of(await self._aask(self._plan(prompt, messages, kwargs)))

@@ -281,6 +281,7 @@ class Wrapped:
         }
 
     @classmethod
+    @without_frames
     def load_state(cls, state: Mapping[str, Any], **_: Any) -> Any:
         """Return the LM of a state that `dump_state` made, as that state describes it.
 
@@ -300,6 +301,7 @@ class Wrapped:
 
     # The server
 
+    @without_frames
     def launch(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
         """Start the LM's own server if it is not running, as `lmconf.LM.launch` does."""
         self._lm.launch(launch_kwargs)

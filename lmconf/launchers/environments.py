@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lmconf.errors import LaunchError
 from lmconf.launchers.specs import LaunchSpec
-from lmconf.secrets import Env, File, Given, Missing, Public, resolve
+from lmconf.secrets import Env, File, Given, Missing, Public, resolve_parts
 
 __all__ = ["PASSED_ON", "environment", "passed_on", "resolved"]
 
@@ -37,32 +37,38 @@ def environment(
                 f"`gpus: {spec.gpus}` but CUDA_VISIBLE_DEVICES names only {len(visible)}"
             )
         env["CUDA_VISIBLE_DEVICES"] = ",".join(visible[: spec.gpus])
-    hidden = []
+    hidden: list[str] = []
     for name, value in spec.env.items():
-        env[name] = resolved(value, given)
-        if not isinstance(value, str | Public) and env[name]:
-            hidden.append(env[name])
+        env[name] = resolved(value, given, hidden)
     return env, tuple(hidden)
 
 
-def resolved(value: object, given: Mapping[str, str]) -> str:
+def resolved(value: object, given: Mapping[str, str], hidden: list[str] | None = None) -> str:
     """Return the text that a literal or a reference stands for.
+
+    That of a reference is added to `hidden`, both as it is and as it is formatted.
 
     Raises:
         LaunchError: the reference leads nowhere.
     """
+    parts = ("", "")
     match value:
         case Public(value=public):
             return str(public)
         case Given(name=name):
             if name not in given:
                 raise LaunchError(f"no value was given for {name!r}: pass it in code")
-            return given[name]
+            parts = (given[name], given[name])
         case Env() | File():
+            reason = ""
             try:
-                return resolve(value)
+                parts = resolve_parts(value)
             except Missing as missing:
                 reason = str(missing)
-            raise LaunchError(reason)
+            if reason:
+                raise LaunchError(reason)
         case _:
             return str(value)
+    if hidden is not None:
+        hidden += [part for part in dict.fromkeys(parts) if part]
+    return parts[0]

@@ -41,12 +41,11 @@ def parameters(
             hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(ARGUMENTS)}"
             raise LaunchError(f"llama_cpp has no argument {name!r}; {hint}")
         if isinstance(value, Env | File | Given):
-            secret = resolved(value, given)
-            hidden.append(secret)
+            secret = resolved(value, given, hidden)
             chosen[argument.parameter] = typed(name, argument.kind, secret)
         else:
             chosen[argument.parameter] = typed(name, argument.kind, value)
-    return chosen, tuple(secret for secret in hidden if secret)
+    return chosen, tuple(hidden)
 
 
 def typed(name: str, kind: Kind, value: object) -> object:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from lmconf.errors import LaunchError
 from lmconf.masking import without_secrets
+from lmconf.redactor import last_of
 
 __all__ = ["LINES", "log_tail", "opened_log"]
 
 TAIL = 4096
 """How many bytes of the log an error shows at most."""
+BEFORE = 4096
+"""How many more are read: a key that ends in what is shown is known by how it begins."""
 LINES = 25
 """How many lines of it."""
 
@@ -21,10 +24,10 @@ def log_tail(path: Path, hidden: tuple[str, ...] = (), lines: int = LINES) -> st
     """Return the last lines of a log, without anything that is known or looks to be secret."""
     # The file may just have been begun anew, with all that matters in its predecessor.
     longest = TAIL * max(lines // LINES, 1)
-    pieces = [_end_of(Path(f"{path}.1"), longest), _end_of(path, longest)]
-    text = b"".join(pieces)[-longest:].decode("utf-8", "replace")
-    shown = "\n".join(without_secrets(text, hidden).strip().splitlines()[-lines:])
-    return shown or "(it is empty)"
+    pieces = [_end_of(Path(f"{path}.1"), longest + BEFORE), _end_of(path, longest + BEFORE)]
+    text = last_of(b"".join(pieces), longest + BEFORE).decode("utf-8", "replace")
+    told = last_of(without_secrets(text, hidden).encode(), longest).decode("utf-8", "replace")
+    return "\n".join(told.strip().splitlines()[-lines:]) or "(it is empty)"
 
 
 def _end_of(path: Path, longest: int) -> bytes:

@@ -20,11 +20,12 @@ from lmconf.launchers.logs import LINES, log_tail
 from lmconf.launchers.ready import Waiting, await_ready
 from lmconf.launchers.records import Record, was_ended
 from lmconf.launchers.supervisor import STAY
+from lmconf.secrets import Masked
 
 __all__ = ["Command", "ServerProcess"]
 
 
-class Command(Struct, frozen=True, kw_only=True):
+class Command(Masked, Struct, frozen=True, kw_only=True):
     """A server that can be started: everything that differs between the kinds.
 
     `input` is what it reads from its standard input; `find` returns its origin once it is known;

@@ -20,7 +20,6 @@ from lmconf.launchers.ports import address
 from lmconf.launchers.processes import Command, ServerProcess
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.launchers.starting import start_listening
-from lmconf.secrets import Env, File, Given
 
 __all__ = ["PythonModule", "served_name", "weights_of"]
 
@@ -87,10 +86,7 @@ class PythonModule(Struct, frozen=True, kw_only=True):
         hidden: list[str] = []
 
         def text(value: object) -> str:
-            found = resolved(value, given)
-            if isinstance(value, Env | File | Given) and found:
-                hidden.append(found)
-            return found
+            return resolved(value, given, hidden)
 
         args = words(self.kind, spec.args, self.flags(), text)
         python = self._interpreter(spec, env)

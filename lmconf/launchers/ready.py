@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from lmconf.errors import LaunchError
+from lmconf.secrets import Masked
 
 __all__ = ["Waiting", "await_ready", "get", "served_models"]
 
 LONGEST_REPLY = 2**20
 
 
-class Waiting(Struct, frozen=True, kw_only=True):
+class Waiting(Masked, Struct, frozen=True, kw_only=True):
     """What to wait for: one of `names` in the list at `path`, for `timeout` seconds.
 
     With no `names`, any answer with status 200 will do. `find` returns the server's origin once it

@@ -18,6 +18,7 @@ from lmconf.launchers.ports import claimed, reserved
 from lmconf.launchers.processes import Command, ServerProcess
 from lmconf.launchers.records import write_record
 from lmconf.launchers.specs import LaunchSpec
+from lmconf.masking import known_spellings
 
 __all__ = ["start", "start_listening"]
 
@@ -94,7 +95,7 @@ def _supervise(command: Command, spec: LaunchSpec, log: Path) -> subprocess.Pope
         "log_size": spec.log.size,
         "grace": spec.stop_grace,
         "folder": str(command.folder),
-        "hidden": command.hidden,
+        "hidden": sorted(known_spellings(command.hidden)),
         "owner": os.getpid(),
     }
     own_log = opened_log(log)

@@ -24,6 +24,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if TYPE_CHECKING or __package__:
+    from lmconf.redactor import Redactor
+else:  # this file is run by its path: there is no package around it
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    _spec = spec_from_file_location("redactor", Path(__file__).parents[1] / "redactor.py")
+    _module = module_from_spec(_spec)
+    _spec.loader.exec_module(_module)
+    Redactor = _module.Redactor
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypedDict
@@ -56,7 +66,6 @@ LOOK = 0.25
 ORPHANED = 1.0
 """The most seconds that a server has for its end when its owner is gone: nobody waits for it."""
 CANNOT_START = 127
-MASK = b"***"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -99,36 +108,6 @@ class BoundedLog:
             data = data[done:]
 
 
-class Masking:
-    """Passes on what a server says without the secrets in it, wherever its pieces are cut."""
-
-    def __init__(self, hidden: list[str]) -> None:
-        self.hidden = sorted((os.fsencode(text) for text in hidden if text), key=len, reverse=True)
-        self.rest = b""
-
-    def __call__(self, said: bytes) -> bytes:
-        """Return what is known to be no part of a secret; the rest waits for what follows."""
-        text = self.rest + said
-        for secret in self.hidden:
-            text = text.replace(secret, MASK)
-        whole = len(text) - self._begun(text)
-        self.rest = text[whole:]
-        return text[:whole]
-
-    def _begun(self, text: bytes) -> int:
-        """Return how many bytes at the end of `text` may be the beginning of a secret."""
-        longest = min(max(map(len, self.hidden), default=1) - 1, len(text))
-        for length in range(longest, 0, -1):
-            if any(secret.startswith(text[-length:]) for secret in self.hidden):
-                return length
-        return 0
-
-    def end(self) -> bytes:
-        """Return what still waited."""
-        rest, self.rest = self.rest, b""
-        return rest
-
-
 class Supervision:
     """One server's life, from its start to the death of its process group."""
 
@@ -138,7 +117,7 @@ class Supervision:
         self.lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.log = BoundedLog(Path(order["log"]), order["log_size"])
-        self.masking = Masking(order["hidden"])
+        self.redactor = Redactor(map(os.fsencode, order["hidden"]))
         self.owned = True
         self.told_to_end = False
         self.woken, wake = os.pipe()
@@ -225,7 +204,7 @@ class Supervision:
             return False
         said = os.read(child.stdout.fileno(), 65536)
         if said:
-            self.log.write(self.masking(said))
+            self.log.write(self.redactor(said))
         else:
             child.stdout.close()
         return bool(said)
@@ -243,7 +222,7 @@ class Supervision:
         for _ in range(64):
             if not self._copy(child, 0):
                 break
-        self.log.write(self.masking.end())
+        self.log.write(self.redactor.end())
 
     @staticmethod
     def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:

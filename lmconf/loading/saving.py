@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lmconf.document.writing import write
 from lmconf.errors import UsageError
+from lmconf.frames import without_frames
 from lmconf.loading.files import write_atomically
 from lmconf.loading.live import Profile
 from lmconf.profile.state import Style
@@ -15,6 +16,7 @@ from lmconf.runtime.lm import LM
 __all__ = ["dump", "dumps"]
 
 
+@without_frames
 def dumps(what: LM | Profile, format: Style = "resolved") -> str:
     """Return the state of an LM or a profile as a YAML document.
 
@@ -26,6 +28,7 @@ def dumps(what: LM | Profile, format: Style = "resolved") -> str:
     return write(what.dump_state(format))
 
 
+@without_frames
 def dump(what: LM | Profile, path: str | os.PathLike[str], format: Style = "resolved") -> None:
     """Write the state of an LM or a profile to `path`, as a YAML document.
 

@@ -10,13 +10,13 @@ from msgspec import Struct
 from lmconf.errors import Mark
 from lmconf.profile.lm import LMSpec, SoleLMSpec
 from lmconf.profile.policies import Budget
-from lmconf.secrets import Unshown
+from lmconf.secrets import Masked, Unshown
 from lmconf.spec.frozen import FrozenMap
 
 Path = tuple[str | int, ...]
 
 
-class Compiled(Struct, frozen=True, eq=False, kw_only=True):
+class Compiled(Masked, Struct, frozen=True, eq=False, kw_only=True):
     """One LM, ready to run: its spec with every name resolved, and facts that no dump needs.
 
     `name` is what messages call it ("support:gpt", or the model). `stated` is the plain data that

@@ -15,12 +15,12 @@ from lmconf.document.nodes import Path
 from lmconf.errors import UsageError
 from lmconf.profile.formats import written_format
 from lmconf.profile.lm import LMSpec
-from lmconf.secrets import MASK, Given, is_secret_name
+from lmconf.secrets import Given, is_secret_name
 from lmconf.spec.declaring import fields
 from lmconf.spec.navigating import choose, fits
 from lmconf.spec.shapes import Secret
 
-__all__ = ["hide", "names_given", "taken_apart"]
+__all__ = ["names_given", "taken_apart"]
 
 
 def taken_apart(
@@ -83,20 +83,6 @@ def _name_of(path: Path) -> str:
     if name.split(".") == steps:
         return name
     return f"{name}-{sha256(json.dumps(steps).encode()).hexdigest()[:8]}"
-
-
-def hide(settings: dict[str, Any]) -> None:
-    """Put a mask in the place of each of `settings` that holds a literal secret.
-
-    An error's traceback shows them to whatever reports it with the locals of every frame.
-    """
-    try:
-        _, given, _, _ = taken_apart(settings)
-    except UsageError:
-        settings.clear()
-        return
-    for place in given:
-        settings[place.partition(".")[0]] = MASK
 
 
 def names_given(data: object) -> Iterator[str]:

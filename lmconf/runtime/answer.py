@@ -7,6 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from lmconf.secrets import Masked
+
 __all__ = ["Answer", "TruncatedWarning", "is_truncated", "outputs_of", "texts_of"]
 
 
@@ -14,7 +16,7 @@ class TruncatedWarning(UserWarning):
     """An answer was cut short by `max_tokens`; it is returned all the same."""
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class Answer(Masked, Struct, frozen=True, kw_only=True):
     """What an LM answered.
 
     `text` is the first answer's text and `texts` those of all `n`. `usage` counts the tokens that

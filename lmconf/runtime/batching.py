@@ -116,6 +116,7 @@ class Batching:
         progress: Progress = ...,
         **settings: Unpack[CallSettings],
     ) -> list[Answer | Exception]: ...
+    @without_frames
     def batch(
         self: Asks,
         inputs: Iterable[Item],
@@ -157,6 +158,7 @@ class Batching:
         with telling(progress) as tell:
             run = _Run(self.name, len(asked), tell)
 
+            @without_frames  # what it raises is kept as it leaves
             def ask(number: int) -> Answer:
                 prompt, messages, own = asked[number]
                 return self.ask(prompt, messages, **own)
@@ -184,6 +186,7 @@ class Batching:
         progress: Progress = ...,
         **settings: Unpack[CallSettings],
     ) -> list[Answer | Exception]: ...
+    @without_frames
     async def abatch(
         self: Asks,
         inputs: Iterable[Item],
@@ -206,6 +209,7 @@ class Batching:
         with telling(progress) as tell:
             run = _Run(self.name, len(asked), tell)
 
+            @without_frames  # an interrupt leaves a task by the event loop
             async def ask(number: int) -> Answer:
                 prompt, messages, own = asked[number]
                 return await self.aask(prompt, messages, **own)

@@ -23,6 +23,7 @@ from lmconf.runtime.kept import Stored
 from lmconf.runtime.outcome import CallId, Outcome, id_text
 from lmconf.runtime.signals import Signal
 from lmconf.runtime.usage import Tally, tracking
+from lmconf.secrets import Masked
 from lmconf.spec.frozen import FrozenMap
 from lmconf.transports import Json, Request, Transport
 
@@ -86,7 +87,7 @@ class Opened:
         self.rest = rest
 
 
-class Call(Struct, eq=False):
+class Call(Masked, Struct, eq=False):
     """What is asked of an LM once, and what has been done for it so far.
 
     `spec` is the LM's own with the call's settings laid over it. `read` makes of a text what the
@@ -121,6 +122,10 @@ class Call(Struct, eq=False):
     member: Call | None = None
     tried: set[int] = set()
     _reading: tuple[Json, object, Misfit | None] | None = None
+
+    def __repr__(self) -> str:
+        """Name the LM alone: prompts and settings are nobody's else."""
+        return f"<call of {self.parts.name}>"
 
     def made_by(self, parts: Parts, spec: LMSpec, read: Read | None, *, attempts: int = 0) -> Call:
         """Return the call as the LM of `parts` makes it, which has the same time for it."""

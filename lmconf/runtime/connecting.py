@@ -14,9 +14,8 @@ from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import REGION_PATTERN, LMSpec
 from lmconf.profile.providers import PROVIDERS, is_loopback, provider_of
-from lmconf.secrets import Env, File, Given, Missing, Public, as_type, resolve_parts
+from lmconf.secrets import Env, File, Given, Missing, Public, Unshown, as_type, resolve_parts
 from lmconf.spec.declaring import fields
-from lmconf.spec.frozen import FrozenMap
 from lmconf.spec.navigating import REFERENCES
 from lmconf.spec.patterns import matches
 from lmconf.transports import Connection
@@ -85,10 +84,10 @@ def connection_of(
     return Connection(
         base=base,
         key=key,
-        headers=FrozenMap(headers),
+        headers=Unshown(headers),
         organization=resolved(spec.organization, compiled, ("organization",), met),
         project=resolved(spec.project, compiled, ("project",), met),
-        other=FrozenMap({name: text for name, text in other.items() if text is not None}),
+        other=Unshown({name: text for name, text in other.items() if text is not None}),
         hidden=tuple(met),
     )
 

@@ -6,15 +6,14 @@ import functools
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from lmconf.errors import CallError, Closed, Error, UsageError
+from lmconf.errors import CallError, Closed, UsageError
 from lmconf.forking import Mutex
-from lmconf.frames import bare, without_frames
+from lmconf.frames import without_frames
 from lmconf.profile import making
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.formats import reader_of
-from lmconf.profile.given import hide
 from lmconf.profile.judging import kind_of
 from lmconf.profile.lm import LMSpec, ModelType
 from lmconf.profile.providers import provider_of
@@ -125,6 +124,7 @@ class LM(Batching):
 
     # Calls
 
+    @without_frames
     def __call__(
         self,
         prompt: str | None = None,
@@ -142,9 +142,10 @@ class LM(Batching):
             CallError: the call failed; the class says how.
         """
         reply = drive(self._steps(prompt, messages, settings))
-        warn_if_truncated(reply)
+        warn_if_truncated(reply, depth=4)
         return reply.outputs
 
+    @without_frames
     def ask(
         self,
         prompt: str | None = None,
@@ -165,9 +166,10 @@ class LM(Batching):
         """
         reply = drive(self._steps(prompt, messages, settings, reading=True))
         answer = reply.in_form()
-        warn_if_truncated(reply)
+        warn_if_truncated(reply, depth=4)
         return answer
 
+    @without_frames
     async def acall(
         self,
         prompt: str | None = None,
@@ -180,9 +182,10 @@ class LM(Batching):
             UsageError, ProfileError, CallError: as calling the LM.
         """
         reply = await adrive(self._steps(prompt, messages, settings))
-        warn_if_truncated(reply)
+        warn_if_truncated(reply, depth=4)
         return reply.outputs
 
+    @without_frames
     async def aask(
         self,
         prompt: str | None = None,
@@ -196,9 +199,10 @@ class LM(Batching):
         """
         reply = await adrive(self._steps(prompt, messages, settings, reading=True))
         answer = reply.in_form()
-        warn_if_truncated(reply)
+        warn_if_truncated(reply, depth=4)
         return answer
 
+    @without_frames
     def stream(
         self,
         prompt: str | None = None,
@@ -215,6 +219,7 @@ class LM(Batching):
         steps = self._steps(prompt, messages, settings, stream=True, reading=True)
         return Stream(lambda: drive(steps))
 
+    @without_frames
     def astream(
         self,
         prompt: str | None = None,
@@ -239,7 +244,6 @@ class LM(Batching):
         reading: bool = False,
     ) -> Steps:
         """Return what a call takes, for a driver to carry out; with `reading` in its form, too."""
-        failure: Error
         try:
             checked = as_messages(prompt, messages)
             parts = self._parts()
@@ -249,13 +253,9 @@ class LM(Batching):
                 read = reader_of(settings.get("response_format"), spec.response_format)
             call = Call(parts, spec, prompt, checked, stream, read, settings, parts.heard)
             return _LAYERS(call)
-        except Error as error:
-            failure = bare(error)
-        if isinstance(failure, CallError):
-            complete(failure, self._compiled, self._spec)
-        # The frames between here and the caller hold the same settings.
-        hide(cast("dict[str, Any]", settings))
-        raise failure
+        except CallError as error:
+            complete(error, self._compiled, self._spec)
+            raise
 
     def _parts(self) -> Parts:
         """Return the live parts, made by the first call.
@@ -421,6 +421,7 @@ class LM(Batching):
 
     # The server and the end
 
+    @without_frames
     def launch(self, launch_kwargs: Mapping[str, Any] | None = None) -> Server:
         """Return this LM's own server, started now if it is not running.
 
@@ -444,6 +445,7 @@ class LM(Batching):
         assert wanted is not None
         return self._launched.shared.start(wanted)
 
+    @without_frames
     def kill(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
         """End this LM's own server if it runs; `launch` starts it again.
 

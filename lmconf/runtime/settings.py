@@ -21,9 +21,12 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias, TypedDict, cast
 
 from lmconf.errors import UsageError
+from lmconf.frames import without_frames
 from lmconf.spelling import did_you_mean
 
 if TYPE_CHECKING:
+    from contextlib import _GeneratorContextManager
+
     from typing_extensions import Unpack
 
     from lmconf.runtime.lm import LM
@@ -75,6 +78,7 @@ class Settings:
         """Whether calls are kept out of `LM.history`; callbacks are told of them all the same."""
         return self._seen("disable_history") is True
 
+    @without_frames
     def configure(self, **values: Unpack[Values]) -> None:
         """Set `values` for the process, in every thread; what is not named stays as it is.
 
@@ -86,8 +90,8 @@ class Settings:
         """
         self._process.update(_checked(values))
 
-    @contextlib.contextmanager
-    def context(self, **values: Unpack[Values]) -> Iterator[None]:
+    @without_frames
+    def context(self, **values: Unpack[Values]) -> _GeneratorContextManager[None]:
         """Set `values` for a block of code; what is not named stays as it is outside the block.
 
         Blocks nest, and the innermost that states a name decides. Inside `context(lm=None)` no LM
@@ -97,7 +101,10 @@ class Settings:
         Raises:
             UsageError: a name is unknown or a value does not fit.
         """
-        block = _checked(values)
+        return self._stating(_checked(values))
+
+    @contextlib.contextmanager
+    def _stating(self, block: _Block) -> Iterator[None]:
         self._blocks.set((*self._blocks.get(), block))
         try:
             yield

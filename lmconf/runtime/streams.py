@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from lmconf.errors import CallError, Closed
-from lmconf.frames import bare
+from lmconf.frames import without_frames
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.assembling import Assembly, text_of
 from lmconf.runtime.call import Reply, warn_if_truncated
@@ -41,7 +41,7 @@ class _Reading:
         assert self.reply is not None
         if self.reply.opened is not None:
             self.reply.complete(self.assembly.response())
-        warn_if_truncated(self.reply, depth=5)
+        warn_if_truncated(self.reply, depth=6)
 
     def fail(self, error: BaseException) -> None:
         """Note what ended the stream; a whole answer can no longer come of it."""
@@ -67,7 +67,7 @@ class Stream(Iterator[str]):
 
     def __init__(self, start: Callable[[], Reply]) -> None:
         self._reading = _Reading()
-        self._chunks = _read(start, self._reading)
+        self._read = _read(start, self._reading)
 
     @property
     def answer(self) -> Answer:
@@ -79,8 +79,9 @@ class Stream(Iterator[str]):
         """
         return self._reading.answer
 
+    @without_frames
     def __next__(self) -> str:
-        for chunk in self._chunks:
+        for chunk in self._read:
             if piece := text_of(chunk):
                 return piece
         raise StopIteration
@@ -90,11 +91,12 @@ class Stream(Iterator[str]):
 
         They hold what is no text as well: reasoning, tool calls, log probabilities, the usage.
         """
-        return self._chunks
+        return _Chunks(self._read)
 
+    @without_frames
     def close(self) -> None:
         """Stop reading; the connection is freed, and what was read so far is not kept."""
-        self._chunks.close()
+        self._read.close()
 
     def __enter__(self) -> Stream:
         return self
@@ -106,6 +108,22 @@ class Stream(Iterator[str]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class _Chunks(Iterator[Json]):
+    """What is left of the chunks of one answer."""
+
+    def __init__(self, read: Generator[Json, None, None]) -> None:
+        self._read = read
+
+    @without_frames
+    def __next__(self) -> Json:
+        return next(self._read)
+
+    @without_frames
+    def close(self) -> None:
+        """Stop reading."""
+        self._read.close()
 
 
 def _read(start: Callable[[], Reply], reading: _Reading) -> Generator[Json, None, None]:
@@ -127,10 +145,7 @@ def _read(start: Callable[[], Reply], reading: _Reading) -> Generator[Json, None
         raise
     except BaseException as error:
         reading.fail(error)
-        if isinstance(error, Exception):
-            raise
-        # An interrupt falls anywhere, and a client's frames hold the credential.
-        raise bare(error) from None
+        raise
     finally:
         _close(opened.rest)
 
@@ -152,8 +167,9 @@ class AsyncStream(AsyncIterator[str]):
         """
         return self._reading.answer
 
+    @without_frames
     async def __anext__(self) -> str:
-        async for chunk in self._chunks:
+        while (chunk := await self._chunks.read()) is not None:
             if piece := text_of(chunk):
                 return piece
         raise StopAsyncIteration
@@ -162,9 +178,10 @@ class AsyncStream(AsyncIterator[str]):
         """Return what is left of the stream as chunks, as `Stream.chunks` does."""
         return self._chunks
 
+    @without_frames
     async def aclose(self) -> None:
         """Stop reading; the connection is freed, and what was read so far is not kept."""
-        await self._chunks.aclose()
+        await self._chunks.end_early()
 
     async def __aenter__(self) -> AsyncStream:
         return self
@@ -192,9 +209,17 @@ class _AsyncChunks(AsyncIterator[Json]):
         self._rest: AsyncIterator[Json] | None = None
         self._over = False
 
+    @without_frames
     async def __anext__(self) -> Json:
-        if self._over:
+        chunk = await self.read()
+        if chunk is None:
             raise StopAsyncIteration
+        return chunk
+
+    async def read(self) -> Json | None:
+        """Return the next chunk; None at the end."""
+        if self._over:
+            return None
         try:
             chunk = await self._next()
             if chunk is None:
@@ -202,12 +227,9 @@ class _AsyncChunks(AsyncIterator[Json]):
         except BaseException as error:
             self._reading.fail(error)
             await self._end()
-            if isinstance(error, Exception):
-                raise
-            raise bare(error) from None  # as above
+            raise
         if chunk is None:
             await self._end()
-            raise StopAsyncIteration
         return chunk
 
     async def _next(self) -> Json | None:
@@ -227,8 +249,13 @@ class _AsyncChunks(AsyncIterator[Json]):
                 self._reading.assembly.add(chunk)
         return chunk
 
+    @without_frames
     async def aclose(self) -> None:
         """Stop reading."""
+        await self.end_early()
+
+    async def end_early(self) -> None:
+        """Stop reading, if the end has not come."""
         if not self._over:
             self._reading.fail(Closed(_EARLY))
             await self._end()

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-from lmconf.secrets import Unshown
+from lmconf.secrets import Masked, Unshown
 from lmconf.spec.frozen import FrozenMap
 from lmconf.trainers.specs import TrainSpec
 
@@ -77,12 +77,12 @@ class Order(Struct, frozen=True, eq=False, kw_only=True):
         return self.folder / "output"
 
 
-class Access(Struct, frozen=True, eq=False, kw_only=True):
+class Access(Masked, Struct, frozen=True, eq=False, kw_only=True):
     """How the provider's server is reached. No repr shows it, and it cannot be pickled."""
 
     base: str
     key: str = ""
-    headers: Mapping[str, str] = FrozenMap()
+    headers: Mapping[str, str] = Unshown()
     organization: str | None = None
     project: str | None = None
     api_version: str | None = None

@@ -28,6 +28,7 @@ from msgspec import Struct
 
 from lmconf.errors import TrainError
 from lmconf.folders import state_folder
+from lmconf.redactor import last_of
 from lmconf.spelling import did_you_mean
 from lmconf.trainers.contract import DATA, VALIDATION, Format, Made, Status
 
@@ -150,8 +151,9 @@ class JobFolder:
         """Return the end of the log."""
         try:
             with (self.path / "log").open("rb") as file:
-                file.seek(max(file.seek(0, os.SEEK_END) - most, 0))
-                return file.read().decode("utf-8", "replace")
+                # One byte more tells whether a word begins with the first.
+                file.seek(max(file.seek(0, os.SEEK_END) - most - 1, 0))
+                return last_of(file.read(), most).decode("utf-8", "replace")
         except OSError:
             return ""
 

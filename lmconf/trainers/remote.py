@@ -196,8 +196,8 @@ def _reason(access: Access, answer: _Answer) -> str:
         error = told.get("error", told)
         text = str(error.get("message", error) if isinstance(error, dict) else error)
     except (ValueError, AttributeError):
-        text = text[:500]
-    return shown(access, text[:1000])
+        return shown(access, text)[:500]
+    return shown(access, text)[:1000]
 
 
 def shown(access: Access, text: str) -> str:

@@ -19,8 +19,8 @@ from msgspec import Struct
 
 from lmconf.errors import TrainError
 from lmconf.folders import is_held
-from lmconf.masking import mask
-from lmconf.secrets import Env, File, Given, Missing, Public, resolve
+from lmconf.masking import known_spellings, mask
+from lmconf.secrets import Env, File, Given, Masked, Missing, Public, resolve_parts
 from lmconf.trainers.contract import Look, Order
 from lmconf.trainers.jobs import JobFolder
 
@@ -60,7 +60,7 @@ ENDED = 4096
 """The room that is kept for what is written down at the end, in bytes."""
 
 
-class Program(Struct, frozen=True, eq=False, kw_only=True):
+class Program(Masked, Struct, frozen=True, eq=False, kw_only=True):
     """What is run; `hidden` are the secret values in `env`, `input` is what it is told."""
 
     argv: tuple[str, ...]
@@ -102,31 +102,34 @@ def environment(order: Order) -> tuple[dict[str, str], tuple[str, ...]]:
         TrainError: a reference in `train_kwargs.env` leads nowhere.
     """
     env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    hidden = []
+    hidden: list[str] = []
     for name, value in order.spec.env.items():
-        env[name] = _resolved(name, value, order.given)
-        if not isinstance(value, str | Public) and env[name]:
-            hidden.append(env[name])
+        env[name] = _resolved(name, value, order.given, hidden)
     return env, tuple(hidden)
 
 
-def _resolved(name: str, value: object, given: Mapping[str, str]) -> str:
+def _resolved(name: str, value: object, given: Mapping[str, str], hidden: list[str]) -> str:
+    """Return the text of a literal or a reference; that of a reference is added to `hidden`."""
     reason = ""
+    parts = ("", "")
     match value:
         case Public(value=public):
             return "" if public is None else str(public)
         case Given(name=key) if key in given:
-            return given[key]
+            parts = (given[key], given[key])
         case Given(name=key):
             reason = f"`{key}` was given in code, and no job keeps it"
         case Env() | File():
             try:
-                return resolve(value)
+                parts = resolve_parts(value)
             except Missing as missing:
                 reason = str(missing)
         case _:
             return str(value)
-    raise TrainError(f"`train_kwargs.env.{name}` cannot be had: {reason}")
+    if reason:
+        raise TrainError(f"`train_kwargs.env.{name}` cannot be had: {reason}")
+    hidden += [part for part in dict.fromkeys(parts) if part]
+    return parts[0]
 
 
 def partial(order: Order) -> Path:
@@ -197,7 +200,7 @@ def _started(order: Order, program: Program, watch: int, said: str) -> str:
         "partial": str(partial(order)),
         "checkpoints": str(checkpoints(order)),
         "watch": watch,
-        "hidden": list(program.hidden),
+        "hidden": sorted(known_spellings(program.hidden)),
         "timeout": order.spec.timeout,
         "grace": GRACE,
         "log_size": LOG_SIZE,
@@ -272,7 +275,7 @@ def failure(order: Order, ended: Ended, next_step: str = "") -> Look:
     elif not reason:
         how = f"by signal {-ended.code}" if ended.code < 0 else f"with status {ended.code}"
         reason = f"the training ended {how}"
-    told = mask("\n".join(ended.tail.strip().splitlines()[-LAST_LINES:]))
+    told = "\n".join(mask(ended.tail).strip().splitlines()[-LAST_LINES:])
     parts = [reason, f"log {order.log}:\n{told}" if told else "", next_step]
     return Look(
         status="failed",

@@ -21,6 +21,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if TYPE_CHECKING or __package__:
+    from lmconf.redactor import Redactor, last_of
+else:  # this file is run by its path: there is no package around it
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    _spec = spec_from_file_location("redactor", Path(__file__).parents[1] / "redactor.py")
+    _module = module_from_spec(_spec)
+    _spec.loader.exec_module(_module)
+    Redactor, last_of = _module.Redactor, _module.last_of
+
 if TYPE_CHECKING:
     from typing import Any, TypedDict
 
@@ -60,30 +70,21 @@ class Log:
     def __init__(self, path: Path, size: int, hidden: list[str]) -> None:
         self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.left = size
-        # The longest first: one may be the beginning of another.
-        self.hidden = sorted((os.fsencode(text) for text in hidden if text), key=len, reverse=True)
-        self.line = b""
+        self.redactor = Redactor(map(os.fsencode, hidden))
         self.tail = b""
 
     def write(self, data: bytes) -> None:
-        """Append the whole lines of `data`, without what is hidden."""
-        self.line += data
-        whole, end, rest = self.line.rpartition(b"\n")
-        if not end and len(rest) > LINE:
-            whole, end, rest = rest, b"\n", b""
-        self.line = rest
-        self._append(whole + end)
+        """Append `data` without what is hidden."""
+        self._append(self.redactor(data))
 
     def close(self) -> None:
-        """Append what is left of the last line."""
-        if self.line:
-            self._append(self.line + b"\n")
-            self.line = b""
+        """Append what is left, and the end of the last line."""
+        self._append(self.redactor.end())
+        if self.tail and not self.tail.endswith(b"\n"):
+            self._append(b"\n")
 
     def _append(self, text: bytes) -> None:
-        for secret in self.hidden:
-            text = text.replace(secret, b"***")
-        self.tail = (self.tail + text)[-TAIL:]
+        self.tail = last_of(self.tail + text, TAIL)
         if text and self.left > 0:
             try:
                 self.left -= os.write(self.fd, text[: self.left])
@@ -222,7 +223,8 @@ def _fitting(ended: dict[str, Any], size: int) -> bytes:
     """Return `ended` as JSON of `size` bytes, with less of the tail where that is too much."""
     text = json.dumps(ended).encode()
     while len(text) > size and ended.get("tail"):
-        ended = {**ended, "tail": ended["tail"][len(ended["tail"]) // 2 + 1 :]}
+        tail = ended["tail"].encode()
+        ended = {**ended, "tail": last_of(tail, len(tail) // 2).decode("utf-8", "replace")}
         text = json.dumps(ended).encode()
     return text.ljust(size)
 

@@ -11,6 +11,7 @@ import httpcore
 import httpx
 
 from lmconf.errors import BadResponse
+from lmconf.masking import without_secrets
 from lmconf.spec.quantities import write_size
 from lmconf.transports.clouds.eventstream import Frames, is_event_stream
 from lmconf.transports.events import Events
@@ -245,7 +246,8 @@ def _unpacker(encoding: str, exchange: Exchange) -> _Unpacker | None:
     if _is_plain(encoding):
         return None
     if not _is_known(encoding):
-        raise exchange.halt(BadResponse(f"the answer is packed as {encoding[:40]!r}"))
+        shown = without_secrets(encoding, exchange.secrets)[:40]
+        raise exchange.halt(BadResponse(f"the answer is packed as {shown!r}"))
     return _Unpacker(exchange)
 
 

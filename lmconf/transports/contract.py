@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
+from lmconf.secrets import Masked, Unshown
 from lmconf.spec.frozen import FrozenMap
 
 __all__ = [
@@ -50,7 +51,7 @@ class Phases(Struct, frozen=True):
 _TOLD = frozenset(("api_type", "api_version", "aws_region_name", "vertex_location"))
 
 
-class Connection(Struct, frozen=True, eq=False, kw_only=True):
+class Connection(Masked, Struct, frozen=True, eq=False, kw_only=True):
     """How a server is reached, with every reference resolved. No repr shows its values.
 
     It holds credentials, and therefore cannot be pickled.
@@ -64,10 +65,10 @@ class Connection(Struct, frozen=True, eq=False, kw_only=True):
 
     base: str | None
     key: str | None = None
-    headers: Mapping[str, str] = FrozenMap()
+    headers: Mapping[str, str] = Unshown()
     organization: str | None = None
     project: str | None = None
-    other: Mapping[str, str] = FrozenMap()
+    other: Mapping[str, str] = Unshown()
     hidden: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -83,7 +84,7 @@ class Connection(Struct, frozen=True, eq=False, kw_only=True):
         return tuple(dict.fromkeys(text for text in texts if text))
 
 
-class Request(Struct, frozen=True, eq=False, kw_only=True):
+class Request(Masked, Struct, frozen=True, eq=False, kw_only=True):
     """One request, ready to be sent: nothing in it is left to look up.
 
     `messages` are given for the routes `chat` and `responses`, `prompt` for `text`. `settings`

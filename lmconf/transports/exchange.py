@@ -8,13 +8,14 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import httpcore
 import httpx
 
 from lmconf.errors import BadResponse, CallError, Closed, ConnectionFailed, Timeout
 from lmconf.masking import without_secrets
+from lmconf.secrets import Masked
 from lmconf.spec.frozen import thaw
 from lmconf.transports.carrying import completed, placed
 from lmconf.transports.clouds.reaching import Reached, Shape, Sign
@@ -96,13 +97,16 @@ def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 
-class Asked(NamedTuple):
+class Asked(Masked):
     """A request over HTTP: less than what httpx makes of one, and much quicker to make."""
 
-    method: str
-    url: httpx.URL
-    headers: Headers
-    content: bytes
+    __slots__ = ("content", "headers", "method", "url")
+
+    def __init__(self, method: str, url: httpx.URL, headers: Headers, content: bytes) -> None:
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.content = content
 
     def __repr__(self) -> str:
         """Name the host alone: everything else may hold a secret."""

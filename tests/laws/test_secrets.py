@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import pickle
+import pkgutil
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
+from rich.pretty import pretty_repr
 
+import lmconf
 from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.pipeline import compile_documents
 from lmconf.document import read, write
@@ -16,7 +23,9 @@ from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import change, for_call, make, make_stated
 from lmconf.profile.state import Style, dump_lm
 from lmconf.reporting import to_json, to_text
+from lmconf.secrets import Masked, Unshown
 from lmconf.spec.declaring import fields
+from lmconf.transports import Connection, Request
 
 MARKER = "Kq7-marker-of-a-secret"
 SECRET_FIELDS = [name for name, field in fields(LMSpec).items() if field.role == "secret"]
@@ -110,3 +119,41 @@ def test_a_key_never_goes_to_another_provider_by_a_copy() -> None:
         change(lm, {"model": "groq/llama"})
     assert MARKER not in told(caught.value)
     assert change(lm, {"model": "groq/llama", "api_key": "other"}).given == {"api_key": "other"}
+
+
+def classes() -> Iterator[type]:
+    for found in pkgutil.walk_packages(lmconf.__path__, "lmconf."):
+        if not found.name.endswith(("__main__", "local_worker")):
+            module = importlib.import_module(found.name)
+            for value in list(vars(module).values()):
+                if inspect.isclass(value) and value.__module__ == found.name:
+                    yield value
+
+
+def test_what_hides_in_its_repr_hides_from_every_tool() -> None:
+    """A Struct shows its fields to rich, and to structlog by rich, whatever its repr says."""
+    hiding = [each for each in classes() if "__repr__" in vars(each)]
+    assert {Request, Connection} <= set(hiding)
+    bare = [
+        each for each in hiding if issubclass(each, msgspec.Struct) and not issubclass(each, Masked)
+    ]
+    assert bare == []
+
+
+def test_a_request_shows_no_part_of_itself() -> None:
+    connection = Connection(
+        base=None, key=MARKER, headers=Unshown({"X": MARKER}), other=Unshown({"a": MARKER})
+    )
+    request = Request(
+        route="chat",
+        provider="openai",
+        model="m",
+        connection=connection,
+        messages=({"role": "user", "content": MARKER},),
+        settings={"user": MARKER},
+        extra={"token": MARKER},
+    )
+    for thing in (request, connection, connection.headers, connection.other):
+        shown = [repr(thing), str(thing), f"{thing}", format(thing), pretty_repr([{"a": (thing,)}])]
+        shown += [repr(getattr(thing, name, None)) for name in ("_repr_html_", "_repr_pretty_")]
+        assert not [text for text in shown if MARKER in text]

@@ -7,7 +7,8 @@ from time import monotonic
 from typing import Any
 
 from lmconf.callbacks import Dispatcher, End, Failure, Start
-from lmconf.errors import BadResponse, CallError
+from lmconf.errors import BadResponse, CallError, Error
+from lmconf.frames import bare, clear_frames
 from lmconf.profile.formats import Misfit
 from lmconf.profile.providers import provider_of
 from lmconf.runtime.answer import Answer
@@ -153,6 +154,10 @@ def _tell_start(call: Call, dispatcher: Dispatcher) -> None:
 def _tell_failure(call: Call, error: BaseException, by: Call | None = None) -> None:
     """Tell of a failure; `by` stood in for the call, whose stream broke."""
     parts = (by or call).parts
+    if isinstance(error, Error):
+        bare(error)
+    else:
+        clear_frames(error)  # callbacks may report it at once
     if isinstance(error, CallError):
         # After a failure of its own, the causes hold those of the fallbacks, too.
         error.causes = tuple(call.causes) or error.causes

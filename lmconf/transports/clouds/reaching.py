@@ -18,6 +18,7 @@ from msgspec import Struct
 from lmconf.errors import AuthenticationFailed, CallError, NotCarriedOut, Timeout
 from lmconf.forking import Mutex
 from lmconf.masking import without_secrets
+from lmconf.secrets import Masked
 from lmconf.spec.frozen import FrozenMap
 from lmconf.transports.contract import Request
 from lmconf.transports.failures import LONGEST
@@ -33,7 +34,7 @@ Sign: TypeAlias = Callable[[httpx.Request], Mapping[str, str]]
 """Returns the headers that carry the credential of a request that is otherwise complete."""
 
 
-class Reached(Struct, frozen=True, eq=False, kw_only=True):
+class Reached(Masked, Struct, frozen=True, eq=False, kw_only=True):
     """How litellm is told of a request, and what becomes of it where it leaves.
 
     `request` is what litellm shapes: its connection has a base. `told` are further keywords for

@@ -18,7 +18,8 @@ from lmconf.launchers.contract import Manner
 from lmconf.launchers.processes import ServerProcess
 from lmconf.launchers.specs import LaunchSpec, ServerLog
 from lmconf.launchers.starting import start
-from lmconf.launchers.supervisor import BoundedLog, Masking
+from lmconf.launchers.supervisor import BoundedLog
+from lmconf.redactor import Redactor
 from tests.unit.launchers.scripted import QUICK, command, models_server, until
 from tests.watching import alive
 
@@ -204,7 +205,7 @@ def test_a_secret_that_a_server_tells_is_in_no_log(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", range(1, 22))
 def test_secrets_are_masked_wherever_their_text_is_cut(cut: int) -> None:
-    masking = Masking(["abab", "abc", ""])
+    redactor = Redactor([b"abab", b"abc", b""])
     said = b"x ababab abc abab\nab aba"
-    shown = masking(said[:cut]) + masking(said[cut:]) + masking.end()
-    assert shown == b"x ***ab *** ***\nab aba"
+    shown = redactor(said[:cut]) + redactor(said[cut:]) + redactor.end()
+    assert shown == b"x *** *** ***\nab aba"

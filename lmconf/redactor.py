@@ -1,0 +1,93 @@
+"""Hiding known secrets in what a program says, wherever its pieces are cut.
+
+It needs the standard library alone: the supervisors of servers and trainings run it apart from
+everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import AnyStr
+
+__all__ = ["LEAST", "Redactor", "last_of", "occurrences"]
+
+MASK = b"***"
+LEAST = 8
+"""From how many bytes on the beginning of a secret is hidden where a program ended within it."""
+
+
+def occurrences(text: AnyStr, secrets: Iterable[AnyStr]) -> Iterator[tuple[int, int]]:
+    """Yield where one of `secrets` stands in `text`: each place, those that overlap included."""
+    for secret in secrets:
+        start = text.find(secret)
+        while start >= 0:
+            yield start, start + len(secret)
+            start = text.find(secret, start + 1)
+
+
+def last_of(text: bytes, size: int) -> bytes:
+    """Return the last `size` bytes of `text` at most, from the beginning of a word on.
+
+    The half of a word may be the half of a secret, which nobody would know any more.
+    """
+    at = len(text) - size
+    if at <= 0 or size <= 0:
+        return text[: max(size, 0)]
+    cut = text[at:]
+    if cut[:1].isspace() or text[at - 1 : at].isspace():
+        return cut
+    return cut[len(cut.split(None, 1)[0]) :] or MASK[:size]
+
+
+class Redactor:
+    """Passes text on with `***` for each of `secrets`.
+
+    What it returns in all does not depend on how the text was cut into pieces. It holds back
+    what may be the beginning of a secret, which is less than the longest one.
+    """
+
+    def __init__(self, secrets: Iterable[bytes]) -> None:
+        self._secrets = tuple({secret for secret in secrets if secret})
+        self._rest = b""
+        # How much of the rest belongs to a secret whose mask was returned already.
+        self._hidden = 0
+
+    def __call__(self, said: bytes) -> bytes:
+        """Return what is known to be no part of a secret; the rest waits for what follows."""
+        text = self._rest + said
+        return self._until(text, self._begun(text))
+
+    def end(self) -> bytes:
+        """Return what still waited: it is no whole secret, and hidden where it is much of one."""
+        rest = self._rest
+        if len(rest) < LEAST or self._hidden == len(rest):
+            return self._until(rest, len(rest))
+        shown = b"" if self._hidden else MASK
+        self._rest, self._hidden = b"", 0
+        return shown
+
+    def _begun(self, text: bytes) -> int:
+        """Return from where on `text` may be the beginning of a secret."""
+        begun = len(text)
+        for secret in self._secrets:
+            start = text.find(secret[:1], max(len(text) - len(secret) + 1, 0), begun)
+            while start >= 0:
+                if secret.startswith(text[start:]):
+                    begun = start
+                    break
+                start = text.find(secret[:1], start + 1, begun)
+        return begun
+
+    def _until(self, text: bytes, end: int) -> bytes:
+        """Return `text` up to `end`, without secrets, and keep the rest of it."""
+        shown, at = [], self._hidden
+        for first, last in sorted(occurrences(text, self._secrets)):
+            if first >= end:
+                break
+            # A secret that overlaps the one before has the mask of that one.
+            if first >= at:
+                shown += [text[at:first], MASK]
+            at = max(at, last)
+        shown.append(text[at:end])
+        self._rest, self._hidden = text[end:], max(at - end, 0)
+        return b"".join(shown)
