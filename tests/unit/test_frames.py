@@ -137,11 +137,12 @@ def test_an_error_goes_with_the_last_who_has_it() -> None:
 
     gc.disable()
     try:
+        kept: BaseException = UsageError("another")
         try:
             without_frames(work)(held)
         except UsageError as error:
-            del held
             kept = error
+        del held
         assert gone() is None
         dead = weakref.ref(kept)
         del kept
