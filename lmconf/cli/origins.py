@@ -13,11 +13,12 @@ from lmconf.document.writing import write
 from lmconf.errors import Mark, Source
 from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.profile.families import family_of
+from lmconf.profile.lm import LMSpec
+from lmconf.spec.declaring import fields
 
 if TYPE_CHECKING:
     from lmconf.cli.choosing import Chosen
     from lmconf.compiling.pipeline import CompiledProfile
-    from lmconf.profile.lm import LMSpec
 
 __all__ = ["Origin", "annotated", "origins"]
 
@@ -124,7 +125,7 @@ def _filled(profile: CompiledProfile, path: Path, node: Node | None, value: Any)
     lm = profile.spec.lms[str(path[1])]
     field = path[2:]
     if field in (("temperature",), ("max_tokens",)):
-        return _from_family(lm, node, value)
+        return _from_family(lm, str(field[0]), node, value)
     if node is not None:
         return None
     if field == ("launch_kwargs", "use") and lm.provider in LAUNCHER_NAMES:
@@ -135,9 +136,10 @@ def _filled(profile: CompiledProfile, path: Path, node: Node | None, value: Any)
     return "default"
 
 
-def _from_family(lm: LMSpec, node: Node | None, value: Any) -> str | None:
+def _from_family(lm: LMSpec, name: str, node: Node | None, value: Any) -> str | None:
     family = family_of(lm.model, lm.base_model).name
     # A value of `defaults` that the family forbids gave way to the family's own.
     if node is not None and to_plain(node) == to_plain(from_plain(value, Mark(Source("")))):
         return None
-    return "default" if family == "ordinary" else f"family {family}"
+    usual = value == fields(LMSpec)[name].default
+    return "default" if usual else f"family {family}"

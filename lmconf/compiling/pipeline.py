@@ -31,6 +31,7 @@ from lmconf.profile.authored import MANY_LMS
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.data import places, with_absolute_paths
 from lmconf.profile.document import PROFILE, ProfileSpec
+from lmconf.profile.judging import YIELDING
 from lmconf.profile.lm import LM
 from lmconf.profile.making import crossed
 from lmconf.profile.rules import LMRules
@@ -168,9 +169,9 @@ def _said(name: str, node: Node, data: Mapping[str, Mapping[str, Any]]) -> objec
     fallbacks = said.get("fallbacks")
     if isinstance(fallbacks, list):
         said["fallbacks"] = [item for item in fallbacks if item != name]
-    for field in ("temperature", "max_tokens"):
+    for field in YIELDING:
         # The profile's default gave way to that of the model's family.
-        if field in said and said[field] != data[name][field]:
+        if field in said and said[field] != data[name].get(field):
             del said[field]
     if "pool" in said:
         # What `defaults` say of connections holds for the members alone.

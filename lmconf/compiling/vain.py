@@ -8,10 +8,12 @@ from lmconf.compiling.parts import Parts
 from lmconf.document.nodes import Map, Node, Path, Scalar, at
 from lmconf.errors import Diagnostic, Note
 from lmconf.profile.compiled import Compiled
+from lmconf.profile.families import EFFORTS, efforts_refused, family_of
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.policies import TimeoutSpec
 from lmconf.profile.providers import provider_of
 from lmconf.spec.declaring import fields
+from lmconf.spelling import did_you_mean
 from lmconf.transports.routes import TEXT, client_of
 
 __all__ = ["in_vain"]
@@ -29,6 +31,17 @@ def in_vain(lms: Mapping[str, Compiled], parts: Parts) -> Iterator[Diagnostic]:
             stated = at(written[name], path)
             if stated is not None:
                 yield _no_effect(stated, (*parts.path(name), *path), message, help_)
+        for field, message, help_ in _against_the_family(compiled.spec):
+            stated = at(written[name], (field,))
+            if stated is not None:
+                yield Diagnostic(
+                    code="family-rule",
+                    severity="warning",
+                    message=message,
+                    mark=stated.mark,
+                    path=(*parts.path(name), field),
+                    help=help_,
+                )
     yield from _times_of_no_cache({**parts.abstract, **written}, parts)
     if parts.written is not None and not parts.written.entries:
         yield Diagnostic(
@@ -64,6 +77,33 @@ def _without_effect(spec: LMSpec) -> Iterator[tuple[Path, str, str]]:
                 f"`{phase}` may take {most:g}s, and the whole attempt no more than {times.total:g}s",
                 "raise `total`, or leave it out",
             )
+
+
+def _against_the_family(spec: LMSpec) -> Iterator[tuple[str, str, str]]:
+    """Yield field, message and help of what a model may well refuse, or answer with nothing."""
+    called = spec.base_model or spec.model
+    floor = family_of(spec.model, spec.base_model).token_floor
+    if spec.max_tokens is not None and spec.max_tokens < floor:
+        yield (
+            "max_tokens",
+            f"`{called}` may spend all of {spec.max_tokens} tokens on thinking, and answer nothing",
+            f"raise it to {floor} or more, or lower `reasoning_effort`",
+        )
+    effort = spec.reasoning_effort
+    if effort is not None and effort not in EFFORTS:
+        near = did_you_mean(effort, EFFORTS)
+        known = ", ".join(f"`{each}`" for each in EFFORTS)
+        yield (
+            "reasoning_effort",
+            f"no model is known to have the effort `{effort}`",
+            f"did you mean `{near}`?" if near else f"models know some of {known}",
+        )
+    elif effort is not None and effort in efforts_refused(spec.model, spec.base_model):
+        yield (
+            "reasoning_effort",
+            f"`{called}` is not known to have the effort `{effort}`",
+            "LiteLLM's table of models says that it has not; it is sent all the same",
+        )
 
 
 def _of_pools(spec: LMSpec) -> Iterator[tuple[Path, str, str]]:

@@ -17,7 +17,14 @@ from lmconf.launchers.rules import kind_of_model
 from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.profile.budgets import judge_budget
 from lmconf.profile.choosing import api_is_there, extra_is_the_body
-from lmconf.profile.families import Family, family_of
+from lmconf.profile.families import (
+    GATEWAYS,
+    Family,
+    default_of,
+    family_of,
+    takes_any_temperature,
+    thinking_budget,
+)
 from lmconf.profile.launching import server_fits
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.pools import is_pool, judge_pool
@@ -42,6 +49,9 @@ from lmconf.trainers.specs import TRAINER_NAMES
 
 Data = Mapping[str, Any]
 
+YIELDING = ("temperature", "max_tokens", "top_p")
+"""Settings of a profile's `defaults` that give way to what a model's family takes."""
+
 
 def judge(data: Data) -> list[Fault]:
     """Return what is wrong between the fields of one LM whose fields are each right by themselves.
@@ -60,13 +70,15 @@ def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return `data` with the defaults that its model decides.
 
     `soft` names fields that came from the profile's `defaults`: where a family's rule forbids
-    such a value, the family's own default takes its place.
+    such a value of `YIELDING`, the family's own default takes its place.
     """
     full = dict(data)
     family = family_of(str(data["model"]), text_of(data, "base_model"))
+    if "top_p" in soft and not _takes_top_p(family, full, soft):
+        del full["top_p"]
     for name in ("temperature", "max_tokens"):
-        if name not in full or (name in soft and not _allowed(family, name, full[name])):
-            full[name] = getattr(family, name)
+        if name not in full or (name in soft and not _fits(family, name, full)):
+            full[name] = default_of(family, name, full)
     complete_times(full)
     if isinstance(data.get("train_kwargs"), Mapping):
         full["train_kwargs"] = completed(data)
@@ -308,30 +320,86 @@ def _nothing_splits_a_request(data: Data) -> Iterator[Fault]:
 
 def _family_rules_hold(data: Data) -> Iterator[Fault]:
     model = text_of(data, "model")
-    if model is None:
+    if model is None or provider_of(model)[0] in GATEWAYS:
         return
     family = family_of(model, text_of(data, "base_model"))
-    for name in ("temperature", "max_tokens"):
-        if name in data and not _allowed(family, name, data[name]):
-            wanted = (
-                f"must be {family.temperature:g} or null"
-                if name == "temperature"
-                else f"must be at least {family.token_floor}"
-            )
-            yield Fault(
-                "family-rule",
-                (name,),
-                f"`{name}` {wanted} for `{text_of(data, 'base_model') or model}`",
-                help=f"leave `{name}` out: reasoning models have defaults of their own",
-            )
+    called = text_of(data, "base_model") or model
+    if not _allowed(family, "temperature", data):
+        yield Fault(
+            "family-rule",
+            ("temperature",),
+            f"`temperature` must be {_written(family)} for `{called}`",
+            help=f"leave `temperature` out: {_why(family, data)} ({family.source})",
+        )
+    if not family.claude:
+        return
+    if family.temperatures is not None and data.get("top_p") is not None:
+        yield Fault(
+            "family-rule",
+            ("top_p",),
+            f"`{called}` takes no `top_p`",
+            help=f"leave `top_p` out ({family.source})",
+        )
+    elif family.one_of_two and None not in (data.get("temperature"), data.get("top_p")):
+        yield Fault(
+            "family-rule",
+            ("top_p",),
+            f"`{called}` takes either `temperature` or `top_p`",
+            help="leave one of them out, or `null` it (Anthropic, `Migrating to Claude 4.5`)",
+        )
+    budget, most = thinking_budget({"thinking": data.get("thinking")}), data.get("max_tokens")
+    # Interleaved thinking, a beta, may take more than one answer has.
+    beta = {str(name).lower() for name in data.get("headers") or ()} & {"anthropic-beta"}
+    if budget and isinstance(most, int) and most <= budget and not beta:
+        yield Fault(
+            "family-rule",
+            ("max_tokens",),
+            f"`max_tokens` must be more than the {budget} of `thinking.budget_tokens`",
+            help="thoughts count as a part of the answer (Anthropic, `Extended thinking`)",
+        )
 
 
-def _allowed(family: Family, name: str, value: object) -> bool:
+def _allowed(family: Family, name: str, data: Data) -> bool:
+    value = data.get(name)
     if value is None or isinstance(value, bool) or not isinstance(value, int | float):
         return True
-    if name == "temperature":
-        return family.temperatures is None or float(value) in family.temperatures
-    return value >= family.token_floor
+    if name != "temperature":
+        return value >= family.token_floor
+    if family.claude and thinking_budget(data) is not None:
+        return float(value) == 1.0
+    known = family.temperatures
+    return known is None or float(value) in known or takes_any_temperature(family, data)
+
+
+def _fits(family: Family, name: str, data: Data) -> bool:
+    """Say whether the value of `name` fits the family and what else `data` states."""
+    if name == "temperature" and family.one_of_two and data.get("top_p") is not None:
+        return False
+    budget, value = thinking_budget(data) if family.claude else None, data.get(name)
+    if name == "max_tokens" and budget and isinstance(value, int) and value <= budget:
+        return False
+    return _allowed(family, name, data)
+
+
+def _takes_top_p(family: Family, data: Data, soft: frozenset[str]) -> bool:
+    """Say whether the `top_p` of a profile's `defaults` can be sent beside the LM's own settings."""
+    if not family.claude:
+        return True
+    own = "temperature" not in soft and data.get("temperature") is not None
+    return family.temperatures is None and not (family.one_of_two and own)
+
+
+def _written(family: Family) -> str:
+    """Return the temperatures that a family takes, as a message names them."""
+    # Those that take any do so only where they do not think.
+    taken = (1.0,) if family.temperatures is None else family.temperatures
+    return " or ".join([f"{value:g}" for value in taken] + ["null"])
+
+
+def _why(family: Family, data: Data) -> str:
+    if family.claude and family.temperatures is None:
+        return "while it thinks, it takes none but 1"
+    return f"{text_of(data, 'base_model') or data['model']} has a default of its own"
 
 
 def _log_probabilities_agree(data: Data) -> Iterator[Fault]:

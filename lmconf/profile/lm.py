@@ -9,6 +9,7 @@ from lmconf.caches.specs import CACHE, CachePolicy
 from lmconf.callbacks.specs import CALLBACK, CallbackSpec
 from lmconf.launchers.specs import LAUNCH, LaunchSpec
 from lmconf.limits.specs import Limits
+from lmconf.profile.families import EFFORTS
 from lmconf.profile.policies import (
     HISTORY,
     TIMEOUT,
@@ -51,7 +52,6 @@ REGION_PATTERN = r"^[A-Za-z0-9-]+$"
 """What a region may be: it becomes a part of a host's name."""
 
 _REGION = Referable(Text(what="a region such as `us-east-1`", pattern=REGION_PATTERN))
-_EFFORT = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 
 class SoleLMSpec(Spec, frozen=True, kw_only=True):
@@ -174,7 +174,12 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
         bool | None, identity(nullable(Flag()), "Whether several tools may be called at once.")
     ] = None
     reasoning_effort: Annotated[
-        str | None, identity(nullable(Choice(_EFFORT)), "How long a reasoning model thinks.")
+        str | None,
+        identity(
+            # What models know, and whatever a newer one may.
+            nullable(Either((Choice(EFFORTS), _TEXT))),
+            "How long a reasoning model thinks, in the model's own words.",
+        ),
     ] = None
     thinking: Annotated[
         JsonMap | None,

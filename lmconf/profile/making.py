@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -18,6 +18,7 @@ from lmconf.profile.code_values import settings_node
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.data import to_data, to_diagnostics, with_absolute_paths
 from lmconf.profile.document import FORMAT_VERSION
+from lmconf.profile.families import DECIDING, default_of, family_of
 from lmconf.profile.given import names_given, taken_apart
 from lmconf.profile.judging import complete, judge, with_usual_variable
 from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
@@ -184,13 +185,45 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
     if not faults:
         declared = fields(LMSpec)
         built = {key: build(declared[key].shape, value) for key, value in data.items()}
-        spec = msgspec.structs.replace(spec, **built)
+        spec = _with_defaults(compiled, msgspec.structs.replace(spec, **built), said.keys())
         ruled = {key: getattr(spec, key) for key in _RULED}
-        judged = judge({**ruled, "api_key": ""})
-        faults = [fault for fault in judged if fault.path[0] in settings]
+        faults = [
+            placed
+            for fault in judge({**ruled, "api_key": ""})
+            if (placed := _of_call(fault, data)) is not None
+        ]
     if faults:
         raise ProfileError(to_diagnostics(faults, node))
     return spec
+
+
+def _with_defaults(compiled: Compiled, spec: LMSpec, said: Collection[str]) -> LMSpec:
+    """Return `spec`, that of a call, with the defaults that what the call `said` decides anew."""
+    if not DECIDING.intersection(said):
+        return spec
+    family = family_of(spec.model, spec.base_model)
+    before, after = (
+        {name: getattr(each, name) for name in DECIDING} for each in (compiled.spec, spec)
+    )
+    changed = {
+        name: default_of(family, name, after)
+        for name in ("temperature", "max_tokens")
+        if name not in said
+        and name not in compiled.stated
+        and getattr(spec, name) == default_of(family, name, before)
+    }
+    return structs.replace(spec, **changed)
+
+
+def _of_call(fault: Fault, data: Mapping[str, Any]) -> Fault | None:
+    """Return `fault` at one of the call's own settings, `data`; None if it is none of theirs."""
+    if fault.path[0] in data:
+        return fault
+    if fault.code != "family-rule":
+        return None
+    # The LM alone keeps its family's rules: what the call said beside it does not fit.
+    place = next((name for name in _RULED if name in data), None)
+    return None if place is None else structs.replace(fault, path=(place,))
 
 
 _RULED = (
@@ -198,11 +231,15 @@ _RULED = (
     "base_model",
     "temperature",
     "max_tokens",
+    "top_p",
+    "thinking",
+    "reasoning_effort",
+    "extra",
     "logprobs",
     "top_logprobs",
     "transport",
     "model_type",
-    *NOT_IN_RESPONSES,
+    *(name for name in NOT_IN_RESPONSES if name != "thinking"),
     "tools",
     "tool_choice",
     "headers",

@@ -1,27 +1,22 @@
 """What an answer cost, by the price table that comes with litellm.
 
-The table is read without importing litellm. Prices of text are applied here; what only some models
+Prices of text are applied here; what only some models
 have (prices by the hour, for pictures or sound, in tiers of their own) is left to litellm's own
 calculation. A test holds the two together.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from lmconf.transports.contract import Json
+from lmconf.transports.model_table import model_row
 
 __all__ = ["cost", "rates"]
 
-_TABLE = "model_prices_and_context_window_backup.json"
 # What makes a model's price more than so much for each token of text.
 _SPECIAL = ("tiered_pricing", "off_peak_pricing", "input_cost_per_request")
 _ABOVE = re.compile(r"input_cost_per_token_above_(\d+)(k?)_tokens\Z")
@@ -65,27 +60,11 @@ def rates(
     return (found[0], found[1]) if any(found) else None
 
 
-@functools.lru_cache(maxsize=256)
 def _prices(provider: str, model: str) -> Mapping[str, Any] | None:
     """Return what the table says of a model, None for nothing."""
-    table = _table()
     # A fine-tuned model is listed without the owner's part of its name.
     bare = ":".join(model.split(":")[:2]) if model.startswith("ft:") else model
-    for name in (f"{provider}/{model}", model, bare):
-        if name in table:
-            found: Mapping[str, Any] = msgspec.json.decode(table[name])
-            return found
-    return None
-
-
-@functools.cache
-def _table() -> Mapping[str, msgspec.Raw]:
-    found = find_spec("litellm")
-    for folder in (found.submodule_search_locations or ()) if found is not None else ():
-        path = Path(folder) / _TABLE
-        if path.is_file():
-            return msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
-    return {}
+    return model_row(f"{provider}/{model}", model, bare)
 
 
 def _is_plain(prices: Mapping[str, Any], provider: str, usage: Json) -> bool:

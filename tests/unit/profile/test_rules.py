@@ -158,7 +158,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"model": GPT, "headers": {"X Y": "a"}}, "headers.X Y", "bad-name"),
     ({"model": GPT, "organization": "a\nb"}, "organization", "control-character"),
     ({"model": "openai/o3", "temperature": 0.5}, "temperature", "family-rule"),
-    ({"model": "openai/o3", "max_tokens": 100}, "max_tokens", "family-rule"),
+    ({"model": "anthropic/claude-opus-4-8", "top_p": 0.5}, "top_p", "family-rule"),
     ({"model": GPT, "provider": "sglan"}, "provider", "unknown-value"),
     ({"model": GPT, "launch_kwargs": {"port": 1}}, "launch_kwargs", "missing-key"),
     ({"model": GPT, "launch_kwargs": {"use": "command"}}, "launch_kwargs", "missing-key"),
