@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lmconf.errors import BadRequest, CallError, ProfileError, UsageError
+from lmconf.profile.families import family_of
 from lmconf.profile.formats import reader_of
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.providers import provider_of
@@ -57,6 +58,11 @@ def _spec(call: Call, parts: Parts) -> LMSpec:
     if not same:
         _drop(kept, {name for name in kept if name in _OF_ONE_SERVER or _refers(kept[name])}, parts)
     kept["deadline"] = call.spec.deadline
+    most = kept.get("max_tokens")
+    floor = family_of(parts.spec.model, parts.spec.base_model).token_floor
+    if isinstance(most, int) and most < floor:
+        # Meant for a model that does not think: this one would answer nothing.
+        del kept["max_tokens"]
     while True:
         wrong: set[str] = set()
         try:
