@@ -86,7 +86,7 @@ def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
         return full
     if launches(data):
         server = data.get("launch_kwargs", {})
-        if isinstance(server, Unread):
+        if not isinstance(server, Mapping):
             return full
         server = dict(server)
         kind = data.get("provider")
@@ -333,14 +333,15 @@ def _family_rules_hold(data: Data) -> Iterator[Fault]:
         )
     if not family.claude:
         return
-    if family.temperatures is not None and data.get("top_p") is not None:
+    both = [_is_number(data.get(name)) for name in ("temperature", "top_p")]
+    if family.temperatures is not None and both[1]:
         yield Fault(
             "family-rule",
             ("top_p",),
             f"`{called}` takes no `top_p`",
             help=f"leave `top_p` out ({family.source})",
         )
-    elif family.one_of_two and None not in (data.get("temperature"), data.get("top_p")):
+    elif family.one_of_two and all(both):
         yield Fault(
             "family-rule",
             ("top_p",),
@@ -349,7 +350,10 @@ def _family_rules_hold(data: Data) -> Iterator[Fault]:
         )
     budget, most = thinking_budget({"thinking": data.get("thinking")}), data.get("max_tokens")
     # Interleaved thinking, a beta, may take more than one answer has.
-    beta = {str(name).lower() for name in data.get("headers") or ()} & {"anthropic-beta"}
+    headers = data.get("headers")
+    beta = isinstance(headers, Mapping) and "anthropic-beta" in {
+        str(name).lower() for name in headers
+    }
     if budget and isinstance(most, int) and most <= budget and not beta:
         yield Fault(
             "family-rule",
@@ -359,9 +363,13 @@ def _family_rules_hold(data: Data) -> Iterator[Fault]:
         )
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _allowed(family: Family, name: str, data: Data) -> bool:
     value = data.get(name)
-    if value is None or isinstance(value, bool) or not isinstance(value, int | float):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return True
     if name != "temperature":
         return value >= family.token_floor

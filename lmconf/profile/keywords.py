@@ -49,9 +49,7 @@ class CallSettings(TypedDict, total=False):
     """`auto`, `none`, `required`, or a tool."""
     parallel_tool_calls: bool | None
     """Whether several tools may be called at once."""
-    reasoning_effort: (
-        Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "default"] | str | None
-    )
+    reasoning_effort: str | None
     """How long a reasoning model thinks, in the model's own words."""
     thinking: Mapping[str, Any] | None
     """A thinking budget, as the Anthropic API writes it."""

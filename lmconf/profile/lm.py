@@ -176,9 +176,9 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
     reasoning_effort: Annotated[
         str | None,
         identity(
-            # What models know, and whatever a newer one may.
-            nullable(Either((Choice(EFFORTS), _TEXT))),
+            nullable(_TEXT),  # a newer model may know other words than those of today
             "How long a reasoning model thinks, in the model's own words.",
+            examples=EFFORTS,
         ),
     ] = None
     thinking: Annotated[

@@ -94,10 +94,7 @@ def keywords_module() -> str:
 def _class(name: str, base: str, doc: str, own: list[Declared]) -> str:
     lines = [f"class {name}({base}, total=False):", f'    """{doc}"""', ""]
     for field in own:
-        line = f"    {field.name}: {_type_of(field)}"
-        if len(line) > 100:
-            line = f"    {field.name}: (\n        {_type_of(field)}\n    )"
-        lines += [line, *_docstring(field.doc)]
+        lines += [f"    {field.name}: {_type_of(field)}", *_docstring(field.doc)]
     return "\n".join(lines) + "\n"
 
 

@@ -174,7 +174,7 @@ def reachable(schema: dict[str, Any], root: dict[str, Any], seen: set[str]) -> I
         ("CachePolicy", "mode", {"read_write", "disabled"}),
         ("CachePolicy", "store", {"disk", "memory", "redis", "max_entries", "path"}),
         ("LaunchSpec", "use", {"llama_cpp", "sglang"}),
-        ("SoleLMSpec", "reasoning_effort", {"low", "high"}),
+        ("SoleLMSpec", "verbosity", {"low", "high"}),
     ],
 )
 def test_an_editor_can_offer_values_and_keys(type_: str, field: str, wanted: set[str]) -> None:
