@@ -243,7 +243,6 @@ _RULED = (
     "tools",
     "tool_choice",
     "headers",
-    "extra",
 )
 
 
