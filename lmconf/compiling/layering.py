@@ -7,12 +7,13 @@ from pathlib import PurePath
 
 from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.parts import Parts, heads, is_of_the_future, no_block, part
-from lmconf.document.composing import Fold, fold, normalise, settle
+from lmconf.compiling.statements import Layer, stated_by_many, stated_by_one
+from lmconf.document.composing import fold, normalise, settle
 from lmconf.document.dollar import recognise
-from lmconf.document.inheriting import inherit
+from lmconf.document.inheriting import Foreign, Inherited, inherit
 from lmconf.document.nodes import Broken, Document, Map, Node
 from lmconf.document.overriding import overlay
-from lmconf.errors import Diagnostic
+from lmconf.errors import Diagnostic, Mark, ProfileError
 from lmconf.profile.authored import ProfileDocument
 from lmconf.profile.rules import LMRules
 from lmconf.spec.declaring import fields
@@ -36,45 +37,56 @@ def composed(
         return None
     flat = form == "one"
     rules = LMRules(flat=flat)
-    folding = Fold(rules)
-    root = fold([normalise(part(root, "head"), rules) for root in roots], folding)
+    layers = [
+        Layer(
+            normalise(part(root, "head"), rules),
+            tuple(range(place)) if document.beneath is None else document.beneath,
+            root,
+        )
+        for place, (root, document) in enumerate(zip(roots, documents, strict=True))
+    ]
+    root = fold([layer.root for layer in layers], rules)
     if inputs.assignments:
         top = () if flat else tuple(fields(ProfileDocument))
-        layer = overlay(root, inputs.assignments, found, folding, top=top)
-        root = fold([root, layer], folding)
+        over = overlay(root, inputs.assignments, found, rules, top=top)
+        layers.append(Layer(over, tuple(range(len(layers)))))
+        root = fold([root, over], rules)
     if flat:
-        return _one(root, folding, rules, found)
-    return _many(root, folding, rules, inputs, found)
+        return _one(root, layers, rules, found)
+    return _many(root, layers, rules, inputs, found)
 
 
-def _one(root: Map, folding: Fold, rules: LMRules, found: list[Diagnostic]) -> Parts:
+def _one(root: Map, layers: Sequence[Layer], rules: LMRules, found: list[Diagnostic]) -> Parts:
     settled = settle(root, found, usual=rules.usual)
+    lm = part(settled, "lm")
     return Parts(
         flat=True,
         variables=_variables(settled, found),
         head=part(settled, "version"),
-        entries={FLAT_NAME: part(settled, "lm")},
+        entries={FLAT_NAME: lm},
         abstract={},
-        crossings=folding.standing(settled),
+        statements={FLAT_NAME: stated_by_one(layers, root, lm, rules)},
     )
 
 
 def _many(
-    root: Map, folding: Fold, rules: LMRules, inputs: Inputs, found: list[Diagnostic]
+    root: Map,
+    layers: Sequence[Layer],
+    rules: LMRules,
+    inputs: Inputs,
+    found: list[Diagnostic],
 ) -> Parts:
     head = settle(part(root, "profile"), found)
     variables = _variables(head, found)
-    entries, defaults = _block(root, "lms", found), _block(root, "defaults", found)
-    nothing = Map({}, {}, root.mark)
-    inherited = inherit(
-        entries or nothing,
-        defaults,
-        folding,
-        found,
-        ("lms",),
-        foreign=inputs.foreign,
-        usual=rules.usual,
-    )
+    entries, defaults = _block(root, "lms", []), _block(root, "defaults", [])
+    foreign = None if inputs.foreign is None else _remembered(inputs.foreign)
+
+    def inherited_by(root: Map, found: list[Diagnostic]) -> Inherited:
+        entries, defaults = _block(root, "lms", found), _block(root, "defaults", found)
+        named = entries or Map({}, {}, root.mark)
+        return inherit(named, defaults, rules, found, ("lms",), foreign=foreign, usual=rules.usual)
+
+    inherited = inherited_by(root, found)
     abstract = inherited.abstract
     if defaults is not None:
         kept = {key: value for key, value in defaults if key != "extends"}
@@ -86,11 +98,29 @@ def _many(
         head=head,
         entries=inherited.entries.entries,
         abstract=abstract,
-        crossings=inherited.crossings,
+        statements=stated_by_many(layers, inherited, defaults, lambda root: inherited_by(root, [])),
         soft={name: _soft(node, defaults) for name, node in inherited.entries},
         written=entries,
         chains=inherited.chains,
     )
+
+
+def _remembered(foreign: Foreign) -> Foreign:
+    """Return `foreign`, asked once for each name: a document is composed in more than one view."""
+    known: dict[str, Map | ProfileError | None] = {}
+
+    def found(name: str, mark: Mark) -> Map | None:
+        if name not in known:
+            try:
+                known[name] = foreign(name, mark)
+            except ProfileError as error:
+                known[name] = error
+        what = known[name]
+        if isinstance(what, ProfileError):
+            raise what
+        return what
+
+    return found
 
 
 def _soft(node: Node, defaults: Map | None) -> frozenset[str]:

@@ -7,10 +7,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from lmconf.document.composing import Crossing
 from lmconf.document.inheriting import Ancestor
 from lmconf.document.nodes import Map, Node, Path, Scalar
 from lmconf.errors import Diagnostic, Mark, Note
+from lmconf.profile.destinations import Stated
 from lmconf.profile.document import FORMAT_VERSION
 from lmconf.spec.frozen import FrozenMap
 from lmconf.spelling import did_you_mean
@@ -23,7 +23,7 @@ class Parts(Struct, frozen=True, eq=False, kw_only=True):
 
     `flat` says that it is one LM by itself. `head` is what stands beside the LMs; `entries` are
     the LMs with all they inherit; `abstract` holds what is only inherited from, `defaults` among
-    it. `soft` names, for each LM, the fields that it has from `defaults` alone. `written` are the
+    it. `statements` tell what each LM has that may belong to an address. `soft` names, for each LM, the fields that it has from `defaults` alone. `written` are the
     LMs as they stand in the document, and `chains` says where each inherits from, the nearest
     first.
     """
@@ -33,7 +33,7 @@ class Parts(Struct, frozen=True, eq=False, kw_only=True):
     head: Map
     entries: Mapping[str, Node]
     abstract: Mapping[str, Node]
-    crossings: tuple[Crossing, ...]
+    statements: Mapping[str, Stated] = FrozenMap()
     soft: Mapping[str, frozenset[str]] = FrozenMap()
     written: Map | None = None
     chains: Mapping[str, tuple[Ancestor, ...]] = FrozenMap()

@@ -23,17 +23,17 @@ from lmconf.compiling.parts import Parts, part
 from lmconf.compiling.stores import stores_at_odds
 from lmconf.compiling.vain import in_vain
 from lmconf.document.composing import normalise
-from lmconf.document.nodes import Document, Map, Node, Plain, to_plain
+from lmconf.document.nodes import Document, Map, Node, to_plain
 from lmconf.document.templating import Renderer
 from lmconf.document.variables import bind
 from lmconf.errors import Diagnostic
 from lmconf.profile.authored import MANY_LMS
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.data import places, with_absolute_paths
+from lmconf.profile.destinations import Statement, crossed
 from lmconf.profile.document import PROFILE, ProfileSpec
 from lmconf.profile.judging import YIELDING
 from lmconf.profile.lm import LM
-from lmconf.profile.making import crossed
 from lmconf.profile.rules import LMRules
 from lmconf.reporting import in_order
 from lmconf.secrets import Masked
@@ -81,7 +81,9 @@ def compile_documents(documents: Sequence[Document], inputs: Inputs) -> Outcome:
     bound = bind(parts.variables, inputs.variables, inputs.environment, found)
     renderer = Renderer(bound.values, found, broken=bound.broken)
     rendered = _rendered(parts, renderer, inputs)
-    found += crossed(parts.crossings, lambda node: _plain_text(renderer.render(node)))
+    # What was said below and is replaced may hold a template that this document has no value for.
+    below = Renderer(bound.values, [], broken=bound.broken)
+    found += _crossed(rendered, below, inputs)
     data = checked(rendered, inputs, found)
     if any(diagnostic.severity == "error" for diagnostic in found):
         return _outcome(None, found, rendered)
@@ -123,6 +125,36 @@ def _rendered(parts: Parts, renderer: Renderer, inputs: Inputs) -> Parts:
         entries={name: lm(name, node) for name, node in parts.entries.items()},
         abstract={name: lm(name, node) for name, node in parts.abstract.items()},
     )
+
+
+def _crossed(parts: Parts, renderer: Renderer, inputs: Inputs) -> list[Diagnostic]:
+    """Return a diagnostic for each value that an LM would send elsewhere than where it belongs.
+
+    A value that several LMs take over is told once, with the places that lead each elsewhere.
+    """
+    found: dict[object, Diagnostic] = {}
+    known: dict[int, Map] = {}
+
+    def rendered(statement: Statement) -> Statement:
+        beside = known.get(id(statement.beside))
+        if beside is None:
+            value = with_absolute_paths(renderer.render(statement.beside), LM, inputs.folder)
+            assert isinstance(value, Map)
+            beside = known[id(statement.beside)] = value
+        return msgspec.structs.replace(statement, beside=beside)
+
+    for name, node in parts.entries.items():
+        if not isinstance(node, Map) or name not in parts.statements:
+            continue
+        stated = parts.statements[name]
+        stated = msgspec.structs.replace(stated, values=tuple(map(rendered, stated.values)))
+        for said in crossed(stated, node, parts.path(name)):
+            # A mapping made in code has one place for everything.
+            place = said.mark.key if said.mark and said.mark.line else said.path
+            first = found.setdefault(place, said)
+            notes = tuple(note for note in said.notes if note not in first.notes)
+            found[place] = msgspec.structs.replace(first, notes=(*first.notes, *notes))
+    return list(found.values())
 
 
 def _built(
@@ -213,8 +245,3 @@ def _lm(
 def _account(name: str, spec: ProfileSpec) -> str:
     """Return the name under which a profile spends: a mapping or a state has none of its own."""
     return f"{name} of {', '.join(spec.lms)}" if name.startswith("<") else name
-
-
-def _plain_text(node: Node) -> str:
-    value: Plain = to_plain(node)
-    return value if isinstance(value, str) else ""

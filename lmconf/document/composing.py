@@ -8,10 +8,8 @@ What blocks mean (which key states a kind, which fields are bound to which) come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
-
-from msgspec import Struct
 
 from lmconf.document.nodes import (
     Broken,
@@ -22,15 +20,11 @@ from lmconf.document.nodes import (
     Plain,
     Seq,
     Verbatim,
-    at,
     to_plain,
 )
 from lmconf.errors import Diagnostic, Mark, Note, Source
 
 __all__ = [
-    "Crossing",
-    "Fold",
-    "Pairing",
     "Rules",
     "Usual",
     "fold",
@@ -48,17 +42,6 @@ Usual: TypeAlias = Callable[[Path], Sequence[Plain]]
 def no_items(path: Path) -> Sequence[Plain]:
     """Return what a list at `path` has where that is nothing."""
     return ()
-
-
-class Pairing(Struct, frozen=True):
-    """Within one block, the `fields` that belong to what `key` states.
-
-    A credential belongs to the provider that a model names: when a higher layer states another
-    value for `key` and one of `fields` would be inherited, a `Crossing` is recorded.
-    """
-
-    key: str
-    fields: frozenset[str]
 
 
 class Rules(Protocol):
@@ -79,62 +62,6 @@ class Rules(Protocol):
     def shed(self, path: Path, lower: Map, upper: Map) -> Map:
         """Return what of `lower` may survive under `upper`; both are the block at `path`."""
         ...
-
-    def pairing(self, path: Path) -> Pairing | None:
-        """Return which fields of the block at `path` belong to which key, if any do."""
-        ...
-
-
-class Crossing(Struct, frozen=True):
-    """A value that a layer inherits although it states another model than the value's own.
-
-    `node` stands at `path` within the block at `block`; it was stated for `lower` and would be
-    used for `upper` (the nodes of the pairing's key).
-    """
-
-    block: Path
-    path: Path
-    node: Node
-    lower: Node
-    upper: Node
-
-
-class Fold:
-    """One folding: the rules it follows, and the crossings met on the way."""
-
-    def __init__(self, rules: Rules) -> None:
-        self.rules = rules
-        self._crossings: dict[tuple[Path, int], Crossing] = {}
-
-    def cross(self, crossing: Crossing) -> None:
-        """Record `crossing`; a value that crosses twice goes from its first model to its last."""
-        key = (crossing.path, id(crossing.node))
-        earlier = self._crossings.get(key)
-        first = crossing.lower if earlier is None else earlier.lower
-        self._crossings[key] = Crossing(
-            crossing.block, crossing.path, crossing.node, first, crossing.upper
-        )
-
-    def carry(self, other: Fold, source: Path, target: Path) -> None:
-        """Record the crossings that `other` met below `source` as met below `target`."""
-        for crossing in list(other._crossings.values()):
-            if crossing.block[: len(source)] == source:
-                block = (*target, *crossing.block[len(source) :])
-                path = (*target, *crossing.path[len(source) :])
-                self.cross(Crossing(block, path, crossing.node, crossing.lower, crossing.upper))
-
-    def standing(self, node: Node, path: Path = ()) -> tuple[Crossing, ...]:
-        """Return the crossings whose value still stands below `node`, the settled map at `path`.
-
-        A value that a later layer restated, or whose model came back, crosses nothing.
-        """
-        return tuple(
-            crossing
-            for crossing in self._crossings.values()
-            if crossing.path[: len(path)] == path
-            and at(node, crossing.path[len(path) :]) is crossing.node
-            and to_plain(crossing.lower) != to_plain(crossing.upper)
-        )
 
 
 def normalise(root: Map, rules: Rules) -> Map:
@@ -204,16 +131,15 @@ def _each(items: tuple[Node, ...], path: Path, rules: Rules) -> tuple[Node, ...]
     return tuple(_normalised(item, (*path, index), rules) for index, item in enumerate(items))
 
 
-def fold(layers: Sequence[Map], rules: Rules | Fold) -> Map:
+def fold(layers: Sequence[Map], rules: Rules) -> Map:
     """Return `layers` folded from the lowest to the highest; no layers make an empty map.
 
     Operators that found nothing to act on are kept for layers still to come below: `settle`
-    ends them. Give a `Fold` to learn of crossings.
+    ends them.
     """
-    folding = rules if isinstance(rules, Fold) else Fold(rules)
     result = layers[0] if layers else Map({}, {}, Mark(Source("no document")))
     for layer in layers[1:]:
-        merged = merge(result, layer, (), folding)
+        merged = merge(result, layer, (), rules)
         if isinstance(merged, Change) and isinstance(merged.base, Map):
             merged = merged.base
         assert isinstance(merged, Map)
@@ -221,7 +147,7 @@ def fold(layers: Sequence[Map], rules: Rules | Fold) -> Map:
     return result
 
 
-def merge(lower: Node, upper: Node, path: Path, folding: Fold) -> Node:
+def merge(lower: Node, upper: Node, path: Path, rules: Rules) -> Node:
     """Return what stands at `path` when `upper` is laid over `lower`.
 
     Maps merge deep; lists, scalars and references replace. What replaces a lower value of another
@@ -234,7 +160,7 @@ def merge(lower: Node, upper: Node, path: Path, folding: Fold) -> Node:
         case Change(base=None, reset=False):
             return _changed(lower, upper)
         case Map():
-            return _laid_over(lower, upper, path, folding)
+            return _laid_over(lower, upper, path, rules)
         case _:
             return upper
 
@@ -258,16 +184,16 @@ def _changed(lower: Node, upper: Change) -> Node:
             return Change(upper.mark, lower, upper.prepend, upper.append)
 
 
-def _laid_over(lower: Node, upper: Map, path: Path, folding: Fold) -> Node:
+def _laid_over(lower: Node, upper: Map, path: Path, rules: Rules) -> Node:
     match lower:
         case Map():
-            return _merged_maps(lower, upper, path, folding)
+            return _merged_maps(lower, upper, path, rules)
         case Broken():
             return lower
         case Change(base=None, reset=False, prepend=(), append=()):
             return upper
         case Change(base=Map() as base, prepend=(), append=()):
-            merged = _merged_maps(base, upper, path, folding)
+            merged = _merged_maps(base, upper, path, rules)
             return merged if isinstance(merged, Change) else _instead(merged)
         case _:
             return _instead(upper)
@@ -278,21 +204,20 @@ def _instead(node: Map) -> Change:
     return Change(node.mark, base=node, reset=True)
 
 
-def _merged_maps(lower: Map, upper: Map, path: Path, folding: Fold) -> Map | Change:
+def _merged_maps(lower: Map, upper: Map, path: Path, rules: Rules) -> Map | Change:
     if not upper.entries:
         return lower
     if not lower.entries:
         return upper
-    if _differ(lower, upper, folding.rules.kind_key(path)):
+    if _differ(lower, upper, rules.kind_key(path)):
         return _instead(upper)
-    kept = folding.rules.shed(path, lower, upper)
-    _record_crossings(kept, upper, path, folding)
+    kept = rules.shed(path, lower, upper)
     entries: dict[str, Node] = {}
     for key, value in lower:
         # A shed field is unset rather than left out: still lower layers must not bring it back.
         entries[key] = kept.entries.get(key, Change(value.mark, reset=True))
     for key, value in upper:
-        entries[key] = merge(entries[key], value, (*path, key), folding) if key in lower else value
+        entries[key] = merge(entries[key], value, (*path, key), rules) if key in lower else value
     return Map(entries, {**lower.keys, **upper.keys}, upper.mark)
 
 
@@ -304,30 +229,6 @@ def _differ(lower: Map, upper: Map, key: str | None) -> bool:
     if below is None or above is None or isinstance(below, Broken) or isinstance(above, Broken):
         return False
     return to_plain(below) != to_plain(above)
-
-
-def _record_crossings(lower: Map, upper: Map, path: Path, folding: Fold) -> None:
-    pairing = folding.rules.pairing(path)
-    if pairing is None or not _differ(lower, upper, pairing.key):
-        return
-    below, above = lower.entries[pairing.key], upper.entries[pairing.key]
-    for field, value in lower:
-        if field in pairing.fields:
-            for where, node in _inherited(value, upper.get(field), (*path, field)):
-                folding.cross(Crossing(path, where, node, below, above))
-
-
-def _inherited(lower: Node, upper: Node | None, path: Path) -> Iterator[tuple[Path, Node]]:
-    """Yield what of `lower` shows through `upper`, map by map."""
-    if isinstance(lower, Change):
-        if lower.base is not None:
-            yield from _inherited(lower.base, upper, path)
-    elif isinstance(lower, Map) and (upper is None or isinstance(upper, Map)):
-        for key, value in lower:
-            above = None if upper is None else upper.get(key)
-            yield from _inherited(value, above, (*path, key))
-    elif upper is None or (isinstance(upper, Change) and upper.base is None and not upper.reset):
-        yield path, lower
 
 
 def settle(root: Map, found: list[Diagnostic], path: Path = (), usual: Usual = no_items) -> Map:
@@ -354,7 +255,7 @@ def settle_value(
         case Seq(items=items, mark=mark):
             settled = _settled_items(items, found, path, usual)
             same = all(old is new for old, new in zip(items, settled, strict=True))
-            # The same node, so that a crossing recognises its value.
+            # The same node, so that it is known where it was stated.
             return node if same else Seq(settled, mark)
         case Change():
             return _settled_change(node, found, path, usual)

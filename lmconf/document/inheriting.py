@@ -14,14 +14,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from lmconf.document.ancestry import Cycle, linearise
-from lmconf.document.composing import (
-    Crossing,
-    Fold,
-    Usual,
-    merge,
-    no_items,
-    settle_value,
-)
+from lmconf.document.composing import Rules, Usual, merge, no_items, settle_value
 from lmconf.document.nodes import Broken, Change, Map, Node, Path, Scalar, Seq
 from lmconf.errors import Diagnostic, Mark, Note, ProfileError
 from lmconf.spelling import did_you_mean
@@ -43,20 +36,20 @@ class Inherited(Struct, frozen=True):
     """Entries with everything they inherit folded in, settled and without `extends`.
 
     An entry whose inheritance is broken is `Broken` in `entries`. `abstract` holds those that are
-    only extended. `chains` says for every entry where it inherits from, the nearest first.
-    `crossings` are the values that concrete entries take over although their model is another.
+    only extended. `chains` says for every entry where it inherits from, the nearest first. `own`
+    is what each entry, and each parent from elsewhere, says itself.
     """
 
     entries: Map
     abstract: Mapping[str, Node]
     chains: Mapping[str, tuple[Ancestor, ...]]
-    crossings: tuple[Crossing, ...]
+    own: Mapping[str, Node]
 
 
 def inherit(
     entries: Map,
     defaults: Map | None,
-    folding: Fold,
+    rules: Rules,
     found: list[Diagnostic],
     path: Path,
     *,
@@ -69,8 +62,7 @@ def inherit(
     Args:
         entries: the named entries, normalised, operators not yet settled.
         defaults: what lies under the root of every chain, from `defaults_path`.
-        folding: the fold that made the document: its rules, and its crossings, which follow
-            a value from the entry where they were met to the entries that inherit it.
+        rules: those of the fold that made the document.
         found: where unknown parents, cycles and operators without a list are reported.
         path: where `entries` stands in its document.
         defaults_path: where `defaults` stands in its document.
@@ -81,7 +73,7 @@ def inherit(
     family = _Family(found, path, foreign)
     family.read(entries)
     base = _base(defaults, defaults_path, found)
-    return _Chains(family, base, defaults_path, folding, usual).all(entries)
+    return _Chains(family, base, rules, usual).all(entries)
 
 
 def _base(defaults: Map | None, path: Path, found: list[Diagnostic]) -> Map | None:
@@ -230,16 +222,14 @@ class _Chains:
         self,
         family: _Family,
         defaults: Map | None,
-        defaults_path: Path,
-        folding: Fold,
+        rules: Rules,
         usual: Usual,
     ) -> None:
         self.family = family
         self.defaults = defaults
-        self.defaults_path = defaults_path
-        self.folding = folding
+        self.rules = rules
         self.usual = usual
-        self.folded: dict[str, tuple[Node, Fold]] = {}
+        self.folded: dict[str, Node] = {}
         self.reported: set[tuple[str, int]] = set()
 
     def all(self, entries: Map) -> Inherited:
@@ -249,56 +239,45 @@ class _Chains:
         for name in sorted(usable, key=lambda each: len(family.orders[each])):
             self.folded[name] = self.fold(name)
         results: dict[str, Node] = {}
-        crossings: list[Crossing] = []
         for name in entries.entries:
             if name in family.own:
-                results[name] = self.result(name, crossings)
+                results[name] = self.result(name)
         concrete = {name: node for name, node in results.items() if not name.startswith("_")}
         return Inherited(
             Map(concrete, {name: entries.keys[name] for name in concrete}, entries.mark),
             {name: node for name, node in results.items() if name.startswith("_")},
             {name: family.chain(name) for name in results},
-            tuple(crossings),
+            family.own,
         )
 
-    def fold(self, name: str) -> tuple[Node, Fold]:
-        """Return the fold of the chain of `name`, not yet settled, with its crossings."""
-        order = self.family.orders[name]
+    def fold(self, name: str) -> Node:
+        """Return the fold of the chain of `name`, not yet settled."""
         path = (*self.family.path, name)
-        folding = Fold(self.folding.rules)
-        below, rest = self.begin(order, path, folding)
+        below, rest = self.begin(self.family.orders[name])
         for link in rest:
             own = self.family.own[link]
-            folding.carry(self.folding, (*self.family.path, link), path)
-            below = own if below is None else merge(below, own, path, folding)
+            below = own if below is None else merge(below, own, path, self.rules)
         assert below is not None
-        return below, folding
+        return below
 
-    def begin(self, order: list[str], path: Path, folding: Fold) -> tuple[Node | None, list[str]]:
+    def begin(self, order: list[str]) -> tuple[Node | None, list[str]]:
         """Return the longest part of `order` that was folded already, and what is left of it."""
         for end in range(len(order) - 1, 0, -1):
             link = order[end - 1]
             if self.family.orders[link] == order[:end]:
-                node, earlier = self.folded[link]
-                folding.carry(earlier, (*self.family.path, link), path)
-                return node, order[end:]
-        if self.defaults is not None:
-            folding.carry(self.folding, self.defaults_path, path)
+                return self.folded[link], order[end:]
         return self.defaults, order
 
-    def result(self, name: str, crossings: list[Crossing]) -> Node:
+    def result(self, name: str) -> Node:
         own = self.family.own[name]
         if name in self.family.broken:
             return Broken(own.mark) if isinstance(own, Map) else own
-        node, folding = self.folded[name]
-        path = (*self.family.path, name)
         found: list[Diagnostic] = []
-        settled = settle_value(node, found, path, self.usual)
+        path = (*self.family.path, name)
+        settled = settle_value(self.folded[name], found, path, self.usual)
         if not isinstance(settled, Map):
             return Broken(own.mark)
         self.report(found)
-        if not name.startswith("_"):
-            crossings.extend(folding.standing(settled, path))
         return settled
 
     def report(self, found: list[Diagnostic]) -> None:

@@ -104,10 +104,15 @@ Node: TypeAlias = "Scalar | Seq | Map | Verbatim | Public | Reference | Change |
 
 
 class Document(Struct, frozen=True):
-    """One read text: its root and where it came from."""
+    """One read text: its root and where it came from.
+
+    Of the documents that are folded with it, it extends those at the places `beneath`; None means
+    every one that lies lower.
+    """
 
     root: Map
     source: Source
+    beneath: tuple[int, ...] | None = None
 
 
 def to_plain(node: Node) -> Plain:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from lmconf.document.arguments import read_argument
-from lmconf.document.composing import Fold, fold, normalise
+from lmconf.document.composing import Rules, fold, normalise
 from lmconf.document.dollar import recognise_value
 from lmconf.document.nodes import (
     Broken,
@@ -164,7 +164,7 @@ def overlay(
     document: Map,
     assignments: Sequence[Assignment],
     found: list[Diagnostic],
-    folding: Fold,
+    rules: Rules,
     *,
     entries: str = "lms",
     top: Collection[str] = (),
@@ -176,7 +176,7 @@ def overlay(
         document: all files folded; it says which entries there are.
         assignments: in order: later ones win.
         found: where paths that lead nowhere are reported.
-        folding: the fold that the layer is made for.
+        rules: those of the fold that the layer is made for.
         entries: the key of the map of named entries; in a document without it, which is one
             entry by itself, `lms.*` stands for the document.
         top: the keys that a document with entries may have; none given, none checked.
@@ -191,8 +191,8 @@ def overlay(
         node = recognise_value(assignment.node, path, found, folder=folder)
         steps = assignment.steps[len(assignment.steps) - len(path) :]
         found_places = laying.layers(document, path, steps, node, assignment)
-        layers += [normalise(layer, folding.rules) for layer in found_places]
-    return fold(layers, folding)
+        layers += [normalise(layer, rules) for layer in found_places]
+    return fold(layers, rules)
 
 
 class _Laying:

@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from lmconf.document.ancestry import Cycle, linearise
 from lmconf.document.nodes import Document, Map, Scalar, Seq, from_plain
 from lmconf.document.reading import read
@@ -141,10 +143,20 @@ class _Gathering:
         if self.found:
             raise ProfileError(self.found)
         try:
-            keys = linearise(key, lambda child: [parent for parent, _ in self.parents[child]])
+            keys = self.linearised(key)
         except Cycle as cycle:
             raise ProfileError([self.cyclic(cycle.chain)]) from None
-        return [self.documents[each] for each in keys]
+        places = {each: place for place, each in enumerate(keys)}
+        return [
+            replace(
+                self.documents[each],
+                beneath=tuple(sorted(places[low] for low in self.linearised(each)[:-1])),
+            )
+            for each in keys
+        ]
+
+    def linearised(self, key: str) -> list[str]:
+        return linearise(key, lambda child: [parent for parent, _ in self.parents[child]])
 
     def cyclic(self, chain: Sequence[str]) -> Diagnostic:
         named = [self.documents[key].source.name for key in chain]

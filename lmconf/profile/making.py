@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
-from lmconf.document.composing import Crossing, Fold, fold, normalise, settle
+from lmconf.document.composing import fold, normalise, settle
 from lmconf.document.dollar import recognise
-from lmconf.document.nodes import Broken, Map, Node, Path, from_plain, to_plain
-from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source, UsageError
+from lmconf.document.nodes import Broken, Map, Path, from_plain, to_plain
+from lmconf.errors import Diagnostic, Mark, ProfileError, Source, UsageError
 from lmconf.frames import without_frames
 from lmconf.profile.code_values import settings_node
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.data import to_data, to_diagnostics, with_absolute_paths
+from lmconf.profile.destinations import (
+    Stated,
+    Statement,
+    crossed,
+    identities,
+    leaves_of,
+    without_credentials,
+)
 from lmconf.profile.document import FORMAT_VERSION
 from lmconf.profile.families import DECIDING, default_of, family_of
 from lmconf.profile.given import names_given, taken_apart
@@ -24,7 +32,6 @@ from lmconf.profile.judging import complete, judge, with_usual_variable
 from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
 from lmconf.profile.mentions import mentions
 from lmconf.profile.pools import as_pool, is_pool
-from lmconf.profile.providers import provider_of
 from lmconf.profile.rules import LMRules
 from lmconf.secrets import Unshown
 from lmconf.spec.building import build
@@ -39,7 +46,6 @@ __all__ = [
     "CALL_FIELDS",
     "ROW_FIELDS",
     "change",
-    "crossed",
     "data_of",
     "for_call",
     "make",
@@ -105,36 +111,44 @@ def make_stated(stated: Mapping[str, Any], *, name: str | None = None) -> Compil
 
 
 @without_frames
-def change(compiled: Compiled, settings: Mapping[str, object]) -> Compiled:
+def change(
+    compiled: Compiled, settings: Mapping[str, object], *, elsewhere: bool = False
+) -> Compiled:
     """Return `compiled` with `settings` laid over what was said of it, checked anew.
 
-    Another `model` resets what belongs to the model, and a key, address or header that belongs to
-    another provider must be restated.
+    Another `model` resets what belongs to the model; a key, address or header that belongs to
+    another provider, or a credential to another address, must be restated. With `elsewhere`, they
+    are left behind.
 
     Raises:
         ProfileError: the changed LM does not fit.
     """
     said, given, live, dropped = taken_apart(settings)
     mark = Mark(Source("copy(…)"))
-    lower = _recognised(compiled.stated, Mark(Source(compiled.name)), frozenset(dropped))
-    folding = Fold(_RULES)
+    lower = _recognised(compiled.stated, Mark(Source(compiled.name)))
+    kept = Map({key: node for key, node in lower if key not in dropped}, lower.keys, lower.mark)
+    kept = without_credentials(kept) if elsewhere else kept
     found: list[Diagnostic] = []
-    upper = _given(said, mark)
-    root = settle(fold([lower, upper], folding), found, usual=_RULES.usual)
-    found += crossed(folding.standing(root), str_value)
+    root = settle(fold([kept, _given(said, mark)], _RULES), found, usual=_RULES.usual)
+    kept_from_lower = identities(lower)
+    stated = tuple(
+        Statement(path, node, lower if id(node) in kept_from_lower else root)
+        for path, node in leaves_of(root)
+    )
+    found += crossed(Stated(stated, unset=mark if "api_base" in lower else None), root)
     if found:
         raise ProfileError(found)
     objects = live if "callbacks" in settings else compiled.live
     changed = _compile(root, {**compiled.given, **given}, objects, compiled.name, mark)
     # What was not said anew still stands where it stood.
-    kept = {
+    places = {
         path: place
         for path, place in compiled.places.items()
         if not path or (path[0] not in settings and path[0] in changed.stated)
     }
     return structs.replace(
         changed,
-        places=kept,
+        places=places,
         allow_imports=compiled.allow_imports,
         fallback_names=() if "fallbacks" in settings else compiled.fallback_names,
         member_names=() if "pool" in settings else compiled.member_names,
@@ -246,36 +260,6 @@ _RULED = (
 )
 
 
-def str_value(node: Node) -> str:
-    """Return the text of a model's node that holds no template."""
-    return str(to_plain(node))
-
-
-def crossed(crossings: Iterable[Crossing], text: Callable[[Node], str]) -> list[Diagnostic]:
-    """Return a diagnostic for each value that would travel to another provider.
-
-    `text` gives the model that a node spells once it is rendered.
-    """
-    found = []
-    for crossing in crossings:
-        was, now = (provider_of(text(node))[0] for node in (crossing.lower, crossing.upper))
-        if was == now:
-            continue
-        name = ".".join(str(step) for step in crossing.path[len(crossing.block) :])
-        found.append(
-            Diagnostic(
-                code="credential-crosses",
-                message=f"`{name}` belongs to {was} and would be sent to {now}",
-                mark=crossing.node.mark,
-                path=crossing.path,
-                label=f"stated for {was}",
-                help=f"state `{name}` beside the new model",
-                notes=(Note(f"this model is served by {now}", crossing.upper.mark),),
-            )
-        )
-    return found
-
-
 def data_of(
     node: Map,
     soft: frozenset[str] = frozenset(),
@@ -362,10 +346,10 @@ def _given(said: Mapping[str, Any], mark: Mark, *, for_one_call: bool = False) -
     return root
 
 
-def _recognised(plain: Mapping[str, Any], mark: Mark, without: frozenset[str] = frozenset()) -> Map:
+def _recognised(plain: Mapping[str, Any], mark: Mark) -> Map:
     found: list[Diagnostic] = []
     try:
-        root = from_plain({k: v for k, v in plain.items() if k not in without}, mark)
+        root = from_plain(plain, mark)
     except TypeError as error:
         raise UsageError(f"{mark.source.name}: {error}") from None
     assert isinstance(root, Map)

@@ -13,7 +13,10 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-__all__ = ["PROVIDERS", "Provider", "is_address", "is_loopback", "origin", "provider_of"]
+__all__ = ["NOWHERE", "PROVIDERS", "Provider", "is_address", "is_loopback", "origin", "provider_of"]
+
+NOWHERE = "https://fake.invalid"
+"""The address of fakes: no server has this name (RFC 6761, 6.4), and nothing is sent there."""
 
 Credentials = Literal["key", "optional", "cloud", "unknown"]
 

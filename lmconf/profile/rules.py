@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from lmconf.document.composing import Pairing
 from lmconf.document.nodes import (
     Broken,
     Change,
@@ -33,9 +32,8 @@ _BOUND = frozenset(name for name, field in fields(LMSpec).items() if field.bound
 CREDENTIALS = frozenset(
     name for name, field in fields(LMSpec).items() if field.role == "secret"
 ) | {"api_base", "headers"}
-"""Fields that never travel to another provider by inheritance, override or copy."""
+"""Fields of which nothing travels to another provider by inheritance, override or copy."""
 
-_PAIRING = Pairing("model", CREDENTIALS)
 _MOST_KNOWN = 256
 _SERVER_BLOCKS = ("launch_kwargs", "train_kwargs")
 
@@ -99,10 +97,6 @@ class LMRules:
             return lower
         kept = {key: value for key, value in lower.entries.items() if key not in dropped}
         return Map(kept, lower.keys, lower.mark)
-
-    def pairing(self, path: Path) -> Pairing | None:
-        """Return which fields of an LM belong to its model's provider."""
-        return _PAIRING if self._is_lm(path) else None
 
     def _is_lm(self, path: Path) -> bool:
         if self.flat:

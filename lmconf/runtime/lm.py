@@ -364,8 +364,8 @@ class LM(Batching):
     def copy(self, **settings: Unpack[CopySettings]) -> LM:
         """Return an LM with `settings` laid over this one's, checked anew, with an empty history.
 
-        Another `model` resets what belongs to the model, and a key never goes along to another
-        provider.
+        Another `model` resets what belongs to the model. A key never goes along to another
+        provider or address: give it anew beside a `model` or `api_base` that leads elsewhere.
 
         Raises:
             ProfileError: the changed LM does not fit.

@@ -45,6 +45,12 @@ def access_of(compiled: Compiled) -> Access:
         TrainError: no address is known.
     """
     spec = compiled.spec
+    if spec.launch_kwargs is not None:
+        # Its key is the launched server's, and no word says whose key is the provider's.
+        raise TrainError(
+            f"{compiled.name} has a server of its own: train an LM without `launch_kwargs`, whose"
+            f" `api_key` is for the API of {provider_of(spec.model)[0]}"
+        )
     base = base_of(spec, compiled)
     if base is None:
         raise TrainError(f"{compiled.name} has no address to train at: state `api_base`")

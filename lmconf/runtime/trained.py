@@ -12,7 +12,6 @@ from lmconf.errors import TrainError
 from lmconf.profile import making
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.providers import provider_of
-from lmconf.profile.rules import CREDENTIALS
 from lmconf.spec.frozen import thaw
 from lmconf.spec.writing import write
 from lmconf.trainers.jobs import Record
@@ -33,6 +32,7 @@ def trained(compiled: Compiled, record: Record) -> Compiled:
     assert made is not None
     provider = provider_of(spec.model)[0]
     changes: dict[str, Any] = {"provenance": _provenance(compiled, record)}
+    elsewhere = False
     if made.model is not None:
         model = made.model if "/" in made.model.split(":")[0] else f"{provider}/{made.model}"
         changes |= {"model": model, "base_model": spec.base_model or record.model}
@@ -43,15 +43,15 @@ def trained(compiled: Compiled, record: Record) -> Compiled:
             # The two may run beside each other: the one that is stated is the other's.
             launch["port"] = {"$unset": True}
         changes |= {"model": f"{spec.model}-{record.id[-6:]}", "launch_kwargs": launch}
-        if spec.launch_kwargs is None:
-            # What reached the server of before is not for the one that is launched now.
-            unset = [name for name in sorted(CREDENTIALS) if name in compiled.stated]
-            changes |= {name: {"$unset": True} for name in unset}
+        # What reached the server of before is not for the one that is launched now.
+        elsewhere = spec.launch_kwargs is None
+        if elsewhere:
             changes["api_key"] = ""
         if not Path(launch["weights"]).exists():
             gone = launch["weights"]
             raise TrainError(f"what the job {record.id} made is not there any more: {gone}")
-    return msgspec.structs.replace(making.change(compiled, changes), name=str(changes["model"]))
+    changed = making.change(compiled, changes, elsewhere=elsewhere)
+    return msgspec.structs.replace(changed, name=str(changes["model"]))
 
 
 def _stated_launch(compiled: Compiled) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from lmconf.errors import Timeout, UsageError
 from lmconf.masking import without_secrets
 from lmconf.profile.lm import LMSpec, ModelType
+from lmconf.profile.providers import NOWHERE
 from lmconf.runtime import LM, Answer
 from lmconf.spec.declaring import fields
 from lmconf.spec.frozen import thaw
@@ -45,12 +46,10 @@ _UNSET = (
         if field.role in ("connection", "secret") and name not in _KEPT
     ),
 )
-# No server has this name (RFC 6761, 6.4).
-_BASE = "https://fake.invalid"
 _OWN: dict[str, Any] = {
     # What is stated is not looked up.
     "api_key": "",
-    "api_base": _BASE,
+    "api_base": NOWHERE,
     "cache": {"mode": "disabled"},
     "retry": {"initial": 0, "max": 0},
 }
@@ -155,7 +154,7 @@ class Fake:
         """
         unset: dict[str, Any] = {name: {"$unset": True} for name in _UNSET}
         # One address for several providers has to be declared to be no secret.
-        base = {"$public": _BASE}
+        base = {"$public": NOWHERE}
         own = {**_OWN, "api_base": base, "transport": {"use": self.name}}
         return {"lms": {"*": {**unset, **own}}, "budget": {"$unset": True}}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from lmconf.profile.authored import MANY_LMS
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.making import make_stated
 from lmconf.profile.state import dump_lm
+from lmconf.secrets import Env, File, Given
 from lmconf.spec.building import build
 from lmconf.spec.declaring import fields
 from lmconf.testing.atoms import json_maps
@@ -100,7 +102,9 @@ def _inherited() -> st.SearchStrategy[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 def _heirs(data: dict[str, Any], inherited: tuple[dict[str, Any], dict[str, Any]]) -> Any:
-    defaults, parent = inherited
+    lms = data["lms"].values()
+    elsewhere = len({lm.get("model") for lm in lms}) > 1 or any(_WHERE & lm.keys() for lm in lms)
+    defaults, parent = (_at_home(shared) if elsewhere else shared for shared in inherited)
     document = spelled(data)
     if defaults:
         document["defaults"] = spelled(defaults)
@@ -109,3 +113,20 @@ def _heirs(data: dict[str, Any], inherited: tuple[dict[str, Any], dict[str, Any]
         document["lms"]["_parent"] = spelled(parent)
         document["lms"][first] = {"extends": "_parent", **document["lms"][first]}
     return document
+
+
+# An LM that says one of these may be asked elsewhere than at its provider's own address.
+_WHERE = {"api_base", "provider", "launch_kwargs"}
+
+
+def _at_home(shared: dict[str, Any]) -> dict[str, Any]:
+    """Return `shared` without the blocks that hold what an LM elsewhere would have to restate."""
+    return {name: value for name, value in shared.items() if not _refers(value)}
+
+
+def _refers(value: object) -> bool:
+    if isinstance(value, Env | File | Given):
+        return True
+    if isinstance(value, Mapping):
+        return any(_refers(item) for item in value.values())
+    return isinstance(value, list | tuple) and any(_refers(item) for item in value)

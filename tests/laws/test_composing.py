@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 
 from lmconf.document.ancestry import Cycle, linearise
 from lmconf.document.composing import (
-    Fold,
-    Pairing,
     fold,
     merge,
     normalise,
@@ -43,9 +41,6 @@ class Rules:
 
     def shed(self, path: Path, lower: Map, upper: Map) -> Map:
         return lower
-
-    def pairing(self, path: Path) -> Pairing | None:
-        return None
 
 
 SCALARS = st.sampled_from([0, 1, "x", None, True])
@@ -141,11 +136,11 @@ def test_merging_is_associative_where_every_block_states_its_kind(data: st.DataO
 def test_a_value_folds_over_lower_ones_as_its_layers_would(
     one: Plain, two: Plain, three: Plain
 ) -> None:
-    folding = Fold(Rules())
+    rules = Rules()
     a, b, c = (as_layer({"k": value}).entries["k"] for value in (one, two, three))
     path = ("k",)
-    left = merge(merge(a, b, path, folding), c, path, folding)
-    right = merge(a, merge(b, c, path, folding), path, folding)
+    left = merge(merge(a, b, path, rules), c, path, rules)
+    right = merge(a, merge(b, c, path, rules), path, rules)
     assert is_same(Map({"k": left}, {"k": MARK}, MARK), Map({"k": right}, {"k": MARK}, MARK))
 
 
@@ -201,7 +196,7 @@ def test_an_entry_is_the_fold_of_its_defaults_its_ancestors_and_itself(
     )
     base = as_layer(defaults)
     found: list[Diagnostic] = []
-    result = inherit(entries, base, Fold(Rules()), found, ("lms",))
+    result = inherit(entries, base, Rules(), found, ("lms",))
     for n in range(len(owns)):
         chain = linearise(n, parents.__getitem__)
         expected = fold([base, *(as_layer(owns[link]) for link in chain)], Rules())

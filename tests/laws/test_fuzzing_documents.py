@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmconf.document.arguments import parse_var
-from lmconf.document.composing import Fold, Pairing, settle
+from lmconf.document.composing import settle
 from lmconf.document.dollar import OPTIONS, recognise
 from lmconf.document.filters import FILTERS, LONGEST_TEXT, TESTS
 from lmconf.document.nodes import Broken, Map, Node, Path, Plain, Scalar, Seq, from_plain
@@ -58,9 +58,6 @@ class Rules:
 
     def shed(self, path: Path, lower: Map, upper: Map) -> Map:
         return lower
-
-    def pairing(self, path: Path) -> Pairing | None:
-        return Pairing("a", frozenset({"api_key"}))
 
 
 def holds_broken(node: Node) -> bool:
@@ -117,6 +114,6 @@ def test_arguments_are_taken_or_told(path: str, value: str, document: Plain) -> 
         root = from_plain({"a": document}, MARK)
         assert isinstance(root, Map)
         if assignment is not None:
-            overlay(recognise(root, []), [assignment], found, Fold(Rules()))
+            overlay(recognise(root, []), [assignment], found, Rules())
         said: list[Diagnostic] = []
         assert (parse_var(text, said) is None) == bool(said)

@@ -4,8 +4,6 @@ import pytest
 
 from lmconf.document.ancestry import Cycle, linearise
 from lmconf.document.composing import (
-    Fold,
-    Pairing,
     fold,
     normalise,
     settle,
@@ -49,9 +47,6 @@ class Kitchen:
             return lower
         kept = {key: value for key, value in lower if key != "recipe"}
         return Map(kept, {key: lower.keys[key] for key in kept}, lower.mark)
-
-    def pairing(self, path: Path) -> Pairing | None:
-        return Pairing("dish", frozenset({"key", "headers"})) if path == () else None
 
 
 def layer(text: str, name: str = "a.yaml") -> Map:
@@ -201,52 +196,6 @@ def test_every_value_remembers_the_layer_it_came_from() -> None:
     assert result.entries["b"].mark.source.name == "high.yaml"
     assert result.keys["a"].source.name == "low.yaml"
     assert result.keys["b"].source.name == "high.yaml"
-
-
-def crossings(*texts: str) -> list[tuple[Path, Plain, Plain, Plain]]:
-    folding = Fold(Kitchen())
-    root = settle(fold([layer(text) for text in texts], folding), [])
-    return [
-        (each.path, to_plain(each.node), to_plain(each.lower), to_plain(each.upper))
-        for each in folding.standing(root)
-    ]
-
-
-def test_a_paired_value_that_would_serve_another_is_a_crossing() -> None:
-    assert crossings("{dish: pie, key: K, x: 1}", "dish: soup") == [(("key",), "K", "pie", "soup")]
-
-
-def test_parts_of_a_map_cross_by_themselves() -> None:
-    below = "{dish: pie, headers: {A: 1, B: 2, C: {$env: C}}}"
-    assert crossings(below, "{dish: soup, headers: {B: 3}}") == [
-        (("headers", "A"), 1, "pie", "soup"),
-        (("headers", "C"), {"$env": "C"}, "pie", "soup"),
-    ]
-
-
-@pytest.mark.parametrize(
-    "above",
-    [
-        "{dish: soup, key: L}",
-        "{dish: soup, key: null}",
-        "{dish: soup, key: {$unset: true}}",
-        "{dish: pie}",
-        "{x: 2}",
-    ],
-)
-def test_a_restated_value_or_an_unchanged_dish_is_no_crossing(above: str) -> None:
-    assert crossings("{dish: pie, key: K}", above) == []
-
-
-def test_a_value_restated_later_crosses_nothing() -> None:
-    assert crossings("{dish: pie, key: K}", "dish: soup", "key: L") == []
-
-
-def test_a_value_that_crosses_twice_goes_from_its_first_to_its_last() -> None:
-    assert crossings("{dish: pie, key: K}", "dish: soup", "dish: jam") == [
-        (("key",), "K", "pie", "jam")
-    ]
-    assert crossings("{dish: pie, key: K}", "dish: soup", "dish: pie") == []
 
 
 @pytest.mark.parametrize(

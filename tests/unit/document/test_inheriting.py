@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmconf.document.composing import Fold, Pairing, fold
+from lmconf.document.composing import fold
 from lmconf.document.dollar import recognise
 from lmconf.document.inheriting import Inherited, inherit
 from lmconf.document.nodes import Broken, Map, Node, Path, Plain, to_plain
@@ -24,21 +24,16 @@ class Rules:
     def shed(self, path: Path, lower: Map, upper: Map) -> Map:
         return lower
 
-    def pairing(self, path: Path) -> Pairing | None:
-        if path == ("defaults",) or (len(path) == 2 and path[0] == "lms"):
-            return Pairing("model", frozenset({"api_key"}))
-        return None
-
 
 def inherited(
     *texts: str, foreign: dict[str, str] | None = None
 ) -> tuple[Inherited, list[Diagnostic]]:
     found: list[Diagnostic] = []
-    folding = Fold(Rules())
+    rules = Rules()
     layers = [
         recognise(read(text, f"{index}.yaml").root, found) for index, text in enumerate(texts)
     ]
-    root = fold(layers, folding)
+    root = fold(layers, rules)
     lms, defaults = root.entries["lms"], root.get("defaults")
     assert isinstance(lms, Map)
     assert defaults is None or isinstance(defaults, Map)
@@ -50,7 +45,7 @@ def inherited(
         return None
 
     given = None if foreign is None else resolve
-    return inherit(lms, defaults, folding, found, ("lms",), foreign=given), found
+    return inherit(lms, defaults, rules, found, ("lms",), foreign=given), found
 
 
 def plain(*texts: str) -> dict[str, Plain]:
@@ -207,42 +202,6 @@ def test_an_entry_of_another_shape_is_left_for_the_check_and_breaks_its_children
 def test_a_mistake_that_is_inherited_is_told_once() -> None:
     _, found = inherited("lms: {a: {c: 5}, b: {extends: a, c: {$append: [x]}}, d: {extends: b}}")
     assert [diagnostic.code for diagnostic in found] == ["append-no-list"]
-
-
-def crossed(*texts: str) -> list[tuple[Path, Plain, Plain, Plain]]:
-    result, found = inherited(*texts)
-    assert found == []
-    return [
-        (each.path, to_plain(each.node), to_plain(each.lower), to_plain(each.upper))
-        for each in result.crossings
-    ]
-
-
-def test_a_key_inherited_by_another_model_is_a_crossing() -> None:
-    text = "lms: {a: {model: x, api_key: K}, b: {extends: a, model: y}, c: {extends: a}}"
-    assert crossed(text) == [(("lms", "b", "api_key"), "K", "x", "y")]
-
-
-def test_a_crossing_met_between_files_follows_the_value_to_its_heirs() -> None:
-    texts = ["lms: {_a: {model: x, api_key: K}, b: {extends: _a}}", "lms: {_a: {model: y}}"]
-    assert crossed(*texts) == [(("lms", "b", "api_key"), "K", "x", "y")]
-
-
-def test_a_crossing_ends_where_the_key_is_restated_or_the_model_comes_back() -> None:
-    text = """
-    lms:
-      _a: {model: x, api_key: K}
-      _b: {extends: _a, model: y}
-      c: {extends: _b, api_key: L}
-      d: {extends: _b, model: x}
-      e: {extends: _b, model: z}
-    """
-    assert crossed(text) == [(("lms", "e", "api_key"), "K", "x", "z")]
-
-
-def test_a_crossing_within_the_defaults_reaches_every_entry() -> None:
-    texts = ["{defaults: {model: x, api_key: K}, lms: {a: {t: 1}}}", "defaults: {model: y}"]
-    assert crossed(*texts) == [(("lms", "a", "api_key"), "K", "x", "y")]
 
 
 def test_long_chains_fold_in_reasonable_time() -> None:

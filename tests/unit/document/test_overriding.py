@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmconf.document.composing import Fold, Pairing, fold, settle
+from lmconf.document.composing import fold, settle
 from lmconf.document.dollar import recognise
 from lmconf.document.nodes import Map, Node, Path, Plain, Scalar, from_plain, to_plain
 from lmconf.document.overriding import Assignment, from_mapping, overlay, parse_set
@@ -27,9 +27,6 @@ class Rules:
     def shed(self, path: Path, lower: Map, upper: Map) -> Map:
         return lower
 
-    def pairing(self, path: Path) -> Pairing | None:
-        return None
-
 
 PROFILE = """
 defaults: {cache: {mode: read_write}}
@@ -45,10 +42,10 @@ TOP = ("lmconf", "extends", "vars", "defaults", "lms", "stores", "main")
 def laid(
     text: str, assignments: list[Assignment], found: list[Diagnostic], top: tuple[str, ...] = ()
 ) -> Map:
-    folding = Fold(Rules())
+    rules = Rules()
     document = recognise(read(text, "a.yaml").root, found)
-    above = overlay(document, assignments, found, folding, top=top, folder="/work")
-    return settle(fold([document, above], folding), found)
+    above = overlay(document, assignments, found, rules, top=top, folder="/work")
+    return settle(fold([document, above], rules), found)
 
 
 def set_on(text: str, *arguments: str, top: tuple[str, ...] = ()) -> tuple[Map, list[Diagnostic]]:

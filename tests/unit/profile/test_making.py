@@ -137,6 +137,23 @@ def test_what_belongs_to_a_provider_must_be_restated_for_another(settings: Any) 
     assert {each.code for each in caught.value.diagnostics} == {"credential-crosses"}
 
 
+def test_a_copy_for_elsewhere_leaves_behind_what_is_not_for_it() -> None:
+    said = {
+        "api_key": {"$env": "K"},
+        "api_base": "https://x.example",
+        "headers": {"X-Team": {"$env": "T"}},
+        "extra": {"top_k": 4, "login": {"token": Env("T"), "as": "me"}, "tokens": [Env("T")]},
+        "metadata": {"tenant": Env("T"), "run": "one"},
+    }
+    lm = make({"model": "openai/a", **said})
+    there = {"api_base": "https://y.example", "api_key": ""}
+    with pytest.raises(ProfileError, match="credential-crosses"):
+        change(lm, there)
+    spec = change(lm, there, elsewhere=True).spec
+    assert (spec.extra, spec.metadata) == ({"top_k": 4, "login": {"as": "me"}}, {"run": "one"})
+    assert (spec.api_base, spec.api_key, spec.headers) == (*there.values(), {})
+
+
 def test_maps_merge_lists_replace_and_operators_apply() -> None:
     lm = make({"model": GPT, "stop": ["a"], "extra": {"x": {"y": 1}}, "seed": 1})
     changed = change(
