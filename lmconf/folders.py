@@ -8,17 +8,25 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["is_held", "state_folder"]
+__all__ = ["is_held", "state_folder", "with_home"]
 
 
 def state_folder() -> Path:
     """Return `$LMCONF_STATE_DIR`, else the user's state folder for lmconf."""
     stated = os.environ.get("LMCONF_STATE_DIR")
     if stated:
-        return Path(stated).expanduser().absolute()
+        return with_home(stated).absolute()
     import platformdirs
 
     return Path(platformdirs.user_state_path("lmconf", appauthor=False))
+
+
+def with_home(path: str) -> Path:
+    """Return `path` with a home folder for its `~`; as it is where there is no such home."""
+    try:
+        return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises
+    except ValueError:  # no path holds a NUL
+        return Path(path)
 
 
 def is_held(lock: Path) -> bool:

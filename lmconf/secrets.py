@@ -11,10 +11,11 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
+
+from lmconf.folders import with_home
 
 __all__ = [
     "MASK",
@@ -273,7 +274,7 @@ def _from_environment(reference: Env, environment: Mapping[str, str]) -> str:
 
 def _from_file(reference: File) -> str:
     try:
-        text = Path(reference.path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
+        text = with_home(reference.path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise Missing(f"file {reference.path} cannot be read: {type(error).__name__}") from None
     return text.removesuffix("\n").removesuffix("\r")

@@ -7,13 +7,13 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from lmconf.cli.terminal import fit, sized
 from lmconf.errors import Error, UsageError
+from lmconf.folders import with_home
 
 if TYPE_CHECKING:
     from lmconf.caches.contract import Entry, Kept, OpenStore
@@ -51,7 +51,7 @@ def opened(
     """
     if name is not None and folder is not None:
         raise UsageError("a NAME and --path name two stores: give one of them")
-    if folder is not None and not make and not Path(folder).expanduser().exists():
+    if folder is not None and not make and not with_home(folder).exists():
         raise Unusable(f"there is no folder {folder}: --path names the folder of a store on disk")
     spec = _spec_of(name, folder)
     with warnings.catch_warnings(record=True) as told:
@@ -96,7 +96,7 @@ def _open(spec: StoreSpec, *, make: bool) -> tuple[OpenStore | None, str]:
     if isinstance(spec, DiskStore):
         from lmconf.caches.sqlite_file import FILE
 
-        folder = Path(spec.path or default_folder()).expanduser()
+        folder = with_home(spec.path or str(default_folder()))
         if folder.exists() and not folder.is_dir():
             raise Unusable(f"{folder} is no folder: a store is the folder that its file lies in")
         if not make and not (folder / FILE).exists():

@@ -23,6 +23,7 @@ from lmconf.cli.options import (
 )
 from lmconf.cli.terminal import fit, say
 from lmconf.errors import Diagnostic, ProfileError
+from lmconf.folders import with_home
 from lmconf.loading.finding import find, is_path, split, survey
 from lmconf.loading.gathering import shown
 
@@ -101,7 +102,7 @@ def _files(paths: Sequence[str]) -> tuple[list[Path], list[Checked], list[Path]]
     if not paths:
         files = [found.path for found in survey(os.environ) if found.place == "project"]
     for text in paths:
-        folder = Path(text).expanduser()
+        folder = with_home(text)
         if folder.is_dir() and (is_path(text) or not _is_profile_name(text)):
             for path in _below(folder):
                 (files if _looks_like_profile(path, folder) else passed_over).append(path)

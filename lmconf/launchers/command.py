@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lmconf.errors import LaunchError
+from lmconf.folders import with_home
 from lmconf.launchers.contract import PLAIN, Launcher, Manner
 from lmconf.launchers.environments import environment
 from lmconf.launchers.folders import new_run_folder
@@ -49,7 +50,7 @@ class AnyCommand:
         if not spec.command:
             raise LaunchError("`use: command` needs `command`: the program and its arguments")
         env, secret = environment(spec, {} if given is None else given)
-        named = str(Path(spec.command[0]).expanduser())
+        named = str(with_home(spec.command[0]))
         program = shutil.which(named, path=env.get("PATH"))
         if program is None:
             raise LaunchError(_missing(named))

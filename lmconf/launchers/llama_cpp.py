@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lmconf.errors import LaunchError
+from lmconf.folders import with_home
 from lmconf.launchers.contract import PLAIN, Launcher, Manner
 from lmconf.launchers.environments import environment, resolved
 from lmconf.launchers.flags_llama_cpp import ARGUMENTS, Kind
@@ -136,7 +137,7 @@ class LlamaCpp:
         """
         given = {} if given is None else given
         package = package_folder()
-        weights = Path(spec.weights if spec.weights is not None else model).expanduser()
+        weights = with_home(spec.weights if spec.weights is not None else model)
         check_gguf(weights)
         chosen, hidden = parameters(spec.args, given)
         env, secret = environment(spec, given)

@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmconf.errors import LaunchError
+from lmconf.folders import with_home
 from lmconf.launchers.contract import PLAIN, Manner
 from lmconf.launchers.environments import environment, resolved
 from lmconf.launchers.flags import Flags, words
@@ -33,7 +34,7 @@ Told = Callable[[LaunchSpec, str, str, int], tuple[str, ...]]
 def weights_of(spec: LaunchSpec, model: str) -> str:
     """Return what is loaded: a path, whole, or the name of a model."""
     named = spec.weights if spec.weights is not None else model
-    return str(Path(named).expanduser()) if named.startswith("~") else named
+    return str(with_home(named)) if named.startswith("~") else named
 
 
 def served_name(spec: LaunchSpec, model: str) -> str:
@@ -136,7 +137,7 @@ class PythonModule(Struct, frozen=True, kw_only=True):
         Raises:
             LaunchError: there is none, or it lacks the package.
         """
-        named = str(Path(spec.python).expanduser()) if spec.python else sys.executable
+        named = str(with_home(spec.python)) if spec.python else sys.executable
         python = shutil.which(named, path=env.get("PATH"))
         if python is None:
             raise LaunchError(f"there is no Python interpreter {named!r} (`python`)")

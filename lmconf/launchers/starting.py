@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lmconf.errors import LaunchError
+from lmconf.folders import with_home
 from lmconf.launchers.contract import PLAIN, Manner
 from lmconf.launchers.environments import passed_on
 from lmconf.launchers.explaining import PORT_TAKEN
@@ -58,7 +59,7 @@ def start(command: Command, spec: LaunchSpec, manner: Manner = PLAIN) -> ServerP
         LaunchError: it did not become ready; the message ends with the last lines of its log, and
             nothing of it is left running.
     """
-    log = Path(spec.log.path).expanduser() if spec.log.path else command.folder / "server.log"
+    log = with_home(spec.log.path) if spec.log.path else command.folder / "server.log"
     supervisor = _supervise(command, spec, log)
     server = ServerProcess(supervisor, command, log, spec.stop_grace, manner)
     if manner.told is not None:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from lmconf.folders import with_home
 from lmconf.limits.spending import Amount, Most, NotKept, Period
 
 __all__ = ["FILE", "DiskLedger"]
@@ -38,7 +39,7 @@ class DiskLedger:
     blocks = True
 
     def __init__(self, folder: str | Path) -> None:
-        self._path = Path(folder).expanduser() / FILE
+        self._path = with_home(str(folder)) / FILE
 
     def spend(self, account: str, period: Period, more: Amount, most: Most) -> Amount | None:
         """Add `more` if there is room; else return what was spent.

@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmconf.errors import Diagnostic, Mark, ProfileError
+from lmconf.folders import with_home
 from lmconf.profile.document import NAME_PATTERN
 from lmconf.profile.providers import PROVIDERS, provider_of
 from lmconf.shipped import shipped
@@ -21,7 +22,6 @@ from lmconf.spelling import did_you_mean
 
 __all__ = [
     "Found",
-    "expanded",
     "find",
     "find_beside",
     "is_path",
@@ -50,15 +50,6 @@ def is_path(name: str) -> bool:
     return name.endswith(SUFFIXES) or "/" in name or os.sep in name or name.startswith("~")
 
 
-def expanded(name: str) -> Path:
-    """Return the path `name` with the home folder for its `~`; as it is where nobody has one."""
-    path = Path(name)
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
-
-
 def without_links(path: Path) -> Path:
     """Return the file that `path` leads to; `path` itself where no file can have that name."""
     try:
@@ -82,7 +73,7 @@ def find(name: str, environment: Mapping[str, str]) -> Path:
         ProfileError: there is none; the message says where it was looked for, and near names.
     """
     if is_path(name):
-        path = expanded(name)
+        path = with_home(name)
         if _is_file(path):
             return path
         raise ProfileError([_no_file(path, name)])
@@ -127,7 +118,7 @@ def find_beside(name: str, child: Path | None, place: Mark) -> Path:
     """
     start = child.parent if child is not None else Path.cwd()
     if is_path(name):
-        path = without_links(start / expanded(name))
+        path = without_links(start / with_home(name))
         if _is_file(path):
             return path
         beside = did_you_mean(path.name, [other.name for other in _files(path.parent)])
@@ -161,7 +152,7 @@ def places_searched(environment: Mapping[str, str]) -> list[Path]:
 def _folders(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     """Yield each folder once, where it comes first, with the kind of place that it is."""
     listed = [entry for entry in environment.get("LMCONF_PATH", "").split(os.pathsep) if entry]
-    folders = [(expanded(entry), "LMCONF_PATH") for entry in listed]
+    folders = [(with_home(entry), "LMCONF_PATH") for entry in listed]
     folders += [(folder / "profiles", "project") for folder in upwards()]
     folders += [(_user_folder(environment), "user"), (shipped("profiles"), "shipped")]
     seen = set()
@@ -208,7 +199,7 @@ def _files(folder: Path) -> list[Path]:
     """Return the profiles in `folder`, by name; of one name, the one that it means first."""
     try:
         entries = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
-    except OSError:
+    except (OSError, ValueError):
         return []
     entries.sort(key=lambda path: (path.stem, SUFFIXES.index(path.suffix)))
     return [path for path in entries if _is_file(path)]

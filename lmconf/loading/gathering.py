@@ -13,7 +13,8 @@ from lmconf.document.ancestry import Cycle, linearise
 from lmconf.document.nodes import Document, Map, Scalar, Seq, from_plain
 from lmconf.document.reading import read
 from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source, UsageError
-from lmconf.loading.finding import expanded, find_beside, is_path, without_links
+from lmconf.folders import with_home
+from lmconf.loading.finding import find_beside, is_path, without_links
 
 __all__ = ["gather", "gather_mapping", "read_file"]
 
@@ -116,7 +117,7 @@ class _Gathering:
             if is_path(name):
                 # Before it is looked for: whether it exists is not to be learnt either.
                 start = child.resolve().parent if child else Path.cwd()
-                self.refuse_outside(start / expanded(name), name, mark)
+                self.refuse_outside(start / with_home(name), name, mark)
             parent = find_beside(name, child.resolve() if child else None, mark)
             self.refuse_outside(parent, name, mark)
             return self.take(parent, mark)

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from lmconf.caches import spec_digest
 from lmconf.document.dollar import OPTIONS
+from lmconf.folders import with_home
 from lmconf.frames import without_frames
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
@@ -269,7 +270,7 @@ def _weights(spec: LMSpec) -> str | None:
     if server is None:
         return None
     named = server.weights or provider_of(spec.model)[1]
-    path = FilePath(named).expanduser()
+    path = with_home(named)
     try:
         found = path.stat()
     except (OSError, ValueError):

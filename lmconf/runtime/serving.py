@@ -9,12 +9,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from lmconf.errors import LaunchError, UsageError
+from lmconf.folders import with_home
 from lmconf.forking import Mutex
 from lmconf.frames import without_frames
 from lmconf.launchers import LAUNCH, LaunchSpec, launcher
@@ -240,7 +240,7 @@ def fingerprint_of(spec: LaunchSpec, model: str) -> str:
     """
     said = write(LAUNCH, spec)
     stated = {name: said[name] for name in _OF_THE_PROCESS if name in said}
-    weights = Path(spec.weights or model).expanduser()
+    weights = with_home(spec.weights or model)
     try:
         found = weights.stat()
         file = [str(weights.absolute()), found.st_mtime_ns, found.st_size]

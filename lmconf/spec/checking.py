@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import Struct
 
-from lmconf.secrets import is_secret_name
+from lmconf.folders import with_home
+from lmconf.secrets import File, is_secret_name
 from lmconf.spec.declaring import fields
 from lmconf.spec.describing import describe
 from lmconf.spec.fault import Fault, Path
@@ -24,12 +25,14 @@ from lmconf.spec.shapes import (
     Choice,
     Duration,
     Integer,
+    Json,
     Kinds,
     MapOf,
     Number,
     Record,
     Shape,
     Size,
+    Text,
 )
 from lmconf.spec.wording import cut, kind_shown, mend, named, shown
 from lmconf.spelling import did_you_mean
@@ -59,7 +62,11 @@ def check(
     if unsayable:
         return unsayable
     faults: dict[tuple[Path, bool], Fault] = {}
-    for fault in (*literal_secrets(shape, data), *_schema_faults(shape, data, partial)):
+    for fault in (
+        *literal_secrets(shape, data),
+        *_homeless(shape, data, ()),
+        *_schema_faults(shape, data, partial),
+    ):
         if not (partial and fault.code == "missing-key" and fault.path == ()):
             faults.setdefault((fault.path, fault.at_key), fault)
     unknown = [fault.path for fault in faults.values() if fault.code == "unknown-key"]
@@ -72,6 +79,37 @@ def check(
 
 def _below(path: Path, other: Path) -> bool:
     return path[: len(other)] == other
+
+
+def _homeless(shape: Shape | None, value: object, path: Path) -> Iterator[Fault]:
+    """Find paths that lead nowhere on any machine, or below the home folder of nobody here."""
+    if shape is None or isinstance(shape, Json):
+        return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _homeless(shape_at(shape, value, (key,)), item, (*path, key))
+    elif isinstance(value, list | tuple):
+        inner = shape_at(shape, value, (0,))
+        for index, item in enumerate(value):
+            yield from _homeless(inner, item, (*path, index))
+    elif isinstance(value, File):
+        yield from _no_home(value.path, path)
+    elif isinstance(value, str) and value:
+        chosen = choose(shape, value)
+        if isinstance(chosen, Text) and chosen.path == "path":
+            yield from _no_home(value, path)
+
+
+def _no_home(stated: str, path: Path) -> Iterator[Fault]:
+    if "\0" in stated:
+        yield Fault("bad-path", path, "no path holds a NUL character")
+    elif stated.startswith("~") and str(with_home(stated)).startswith("~"):
+        yield Fault(
+            "bad-path",
+            path,
+            f"there is no home folder `{stated.partition('/')[0]}` on this machine",
+            help="write the whole path; `./~…` is a folder of this name",
+        )
 
 
 def _unsayable(value: object, path: Path) -> Iterator[Fault]:

@@ -26,7 +26,7 @@ from lmconf.testing.spelling import spelled
 __all__ = ["documents", "profile_data", "profiles", "states"]
 
 # What any LM may take over from another, whatever its model and its `timeout`.
-_SHARED = "num_retries max_body fallback_on metadata user seed stop top_p extra verbosity".split()
+_SHARED = "num_retries max_body fallback_on metadata user seed stop top_p verbosity".split()
 
 
 @st.composite

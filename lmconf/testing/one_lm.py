@@ -25,7 +25,12 @@ from lmconf.testing.atoms import references, texts
 from lmconf.testing.blocks import addresses, block, names, values, with_empty_blocks
 from lmconf.testing.spelling import spelled
 from lmconf.trainers.specs import BELONGS, TrainSpec
-from lmconf.transports.routes import NOT_IN_RESPONSES, RESPONSES
+from lmconf.transports.routes import (
+    MODEL_PARAMETERS,
+    NOT_IN_RESPONSES,
+    RESPONSES,
+    is_foreign,
+)
 
 __all__ = ["Known", "compiled_lms", "lm_data", "lms", "pool_data", "settings", "ways"]
 
@@ -88,7 +93,7 @@ def lm_data(draw: st.DrawFn, known: Known = ALONE, *, sole: bool = False) -> dic
         data[name] = draw(parts[name])
     if "cost_usd" in data.get("budget", {}) and "pricing" not in data:
         data["pricing"] = {"input": 1, "output": 2.5}
-    data = _in_time(_answerable(_trainable(data)))
+    data = _in_time(_in_body(_answerable(_trainable(data))))
     # Key order is the document's: the rules must not depend on it.
     order = draw(st.permutations(list(data))) if draw(st.booleans()) else list(data)
     return {name: data[name] for name in order}
@@ -127,6 +132,18 @@ def _answerable(data: dict[str, Any]) -> dict[str, Any]:
     left_out = NOT_IN_RESPONSES.keys() | {"api_version"}
     kept = {name: value for name, value in data.items() if name not in left_out}
     return {**kept, **dict.fromkeys(NOT_IN_RESPONSES)}  # null, where they would be inherited
+
+
+def _in_body(data: dict[str, Any]) -> dict[str, Any]:
+    """Return `data` with an `extra` that its model's provider can be sent."""
+    provider = provider_of(data["model"])[0]
+    foreign = is_foreign(provider, data.get("model_type", "chat"))
+    if not foreign or not data.get("extra") or "transport" in data:
+        return data
+    return {
+        **data,
+        "extra": dict(zip(sorted(MODEL_PARAMETERS), data["extra"].values(), strict=False)),
+    }
 
 
 def _in_time(data: dict[str, Any]) -> dict[str, Any]:

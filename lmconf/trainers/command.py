@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lmconf.errors import TrainError
+from lmconf.folders import with_home
 from lmconf.trainers import supervising
 from lmconf.trainers.contract import FORMATS, Access, Format, Look, Made, Order, Trainer
 
@@ -97,7 +98,7 @@ def _filled_in(order: Order) -> tuple[str, ...]:
         for place in PLACES:
             filled = filled.replace(place, values[place])
         words.append(filled)
-    return (str(Path(words[0]).expanduser()), *words[1:])
+    return (str(with_home(words[0])), *words[1:])
 
 
 def _result(order: Order) -> Look:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from msgspec import Struct
 
 from lmconf.errors import TrainError
+from lmconf.folders import with_home
 from lmconf.spelling import did_you_mean
 from lmconf.trainers.contract import FORMATS, Format
 
@@ -106,13 +106,13 @@ def read_rows(data: TrainData) -> Iterator[Row]:
     if not isinstance(data, str | os.PathLike):
         yield from _given(data)
         return
-    path = Path(data).expanduser()
+    path = with_home(os.fspath(data))
     problem = ""
     try:
         with path.open("rb") as file:
             yield from _lines(file)
-    except OSError as error:
-        problem = (error.strerror or type(error).__name__).lower()
+    except (OSError, ValueError) as error:
+        problem = (getattr(error, "strerror", None) or str(error)).lower()
     if problem:
         raise BadTrainData(f"{path} cannot be read: {problem}")
 

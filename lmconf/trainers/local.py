@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lmconf.errors import TrainError
+from lmconf.folders import with_home
 from lmconf.spec.declaring import fields
 from lmconf.trainers import checkpoints, supervising
 from lmconf.trainers.contract import FORMATS, Access, Format, Look, Made, Order, Trainer
@@ -71,7 +72,7 @@ class LocalTrainer:
     @staticmethod
     def _check_export(order: Order, weights: str) -> None:
         """See that a GGUF can be made afterwards: better said now than after hours."""
-        if not order.served or not Path(order.served).expanduser().is_file():
+        if not order.served or not with_home(order.served).is_file():
             raise TrainError(
                 "the server of this LM loads a GGUF file, and `launch_kwargs.weights` names none"
                 " that is there: tokenizer and template of the new one are taken from it"
@@ -158,7 +159,7 @@ def _weights(order: Order) -> str:
     """
     stated = order.spec.weights or _folder(order.served)
     stated = stated or order.model
-    path = Path(stated).expanduser()
+    path = with_home(stated)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise TrainError(f"{path} holds no weights in the format of transformers: config.json")
@@ -173,7 +174,7 @@ def _weights(order: Order) -> str:
 
 
 def _folder(served: str | None) -> str | None:
-    return served if served and Path(served).expanduser().is_dir() else None
+    return served if served and with_home(served).is_dir() else None
 
 
 def _digest_of(weights: str) -> str:
