@@ -70,6 +70,7 @@ class Profile:
         """What the calls of its LMs and of their copies have used in all, since it was loaded."""
         return self._tally.total
 
+    @without_frames
     def __getitem__(self, name: str) -> LM:
         if not isinstance(name, str):
             raise UsageError(f"a profile is asked by an LM's name, not by {type(name).__name__}")
@@ -116,6 +117,7 @@ class Profile:
     def __contains__(self, name: object) -> bool:
         return name in self._compiled.lms
 
+    @without_frames
     def place(self, lm: str, *path: str | int) -> Mark | None:
         """Return where the value at `path` of the LM `lm` stands in the profile's files.
 
@@ -126,6 +128,7 @@ class Profile:
             raise self._no_lm(lm)
         return self._compiled.lms[lm].place(*path)
 
+    @without_frames
     def dump_state(self, format: Style = "resolved") -> dict[str, Any]:
         """Return the profile as plain data, composed and rendered: a document by itself.
 
@@ -159,11 +162,13 @@ class Profile:
         for lm in gone:
             lm.close()
 
+    @without_frames
     def close(self) -> None:
         """Close every LM that was made: connections, and servers that were started."""
         for lm in self._all_taken():
             lm.close()
 
+    @without_frames
     async def aclose(self) -> None:
         """Close every LM as `close` does, and wait for the connections of this event loop."""
         for lm in self._all_taken():

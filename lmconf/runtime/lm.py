@@ -400,6 +400,7 @@ class LM(Batching):
         )
         return (LM.of, (kept,))
 
+    @without_frames
     def dump_state(self, format: Style | Literal["dspy"] = "resolved") -> dict[str, Any]:
         """Return this LM as plain data: a document that is whole by itself and loads again.
 
@@ -491,6 +492,7 @@ class LM(Batching):
         """Whether the LM was closed: a call raises `Closed` then."""
         return self._closed
 
+    @without_frames
     def close(self) -> None:
         """Close the LM: calls raise `Closed` from now on.
 
@@ -504,6 +506,7 @@ class LM(Batching):
                 self._launched.end()
             self._others.end()
 
+    @without_frames
     async def aclose(self) -> None:
         """Close the LM as `close` does, and wait until the connections of this loop are closed."""
         if self._is_to_close():

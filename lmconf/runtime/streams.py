@@ -70,6 +70,7 @@ class Stream(Iterator[str]):
         self._read = _read(start, self._reading)
 
     @property
+    @without_frames
     def answer(self) -> Answer:
         """The whole answer, once the stream has been read to its end.
 
@@ -158,6 +159,7 @@ class AsyncStream(AsyncIterator[str]):
         self._chunks = _AsyncChunks(start, self._reading)
 
     @property
+    @without_frames
     def answer(self) -> Answer:
         """The whole answer, once the stream has been read to its end.
 

@@ -81,6 +81,7 @@ class TrainingJob:
         """How far it is, as its trainer tells: `step`, `loss`, `trained_tokens` and the like."""
         return dict(self._record.progress)
 
+    @without_frames
     def log(self) -> str:
         """Return the end of the job's log."""
         return self._folder.log_text()
@@ -90,6 +91,7 @@ class TrainingJob:
         """Why the last look could not tell how it is doing; None where it could."""
         return self._trouble
 
+    @without_frames
     def wait_until_begun(self) -> None:
         """Return once the training is under way, or has ended at once."""
         while not self.done() and self._record.status == "queued":
@@ -97,6 +99,7 @@ class TrainingJob:
                 raise bare(self._trouble)
             time.sleep(LOOK)
 
+    @without_frames
     def status(self) -> Status:
         """Say how the job is doing now: `queued`, `running`, `succeeded`, `failed`, `cancelled`.
 
@@ -108,11 +111,13 @@ class TrainingJob:
             raise bare(self._trouble)
         return self._record.status
 
+    @without_frames
     def done(self) -> bool:
         """Say whether it succeeded, failed or was cancelled."""
         self._look()
         return self._record.status in FINAL
 
+    @without_frames
     def cancel(self) -> bool:
         """End the job; False where it had ended before.
 
@@ -192,6 +197,7 @@ class TrainingJob:
 
         return LM.of(trained(self._compiled, self._record))
 
+    @without_frames
     def exception(self, timeout: float | None = None) -> TrainError | None:
         """Return what `result` would raise of a job that has ended; None where it succeeded.
 
@@ -204,6 +210,7 @@ class TrainingJob:
             return bare(error)
         return None
 
+    @without_frames
     def save_as(self, profile: str, name: str) -> None:
         """Note where the trained LM is to be declared: `lmconf jobs wait` does it.
 
@@ -213,6 +220,7 @@ class TrainingJob:
         with self._folder.turn(wait=True):
             self._keep(save=(profile, name), saved=False)
 
+    @without_frames
     def note_saved(self) -> None:
         """Note that the trained LM was declared."""
         with self._folder.turn(wait=True):
@@ -356,6 +364,7 @@ def _state_of(compiled: Compiled) -> dict[str, Any]:
     return {name: value for name, value in state.items() if name != "lmconf"}
 
 
+@without_frames
 def job(id: str) -> TrainingJob:
     """Return the job `id`, begun by whichever process; the beginning of the id will do.
 

@@ -15,6 +15,7 @@ import pytest
 from rich.pretty import pretty_repr
 
 import lmconf
+import lmconf.runtime.streams
 from lmconf.compiling.inputs import Inputs
 from lmconf.compiling.pipeline import compile_documents
 from lmconf.document import read, write
@@ -157,3 +158,41 @@ def test_a_request_shows_no_part_of_itself() -> None:
         shown = [repr(thing), str(thing), f"{thing}", format(thing), pretty_repr([{"a": (thing,)}])]
         shown += [repr(getattr(thing, name, None)) for name in ("_repr_html_", "_repr_pretty_")]
         assert not [text for text in shown if MARKER in text]
+
+
+HARMLESS = {"infer_provider", "inspect_history", "infer_adapter", "of"}
+"""Public methods that touch no document, request, environment or file."""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lmconf.LM,
+        lmconf.Profile,
+        lmconf.TrainingJob,
+        lmconf.runtime.streams.Stream,
+        lmconf.runtime.streams.AsyncStream,
+    ],
+)
+def test_every_public_method_leaves_its_frames_behind(kind: type) -> None:
+    methods = {
+        name: getattr(value, "__func__", value)
+        for each in kind.__mro__
+        if each.__module__.startswith("lmconf.")
+        for name, value in vars(each).items()
+        if inspect.isfunction(getattr(value, "__func__", value))
+        and (not name.startswith("_") or name in ("__init__", "__call__", "__next__", "__anext__"))
+    }
+    methods.pop("chunks", None)  # which makes an iterator
+    if kind is not lmconf.LM:
+        methods.pop("__init__", None)  # no one else calls these
+    assert methods
+    kept = [name for name, value in methods.items() if not hasattr(value, "__wrapped__")]
+    assert sorted({*kept} - HARMLESS) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["load", "lm", "load_state", "dump", "dumps", "job", "configure", "context"]
+)
+def test_so_does_every_public_function(name: str) -> None:
+    assert hasattr(getattr(lmconf, name), "__wrapped__")

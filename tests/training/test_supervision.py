@@ -56,6 +56,37 @@ def test_a_shutdown_of_the_machine_is_no_cancelling(rows: Rows) -> None:
     assert not list(job.folder.glob("output*"))
 
 
+def test_a_secret_that_crosses_a_cut_is_in_no_log(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line ends before 64 KiB, and the pieces that are read end within the secret."""
+    monkeypatch.setenv("ACME", 'Zq7vR-unseen "marker"/93kd')
+    script = r"""
+import json, os, sys, time
+from urllib.parse import quote
+told = os.environ["TOKEN"]                      # as it is formatted, and the part within
+for form in (told, told[7:], json.dumps(told)[1:-1], quote(told[7:], safe="")):
+    for room in (65536, 2048):
+        for before in range(room - len(form) - 2, room, 9):
+            text = (b"x" * before + form.encode() + b"y" * 65536)[:131072]
+            within = min(before + 9, 65536)
+            for piece in (text[:within], text[within:65536], text[65536:]):
+                os.write(1, piece)
+                time.sleep(0.001)
+os.write(1, b"\n" + told[:20].encode())         # it ends within the secret
+sys.exit(3)
+"""
+    job = training(script, rows, env={"TOKEN": {"$env": "ACME", "format": "Bearer {}"}})
+    with pytest.raises(TrainError, match="with status 3") as raised:
+        job.result(120)
+    log = (job.folder / "log").read_text()
+    ended = (job.folder / "ended.json").read_text()
+    assert log.count("***") > 20
+    for shown in (log, ended, str(raised.value), job.log()):
+        for part in ("Zq7vR-un", "unseen", "marker", "93kd"):
+            assert part not in shown
+
+
 def test_what_was_said_last_is_told_also_where_the_log_is_full(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:

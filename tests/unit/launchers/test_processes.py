@@ -223,6 +223,14 @@ def test_the_server_sees_only_what_is_passed_on_and_what_the_profile_adds(
     assert set(hidden) == {"from outside", "given value"}
 
 
+def test_what_a_format_stands_around_is_hidden_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTSIDE", "from outside")
+    spec = LaunchSpec(env=FrozenMap({"A": Env(name="OUTSIDE", format="Bearer {}")}))
+    env, hidden = environment(spec, {})
+    assert env["A"] == "Bearer from outside"
+    assert set(hidden) == {"Bearer from outside", "from outside"}
+
+
 def test_the_environment_reaches_the_server_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
