@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -15,6 +19,7 @@ import pytest
 import lmconf
 from lmconf.caches import live_store
 from lmconf.caches.specs import MemoryStore
+from lmconf.cli.running import run
 from lmconf.profile.making import make
 from lmconf.runtime import LM
 from lmconf.transports import Json, Request
@@ -86,7 +91,8 @@ class Own:
     def complete(self, request: Request) -> Json:
         headers, key = dict(request.connection.headers), request.connection.key
         body = {**request.settings, **request.extra, "messages": list(request.messages)}
-        assert headers and body and key
+        held = [headers, body, key]
+        assert held
         raise self._failure()
 
     async def acomplete(self, request: Request) -> Json:
@@ -187,6 +193,40 @@ def _raise_first(found: list[Any]) -> None:
 
 Act = Callable[[Place], object]
 
+
+class SoftLimit(Exception):
+    """What a worker's time limit raises from a signal's handler, wherever that falls."""
+
+
+class HardLimit(BaseException):
+    """The same, past every `except Exception`."""
+
+
+def _signalled(kind: type[BaseException], act: Callable[[], object]) -> None:
+    def raise_it(number: int, frame: object) -> None:
+        raise kind("time is up")
+
+    before = signal.signal(signal.SIGUSR1, raise_it)
+    timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    try:
+        act()
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def _by_command_line(place: Place) -> None:
+    profile = {
+        "model": "openai/tiny",
+        "transport": failing(ValueError),
+        "api_base": place.server.v1,
+        "api_key": {"$env": "ACME"},
+    }
+    Path("p.yaml").write_text(json.dumps(profile))
+    run(["call", "./p.yaml", PROMPT])
+
+
 CALLS: dict[str, Act] = {
     f"{said}, {way}": lambda place, act=act, settings=settings, replies=replies: act(
         place.lm(*replies, **settings)
@@ -241,6 +281,7 @@ KINDS: dict[str, Act] = {
     "DSPy, a bug": lambda place: place.lm(transport=failing(ValueError)).as_dspy()(PROMPT),
     "DSPy, acall": lambda place: asyncio.run(place.lm().as_dspy().acall(PROMPT)),
     "DSPy, copied": lambda place: place.lm().as_dspy().copy(api_key=MARK, temperature=99),
+    "the command line, a bug": _by_command_line,
     "inside of another failure": lambda place: _while_handling(place.lm()),
 }  # fmt: skip
 
@@ -250,6 +291,12 @@ PASSING: dict[str, Act] = {
     for way, act in WAYS.items()
     if way in ("call", "acall", "stream", "astream")
     or (kind is KeyboardInterrupt and way != "in a task")
+} | {
+    f"{kind.__name__}, {way}": lambda place, kind=kind, way=way: _signalled(
+        kind, lambda: WAYS[way](place.lm(Reply(json=chat(), pause=1.0)))
+    )
+    for kind in (SoftLimit, HardLimit)
+    for way in ("call", "acall", "stream", "batch")
 } | {
     "cancelled": lambda place: asyncio.run(cancelled(place.lm(Reply(json=chat(), pause=1.5)))),
     "cancelled while reading": lambda place: asyncio.run(cancelled_reading(place.lm(Reply(pieces=sse(*chat_chunks("a", "b")), gap=1.0)))),
