@@ -164,7 +164,7 @@ class _Finding:
             return settle(defaults, [])
         for node in (view.entries.get(link), view.abstract.get(link), view.own.get(link)):
             if isinstance(node, Map):
-                return node
+                return settle(node, [])
         # What cannot be composed there is paired with no address.
         return Map({}, {}, self.layers[place].root.mark)
 
@@ -226,7 +226,8 @@ def _copied(layer: Layer, entry: Node | None, path: Path) -> Map | None:
         and (each is writer or each.mark.key not in layer.asked)
     ]
     alike = [each for each in copied if _says_as(each, entry)]
-    return next(reversed(alike or copied), None)
+    found = next(reversed(alike or copied), None)
+    return None if found is None else settle(found, [])
 
 
 def _start(mark: Mark) -> tuple[int, int]:

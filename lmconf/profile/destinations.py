@@ -65,6 +65,7 @@ CARRIED = tuple(sorted(CREDENTIALS | _BODY | {_PROFILE}))
 _WHERE = ("model", "provider", "api_base", "launch_kwargs")
 
 _LAUNCHED: Literal["launched"] = "launched"
+_UNKNOWN: Literal["unknown"] = "unknown"
 _PORTS = {"http": 80, "https": 443}
 
 Server: TypeAlias = "str | Env | File | Given"
@@ -90,6 +91,8 @@ class Destination(Struct, frozen=True):
                 return "the address that code gives"
             case "launched":
                 return "a server that is launched"
+            case "unknown":
+                return "an address that is not known"
             case str(server) if server and (provider is None or server != _own(provider.base)):
                 return server
             case _:
@@ -269,13 +272,13 @@ def crossed(stated: Stated, lm: Map, path: Path = ()) -> list[Diagnostic]:
     if now is None or "model" not in lm or not stated.values:
         return []
     credentials = dict(credentials_in(lm))
-    known: dict[int, Destination | None] = {}
+    known: dict[int, Destination] = {}
     found = []
     for said in stated.values:
         if id(said.beside) not in known:
-            known[id(said.beside)] = destination_of(_plain(said.beside), now.provider)
+            known[id(said.beside)] = _home(said.beside, now)
         was = known[id(said.beside)]
-        if was is None or alike(said.path, was, now):
+        if alike(said.path, was, now):
             continue
         if was.provider != now.provider and said.path[0] != _PROFILE:
             if said.path[0] in CREDENTIALS or said.path in credentials:
@@ -284,6 +287,14 @@ def crossed(stated: Stated, lm: Map, path: Path = ()) -> list[Diagnostic]:
             place = place_of(lm, stated.unset)
             found.append(_to_another_address(said, was, now, place, path))
     return found
+
+
+def _home(beside: Map, now: Destination) -> Destination:
+    """Return where the block `beside` leads; no LM is like one of which that cannot be read."""
+    said = _plain(beside)
+    model = text_of(said, "model")
+    provider = now.provider if model is None else provider_of(model)[0]
+    return destination_of(said, provider) or Destination(provider, _UNKNOWN)
 
 
 def _plain(lm: Map) -> dict[str, Any]:

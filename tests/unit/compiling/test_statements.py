@@ -275,6 +275,22 @@ def test_what_a_lower_document_cannot_render_is_told_nowhere_else() -> None:
     assert crossed(below, f"lms: {{x: {{{A}, api_key: {{$env: L}}}}}}") == []
 
 
+def test_no_address_is_like_one_that_cannot_be_known() -> None:
+    below = f"lms: {{x: {{{MODEL}, {KEY}, api_base: '{{{{ vars.gone }}}}'}}}}"
+    said = belongs("lms.x.api_key", "an address that is not known", "https://a.example")
+    assert crossed(below, f"lms: {{x: {{{A}}}}}") == said
+    # A parent that the lower document has not: its key is paired with the provider's own address.
+    orphan = f"lms: {{x: {{extends: _p, {MODEL}, {KEY}}}}}"
+    said = belongs("lms.x.api_key", OWN, "https://a.example")
+    assert crossed(orphan, f"lms: {{_p: {{{A}}}}}") == said
+    assert (
+        crossed(orphan.replace("_p,", "_p, api_base: {$unset: true},"), f"lms: {{_p: {{{A}}}}}")
+        == []
+    )
+    unset = f"lms: {{x: {{extends: _p, {MODEL}, {KEY}, api_base: {{$unset: true}}}}}}"
+    assert crossed(unset, f"lms: {{_p: {{seed: 1}}, x: {{{A}}}}}") == said
+
+
 def test_a_whole_parent_of_another_profile_keeps_its_key_to_its_own_address() -> None:
     team = f"lms: {{a: {{{MODEL}, {KEY}}}, b: {{{MODEL}, {KEY}, {A}}}}}"
     said = belongs("lms.x.api_key", OWN, "https://b.example")
