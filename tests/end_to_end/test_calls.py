@@ -355,7 +355,8 @@ def test_two_servers_never_share_an_answer_and_a_named_endpoint_does(
         assert lm("hi") == ["Other."]
         named = lm_at(server, endpoint="house", rollout_id="named")
         assert named("hi") == ["Hello."]
-        assert named.copy(api_base=other.v1)("hi") == ["Hello."]
+        # A key goes to another address only where it is stated for it.
+        assert named.copy(api_base=other.v1, api_key=KEY)("hi") == ["Hello."]
 
 
 def test_a_rollout_id_asks_anew_and_is_never_sent(server: Loopback) -> None:

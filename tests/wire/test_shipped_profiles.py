@@ -80,6 +80,13 @@ def test_a_profile_names_the_variables_that_its_lms_read(path: Path) -> None:
     assert len([name for name in profile if not name.startswith("_")]) <= 3
 
 
+def credentials_of(lm: LM) -> dict[str, Any]:
+    """What a copy for another address has to state anew."""
+    names = ("api_key", "azure_ad_token", "aws_access_key_id", "vertex_credentials")
+    stated = {name: getattr(lm.spec, name) for name in names}
+    return {name: value for name, value in stated.items() if value is not None}
+
+
 @pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
 @pytest.mark.parametrize(("profile", "name"), LMS)
 @pytest.mark.usefixtures("hostile")
@@ -89,7 +96,8 @@ def test_a_shipped_lm_is_sent_its_own_key_and_no_other(profile: str, name: str, 
     wire = BY_PROVIDER[provider_of(shipped.spec.model)[0]]
     streamed = way in STREAMED
     with serving((apis.STREAMED if streamed else apis.WHOLE)[wire.speaks]) as server:
-        lm = shipped.copy(api_base=server.url + wire.base, cache=False, num_retries=0)
+        base = server.url + wire.base
+        lm = shipped.copy(api_base=base, cache=False, num_retries=0, **credentials_of(shipped))
         answer = way(lm, {"messages": [SAID]})
         (received,) = server.received
     assert answer.text == apis.TEXT
