@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.timing import Row
 
-NAMES = ("startup", "compiling", "hits", "stores", "calls")
+NAMES = ("startup", "compiling", "hits", "settings", "stores", "calls")
 PEERS = ("litellm", "openai", "dspy", "httpx", "aiohttp", "pyyaml", "msgspec", "jsonschema")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 

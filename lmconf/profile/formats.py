@@ -23,7 +23,16 @@ from lmconf.errors import UsageError
 from lmconf.spec.frozen import thaw
 from lmconf.spec.user_patterns import OutOfTime, Stopwatch, UserPattern, why_no_pattern
 
-__all__ = ["Format", "Misfit", "Read", "format_of", "read_as", "reader_of", "written_format"]
+__all__ = [
+    "Format",
+    "Misfit",
+    "Read",
+    "format_of",
+    "is_class",
+    "read_as",
+    "reader_of",
+    "written_format",
+]
 
 Read: TypeAlias = Callable[[str], object]
 

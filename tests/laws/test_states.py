@@ -24,7 +24,7 @@ from lmconf.profile.making import CALL_FIELDS, change, for_call, make, make_stat
 from lmconf.profile.state import Style, dump_lm, dump_profile
 from lmconf.spec.declaring import fields
 from lmconf.spec.navigating import choose, takes_block
-from lmconf.spec.shapes import Either, Json, MapOf, Record
+from lmconf.spec.shapes import Either, Json, MapOf, Record, Shape
 from lmconf.testing.blocks import with_empty_blocks as emptied
 from lmconf.transports.routes import NOT_IN_RESPONSES
 
@@ -173,7 +173,9 @@ def block_fields(type_: type[Struct], path: tuple[str, ...] = ()) -> Iterator[tu
 
 
 BLOCKS = sorted(block_fields(LMSpec))
-SHAPES = {(name,): choose(field.shape, {}) for name, field in fields(LMSpec).items()}
+SHAPES: dict[tuple[str, ...], Shape] = {
+    (name,): choose(field.shape, {}) for name, field in fields(LMSpec).items()
+}
 
 
 def nested(path: tuple[str, ...], value: object) -> dict[str, Any]:

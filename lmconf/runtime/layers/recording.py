@@ -13,7 +13,6 @@ from lmconf.profile.formats import Misfit
 from lmconf.profile.providers import provider_of
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.call import Call, Next, Reply, Steps
-from lmconf.runtime.identity import settings_of
 from lmconf.runtime.outcome import Outcome, id_text
 from lmconf.runtime.settings import settings
 from lmconf.runtime.telling import complete
@@ -184,4 +183,4 @@ def _tell_failure(call: Call, error: BaseException, by: Call | None = None) -> N
 
 def _told(call: Call) -> dict[str, object]:
     """Return what callbacks are told of a request: no header, no key, no address."""
-    return {"messages": call.messages, "settings": settings_of(call.spec)}
+    return {"messages": call.messages, "settings": call.parts.told_of(call.spec)}
