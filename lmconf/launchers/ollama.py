@@ -20,6 +20,8 @@ from lmconf.launchers.ports import address
 from lmconf.launchers.processes import Command, ServerProcess
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.launchers.starting import start_listening
+from lmconf.masking import without_secrets
+from lmconf.secrets import Masked
 
 __all__ = ["LAUNCHER", "Ollama"]
 
@@ -70,6 +72,7 @@ class Ollama:
                     until=time.monotonic() + spec.ready.timeout,
                     death=death,
                     heard=manner.heard,
+                    hidden=secret,
                 ).prepare(spec),
                 hidden=secret,
             )
@@ -77,10 +80,11 @@ class Ollama:
         return start_listening(make, spec, manner)
 
 
-class _Asked(Struct, frozen=True, kw_only=True):
+class _Asked(Masked, Struct, frozen=True, kw_only=True):
     """A running server that is asked for its model until the time `until`.
 
-    `death` tells why it ended, once it has; `heard` is called with how far a download is.
+    `death` tells why it ended, once it has; `heard` is called with how far a download is. What
+    the server says is told without what is `hidden`.
     """
 
     url: str
@@ -88,6 +92,10 @@ class _Asked(Struct, frozen=True, kw_only=True):
     until: float
     death: Callable[[], str | None]
     heard: Callable[[str], object]
+    hidden: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Ollama at {self.url}, asked for {self.model!r}>"
 
     def prepare(self, spec: LaunchSpec) -> None:
         """Have the model pulled if it is missing and that is wanted, and loaded.
@@ -114,12 +122,22 @@ class _Asked(Struct, frozen=True, kw_only=True):
         """Send `body`, and read what comes of it, an object a line, to the end."""
         with self._posted(path, body) as reply:
             while line := reply.readline(LONGEST_LINE):
-                problem = _problem(reply.status, line) or self.death()
+                problem = self._problem(reply.status, line) or self.death()
                 if time.monotonic() > self.until:
                     problem = "it took longer than `ready.timeout`"
                 if problem:
                     raise LaunchError(f"Ollama could not do {path} for {self.model!r}: {problem}")
                 self.heard(_progress(line))
+
+    def _problem(self, status: int, line: bytes) -> str:
+        """Return what a line of a reply complains of; nothing where it does not."""
+        try:
+            said = json.loads(line)
+        except ValueError:
+            said = None
+        if isinstance(said, dict) and said.get("error"):
+            return without_secrets(str(said["error"]), self.hidden)[:500]
+        return "" if status == 200 else f"it answered with status {status}"
 
     @contextmanager
     def _posted(self, path: str, body: Mapping[str, object]) -> Iterator[http.client.HTTPResponse]:
@@ -154,16 +172,6 @@ def _progress(line: bytes) -> str:
     total, done = said.get("total"), said.get("completed", 0)
     known = isinstance(total, int) and isinstance(done, int) and total > 0
     return f"{said.get('status', '')}{f' ({100 * done // total} %)' if known else ''}"
-
-
-def _problem(status: int, line: bytes) -> str:
-    try:
-        said = json.loads(line)
-    except ValueError:
-        said = None
-    if isinstance(said, dict) and said.get("error"):
-        return str(said["error"])[:500]
-    return "" if status == 200 else f"it answered with status {status}"
 
 
 LAUNCHER: Launcher = Ollama()

@@ -19,7 +19,7 @@ from lmconf.launchers.ports import claimed, reserved
 from lmconf.launchers.processes import Command, ServerProcess
 from lmconf.launchers.records import write_record
 from lmconf.launchers.specs import LaunchSpec
-from lmconf.masking import known_spellings
+from lmconf.masking import known_spellings, without_secrets
 
 __all__ = ["start", "start_listening"]
 
@@ -73,7 +73,7 @@ def start(command: Command, spec: LaunchSpec, manner: Manner = PLAIN) -> ServerP
             server.let_go()
     except LaunchError as error:
         server.stop()
-        reason = str(error)
+        reason = without_secrets(str(error), command.hidden)  # it may say what the server said
     except BaseException:
         server.stop()
         raise

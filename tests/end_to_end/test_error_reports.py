@@ -45,6 +45,18 @@ SERVER: dict[str, Any] = {
     "command": [sys.executable, "-c", "import os, sys; sys.exit(os.environ['HF_TOKEN'])"],
     "env": {"HF_TOKEN": MARK, "OTHER": {"$env": "ACME", "format": "x={}"}},
 }
+LISTING = """
+import http.server, json, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"data": [{"id": os.environ["HF_TOKEN"]}]}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+TELLING: dict[str, Any] = {**SERVER, "command": [sys.executable, "-c", LISTING, "{port}"]}
 TRAINING: dict[str, Any] = {
     "use": "command",
     "command": [sys.executable, "-c", "import os, sys; sys.exit(os.environ['HF_TOKEN'])", "{output}"],
@@ -340,6 +352,7 @@ MAKING: dict[str, Act] = {
 PROCESSES: dict[str, Act] = {
     "launch": lambda _: LM("openai/tiny", launch_kwargs=SERVER).launch(),
     "launch, changed": lambda _: LM("openai/tiny", launch_kwargs=SERVER).launch({"env": {"HF_TOKEN": MARK}, "port": "x"}),
+    "launch, of a server that tells": lambda _: LM("openai/tiny", launch_kwargs=TELLING).launch(),
     "launch, of nothing": lambda _: LM("openai/tiny").launch({"env": {"HF_TOKEN": MARK}}),
     "a call": lambda _: LM("openai/tiny", launch_kwargs=SERVER)(PROMPT),
     "an acall": lambda _: asyncio.run(LM("openai/tiny", launch_kwargs=SERVER).acall(PROMPT)),
