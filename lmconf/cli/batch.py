@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import stat
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +24,7 @@ from lmconf.cli.options import (
 )
 from lmconf.cli.running import CALL_FAILED, LAUNCH_FAILED
 from lmconf.cli.terminal import fit, tell
+from lmconf.errors import NotSent
 
 if TYPE_CHECKING:
     from lmconf.cli.lines import Line, Writer
@@ -48,8 +53,12 @@ __all__ = ["command"]
     metavar="FILE",
     help="Write to FILE: each answer when it comes, and all in order at the end.",
 )
-@click.option("--resume", is_flag=True, help="Ask what FILE has no answer to yet, and add to it.")
-@click.option("--force", is_flag=True, help="Replace a FILE that is there already.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Ask what FILE has no answer to yet, and add to it; refused if the settings changed.",
+)
+@click.option("--force", is_flag=True, help="Start over: replace a FILE that is there already.")
 @click.option(
     "--max-concurrency",
     "width",
@@ -86,6 +95,8 @@ def command(
 
     A line of the output is an object with `index` (from 0), `text` and the rest of the answer, or
     with `index` and `error`: a line that fails loses none of the others. The exit code is 3 then.
+    `fingerprint` and `asked` say what was asked: with `--resume`, an answer is kept for the line of
+    INPUT that says the same, wherever it stands now, and never beside answers to other settings.
     """
     _check_output(source, output, resume=resume, force=force)
     from lmconf.cli.choosing import choose, warn
@@ -94,25 +105,55 @@ def command(
     compiled = chosen.profile.lms[chosen.lm]
     warn(ctx, chosen.warnings)
     from lmconf.cli import lines as jsonl
+    from lmconf.cli.batch_output import Kept, keep_aside, kept_rows
+    from lmconf.cli.running import Stopped
+    from lmconf.runtime.batching import described
     from lmconf.runtime.lm import LM
 
     lines, faults = jsonl.read(source)
     with LM.of(compiled) as lm:
         asked = _asked(lm, lines, faults, {"cache": False} if no_cache else {})
         jsonl.refuse(source, faults)
-        kept = jsonl.kept(output, lines) if resume and output else {}
-        missing = [index for index in range(len(lines)) if index not in kept]
+        steering = described(lm, asked)
+        kept = Kept({}, {}, ())
+        if resume and output:
+            kept = kept_rows(output, source, lines, steering)
+        missing = [index for index in range(len(lines)) if index not in kept.answers]
         launch = compiled.spec.launch_kwargs
         if missing and launch is not None and launch.auto != "manual":
             # Here and not by the first call: a thread that starts it could not be interrupted.
             lm.launch()
-        writer = jsonl.InOrder() if output is None else jsonl.InFile(output, kept)
-        run = _Run(lm, lines, asked, writer, missing)
+        aside = keep_aside(output, kept.others) if output and kept.others else None
+        writer: Writer = jsonl.InOrder()
+        if output is not None:
+            writer = jsonl.InFile(output, {**kept.errors, **kept.answers})
+        run = _Run(
+            lm,
+            lines,
+            asked=asked,
+            steering=steering,
+            writer=writer,
+            missing=missing,
+            failed_before=kept.errors.keys(),
+        )
+        stopped = True
         try:
             run_on_loop(run.send(width))
+            stopped = False
+        except (KeyboardInterrupt, Stopped):
+            raise
+        except BaseException:
+            stopped = False
+            raise
         finally:
             writer.finish()
-    tell(run.summary(output, len(kept)))
+            if stopped and output is not None:
+                tell(_how_to_go_on(ctx, output, len(kept.answers) + run.answered))
+    tell(run.summary(output, len(kept.answers)))
+    if aside is not None:
+        tell(
+            f"{len(kept.others):,} of its rows are of no line of {source} any more: kept in {aside}"
+        )
     if run.failed:
         from lmconf.errors import LaunchError
 
@@ -133,14 +174,44 @@ def _check_output(source: str, output: Path | None, *, resume: bool, force: bool
         return
     if resume and force:
         raise click.UsageError("--resume adds to FILE, --force replaces it: say one of them.")
+    if str(output) == "-":
+        raise click.UsageError("leave -o out to print the answers.")
     if not output.exists():
         return
-    if source != "-" and Path(source).exists() and output.samefile(source):
+    if not output.is_file():
+        raise click.UsageError(f"{output} is no regular file: leave -o out to print the answers.")
+    if _is_input(output, source):
         raise click.UsageError(f"{output} is the input.")
     if not resume and not force:
         raise click.UsageError(
             f"{output} is there already: --resume adds what it lacks, --force replaces it."
         )
+
+
+def _is_input(output: Path, source: str) -> bool:
+    if source != "-":
+        return Path(source).exists() and output.samefile(source)
+    try:
+        piped = os.fstat(sys.stdin.fileno())
+    except (OSError, ValueError):  # there is none
+        return False
+    return stat.S_ISREG(piped.st_mode) and os.path.samestat(piped, output.stat())
+
+
+def _how_to_go_on(ctx: click.Context, output: Path, answers: int) -> str:
+    """Return what is told of a batch that was stopped: what is kept, and how it goes on."""
+    words = ["lmconf", "batch", ctx.params["name"], ctx.params["source"], "-o", str(output)]
+    if ctx.params["width"] != 16:
+        words += ["--max-concurrency", str(ctx.params["width"])]
+    words += ["--no-cache"] if ctx.params["no_cache"] else []
+    for option, values in (
+        ("--set", ctx.params["sets"]),
+        ("--var", ctx.params["variables"]),
+        ("--allow-import", ctx.params["allow_imports"]),
+    ):
+        words += [word for value in values for word in (option, value)]
+    kept = "1 answer is" if answers == 1 else f"{answers:,} answers are"
+    return fit(f"stopped: {kept} kept in {output}; go on with: {shlex.join([*words, '--resume'])}")
 
 
 def _asked(
@@ -162,13 +233,18 @@ class _Run:
         self,
         lm: LM,
         lines: Sequence[Line],
+        *,
         asked: Sequence[Asked],
+        steering: Sequence[Mapping[str, Any]],
         writer: Writer,
         missing: Sequence[int],
+        failed_before: Collection[int],
     ) -> None:
         self._lm = lm
         self._lines = lines
         self._asked = asked
+        self._steering = steering
+        self._failed_before = failed_before
         self._writer = writer
         self._missing = missing
         self._final: tuple[int, Exception] | None = None
@@ -203,10 +279,20 @@ class _Run:
         prompt, messages, settings = self._asked[self._missing[place]]
         return await self._lm.aask(prompt, messages, **settings)
 
+    @property
+    def answered(self) -> int:
+        """How many lines have got an answer."""
+        return len(self._ended) - len(self.failed)
+
     def _note(self, index: int, found: Answer | Exception) -> None:
+        from lmconf.cli.batch_output import fingerprint
         from lmconf.cli.lines import outcome
 
-        self._writer.put(index, outcome(index, self._lines[index], found))
+        line, asked = self._lines[index], self._steering[index]
+        # What was not sent says less than the error of an earlier run.
+        if not (isinstance(found, NotSent) and index in self._failed_before):
+            mark = fingerprint(line.digest, asked)
+            self._writer.put(index, outcome(index, line, asked, mark, found))
         self._ended.add(index)
         if isinstance(found, Exception):
             self.failed[index] = found
@@ -217,7 +303,7 @@ class _Run:
         """Return what is told at the end: how many were answered, and the first that failed."""
         from lmconf.runtime.batching import told
 
-        facts = [f"{len(self._ended) - len(self.failed):,} answered"]
+        facts = [f"{self.answered:,} answered"]
         if self._cut:
             facts[0] += f" ({self._cut:,} cut short by `max_tokens`)"
         if kept:

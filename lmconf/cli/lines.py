@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -15,11 +16,24 @@ from msgspec import json as msgspec_json
 from lmconf.cli.answers import plain
 from lmconf.cli.output import write_file
 from lmconf.cli.terminal import fit, say
+from lmconf.document.limits import DEPTH
 from lmconf.errors import CallError, Error
 from lmconf.runtime.answer import Answer
 
-__all__ = ["InFile", "InOrder", "Line", "Unfit", "Writer", "kept", "outcome", "read", "refuse"]
+__all__ = [
+    "InFile",
+    "InOrder",
+    "Line",
+    "Unfit",
+    "Writer",
+    "decoded",
+    "dumped",
+    "outcome",
+    "read",
+    "refuse",
+]
 
+_HALF = re.compile("[\ud800-\udfff]")
 _SHOWN = 50  # lines that are told of one by one
 
 
@@ -46,7 +60,7 @@ def read(source: str) -> tuple[list[Line], dict[int, str]]:
     for number, text in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if not text.strip():
             continue
-        item, fault = _decoded(text.strip())
+        item, fault = decoded(text.strip())
         if fault:
             faults[number] = fault
         else:
@@ -54,18 +68,62 @@ def read(source: str) -> tuple[list[Line], dict[int, str]]:
     return lines, faults
 
 
-def _decoded(text: bytes) -> tuple[object, str]:
+def decoded(text: bytes) -> tuple[object, str]:
+    """Return the value that a line says, or what is wrong with it."""
     try:
-        return msgspec_json.decode(text), ""
+        item = msgspec_json.decode(text)
+        json.loads(text, object_pairs_hook=_without_doubles)
     except UnicodeDecodeError as error:
         return None, f"it is not UTF-8 text (byte {error.start + 1})"
     except DecodeError as error:
         told = str(error).removeprefix("JSON is malformed: ")
         return None, f"it is not JSON: {told[:1].lower()}{told[1:]}"
+    except _Doubled as doubled:
+        return None, f"the key `{fit(str(doubled))}` stands twice in one object"
+    except RecursionError:
+        return None, _TOO_DEEP
+    return (None, _TOO_DEEP) if _is_deeper(item, DEPTH) else (item, "")
+
+
+_TOO_DEEP = f"it is nested more than {DEPTH} deep"
+
+
+class _Doubled(Exception):
+    """A key stands twice in one object: which of its values is meant cannot be known."""
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> None:
+    if len(pairs) > 1:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _Doubled(key)
+            seen.add(key)
+
+
+def _is_deeper(item: object, depth: int) -> bool:
+    """Say whether more than `depth` collections stand inside one another in `item`."""
+    level = [item]
+    for _ in range(depth + 1):
+        below: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                below += each.values()
+            elif isinstance(each, list):
+                below += each
+        level = [each for each in below if isinstance(each, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def dumped(said: Mapping[str, Any]) -> str:
+    """Return a row of an output as one line; half of a surrogate pair, which none reads, is lost."""
+    return _HALF.sub("\ufffd", json.dumps(said, ensure_ascii=False))
 
 
 def _digest(item: object) -> str:
-    return sha256(msgspec_json.encode(item, order="sorted")).hexdigest()[:16]
+    return sha256(msgspec_json.encode(item, order="sorted")).hexdigest()[:32]
 
 
 def refuse(source: str, faults: Mapping[int, str]) -> None:
@@ -84,11 +142,21 @@ def refuse(source: str, faults: Mapping[int, str]) -> None:
     raise Unfit("\n".join([f"{name}: {what} not fit, and nothing was sent", *told]))
 
 
-def outcome(index: int, line: Line, found: Answer | Exception) -> str:
-    """Return the line that says what came of the input `line`, the one at `index`."""
-    head: dict[str, Any] = {"index": index, "input": line.digest}
+def outcome(
+    index: int, line: Line, asked: Mapping[str, Any], mark: str, found: Answer | Exception
+) -> str:
+    """Return the row that says what came of the input `line`, the one at `index`.
+
+    `asked` are the settings that steer its answer, and `mark` is the fingerprint of both.
+    """
+    head: dict[str, Any] = {
+        "index": index,
+        "input": line.digest,
+        "fingerprint": mark,
+        "asked": asked,
+    }
     if isinstance(found, Answer):
-        return json.dumps({**head, **plain(found)}, ensure_ascii=False)
+        return dumped({**head, **plain(found)})
     told: dict[str, Any] = {"type": type(found).__name__}
     if isinstance(found, CallError):
         told |= {
@@ -99,31 +167,7 @@ def outcome(index: int, line: Line, found: Answer | Exception) -> str:
         }
     else:
         told["message"] = fit(str(found))
-    return json.dumps({**head, "error": told}, ensure_ascii=False)
-
-
-def kept(output: Path, lines: Sequence[Line]) -> dict[int, str]:
-    """Return the answers that stand in `output` already, by the index of the input they belong to.
-
-    An error, a line that was cut short and an answer to another input count for nothing.
-    """
-    found = {}
-    for text in _texts(output):
-        said, _ = _decoded(text.encode())
-        if not isinstance(said, dict) or "error" in said or "text" not in said:
-            continue
-        index = said.get("index")
-        if type(index) is int and 0 <= index < len(lines) and said["input"] == lines[index].digest:
-            found[index] = text
-    return found
-
-
-def _texts(output: Path) -> Iterator[str]:
-    try:
-        text = output.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return iter(())
-    return (line for line in text.split("\n") if line.strip())
+    return dumped({**head, "error": told})
 
 
 class Writer(Protocol):
@@ -159,14 +203,14 @@ class InOrder:
 class InFile:
     """Writes each line at once, so that none is lost; at the end, all are put in order.
 
-    `kept` holds the lines of an earlier run, which stay.
+    `kept` holds the rows of an earlier run: they stay until another takes their place.
     """
 
     def __init__(self, path: Path, kept: Mapping[int, str]) -> None:
         self._path = path
         self._lines = dict(kept)
+        self._write()
         self._ordered = True
-        write_file(path, self._text())
         self._file: IO[str] = path.open("a", encoding="utf-8", newline="\n")
 
     def put(self, index: int, text: str) -> None:
@@ -180,7 +224,9 @@ class InFile:
         """Close the file, and put its lines in order."""
         self._file.close()
         if not self._ordered:
-            write_file(self._path, self._text())
+            self._write()
 
-    def _text(self) -> str:
-        return "".join(f"{self._lines[index]}\n" for index in sorted(self._lines))
+    def _write(self) -> None:
+        text = "".join(f"{self._lines[index]}\n" for index in sorted(self._lines))
+        if not self._path.exists() or self._path.read_bytes() != text.encode():
+            write_file(self._path, text)

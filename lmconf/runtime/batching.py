@@ -33,8 +33,19 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from lmconf.profile.keywords import CallSettings
+    from lmconf.runtime.lm import LM
 
-__all__ = ["FINAL", "Asked", "Batching", "Item", "examined", "not_sent", "read", "told"]
+__all__ = [
+    "FINAL",
+    "Asked",
+    "Batching",
+    "Item",
+    "described",
+    "examined",
+    "not_sent",
+    "read",
+    "told",
+]
 
 Item: TypeAlias = str | Messages | Mapping[str, Any]
 """One input of a batch: a prompt, a list of messages, or a mapping with `prompt` or `messages` and
@@ -247,6 +258,24 @@ def examined(lm: Asks, inputs: Iterable[object], settings: Mapping[str, Any]) ->
     """
     check = partial(lm._steps, reading=True)  # noqa: SLF001 - what an LM does before each call
     return [_examined(check, item, settings) for item in inputs]
+
+
+def described(lm: LM, asked: Iterable[Asked]) -> list[Mapping[str, Any]]:
+    """Return for each of `asked`, by name, the settings of `lm` that steer its answer.
+
+    Raises:
+        CallError: an address or an account leads nowhere.
+    """
+    parts = lm._parts()  # noqa: SLF001 - what an LM does before each call
+    known: dict[int, tuple[LMSpec, Mapping[str, Any]]] = {}
+    found = []
+    for each in asked:
+        spec = parts.spec_of(each.settings)
+        if id(spec) not in known:
+            # The spec is kept beside it, so that no other object can take over its id.
+            known[id(spec)] = (spec, parts.described(spec))
+        found.append(known[id(spec)][1])
+    return found
 
 
 def _examined(check: Check, item: object, settings: Mapping[str, Any]) -> Asked | str:

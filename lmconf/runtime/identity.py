@@ -32,6 +32,8 @@ from lmconf.spec.navigating import REFERENCES
 __all__ = [
     "TRACING_HEADERS",
     "References",
+    "described",
+    "described_pool",
     "digest_of",
     "digest_of_file",
     "digest_of_pool",
@@ -182,6 +184,47 @@ def digest_of_pool(
     if spec.cache.namespace is not None:
         where["namespace"] = spec.cache.namespace
     return spec_digest({"from": where, "settings": _settings(spec, found)})
+
+
+_SAID = frozenset(
+    "model model_type base_model endpoint address rollout_id tool_choice reasoning_effort verbosity"
+    " transport".split()
+)
+"""Texts of an identity that people know an LM by, and that are no account's."""
+
+
+def described(spec: LMSpec, found: tuple[Any, ...]) -> dict[str, Any]:
+    """Return what an LM's identity is made of, by name: short values as they are, others as digests.
+
+    It says of two LMs what makes their answers differ, and holds no secret. `found` are the `facts`
+    of `spec`.
+    """
+    where = _where(spec, found)
+    del where["provider"]
+    if isinstance(spec.api_base, REFERENCES) and "address" in where:
+        where["address"] = _digest(where["address"])
+    return _shortened({**where, "model": spec.model, **_settings(spec, found[-2])})
+
+
+def described_pool(spec: LMSpec, found: Found, digest: bytes) -> dict[str, Any]:
+    """Return what a pool's identity is made of, as `described`; `digest` is that of all of it."""
+    whole = {**_settings(spec, found), "model": spec.model, "pool": f"sha256:{digest.hex()}"}
+    return _shortened(whole)
+
+
+def _shortened(whole: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        if isinstance(value, bool | int | float)
+        or (isinstance(value, str) and (name in _SAID or value.startswith("sha256:")))
+        else _digest(value)
+        for name, value in whole.items()
+        if value is not None
+    }
+
+
+def _digest(value: object) -> str:
+    return f"sha256:{spec_digest({'value': value}).hex()[:32]}"
 
 
 def settings_of(spec: LMSpec) -> dict[str, Any]:

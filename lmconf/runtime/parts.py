@@ -28,6 +28,8 @@ from lmconf.runtime.gating import Gating
 from lmconf.runtime.history import History
 from lmconf.runtime.identity import (
     References,
+    described,
+    described_pool,
     digest_of,
     digest_of_pool,
     facts,
@@ -192,6 +194,17 @@ class Parts:
         # The spec is kept beside its digest, so that no other object can take over its id.
         self._digests[id(spec)] = _Known(spec, references, found, digest, not may_change(spec))
         return digest
+
+    def described(self, spec: LMSpec) -> dict[str, Any]:
+        """Return by name what makes the answers to calls with `spec` differ from others.
+
+        Raises:
+            CallError: an address or an account leads nowhere.
+        """
+        if self.members is not None:
+            found = found_by(steering_references(spec), self.compiled)
+            return described_pool(spec, found, self.digest_of(spec))
+        return described(spec, facts(spec, self.compiled))
 
     def _digest_of_pool(self, spec: LMSpec, members: Members) -> bytes:
         said = found_by(steering_references(spec), self.compiled)

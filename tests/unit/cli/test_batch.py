@@ -141,7 +141,12 @@ def test_resume_asks_what_has_no_answer_yet(
     server.received.clear()
     source = write(project, "a", "mended", "changed", "d")
     ran = lmconf("batch", "lmconf", source, "-o", "out.jsonl", "--resume")
-    assert (ran.code, ran.err) == (0, "wrote out.jsonl: 3 answered, 1 there already\n")
+    assert (ran.code, ran.err) == (
+        0,
+        "wrote out.jsonl: 3 answered, 1 there already\n"
+        "2 of its rows are of no line of in.jsonl any more: kept in out.jsonl.unmatched\n",
+    )
+    assert (project / "out.jsonl.unmatched").read_text() == "".join(whole[1:3])
     assert sorted(prompts(server)) == ["changed", "d", "mended"]
     assert results(out) == [(0, "<a>"), (1, "<mended>"), (2, "<changed>"), (3, "<d>")]
     assert out.read_text().startswith(whole[0])
@@ -237,5 +242,9 @@ def test_a_signal_ends_it_at_once_and_keeps_what_was_answered(
         _, told = child.communicate(timeout=30)
     assert child.returncode == code
     assert time.monotonic() - begun < 10
-    assert told == ("interrupted\n" if number == signal.SIGINT else "")
+    assert told == (
+        "stopped: 6 answers are kept in out.jsonl; go on with:"
+        " lmconf batch lmconf in.jsonl -o out.jsonl --max-concurrency 4 --resume\n"
+        + ("interrupted\n" if number == signal.SIGINT else "")
+    )
     assert results(project / "out.jsonl") == [(n, f"<{n - 1}>") for n in range(1, 7)]
