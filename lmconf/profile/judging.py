@@ -46,6 +46,7 @@ from lmconf.spec.declaring import fields
 from lmconf.spec.navigating import Unread
 from lmconf.spelling import did_you_mean
 from lmconf.trainers.specs import TRAINER_NAMES
+from lmconf.transports.routes import NAMES_IN_PATHS, is_foreign
 
 Data = Mapping[str, Any]
 
@@ -181,6 +182,32 @@ def _provider_is_known(data: Data) -> Iterator[Fault]:
 
 
 _CLOUD_CREDENTIALS = ("aws_profile_name", "aws_access_key_id", "vertex_credentials")
+
+
+# What would end a path, or lead out of it (RFC 3986, 3.3 and 5.2.4).
+_OUT_OF_PATH = re.compile(r"[\x00-\x20\x7f?#%\\]|(^|/)\.{0,2}(/|$)")
+
+
+def _name_stays_in_its_path(data: Data) -> Iterator[Fault]:
+    """Yield a fault for a name that would change where a request goes, or what it asks for."""
+    model = text_of(data, "model")
+    if model is None or launches(data) or transport_of(data) != "litellm":
+        return
+    provider, name = provider_of(model)
+    route = text_of(data, "model_type") or "chat"
+    if provider not in PROVIDERS or "://" in name or not name:
+        return
+    if provider not in NAMES_IN_PATHS and not is_foreign(provider, route):
+        return
+    found = _OUT_OF_PATH.search(name)
+    if found is not None:
+        yield Fault(
+            "no-model",
+            ("model",),
+            f"`{found[0] or '/'}` cannot stand in the name of a model of {provider}/: it would change"
+            " the address that is asked",
+            help="write the model's name alone",
+        )
 
 
 def _credential_is_said(data: Data) -> Iterator[Fault]:
@@ -423,6 +450,7 @@ def _log_probabilities_agree(data: Data) -> Iterator[Fault]:
 
 _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     _provider_is_known,
+    _name_stays_in_its_path,
     _credential_is_said,
     _azures_credential_is_one,
     _address_is_safe,

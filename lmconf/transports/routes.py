@@ -16,6 +16,7 @@ __all__ = [
     "CHAT",
     "CLOUDS",
     "MODEL_PARAMETERS",
+    "NAMES_IN_PATHS",
     "NOT_IN_RESPONSES",
     "RESPONSES",
     "TEXT",
@@ -120,6 +121,11 @@ def is_foreign(provider: str, route: str) -> bool:
     """Say whether LiteLLM sends `route` to `provider` by its own means."""
     return route != "responses" and client_of(provider, route) is None
 
+
+NAMES_IN_PATHS = frozenset("bedrock cloudflare gemini huggingface vertex_ai vertex_ai_beta".split())
+"""Providers for which LiteLLM writes the model's name into the request's path as it stands.
+
+Azure's and SageMaker's are written by lmconf, which quotes them."""
 
 MODEL_PARAMETERS = frozenset(
     "decoding_method do_sample early_stopping epsilon_cutoff eta_cutoff guidance_scale ignore_eos"
