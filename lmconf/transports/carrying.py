@@ -9,6 +9,7 @@ What would be lost is refused before anything is sent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -242,12 +243,47 @@ def _nothing_is_fetched(request: Request, api: _Api) -> Iterator[tuple[str, str]
     for index, part in _parts(request):
         image = part.get("image_url")
         address = image.get("url") if isinstance(image, Mapping) else image
-        if isinstance(address, str) and address.lower().startswith(api.fetched or ("\0",)):
+        if isinstance(address, str) and address.strip().lower().startswith(api.fetched or ("\0",)):
             yield (
                 f"messages[{index}]: {request.provider}/ takes no images from such an address, and"
                 " none are fetched on its behalf",
                 "send the image itself: `data:image/png;base64,…`",
             )
+
+
+# Of these Google is told the address; the others litellm fetches, to see what they are.
+_OF_GOOGLE = re.compile(r"https://[^?#\s]+\.(png|jpe?g|webp)\Z", re.IGNORECASE)
+
+
+def _google_is_told_what_it_is(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
+    for index, part in _parts(request):
+        image = part.get("image_url")
+        address = image.get("url") if isinstance(image, Mapping) else image
+        if api is _GEMINI and _is_address(address) and not _OF_GOOGLE.match(str(address)):
+            yield (
+                f"messages[{index}]: {request.provider}/ cannot be told of what kind this image is, and"
+                " it is not fetched to see that",
+                "send the image itself: `data:image/png;base64,…`",
+            )
+
+
+def _files_are_sent_whole(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
+    """Yield each file that is an address: litellm would fetch it, from wherever that leads."""
+    for index, part in _parts(request):
+        file = part.get("file")
+        for name in ("file_id", "file_data") if isinstance(file, Mapping) else ():
+            address = file.get(name)
+            if not _is_address(address) or (api is _APIS["anthropic"] and name == "file_id"):
+                continue  # Anthropic fetches a document itself
+            yield (
+                f"messages[{index}]: {request.provider}/ takes no file from an address, and none is"
+                " fetched on its behalf",
+                "send the file itself: `file_data: data:application/pdf;base64,…`",
+            )
+
+
+def _is_address(value: object) -> bool:
+    return isinstance(value, str) and value.strip().lower().startswith(_ANY_ADDRESS)
 
 
 def _names_have_a_place(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
@@ -289,6 +325,8 @@ def _googles_rules(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
 _RULES: tuple[Callable[[Request, _Api], Iterator[tuple[str, str]]], ...] = (
     _parts_have_a_place,
     _nothing_is_fetched,
+    _google_is_told_what_it_is,
+    _files_are_sent_whole,
     _names_have_a_place,
     _anthropics_rules,
     _googles_rules,

@@ -46,7 +46,7 @@ def test_what_leads_out_of_a_path_is_refused(provider: str, name: str) -> None:
             lmconf.load(document)
         assert "no-model" in {each.code for each in refused.value.diagnostics}
     with pytest.raises(ProfileError):
-        lmconf.LM("openai/tiny", api_key="").copy(**stated)
+        lmconf.LM("openai/tiny", api_key="").copy(model=stated["model"])
 
 
 @pytest.mark.parametrize(
