@@ -270,8 +270,9 @@ def _google_is_told_what_it_is(request: Request, api: _Api) -> Iterator[tuple[st
 def _files_are_sent_whole(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
     """Yield each file that is an address: litellm would fetch it, from wherever that leads."""
     for index, part in _parts(request):
-        file = part.get("file")
-        for name in ("file_id", "file_data") if isinstance(file, Mapping) else ():
+        stated = part.get("file")
+        file: Mapping[str, Any] = stated if isinstance(stated, Mapping) else {}
+        for name in ("file_id", "file_data"):
             address = file.get(name)
             if not _is_address(address) or (api is _APIS["anthropic"] and name == "file_id"):
                 continue  # Anthropic fetches a document itself
