@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import bisect
+import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from lmconf.errors import BadResponse
@@ -17,6 +19,7 @@ class Assembly:
     def __init__(self) -> None:
         self._head: Json = {}
         self._choices: dict[int, Json] = {}
+        self._calls: dict[int, _ToolCalls] = {}
 
     def add(self, chunk: Json) -> None:
         """Take the next chunk."""
@@ -43,8 +46,12 @@ class Assembly:
         for key in ("annotations", "reasoning_items", "output_items"):
             if isinstance(delta.get(key), list):
                 message.setdefault(key, []).extend(delta[key])
-        for call in delta.get("tool_calls") or ():
-            _add_call(message.setdefault("tool_calls", []), call)
+        pieces = delta.get("tool_calls")
+        if pieces:
+            index = choice["index"]
+            calls = self._calls.setdefault(index, _ToolCalls())
+            calls.add(pieces)
+            message["tool_calls"] = calls.made
         own = delta.get("provider_specific_fields")
         if isinstance(own, dict):
             _add_own(message.setdefault("provider_specific_fields", {}), own)
@@ -89,20 +96,129 @@ def has_begun(chunk: Json) -> bool:
     return False
 
 
-def _add_call(calls: list[Json], piece: Mapping[str, Any]) -> None:
-    index = piece.get("index", len(calls))
-    while len(calls) <= index:
-        calls.append({"id": None, "type": "function", "function": {"name": "", "arguments": ""}})
-    call = calls[index]
-    if piece.get("id"):
-        call["id"] = piece["id"]
-    if isinstance(piece.get("custom"), dict):
-        _add_custom(call, piece["custom"])
-    function = piece.get("function") or {}
-    if function.get("name"):
-        call["function"]["name"] = function["name"]
-    if function.get("arguments"):
-        call["function"]["arguments"] += function["arguments"]
+class _ToolCalls:
+    """The tool calls of one choice, put together from what streams say of them piece by piece.
+
+    OpenAI tells calls apart by `index`. Other servers leave it out, or give every call the same;
+    there another `id`, or a name where the arguments of the last call are whole, begins a call.
+    Names come whole once, in pieces, or again with each piece.
+    """
+
+    def __init__(self) -> None:
+        self.made: list[Json] = []
+        self._places: list[int] = []
+        self._said: list[int | None] = []
+
+    def add(self, pieces: Iterable[Json]) -> None:
+        """Add what one chunk says, whose pieces are given the index of their own call."""
+        for position, piece in enumerate(pieces):
+            at = self._continued(piece, position)
+            if at is None:
+                at = self._begin(piece.get("index"))
+            _fill(self.made[at], piece)
+            piece["index"] = self._places[at]
+
+    def _continued(self, piece: Json, position: int) -> int | None:
+        """Return which of the calls `piece` continues, None where it begins one."""
+        id_, index, name = piece.get("id"), piece.get("index"), _name_of(piece)
+        at = self._last(lambda at: self._said[at] == index) if index is not None else None
+        if at is None and id_:
+            at = self._last(
+                lambda at: self.made[at].get("id") == id_ and None in (index, self._said[at])
+            )
+        if at is None and index is None and self.made:
+            at = len(self.made) - 1
+        if at is None:
+            return None
+        call, more = self.made[at], _text_of(piece).strip()
+        known = call.get("id")
+        if id_ and known and id_ != known:
+            # Some servers make up an id for each piece: what continues a call has no name.
+            return None if name or (more and _is_whole(call)) else at
+        if not name or (id_ and id_ == known):
+            return at
+        before = _name_of(call)
+        if index is None and before and (position or name != before):
+            return None
+        return None if _is_whole(call) and (more or name != before) else at
+
+    def _last(self, fits: Callable[[int], bool]) -> int | None:
+        return next((at for at in reversed(range(len(self.made))) if fits(at)), None)
+
+    def _begin(self, index: int | None) -> int:
+        """Put a new call where its index belongs; one that has none, or a taken one, comes last."""
+        place = index
+        if place is None or place in self._places:
+            place = max(self._places, default=-1) + 1
+        at = bisect.bisect(self._places, place)
+        self._places.insert(at, place)
+        self._said.insert(at, index)
+        self.made.insert(at, {})
+        return at
+
+
+def _fill(call: Json, piece: Mapping[str, Any]) -> None:
+    """Add to `call` what `piece` says of it; empty values say nothing."""
+    for key, value in piece.items():
+        if key == "id":
+            if value and not call.get("id"):
+                call["id"] = value
+        elif key in ("function", "custom"):
+            if isinstance(value, Mapping):
+                _fill_in(call.setdefault(key, {}), value)
+        elif key != "index" and value not in (None, ""):
+            call[key] = value
+    kind = next((kind for kind in ("custom", "function") if kind in call), "function")
+    call.setdefault("type", kind)
+    called = call.setdefault(kind, {})
+    called.setdefault("name", "")
+    called.setdefault(_SAID[kind], "")
+
+
+_SAID = {"function": "arguments", "custom": "input"}
+"""Where what a tool is called with stands, by the kind of the tool."""
+
+
+def _fill_in(called: Json, piece: Mapping[str, Any]) -> None:
+    for key, value in piece.items():
+        if key in _SAID.values():
+            called[key] = called.get(key, "") + _text(value)
+        elif key == "name":
+            before = called.get("name", "")
+            if value and value != before:
+                # In pieces, unless it is told again as far as it goes.
+                called["name"] = value if value.startswith(before) else before + value
+        elif value is not None:
+            called[key] = value
+
+
+def _name_of(call: Mapping[str, Any]) -> str:
+    called = call.get("custom") or call.get("function") or {}
+    return called.get("name") or ""
+
+
+def _text_of(call: Mapping[str, Any]) -> str:
+    called = call.get("custom") or call.get("function") or {}
+    return _text(called.get("arguments", called.get("input")))
+
+
+def _text(value: object) -> str:
+    """Return arguments as text: some servers send the object itself."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_whole(call: Mapping[str, Any]) -> bool:
+    """Say whether the arguments of `call` are a whole JSON object, to which nothing can be added."""
+    text = _text_of(call).strip()
+    if not (text.startswith("{") and text.endswith("}")):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _add_own(fields: Json, piece: Mapping[str, Any]) -> None:
@@ -114,14 +230,6 @@ def _add_own(fields: Json, piece: Mapping[str, Any]) -> None:
             fields[key].extend(value)
         else:
             fields[key] = value
-
-
-def _add_custom(call: Json, piece: Mapping[str, Any]) -> None:
-    """Add to a call of a tool that takes free text."""
-    if call.pop("function", None) is not None:
-        call.update(type="custom", custom={"name": "", "input": ""})
-    call["custom"]["name"] = piece.get("name") or call["custom"]["name"]
-    call["custom"]["input"] += piece.get("input") or ""
 
 
 def _extend(logprobs: Json, piece: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from lmconf.runtime.answer import is_truncated, outputs_of
 from lmconf.transports import REQUEST_ID, Json
+from lmconf.transports.answers import WHOLE
 
 __all__ = ["Stored", "read", "stored", "worth_keeping", "write"]
 
@@ -37,7 +38,8 @@ class _Glance(Struct):
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder()
 _glance = msgspec.json.Decoder(_Glance).decode
-# A cut answer may be whole next time; a filtered one is the filter's, not the model's.
+# A cut answer may be whole next time; a filtered one is the filter's, not the model's. What ended
+# for a reason that nobody knows may be anything.
 _ENDED = {"length": "truncated", "content_filter": "filtered"}
 
 
@@ -95,7 +97,10 @@ def _whole_texts(value: bytes) -> list[str] | None:
         for choice in _glance(value).choices:
             message = choice.message
             text = choice.text if message is None else message.content
-            if not text or choice.finish_reason in _ENDED or choice.logprobs is not None:
+            if not text or choice.logprobs is not None:
+                return None
+            reason = choice.finish_reason
+            if reason in _ENDED or (reason and reason not in WHOLE):
                 return None
             if message is not None and message.tool_calls:
                 return None
@@ -144,7 +149,8 @@ def worth_keeping(response: Mapping[str, Any], keep: Collection[str]) -> bool:
                 return False
         elif not (message.get("content") or message.get("text")) and "empty" not in keep:
             return False
-        ended = _ENDED.get(choice.get("finish_reason") or "")
-        if ended is not None and ended not in keep:
+        reason = choice.get("finish_reason") or ""
+        ended = _ENDED.get(reason)
+        if (ended is not None and ended not in keep) or (reason and reason not in WHOLE):
             return False
     return True

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from types import UnionType
 from typing import Any
 
-from lmconf.errors import BadResponse
+from lmconf.errors import BadResponse, CallError, ServerError
 from lmconf.transports.contract import Json
 
-__all__ = ["check_chunk", "check_response", "drop_odd_counts", "partial_text", "plain"]
+__all__ = [
+    "GIVEN_UP",
+    "SYNONYMS",
+    "WHOLE",
+    "check_chunk",
+    "check_response",
+    "complete_calls",
+    "drop_odd_counts",
+    "gave_up",
+    "partial_text",
+    "plain",
+]
 
 # What litellm adds to every message and choice, mostly with nothing in it.
 _OWN_KEYS = frozenset(("provider_specific_fields",))
@@ -81,11 +93,15 @@ def check_choice(choice: Json, message: object) -> None:
 
     Raises:
         BadResponse: it holds some.
+        CallError: the server gave the answer up.
     """
     _check(choice, "index", int, "a choice of the answer")
     _check(choice, "finish_reason", str, "a choice of the answer")
     _check(choice, "text", str, "a choice of the answer")
     _check(choice, "logprobs", dict, "a choice of the answer")
+    reason = choice.get("finish_reason")
+    if reason is not None and reason.lower() in GIVEN_UP:
+        raise gave_up(reason)
     if message is None:
         return
     if not isinstance(message, dict):
@@ -99,6 +115,55 @@ def check_choice(choice: Json, message: object) -> None:
             _check(call, name, kind, "a tool call of the answer")
         _check(call.get("function") or {}, "name", str, "a tool call of the answer")
         _check(call.get("function") or {}, "arguments", str | dict, "a tool call of the answer")
+        arguments = (call.get("function") or {}).get("arguments")
+        if isinstance(arguments, dict):  # as Ollama's own API has them
+            call["function"]["arguments"] = json.dumps(arguments, ensure_ascii=False)
+
+
+def complete_calls(response: Json) -> Json:
+    """Return `response` with the tool calls of its choices as those of a stream are."""
+    for choice in response["choices"]:
+        message = choice.get("message")
+        for call in (message.get("tool_calls") if isinstance(message, dict) else None) or ():
+            call.pop("index", None)
+            if not call.get("id"):
+                call.pop("id", None)
+            kind, said = ("custom", "input") if "custom" in call else ("function", "arguments")
+            call.setdefault("type", kind)
+            called = call.setdefault(kind, {})
+            called.setdefault("name", "")
+            called.setdefault(said, "")
+    return response
+
+
+GIVEN_UP = frozenset(
+    "abort aborted canceled cancelled error failed insufficient_system_resource"
+    " malformed_function_call network_error timeout".split()
+)
+"""Reasons by which servers say that they gave an answer up: vLLM and SGLang abort, gateways err,
+DeepSeek's resources do not suffice, Zhipu's network fails, Gemini's calls cannot be read."""
+
+SYNONYMS = {
+    "end_turn": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "max_tokens": "length",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+}
+"""Words of servers that do not use OpenAI's own (Together, Text Generation Inference, gateways)."""
+
+WHOLE = frozenset(("stop", "tool_calls", "function_call", "length", "content_filter", *SYNONYMS))
+"""The known reasons for which answers end; what ended for another one may not be whole."""
+
+
+def gave_up(reason: str) -> CallError:
+    """Return the failure that an end for one of the reasons `GIVEN_UP` is."""
+    if reason.lower().startswith("malformed"):
+        return BadResponse(f"the model's answer is malformed (finish_reason {reason!r})")
+    return ServerError(
+        f"the server gave the answer up before it was whole (finish_reason {reason!r})"
+    )
 
 
 _IN_MESSAGES: dict[str, type | UnionType] = {

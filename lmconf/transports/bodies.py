@@ -30,6 +30,13 @@ _END = re.compile(
 )
 _END_LENGTH = 40
 
+# The words themselves: litellm makes `stop` of those that it does not know.
+_REASON = re.compile(
+    rb'"(?:finish_reason|finishReason|stop_reason|stopReason|completionReason|done_reason)"'
+    rb'\s*:\s*"([^"\\\x00-\x1f]{1,60})"'
+)
+_REASON_LENGTH = 100
+
 # litellm writes the model that was asked for into every piece. The server's own name for it, such
 # as the snapshot behind an alias, stands in the first of its pieces.
 _MODEL = re.compile(rb'"model"\s*:\s*"([^"\\\x00-\x1f]+)"')
@@ -45,6 +52,7 @@ class _Watch:
         self._tail = b""
         self._line = b""
         self._begun = b""
+        self._before = b""
         # An error counts as what its status says, however its body is packed.
         self._packing = response.headers.get("content-encoding", "")
         self._unpack = None if response.status_code >= 300 else _unpacker(self._packing, exchange)
@@ -68,6 +76,8 @@ class _Watch:
             self._size += len(piece)
             self._check_size()
             said = piece if self._said is None else self._said(piece)
+            if exchange.shaped:
+                self._look_for_reasons(said)
             if exchange.streaming:
                 self._look_for_the_model(said)
                 self._look_for_errors(said)
@@ -123,6 +133,13 @@ class _Watch:
             found = _MODEL.search(self._begun)
             if found:
                 self._exchange.model = found[1].decode("utf-8", "replace")
+
+    def _look_for_reasons(self, piece: bytes) -> None:
+        window = self._before + piece
+        for found in _REASON.finditer(window):
+            if found.end() > len(self._before):
+                self._exchange.ends.append(found[1].decode("utf-8", "replace"))
+        self._before = window[-_REASON_LENGTH:]
 
     def _look_for_errors(self, piece: bytes) -> None:
         # Inside a JSON string these quotes would be escaped.

@@ -150,6 +150,8 @@ class Exchange:
         self.request_id: str | None = None
         self.failure: CallError | None = None
         self.ended = False
+        # The reasons for which answers end, in the server's own words.
+        self.ends: list[str] = []
         self.model: str | None = None
         self._spent = 0.0
         self._complaint: Complaint | None = None

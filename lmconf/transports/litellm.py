@@ -26,7 +26,16 @@ from lmconf.errors import (
 )
 from lmconf.masking import without_secrets
 from lmconf.spec.frozen import thaw
-from lmconf.transports.answers import check_chunk, check_response, partial_text, plain
+from lmconf.transports.answers import (
+    GIVEN_UP,
+    WHOLE,
+    check_chunk,
+    check_response,
+    complete_calls,
+    gave_up,
+    partial_text,
+    plain,
+)
 from lmconf.transports.carrying import check_carried, is_as_stated, told
 from lmconf.transports.clients import Clients
 from lmconf.transports.clouds import areached, reached, way_to
@@ -163,7 +172,7 @@ class LiteLLM:
                     seen.append(piece)
                 except Halt:
                     failure = exchange.failure
-                except BadResponse as error:
+                except CallError as error:
                     failure = exchange.complained() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
                     failure = _failed(error, exchange, request)
@@ -202,7 +211,7 @@ class LiteLLM:
                     seen.append(piece)
                 except Halt:
                     failure = exchange.failure
-                except BadResponse as error:
+                except CallError as error:
                     failure = exchange.complained() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
                     failure = _failed(error, exchange, request)
@@ -401,6 +410,8 @@ def _failed(error: Exception, exchange: Exchange, request: Request) -> CallError
     complaint = exchange.complained()
     if complaint is not None:
         return complaint
+    if exchange.ends and exchange.ends[-1].lower() in GIVEN_UP:
+        return gave_up(exchange.ends[-1])
     # Some of litellm's messages hold the whole traceback of what they are raised for.
     reason = str(error).partition("Traceback (most recent call last)")[0].rstrip()
     said = without_secrets(reason, exchange.secrets)[:LONGEST]
@@ -433,8 +444,8 @@ def _finished(failure: CallError | None, read: Any, exchange: Exchange, request:
         failure = exchange.complained()
     if failure is None:
         try:
-            response: Json = check_response(read())
-        except BadResponse as error:
+            response: Json = complete_calls(check_response(_as_ended(read(), exchange)))
+        except CallError as error:
             failure = error.with_traceback(None)
         else:
             if exchange.request_id:
@@ -449,8 +460,26 @@ def _finished(failure: CallError | None, read: Any, exchange: Exchange, request:
 
 def _piece(chunk: object, exchange: Exchange) -> Json:
     """Return one piece of a stream, with the name that the server gave its model."""
-    piece = check_chunk(plain(chunk))
+    piece = check_chunk(_as_ended(plain(chunk), exchange))
     return piece if exchange.model is None else {**piece, "model": exchange.model}
+
+
+# What litellm knows, in lower case: of several choices, another one may have ended so.
+_KNOWN_ENDS = WHOLE | frozenset(
+    "complete end endoftext finish finished stop_str stop_token tool_call".split()
+)
+
+
+def _as_ended(response: Json, exchange: Exchange) -> Json:
+    """Return `response` with the server's word for an end of which litellm made `stop`."""
+    choices = response.get("choices")
+    choices = choices if isinstance(choices, list) else []
+    words = exchange.ends[-max(len(choices), 1) :]
+    for choice, word in zip(choices, words, strict=False):
+        ended = isinstance(choice, dict) and choice.get("finish_reason") == "stop"
+        if ended and word.lower() not in _KNOWN_ENDS:
+            choice["finish_reason"] = word
+    return response
 
 
 def _is_invented(chunk: Json, exchange: Exchange, kind: Client | None) -> bool:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from lmconf.errors import BadResponse
-from lmconf.transports.answers import check_chunk, check_response, plain
+from lmconf.transports.answers import (
+    SYNONYMS,
+    check_chunk,
+    check_response,
+    complete_calls,
+    plain,
+)
 from lmconf.transports.contract import Json
 
 __all__ = ["Answering", "response_of"]
-
-# Words of servers that do not use OpenAI's own (Together, Text Generation Inference, gateways).
-_REASONS = {
-    "end_turn": "stop",
-    "eos": "stop",
-    "eos_token": "stop",
-    "max_tokens": "length",
-    "stop_sequence": "stop",
-    "tool_use": "tool_calls",
-}
 
 
 def response_of(body: Json) -> Json:
@@ -29,7 +24,7 @@ def response_of(body: Json) -> Json:
     Raises:
         BadResponse: it holds none.
     """
-    response = check_response(plain(body))
+    response = complete_calls(check_response(plain(body)))
     for choice in response["choices"]:
         _tidy(choice, "message")
     return response
@@ -72,8 +67,8 @@ def _tidy(choice: Json, part: str) -> None:
         BadResponse: what it says is neither text nor parts of one.
     """
     reason = choice.get("finish_reason")
-    if reason in _REASONS:
-        choice["finish_reason"] = _REASONS[reason]
+    if reason in SYNONYMS:
+        choice["finish_reason"] = SYNONYMS[reason]
     message = choice.get(part)
     if message is None:
         said = choice.setdefault("text", "") if part == "delta" else choice.get("text")
@@ -87,11 +82,6 @@ def _tidy(choice: Json, part: str) -> None:
     if isinstance(message.get("content"), list):
         message.update(_joined(message.pop("content")))
     _check_text(message.get("content"))
-    calls = message.get("tool_calls")
-    if calls is not None and not isinstance(calls, list):
-        raise BadResponse("the tool calls of the answer are no list")
-    for call in calls or ():
-        _tidy_call(call)
 
 
 def _check_text(said: object) -> None:
@@ -117,11 +107,3 @@ def _joined(parts: list[Any]) -> Json:
     if thoughts:
         joined["reasoning_content"] = "".join(thoughts)
     return joined
-
-
-def _tidy_call(call: Any) -> None:
-    function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(call, dict) or not (function is None or isinstance(function, dict)):
-        raise BadResponse("a tool call of the answer is malformed")
-    if function is not None and isinstance(function.get("arguments"), dict):
-        function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
