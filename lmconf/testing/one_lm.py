@@ -14,6 +14,7 @@ from lmconf.callbacks.specs import CALLBACK
 from lmconf.launchers.rules import flags_of, suits
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.profile.compiled import Compiled
+from lmconf.profile.families import family_of, thinking_budget
 from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
 from lmconf.profile.making import make_stated
 from lmconf.profile.policies import Budget
@@ -93,7 +94,7 @@ def lm_data(draw: st.DrawFn, known: Known = ALONE, *, sole: bool = False) -> dic
         data[name] = draw(parts[name])
     if "cost_usd" in data.get("budget", {}) and "pricing" not in data:
         data["pricing"] = {"input": 1, "output": 2.5}
-    data = _in_time(_in_body(_answerable(_trainable(data))))
+    data = _in_time(_in_body(_answerable(_trainable(_thinking(data)))))
     # Key order is the document's: the rules must not depend on it.
     order = draw(st.permutations(list(data))) if draw(st.booleans()) else list(data)
     return {name: data[name] for name in order}
@@ -110,6 +111,14 @@ def budgets(known: Known) -> st.SearchStrategy[dict[str, Any]]:
         return budget
 
     return _stored(Budget, known).map(whole)
+
+
+def _thinking(data: dict[str, Any]) -> dict[str, Any]:
+    """Return `data` so that a Claude that thinks is left its own temperature and limit."""
+    family = family_of(data["model"], data.get("base_model"))
+    if not family.claude or thinking_budget(data) is None:
+        return data
+    return {name: data[name] for name in data if name not in ("temperature", "max_tokens")}
 
 
 def _trainable(data: dict[str, Any]) -> dict[str, Any]:
