@@ -8,11 +8,12 @@ processes, and a `Mutex` is open in the child whoever held it.
 
 from __future__ import annotations
 
+import _thread
 import functools
 import os
 import threading
 import weakref
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["Forkable", "Mutex", "stand_still_at_forks"]
 
@@ -27,6 +28,23 @@ class Forkable(Protocol):
         """Go on; in the child, locks are made anew and the parent's connections let go of."""
 
 
+class _Mutexes:
+    """Every mutex of this process. It has no lock: a fork may fall anywhere."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, weakref.ref[Mutex]] = {}
+
+    def add(self, mutex: Mutex) -> None:
+        number = id(mutex)
+        self._known[number] = weakref.ref(mutex, lambda _: self._known.pop(number, None))
+
+    def open(self) -> None:
+        for reference in list(self._known.values()):
+            mutex = reference()
+            if mutex is not None:
+                mutex.after_fork_in_child()
+
+
 class _Forking:
     """Whoever is to be told of the forks of this process, and the hooks around `os.fork`."""
 
@@ -34,8 +52,7 @@ class _Forking:
         self._told: dict[int, weakref.ref[Forkable]] = {}
         self._still: list[Forkable] = []
         self._one_at_a_time = threading.Lock()
-        self.renewing = threading.RLock()  # a finalizer may come in between
-        self.process = object()
+        self.mutexes = _Mutexes()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
                 before=self._before,
@@ -62,8 +79,7 @@ class _Forking:
         self._one_at_a_time.release()
 
     def _after_in_child(self) -> None:
-        self.process = object()
-        self.renewing = threading.RLock()  # a finalizer may come in between
+        self.mutexes.open()
         self._go_on(in_child=True)
         self._one_at_a_time = threading.Lock()
 
@@ -85,33 +101,22 @@ def stand_still_at_forks(forkable: Forkable) -> None:
     _forking().add(forkable)
 
 
-class Mutex:
+class Mutex(_thread.RLock):  # type: ignore[misc]
     """A lock for what is done in a moment, and which holds in no other process.
 
     What it guards must make sense wherever a thread may be stopped: a child sees it as it was.
-    With `reentrant` a thread may take it again that holds it, as finalizers do.
+    A thread may take it again that holds it, as finalizers do.
+
+    Entering and leaving it is one instruction each: a signal handler that raises finds it taken
+    inside its block, which lets go of it, or not at all. Methods in Python would promise neither.
     """
 
-    __slots__ = ("_forking", "_lock", "_make", "_process")
+    def __init__(self) -> None:
+        super().__init__()
+        _forking().mutexes.add(self)
 
-    def __init__(self, *, reentrant: bool = False) -> None:
-        self._make = threading.RLock if reentrant else threading.Lock
-        self._lock = self._make()
-        self._forking = _forking()
-        self._process: object = None
-
-    def __enter__(self) -> None:
-        if self._process is not self._forking.process:
-            self._renew()
-        self._lock.acquire()
-
-    def __exit__(self, *exception: object) -> None:
-        self._lock.release()
-
-    def _renew(self) -> None:
-        forking = self._forking
-        with forking.renewing:
-            if self._process is not forking.process:
-                if self._process is not None:
-                    self._lock = self._make()
-                self._process = forking.process
+    def after_fork_in_child(self) -> None:
+        """Be open, unless it was the forking thread that held it."""
+        lock: Any = self  # mypy: what `threading` itself uses is not known to it
+        if not lock._is_owned():  # noqa: SLF001
+            lock._at_fork_reinit()  # noqa: SLF001

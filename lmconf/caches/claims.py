@@ -39,7 +39,7 @@ class Claims:
         self._handle: int | None = None
         self._looked = 0.0
         self._given_up = not _are_there()
-        self._lock = Mutex(reentrant=True)  # a dropped stream lets go in a finalizer
+        self._lock = Mutex()  # a dropped stream lets go in a finalizer
         stand_still_at_forks(self)
 
     def take(self, key: str) -> bool:

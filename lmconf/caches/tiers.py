@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from lmconf.caches.contract import DatedStore, Found, Stats, Store, WarnsOnce, WritesLater
+from lmconf.interrupts import is_interrupt
 
 __all__ = ["Tiers"]
 
@@ -115,6 +116,8 @@ class Tiers:
             return None
 
     def _pass_over(self, index: int, error: Exception) -> None:
+        if is_interrupt(error):
+            raise error
         self._warn[index](f"raised {type(error).__name__}; the call went on without it")
 
 

@@ -20,6 +20,7 @@ from lmconf.callbacks.contract import (
 )
 from lmconf.errors import Error, UsageError
 from lmconf.forking import Mutex
+from lmconf.interrupts import is_interrupt
 
 if TYPE_CHECKING:
     from lmconf.callbacks.delivery import Courier
@@ -150,7 +151,10 @@ class Dispatcher:
     def _guard(self, index: int, call: _Hear, *events: object) -> None:
         try:
             call(*events)
-        except Exception as error:  # noqa: BLE001 - whatever a callback raises, the call goes on
+        except Exception as error:
+            # Whatever a callback raises, the call goes on; but not after an interrupt of it.
+            if is_interrupt(error):
+                raise
             assert self._opened is not None
             _note(self._opened.callbacks, self._warned, self._unsaid, index, error)
 

@@ -115,7 +115,7 @@ class Gate:
         stand_still_at_forks(self)
 
     def _begin(self) -> None:
-        self._lock = Mutex(reentrant=True)
+        self._lock = Mutex()
         self._busy = False
         self._news: deque[Callable[[float], None]] = deque()
         self._line: deque[Permit] = deque()

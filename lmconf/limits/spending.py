@@ -103,7 +103,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self._spent: dict[tuple[str, str], Amount] = {}
         # A stream that is dropped is settled by a finalizer, in whatever its thread was doing.
-        self._lock = Mutex(reentrant=True)
+        self._lock = Mutex()
 
     def spend(self, account: str, period: Period, more: Amount, most: Most) -> Amount | None:
         """Add `more` if there is room; else return what was spent."""

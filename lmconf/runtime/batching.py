@@ -155,9 +155,9 @@ class Batching:
 
         `progress=True` keeps one line on standard error up to date, if that is a terminal; a
         function is called in this thread with how many items have ended and how many there are,
-        after each; what it raises stops the batch. An interrupt (Ctrl-C) stops it, too: nothing
-        more is sent, and it is raised once the calls in flight have ended; a second one does not
-        wait for them.
+        after each; what it raises stops the batch. An interrupt (Ctrl-C, or what any signal
+        handler raises) stops it, too: nothing more is sent, calls in flight have half a
+        second to end and are cut off then, and it is raised; a second one does not wait for them.
 
         Raises:
             UsageError: an argument, or an input (told with its index), does not fit.

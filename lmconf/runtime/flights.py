@@ -81,7 +81,7 @@ class Flights:
 
     def __init__(self, claims: Claims | None) -> None:
         self.claims = claims
-        self._lock = Mutex(reentrant=True)  # a dropped stream lands in a finalizer
+        self._lock = Mutex()  # a dropped stream lands in a finalizer
         self._flights: dict[str, Flight] = {}
         stand_still_at_forks(self)
 

@@ -1,17 +1,24 @@
 """Many pieces of work side by side, never more than so many at once: in threads, or as tasks.
 
 Each piece sees the context variables of the caller as they were when it called, and changes none
-of them for the others. No thread or task is left when these functions return or raise.
+of them for the others. No thread or task is left when these functions return or raise; after an
+interrupt, only a thread that nothing can wake up, and which sends no further request.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Coroutine, Iterator
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from lmconf.interrupts import is_interrupt
+from lmconf.runtime.driving import given_up_by
+from lmconf.runtime.signals import Signal
+from lmconf.transports import Cut, cut_by
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,6 +30,10 @@ R = TypeVar("R")
 Ended: TypeAlias = Callable[[int, R | Exception], object]
 """Is told the number of each piece that has ended, and what came of it, in no order."""
 
+GRACE = 0.5
+"""For so many seconds after an interrupt, calls that are in flight may be answered; for as many
+again, those that were cut off are awaited."""
+
 Final: TypeAlias = tuple[type[Exception], ...]
 """The failures after which no further piece is begun; those that have begun go on to their end."""
 
@@ -32,10 +43,14 @@ def in_threads(
 ) -> None:
     """Call `work` with each number below `count`, in order, in at most `width` threads of its own.
 
-    `ended` is called in the thread of the caller. Whatever it raises, and an interrupt of that
-    thread, is raised once the pieces that have begun have ended; a second interrupt ends the wait.
+    `ended` is called in the thread of the caller. What it raises is raised once the pieces that
+    have begun have ended. An interrupt of that thread is raised at once: calls in flight have
+    `GRACE` to end, and are cut off then; a second interrupt ends the wait.
     """
+    over, cut = Signal(), Cut()
     context = copy_context()
+    context.run(given_up_by, over)
+    context.run(cut_by, cut)
     numbers, lock, stop = iter(range(count)), threading.Lock(), threading.Event()
     outcomes: SimpleQueue[tuple[int, R | BaseException] | None] = SimpleQueue()
 
@@ -61,18 +76,35 @@ def in_threads(
         threading.Thread(target=work_on, name=f"lmconf-batch-{place}", daemon=True)
         for place in range(min(width, count))
     ]
+    whole = False
     try:
         for thread in threads:
             thread.start()
         for number, outcome in _until_all_left(outcomes, len(threads)):
             if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
                 raise outcome
-            ended(number, outcome)
+            try:
+                ended(number, outcome)
+            except Exception as error:
+                whole = not is_interrupt(error)
+                raise
+        whole = True
     finally:
         stop.set()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
+        begun = [thread for thread in threads if thread.ident is not None]
+        try:
+            _join(begun, None if whole else GRACE)
+        finally:
+            over.give()
+            cut.give()
+            _join(begun, GRACE)
+
+
+def _join(threads: Iterable[threading.Thread], seconds: float | None) -> None:
+    """Wait for `threads`, for `seconds` in all at most."""
+    until = None if seconds is None else time.monotonic() + seconds
+    for thread in threads:
+        thread.join(None if until is None else max(until - time.monotonic(), 0.0))
 
 
 def _until_all_left(
@@ -123,7 +155,7 @@ async def in_tasks(
             error = task.exception()  # which raises if the task was cancelled
             if error is None:
                 ended(number, task.result())
-            elif isinstance(error, Exception):
+            elif isinstance(error, Exception) and not is_interrupt(error):
                 stop = stop or isinstance(error, final)
                 ended(number, error)
             else:

@@ -57,7 +57,7 @@ class Launched(Shared):
         self.name = name
         self._given = given
         # A finalizer that ends it may come in any thread.
-        self._turn = Mutex(reentrant=True)
+        self._turn = Mutex()
         self._loading: Loading | None = None
         self._leaving: list[Server] = []
         self._server: Server | None = None

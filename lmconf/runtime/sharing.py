@@ -20,7 +20,7 @@ class Shared:
 
     def __init__(self) -> None:
         # A hold may be let go of by a finalizer, in the very thread that has the lock.
-        self.lock = Mutex(reentrant=True)
+        self.lock = Mutex()
         self.held = 0
 
     def end(self) -> None:

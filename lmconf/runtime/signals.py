@@ -38,17 +38,26 @@ class Signal:
             with contextlib.suppress(IndexError):  # another one was quicker
                 self._waiting.popleft()()
 
-    def wait(self, seconds: float) -> bool:
-        """Wait in this thread for `seconds` at most, and say whether the signal was given."""
+    def wait(self, seconds: float, other: Signal | None = None) -> bool:
+        """Wait in this thread for `seconds` at most, and say whether the signal was given.
+
+        The wait ends when `other` is given, too.
+        """
         # An Event has a lock of its own, which a finalizer could find taken by its own thread.
         closed = threading.Lock()
         closed.acquire()
-        if not self._join(closed.release):
-            return True
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the other one was quicker
+                closed.release()
+
         try:
-            closed.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
+            if self._join(wake) and (other is None or other._join(wake)):  # noqa: SLF001
+                closed.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
         finally:
-            self._leave(closed.release)
+            self._leave(wake)
+            if other is not None:
+                other._leave(wake)  # noqa: SLF001 - it is one of ours
         return self._given
 
     async def awaited(self, seconds: float) -> bool:

@@ -62,7 +62,7 @@ class Reservation:
         self._estimate = estimate
         self._period = period_of(charge.budget.per, time.time())
         self._process = os.getpid()
-        self._lock = Mutex(reentrant=True)
+        self._lock = Mutex()
         self._taken = self._settled = False
 
     @property

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 from lmconf.errors import UsageError
+from lmconf.interrupts import shielded
 from lmconf.spec.frozen import thaw
 from lmconf.spelling import did_you_mean
 from lmconf.transports import registry
 from lmconf.transports.contract import REQUEST_ID, Connection, Json, Phases, Request, Transport
+from lmconf.transports.cuts import Cut, cut_by
 from lmconf.transports.failures import Advice, no_advice
 from lmconf.transports.shaping import chunks_of
 from lmconf.transports.specs import TransportSpec
@@ -22,6 +25,7 @@ __all__ = [
     "REQUEST_ID",
     "Advice",
     "Connection",
+    "Cut",
     "Factory",
     "Json",
     "Phases",
@@ -29,6 +33,7 @@ __all__ = [
     "Request",
     "Transport",
     "chunks_of",
+    "cut_by",
     "make",
     "names",
     "register_transport",
@@ -48,9 +53,10 @@ class Priced(Protocol):
 
 
 def _litellm(arguments: Mapping[str, Any], advice: Advice) -> Transport:
-    from lmconf.transports.litellm import LiteLLM
-
-    return LiteLLM(arguments, advice)
+    # An interrupt of the first call leaves no module half imported.
+    found: Any = shielded(lambda: import_module("lmconf.transports.litellm"))
+    made: Transport = found.LiteLLM(arguments, advice)
+    return made
 
 
 KINDS: dict[str, Factory] = {"litellm": _litellm}

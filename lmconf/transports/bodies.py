@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -170,17 +169,23 @@ class Pieces(httpx.SyncByteStream):
             self._watch.end()
         except FAULTS as error:
             halt = self._exchange.broken(error)
+        except Exception as error:
+            halt = self._exchange.interrupted(error)
+            if halt is None:
+                raise
         if halt is not None:
             raise halt
 
     def excerpt(self) -> bytes:
         """Return the beginning of an error's body, as much of it as comes."""
         parts: list[bytes] = []
-        with contextlib.suppress(*FAULTS):
+        try:
             for raw in self._answer.iter_stream():
                 parts.append(raw)
                 if sum(map(len, parts)) > LARGEST_ERROR or self._exchange.left <= 0:
                     break
+        except FAULTS as error:  # what came of it is told
+            self._exchange.interrupted(error)
         return self._watch.excerpt(b"".join(parts))
 
     def close(self) -> None:
@@ -208,17 +213,23 @@ class AsyncPieces(httpx.AsyncByteStream):
             self._watch.end()
         except FAULTS as error:
             halt = self._exchange.broken(error)
+        except Exception as error:
+            halt = self._exchange.interrupted(error)
+            if halt is None:
+                raise
         if halt is not None:
             raise halt
 
     async def excerpt(self) -> bytes:
         """Return the beginning of an error's body, as much of it as comes."""
         parts: list[bytes] = []
-        with contextlib.suppress(*FAULTS):
+        try:
             async for raw in self._answer.aiter_stream():
                 parts.append(raw)
                 if sum(map(len, parts)) > LARGEST_ERROR or self._exchange.left <= 0:
                     break
+        except FAULTS as error:  # what came of it is told
+            self._exchange.interrupted(error)
         return self._watch.excerpt(b"".join(parts))
 
     async def aclose(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import importlib
 import weakref
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 
 from lmconf.forking import Mutex, stand_still_at_forks
+from lmconf.interrupts import shielded
 from lmconf.transports.contract import Request
 from lmconf.transports.exchange import PLACEHOLDER
 from lmconf.transports.pools import Trust
@@ -31,7 +33,7 @@ class Clients:
 
     def __init__(self) -> None:
         # A finalizer may close what the very thread is about to use.
-        self._lock = Mutex(reentrant=True)
+        self._lock = Mutex()
         self._trust: Trust = functools.cache(httpx.create_ssl_context)
         self._sync: _SyncSet | None = None
         self._at_exit: weakref.finalize[[], Clients] | None = None
@@ -146,8 +148,7 @@ class _SyncSet:
             from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
             return HTTPHandler(client=self.http)
-        import openai
-
+        openai = _openai()
         return openai.OpenAI(**_sdk(request), http_client=self.http)
 
 
@@ -193,9 +194,12 @@ class _AsyncSet:
                     return http
 
             return Handler()
-        import openai
-
+        openai = _openai()
         return openai.AsyncOpenAI(**_sdk(request), http_client=self.http)
+
+
+def _openai() -> Any:
+    return shielded(lambda: importlib.import_module("openai"))
 
 
 def _key(kind: Client, request: Request) -> tuple[str, str]:

@@ -110,7 +110,8 @@ class Direct:
                 answer = await asyncio.wait_for(_all(wire, sent), request.timeout.total + 0.1)
         except Halt:
             failure = exchange.failure
-        except asyncio.TimeoutError:
+        except asyncio.TimeoutError as error:
+            exchange.interrupted(error)
             failure = exchange.failure or Timeout(
                 f"no whole answer within {request.timeout.total:.3g}s"
             )
@@ -141,7 +142,7 @@ class Direct:
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
                     chunks = reading.stop(_unforeseen(error, exchange))
                 yield from chunks
-            if reading.ended and pieces is not None:
+            if reading.ended and pieces is not None and exchange.interrupt is None:
                 exchange.linger(_LINGER)
                 with contextlib.suppress(Halt), exchanging(exchange):
                     for _ in pieces:
@@ -174,7 +175,7 @@ class Direct:
                     chunks = reading.stop(_unforeseen(error, exchange))
                 for chunk in chunks:
                     yield chunk
-            if reading.ended and pieces is not None:
+            if reading.ended and pieces is not None and exchange.interrupt is None:
                 exchange.linger(_LINGER)
                 with contextlib.suppress(Halt), exchanging(exchange):
                     async for _ in pieces:
@@ -191,6 +192,7 @@ class Direct:
         exchange: Exchange,
         request: Request,
     ) -> Json:
+        exchange.check_interrupt()
         response: Json = {}
         failure = failure or exchange.complained()
         if failure is None:
@@ -200,7 +202,8 @@ class Direct:
             except CallError as error:
                 failure = error.with_traceback(None)
             except Exception as error:  # noqa: BLE001 - nobody knows all that servers may say
-                failure = _unreadable(error)
+                failure = _unreadable(error, exchange)
+        exchange.check_interrupt()
         if failure is not None:
             raise exchange.told_of(failure)
         if exchange.request_id:
@@ -254,7 +257,7 @@ class _Reading:
         except CallError as error:
             self._failure = error.with_traceback(None)
         except Exception as error:  # noqa: BLE001 - as above
-            self._failure = _unreadable(error)
+            self._failure = _unreadable(error, self._exchange)
         # An error inside of a stream says more than what follows from it.
         self._failure = self._exchange.complained() or self._failure
         done = piece is None or self._events.done or self._answering.over
@@ -269,6 +272,7 @@ class _Reading:
 
     def finish(self) -> None:
         """Raise what went wrong, with the text so far."""
+        self._exchange.check_interrupt()
         failure = self._failure
         if failure is None and not self.ended:
             failure = self._exchange.complained() or BadResponse(_CUT)
@@ -278,13 +282,21 @@ class _Reading:
 
 
 def _unforeseen(error: Exception, exchange: Exchange) -> CallError:
-    """Return what any other error of the client stands for, without its frames."""
+    """Return what any other error of the client stands for, without its frames.
+
+    Of an interrupt, it is taken note in `exchange`.
+    """
+    exchange.interrupted(error)
     said = without_secrets(str(error), exchange.secrets)[:LONGEST]
     return exchange.failure or BadRequest(f"the request could not be sent: {said}")
 
 
-def _unreadable(error: Exception) -> BadResponse:
-    """Return what stands for an answer with values where none like them belong."""
+def _unreadable(error: Exception, exchange: Exchange) -> BadResponse:
+    """Return what stands for an answer with values where none like them belong.
+
+    Of an interrupt, it is taken note in `exchange`.
+    """
+    exchange.interrupted(error)
     return BadResponse(f"the answer is malformed ({type(error).__name__})")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -14,6 +15,7 @@ import httpcore
 import httpx
 
 from lmconf.errors import BadResponse, CallError, Closed, ConnectionFailed, Timeout
+from lmconf.interrupts import bare_interrupt, interrupt_behind
 from lmconf.masking import without_secrets
 from lmconf.secrets import Masked
 from lmconf.spec.frozen import thaw
@@ -21,6 +23,7 @@ from lmconf.transports.carrying import completed, placed
 from lmconf.transports.clouds.reaching import Reached, Shape, Sign
 from lmconf.transports.complaints import Complaint, complaint_in, read_line
 from lmconf.transports.contract import Phases, Request
+from lmconf.transports.cuts import Cut, Line, current_cut
 from lmconf.transports.failures import Advice, refused, reported, request_id
 
 __all__ = [
@@ -149,6 +152,12 @@ class Exchange:
         self.status: int | None = None
         self.request_id: str | None = None
         self.failure: CallError | None = None
+        self.line: Line | None = None
+        self.cut_by = current_cut()
+        if self.cut_by is not None:
+            self.cut_by.add(self)
+        self.interrupt: BaseException | None = None
+        self._handled = sys.exc_info()[1]
         self.ended = False
         # The reasons for which answers end, in the server's own words.
         self.ends: list[str] = []
@@ -165,6 +174,13 @@ class Exchange:
         self._cut = False
         self._phase: Phase = "total"
         self._bound: float = self.phases.total
+
+    def give_up(self) -> None:
+        """End the attempt from another thread than the one that waits for it."""
+        if self.cut_by is None:
+            self.cut_by = Cut()
+            self.cut_by.add(self)
+        self.cut_by.give()
 
     def lead(self, way: Reached, seconds: float) -> None:
         """Let the request go the `way` that was found for it in `seconds`."""
@@ -204,7 +220,9 @@ class Exchange:
         if self._kept_at is None or self._came or self._cut or self.left <= 0:
             return False
         ended = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
-        return isinstance(error, ended) and time.monotonic() - self._kept_at < _IDLE_END
+        if not isinstance(error, ended) or time.monotonic() - self._kept_at >= _IDLE_END:
+            return False
+        return interrupt_behind(error, self._handled) is None
 
     def came(self) -> None:
         """Note that bytes of the answer came."""
@@ -312,8 +330,27 @@ class Exchange:
         self.status = response.status_code
         self.request_id = request_id(response.headers, self.secrets)
 
+    def interrupted(self, error: BaseException) -> Halt | None:
+        """End the attempt if an interrupt is behind `error`, which nobody may take for a failure.
+
+        It stands in `interrupt` then, for `check_interrupt` to raise.
+        """
+        if self.interrupt is None:
+            self.interrupt = interrupt_behind(error, self._handled)
+        return None if self.interrupt is None else Halt()
+
+    def check_interrupt(self) -> None:
+        """Raise what has interrupted the attempt, if anything has, without the client's frames."""
+        found, self.interrupt = self.interrupt, None
+        if found is not None:
+            raise bare_interrupt(found)
+
     def broken(self, error: Exception) -> Halt:
         """End the attempt because the connection failed or a phase took too long."""
+        if interrupted := self.interrupted(error):
+            return interrupted
+        if self.cut_by is not None and self.cut_by.given:
+            return self.halt(Closed("the call was given up while the answer was awaited"))
         if self._cut:
             return self.halt(Closed("the LM was closed while the answer was awaited"))
         if isinstance(error, httpcore.TimeoutException):

@@ -11,6 +11,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import httpx
@@ -24,6 +25,7 @@ from lmconf.errors import (
     Timeout,
     UsageError,
 )
+from lmconf.interrupts import shielded
 from lmconf.masking import without_secrets
 from lmconf.spec.frozen import thaw
 from lmconf.transports.answers import (
@@ -99,8 +101,13 @@ class LiteLLM:
         try:
             function = _function(request)
             exchange.start()
-            with exchanging(exchange):
-                answer = function(**self._keywords(sent, client, exchange))
+
+            def ask() -> object:
+                with exchanging(exchange):
+                    return function(**self._keywords(sent, client, exchange))
+
+            # litellm passes over many an exception, and would over an interrupt.
+            answer = shielded(ask, exchange.give_up)
         except Halt:
             failure = exchange.failure
         except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
@@ -128,7 +135,8 @@ class LiteLLM:
                 answer = await asyncio.wait_for(sending, request.timeout.total + grace)
         except Halt:
             failure = exchange.failure
-        except asyncio.TimeoutError:
+        except asyncio.TimeoutError as error:
+            exchange.interrupted(error)
             failure = exchange.failure or Timeout(
                 f"no whole answer within {request.timeout.total:.3g}s"
             )
@@ -154,15 +162,21 @@ class LiteLLM:
         failure: CallError | None = None
         seen: list[Json] = []
         chunks: Iterator[object] | None = None
+
+        function: Any = None
+
+        def begin() -> Iterator[object]:
+            with exchanging(exchange):
+                return iter(function(**self._streaming(sent, client, exchange)))
+
         try:
             while True:
                 try:
-                    with exchanging(exchange):
-                        if chunks is None:
-                            function = _function(request)
-                            exchange.start()
-                            chunks = iter(function(**self._streaming(sent, client, exchange)))
-                        chunk = next(chunks, None)
+                    if chunks is None:
+                        function = _function(request)
+                        exchange.start()
+                        chunks = shielded(begin, exchange.give_up)
+                    chunk = shielded(partial(_next, chunks, exchange), exchange.give_up)
                     if chunk is None:
                         break
                     piece = _piece(chunk, exchange)
@@ -176,7 +190,7 @@ class LiteLLM:
                     failure = exchange.complained() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
                     failure = _failed(error, exchange, request)
-                if failure is not None:
+                if failure is not None or exchange.interrupt is not None:
                     break
                 yield seen[-1]
         finally:
@@ -215,7 +229,7 @@ class LiteLLM:
                     failure = exchange.complained() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
                     failure = _failed(error, exchange, request)
-                if failure is not None:
+                if failure is not None or exchange.interrupt is not None:
                     break
                 yield seen[-1]
         finally:
@@ -401,8 +415,17 @@ def _function(request: Request, *, asynchronous: bool = False) -> Any:
     return litellm.acompletion if asynchronous else litellm.completion
 
 
+def _next(chunks: Iterator[object], exchange: Exchange) -> object:
+    with exchanging(exchange):
+        return next(chunks, None)
+
+
 def _failed(error: Exception, exchange: Exchange, request: Request) -> CallError:
-    """Return the failure behind whatever litellm raised."""
+    """Return the failure behind whatever litellm raised.
+
+    Of an interrupt, which litellm wraps like any failure, it is taken note in `exchange`.
+    """
+    exchange.interrupted(error)
     if exchange.failure is not None:
         return exchange.failure
     if isinstance(error, CallError):
@@ -440,6 +463,7 @@ def _unknown_to(error: Exception) -> str:
 
 
 def _finished(failure: CallError | None, read: Any, exchange: Exchange, request: Request) -> Json:
+    exchange.check_interrupt()
     if failure is None:
         failure = exchange.complained()
     if failure is None:
@@ -492,6 +516,7 @@ def _is_invented(chunk: Json, exchange: Exchange, kind: Client | None) -> bool:
 def _end(
     failure: CallError | None, seen: list[Json], exchange: Exchange, kind: Client | None
 ) -> None:
+    exchange.check_interrupt()
     if failure is None:
         failure = exchange.complained()
     if failure is None and kind is not None and not exchange.ended:

@@ -189,14 +189,18 @@ class _Stream(httpcore.NetworkStream):
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
-        with self._lock:
-            if self._closed:
-                current_exchange().cut()
-                raise httpcore.ReadError("the connection was closed")
-            self._busy = True
+        exchange = current_exchange()
+        exchange.line = self
         try:
+            with self._lock:
+                # Looked at last: whoever cuts it off looks for the line only then.
+                if self._closed or (exchange.cut_by is not None and exchange.cut_by.given):
+                    exchange.cut()
+                    raise httpcore.ReadError("the connection was closed")
+                self._busy = True
             yield
         finally:
+            exchange.line = None
             self._let_go()
 
     def _let_go(self) -> None:

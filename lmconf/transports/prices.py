@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from lmconf.interrupts import is_interrupt
 from lmconf.transports.contract import Json
 from lmconf.transports.model_table import model_row
 
@@ -137,6 +138,9 @@ def _by_litellm(provider: str, model: str, usage: Json) -> float | None:
             custom_llm_provider=provider or None,
             usage_object=litellm.Usage(**usage),
         )
-    except Exception:  # noqa: BLE001 - litellm says "unknown model" with several kinds of errors
+    except Exception as error:
+        # litellm says "unknown model" with several kinds of errors.
+        if is_interrupt(error):
+            raise
         return None
     return float(prompt) + float(answer) or None

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from lmconf.forking import stand_still_at_forks
+from lmconf.interrupts import shielded
 from lmconf.transports.exchange import PLACEHOLDER, is_exchanging
 from lmconf.transports.unheard import log_nothing_unheard
 
@@ -57,19 +58,38 @@ def import_litellm() -> ModuleType:
     if _IMPORTING.module is not None:
         return _IMPORTING.module
     stand_still_at_forks(_IMPORTING)
+    return shielded(_import_once)
+
+
+def _import_once() -> ModuleType:
     with _IMPORTING.lock:
-        _IMPORTING.module = _imported()
+        if _IMPORTING.module is None:
+            _IMPORTING.module = _imported()
         return _IMPORTING.module
 
 
-@functools.cache
+def _forget_remains() -> None:
+    """Forget what an import of litellm left that did not come to its end, a program's own, say.
+
+    Its parts hold the module that was never finished, and an import anew would take them over.
+    """
+    if "litellm" not in sys.modules:
+        for name in [name for name in sys.modules if name.startswith("litellm.")]:
+            del sys.modules[name]
+
+
 def _imported() -> ModuleType:
+    _forget_remains()
     ours = "litellm" not in sys.modules
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        litellm = importlib.import_module("litellm")
+        try:
+            litellm = importlib.import_module("litellm")
+        except BaseException:
+            _forget_remains()
+            raise
     # Said by pydantic of types of litellm's own, whenever it builds one of their validators.
     warnings.filterwarnings("ignore", READ_ONLY, UserWarning)
     warnings.filterwarnings("ignore", CANCELLED, RuntimeWarning)

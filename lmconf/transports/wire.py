@@ -3,8 +3,9 @@
 They are given a placeholder for the credential. Here, where the bytes leave, the placeholder is
 replaced by the credential, or its header is dropped where none is to be sent; headers that nobody
 asked for are dropped, too; and a request to any other origin than the expected one is refused. An
-error's status, a broken connection or a missed deadline ends the attempt at once: `Halt` passes
-through every `except Exception` on the way, so nothing above retries, logs or rewraps it.
+error's status, a broken connection, a missed deadline or an interrupt ends the attempt at once:
+`Halt` passes through every `except Exception` on the way, so nothing above retries, logs or rewraps
+it.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ class Wire(httpx.BaseTransport):
             answer = pool.handle_request(outgoing(ready))
         except FAULTS as error:
             halt = exchange.broken(error)
+        except Exception as error:
+            halt = exchange.interrupted(error)
+            if halt is None:
+                raise
         if answer is None:
             raise halt or Halt()
         response = _begun(answer, exchange)
@@ -89,6 +94,10 @@ class AsyncWire(httpx.AsyncBaseTransport):
             answer = await pool.handle_async_request(outgoing(ready))
         except FAULTS as error:
             halt = exchange.broken(error)
+        except Exception as error:
+            halt = exchange.interrupted(error)
+            if halt is None:
+                raise
         if answer is None:
             raise halt or Halt()
         response = _begun(answer, exchange)

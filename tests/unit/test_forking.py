@@ -31,9 +31,8 @@ def in_child(act: Callable[[], bool]) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-@pytest.mark.parametrize("reentrant", [False, True])
-def test_a_lock_that_another_thread_holds_is_open_in_the_child(reentrant: bool) -> None:
-    mutex = Mutex(reentrant=reentrant)
+def test_a_lock_that_another_thread_holds_is_open_in_the_child() -> None:
+    mutex = Mutex()
     taken, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -76,11 +75,10 @@ def test_one_thread_at_a_time_holds_a_lock() -> None:
     assert (most, inside) == (1, 0)
 
 
-def test_a_reentrant_lock_may_be_taken_twice_and_a_plain_one_is_let_go_after_an_error() -> None:
-    twice = Mutex(reentrant=True)
-    with twice, twice:
-        pass
+def test_a_lock_may_be_taken_twice_and_is_let_go_after_an_error() -> None:
     once = Mutex()
+    with once, once:
+        pass
     with pytest.raises(KeyError), once:
         raise KeyError
     with once:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from lmconf.errors import BadResponse, CallError, Closed, Timeout
+from lmconf.errors import BadResponse, CallError, Closed, Error, Timeout
 from lmconf.limits import Amount, answer_tokens, prompt_tokens
 from lmconf.runtime.call import Call, Command, Next, Perform, Steps
 from lmconf.runtime.spending import Reservation, price
@@ -25,17 +25,17 @@ def _spending(call: Call, following: Next) -> Steps:
     prompt = prompt_tokens(call.messages, spec.tools, spec.response_format)
     estimate = _amount(call, prompt, answer_tokens(spec.max_tokens, spec.n))
     taken: list[Reservation] = []
-    failure: Exception
+    failure: Error
     try:
         for charge in call.parts.charges:
             reservation = charge.reservation(estimate)
             taken.append(reservation)
             yield from _carried_out((reservation,), reservation.take)
         reply = yield from following(call)
-    except Exception as error:  # noqa: BLE001 - it is raised when that is done
-        failure = error
+    except Error as error:
+        failure = error  # it is raised when that is done
     except BaseException as error:
-        # Cancelled, interrupted or dropped: nothing may be waited for.
+        # Cancelled, interrupted, dropped or a bug: nothing may be waited for.
         _settle_soon(taken, _lost(call, prompt, error))
         raise
     else:
