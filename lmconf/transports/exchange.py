@@ -170,6 +170,7 @@ class Exchange:
         self.secure = False
         self._connecting = self.started
         self._kept_at: float | None = None
+        self._unread = False
         self._came = False
         self._cut = False
         self._phase: Phase = "total"
@@ -209,18 +210,23 @@ class Exchange:
     def connected(self, *, kept: bool) -> None:
         """Note that the request is sent from now on, on a new connection or on one that was kept."""
         self._kept_at = time.monotonic() if kept else None
-        self._came = False
+        self._came = self._unread = False
+
+    def connection_ended(self, *, unread: bool) -> None:
+        """Note that the connection ended, and whether the server had not read the request then."""
+        self._unread = unread
 
     def died_idle(self, error: BaseException) -> bool:
         """Say whether `error` ended a kept connection that the server had closed unused.
 
-        Then no byte of an answer came, and the end came as soon as one from the kernel of a server
-        does that no longer listens. There must be time left to send the request once more.
+        Then no byte of an answer came, the server's kernel did not take the request, and the end
+        came within `_IDLE_END`. There must be time left to send the request once more.
         """
         if self._kept_at is None or self._came or self._cut or self.left <= 0:
             return False
         ended = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
-        if not isinstance(error, ended) or time.monotonic() - self._kept_at >= _IDLE_END:
+        late = time.monotonic() - self._kept_at >= _IDLE_END
+        if late or not self._unread or not isinstance(error, ended):
             return False
         return interrupt_behind(error, self._handled) is None
 

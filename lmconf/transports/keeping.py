@@ -12,10 +12,11 @@ A server may close a connection while nobody uses it:
 - The server may close it in the very moment in which a request is sent. RFC 9112, section 9.3.1,
   lets a client send a request again when it knows that it was not carried out or may be repeated,
   and RFC 9110, section 9.2.2, asks not to repeat the repetition. A request for a completion changes
-  nothing on the server. So where a *kept* connection ends before the first byte of an answer, as
-  soon as an idle one does (`Exchange.died_idle`), or is answered with 408 (RFC 9110, section
-  15.5.9), the request is sent once more on a *new* connection, and counts as one attempt. curl and
-  Chromium do the same for every method. What fails on a new connection is a failure.
+  nothing on the server. So where a *kept* connection ends before the first byte of an answer, and
+  before the server's kernel took the request (`Exchange.died_idle`), or with a 408 that closes it
+  (RFC 9110, section 15.5.9), the request is sent once more on a *new* connection, and counts as one
+  attempt. What fails on a new connection is a failure, and so is the end of a connection by a
+  server that took the request.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ class Connections:
                 one.close()
             exchange.connected(kept=kept)
             response = connection.handle_request(request)
-            if not kept or response.status != _TIMED_OUT:
+            if not (kept and _ended_idle(response)):
                 return _response(response, _Body(response, done))
             connection.close()
             done()
@@ -185,7 +186,7 @@ class AsyncConnections:
                 await one.aclose()
             exchange.connected(kept=kept)
             response = await connection.handle_async_request(request)
-            if not kept or response.status != _TIMED_OUT:
+            if not (kept and _ended_idle(response)):
                 return _response(response, _AsyncBody(response, done))
             self._kept.give_back(connection, origin)
             await connection.aclose()
@@ -265,6 +266,14 @@ class _AsyncBody:
                 whole = True
             finally:
                 await self._done(seconds if whole else 0.0)
+
+
+def _ended_idle(response: httpcore.Response) -> bool:
+    """Say whether `response` answers no request, and tells that the connection was idle too long."""
+    return response.status == _TIMED_OUT and any(
+        name.lower() == b"connection" and value.strip().lower() == b"close"
+        for name, value in response.headers
+    )
 
 
 def _kept_for(response: httpcore.Response) -> float:

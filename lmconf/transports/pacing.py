@@ -15,6 +15,7 @@ import contextlib
 import os
 import socket
 import ssl
+import struct
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,9 @@ __all__ = ["AsyncNetwork", "Network", "Sockets"]
 
 _Timeout: TypeAlias = type[httpcore.TimeoutException]
 _Options: TypeAlias = Iterable[httpcore.SOCKET_OPTION] | None
+_TCP_CLOSE = 7
+"""The state of a connection that was reset (Linux, include/net/tcp_states.h)."""
+
 _AT_ONCE = 16 * 1024
 """As many bytes as a socket takes at once, so that each wait to send is bounded anew."""
 
@@ -102,7 +106,8 @@ class Network(httpcore.NetworkBackend):
             except httpcore.ConnectError as error:
                 failure = error
             else:
-                return _Stream(plain, self._sockets, ready=not exchange.secure)
+                direct = host == exchange.host
+                return _Stream(plain, self._sockets, ready=not exchange.secure, direct=direct)
         raise failure
 
 
@@ -126,7 +131,8 @@ class AsyncNetwork(httpcore.AsyncNetworkBackend):
         exchange.connecting()
         seconds = _seconds(exchange, "connect", httpcore.ConnectTimeout)
         plain = await self._plain.connect_tcp(host, port, seconds, local_address, socket_options)
-        return _AsyncStream(plain, self._sockets, ready=not exchange.secure)
+        direct = host == exchange.host
+        return _AsyncStream(plain, self._sockets, ready=not exchange.secure, direct=direct)
 
 
 def _holds_read(plain: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> bool:
@@ -140,6 +146,26 @@ def _holds_read(plain: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> 
     stream = getattr(plain, "_stream", None)
     stream = getattr(stream, "transport_stream", stream)
     return bool(getattr(getattr(stream, "_protocol", None), "read_queue", None))
+
+
+def _is_unread(plain: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> bool:
+    """Say whether the server closed a connection that ended before its kernel took what was sent.
+
+    A server that has read everything and closes the connection acknowledges what it read (RFC 9293,
+    section 3.6.1): nothing is left unacknowledged then, and the connection is half-closed. One that
+    closed it before answers with a reset, or has not acknowledged what was sent. Where nobody tells,
+    by way of a proxy or on a kernel without `TCP_INFO`, every end counts as such.
+    """
+    held = plain.get_extra_info("socket")
+    option = getattr(socket, "TCP_INFO", None)
+    if held is None or option is None:
+        return True
+    try:
+        told = held.getsockopt(socket.IPPROTO_TCP, option, 28)
+    except OSError:  # closed meanwhile, as after a reset
+        return True
+    unacknowledged: int = struct.unpack_from("I", told, 24)[0]
+    return bool(told[0] == _TCP_CLOSE or unacknowledged > 0)
 
 
 def _addresses(host: str, port: int) -> list[str]:
@@ -157,9 +183,17 @@ class _Stream(httpcore.NetworkStream):
     bytes the thread would then read; so the thread is woken up, and closes it itself.
     """
 
-    def __init__(self, plain: httpcore.NetworkStream, sockets: Sockets, *, ready: bool) -> None:
+    def __init__(
+        self,
+        plain: httpcore.NetworkStream,
+        sockets: Sockets,
+        *,
+        ready: bool,
+        direct: bool,
+    ) -> None:
         self._plain = plain
         self._sockets = sockets
+        self._direct = direct  # to the server, and not to a proxy
         # Until it leads to the server, what is said on it belongs to connecting: to a proxy.
         self._ready = ready
         self._lock = threading.Lock()
@@ -173,8 +207,14 @@ class _Stream(httpcore.NetworkStream):
         phase = exchange.reading if self._ready else "connect"
         with self._in_use():
             seconds = _seconds(exchange, phase, httpcore.ReadTimeout)
-            data = self._plain.read(max_bytes, seconds)
-        if self._ready and data:
+            try:
+                data = self._plain.read(max_bytes, seconds)
+            except httpcore.ReadError:
+                exchange.connection_ended(unread=not self._direct or _is_unread(self._plain))
+                raise
+        if not data:
+            exchange.connection_ended(unread=not self._direct or _is_unread(self._plain))
+        elif self._ready:
             exchange.came()
         return data
 
@@ -232,7 +272,8 @@ class _Stream(httpcore.NetworkStream):
         with self._in_use():
             seconds = _seconds(exchange, "connect", httpcore.ConnectTimeout)
             secured = self._plain.start_tls(ssl_context, server_hostname, seconds)
-        return _Stream(secured, self._sockets, ready=server_hostname == exchange.host)
+        ready = server_hostname == exchange.host
+        return _Stream(secured, self._sockets, ready=ready, direct=self._direct)
 
     def get_extra_info(self, info: str) -> Any:
         """Return what is known of the connection under the name `info`."""
@@ -245,10 +286,16 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
     """A connection that belongs to an event loop."""
 
     def __init__(
-        self, plain: httpcore.AsyncNetworkStream, sockets: Sockets, *, ready: bool
+        self,
+        plain: httpcore.AsyncNetworkStream,
+        sockets: Sockets,
+        *,
+        ready: bool,
+        direct: bool,
     ) -> None:
         self._plain = plain
         self._sockets = sockets
+        self._direct = direct
         self._ready = ready
         self._closed = False
         sockets.add(self)
@@ -260,10 +307,15 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         seconds = _seconds(exchange, phase, httpcore.ReadTimeout)
         try:
             data = await self._plain.read(max_bytes, seconds)
+        except httpcore.ReadError:
+            exchange.connection_ended(unread=not self._direct or _is_unread(self._plain))
+            raise
         finally:
             if self._closed:
                 exchange.cut()
-        if self._ready and data:
+        if not data:
+            exchange.connection_ended(unread=not self._direct or _is_unread(self._plain))
+        elif self._ready:
             exchange.came()
         return data
 
@@ -288,7 +340,8 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         exchange = current_exchange()
         seconds = _seconds(exchange, "connect", httpcore.ConnectTimeout)
         secured = await self._plain.start_tls(ssl_context, server_hostname, seconds)
-        return _AsyncStream(secured, self._sockets, ready=server_hostname == exchange.host)
+        ready = server_hostname == exchange.host
+        return _AsyncStream(secured, self._sockets, ready=ready, direct=self._direct)
 
     def get_extra_info(self, info: str) -> Any:
         """Return what is known of the connection under the name `info`."""

@@ -170,6 +170,6 @@ def test_faults_of_one_call_are_not_those_of_another(dialect: Dialect) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        # One that a kept connection did not survive is sent once more, as part of its attempt.
+        # One that met a reset on a kept connection is sent once more, as part of its attempt.
         assert 40 < lm.usage.attempts <= len(server.asked) <= 2 * lm.usage.attempts
     assert said == ["Hello."] * 40
