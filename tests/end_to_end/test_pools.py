@@ -187,7 +187,7 @@ def test_what_a_pool_says_to_be_nothing_stays_so_in_its_state(style: Any) -> Non
     }
     profile = lmconf.load({"lms": lms})
     spec = profile["pool"].spec
-    assert (spec.verbosity, spec.extra, spec.seed) == (None, {}, 7)
+    assert (spec.verbosity, spec.extra, spec.seed) == (None, {"top_k": 4}, 7)
     assert lmconf.load_state(profile.dump_state(style)) == profile
     alone = lmconf.load_state(profile["pool"].dump_state(style))
     assert isinstance(alone, lmconf.LM)
