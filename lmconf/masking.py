@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, quote_plus
@@ -30,10 +31,11 @@ __all__ = [
 
 Span = tuple[int, int]
 
-# Each alternative is a documented key format; the group `secret` narrows the span where the shape
-# needs words around it that are worth reading.
+# Each alternative is a documented key format; the inner groups narrow the span where the shape needs
+# words around it that are worth reading. The letter before is matched, not looked back at: a search
+# for one of a few letters passes over a long word, where nothing begins, ten times as fast.
 _SHAPES = re.compile(
-    r"""(?<![A-Za-z0-9])(?:
+    r"""[^A-Za-z0-9](?P<whole>
           sk-[A-Za-z0-9_-]{8,}                          # OpenAI, Anthropic and their kin
         | [sr]k_(?:live|test)_[A-Za-z0-9]{8,}           # Stripe
         | (?:gsk|r8|hf|xai|pplx|nvapi|fw|tgp|csk|key)[_-][A-Za-z0-9_-]{20,}
@@ -48,17 +50,18 @@ _SHAPES = re.compile(
         | (?:[Bb]earer|[Bb]asic)\s+(?P<scheme>[A-Za-z0-9._~+/=-]{8,})
         | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----(?P<pem>[^-]+)
         )
-      | ://[^/\s:@'"]*:(?P<userinfo>[^/\s@'"]+)@        # https://user:password@host
     """,
     re.VERBOSE,
 )
+_USERINFO = re.compile(r"""://[^/\s:@'"]*:([^/\s@'"]+)@""")  # https://user:password@host
 # Each run of letters is tried from its beginning alone: from every letter of a long one, the time
 # would grow with the square of its length.
 _JWT = re.compile(
     r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{11,}(?=\.[A-Za-z0-9_-]{8,}\.(?P<end>[A-Za-z0-9_-]*))"
 )
 _JWT_BEGINS = re.compile(r"(?<![A-Za-z0-9])eyJ")
-_NAMED = re.compile(r"""(?<![A-Za-z0-9_.-])([A-Za-z0-9_.-]+)["']?[ \t]*[:=][ \t]*""")
+_SEPARATOR = re.compile(r"[:=][ \t]*")
+_NAME_LETTERS = f"{string.ascii_letters}{string.digits}_.-"
 _LINE_END = re.compile(r"[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")  # those of `splitlines`
 # What follows a secret's name and is no secret: nothing, null, a boolean, an alias, a comment, the
 # header of a block, or a structure (whose parts are judged by their own names).
@@ -68,12 +71,23 @@ _REFERENCE = re.compile(r"""\{[ \t]*["']?\$(?:env|file|given|public)\b""")
 
 def shape_spans(text: str) -> list[Span]:
     """Return where `text` holds what has the shape of a well-known kind of key."""
-    spans = [match.span(match.lastgroup or 0) for match in _SHAPES.finditer(text)]
-    return [*spans, *_tokens(text)]
+    spans = [
+        (start - 1, end - 1)
+        for match in _SHAPES.finditer(f"\n{text}")
+        for start, end in [match.span(_inner(match))]
+    ]
+    return [*spans, *(match.span(1) for match in _USERINFO.finditer(text)), *_tokens(text)]
+
+
+def _inner(match: re.Match[str]) -> str:
+    """Return the name of the narrowest group of `_SHAPES` that matched."""
+    return next((name for name in ("scheme", "pem") if match[name]), "whole")
 
 
 def _tokens(text: str) -> Iterator[Span]:
     """Yield where JSON Web Tokens stand: three parts, of which the first is JSON in Base64."""
+    if "eyJ" not in text:
+        return
     for match in _JWT.finditer(text):
         begins = _JWT_BEGINS.search(text, match.start(), match.end())
         if begins is not None and match.end() - begins.start() >= 11:
@@ -95,12 +109,13 @@ def named_spans(text: str) -> list[Span]:
 
 def unended_span(text: str, ends: Mapping[int, int]) -> Span | None:
     """Return the first of `named_spans` in `text` whose end `ends`, by where it starts, lacks."""
-    breaks = [*(match.start() for match in _LINE_END.finditer(text)), len(text)]
+    breaks: list[int] = []
     position = 0
-    for match in _NAMED.finditer(text):
-        if match.start() < position or not is_secret_name(match[1]):
+    for name, begin, start in _names(text):
+        if begin < position or not is_secret_name(name):
             continue
-        start, end = match.end(), breaks[bisect_left(breaks, match.end())]
+        breaks = breaks or [*(match.start() for match in _LINE_END.finditer(text)), len(text)]
+        end = breaks[bisect_left(breaks, start)]
         if _HARMLESS.fullmatch(text, start, end):
             position = end
         elif start in ends:
@@ -144,10 +159,25 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 def _named_in_line(start: int, line: str) -> Iterator[Span]:
     if ":" not in line and "=" not in line:
         return
-    for match in _NAMED.finditer(line):
-        if is_secret_name(match[1].lstrip("0123456789.-")):
-            yield start + match.end(), start + len(line)
+    for name, _, value in _names(line):
+        if is_secret_name(name.lstrip("0123456789.-")):
+            yield start + value, start + len(line)
             return
+
+
+def _names(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield each name before a `:` or `=`, where it starts, and where what follows starts.
+
+    They are found from their ends: tried from its beginning, each long word would be read twice.
+    """
+    last = 0
+    for match in _SEPARATOR.finditer(text):
+        before = text[last : match.start()].rstrip(" \t")
+        before = before[:-1] if before.endswith(('"', "'")) else before
+        begin = len(before.rstrip(_NAME_LETTERS))
+        if begin < len(before):
+            yield before[begin:], last + begin, match.end()
+        last = match.end()
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:

@@ -29,6 +29,7 @@ _LONGEST_TEXT = 4000
 _NEAR = 500
 
 _BREAK = re.compile(r"\r\n|\n|\r")
+_NEWLINE = re.compile(r"\n")
 _NAME = re.compile(r"[A-Za-z0-9_$-]+")
 _COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "place": "\x1b[1;34m"}
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
@@ -36,7 +37,8 @@ _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 def line_starts(text: str) -> list[int]:
     """Return the offset at which each line of `text` starts; lines end as in editors."""
-    return [0, *(match.end() for match in _BREAK.finditer(text))]
+    pattern = _BREAK if "\r" in text else _NEWLINE
+    return [0, *(match.end() for match in pattern.finditer(text))]
 
 
 def to_text(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str:
@@ -237,6 +239,15 @@ def _excerpt(mark: Mark, line: Span, masked: Sequence[Span]) -> tuple[str, int, 
     `masked` are the spans of the line's characters that nobody is shown.
     """
     text, column, end_column, masked, left, right = _near(mark, line, masked)
+    if not masked and text.isascii() and text.isprintable():
+        # Each letter is one column.
+        start = min(column - 1, len(text))
+        end = max(min(max(end_column, column) - 1, len(text)), start + 1)
+        first, after = _window(len(text), start, end)
+        dots = "…" if first or left else ""
+        rest = "…" if after < len(text) or right else ""
+        shown = f"{dots}{text[first:after]}{rest}"
+        return shown, len(dots) + start - first, max(1, min(end, after) - start)
     cells, edges = _cells(text, dict(masked))
     last = len(edges) - 1
     start = edges[min(column - 1, last)]
@@ -305,14 +316,12 @@ def _masked(source: Source, line: Span) -> list[Span]:
     )
 
 
-def _cells(text: str, masked_at: Mapping[int, int]) -> tuple[list[tuple[str, int]], Sequence[int]]:
+def _cells(text: str, masked_at: Mapping[int, int]) -> tuple[list[tuple[str, int]], list[int]]:
     """Return what each character of a line is shown as, with its width, and where each begins.
 
     `masked_at` says where the spans end that are masked, by where they begin. The second list has
     one more entry than the line has characters: the end of the line.
     """
-    if not masked_at and text.isascii() and text.isprintable():
-        return [(letter, 1) for letter in text], range(len(text) + 1)
     cells: list[tuple[str, int]] = []
     edges: list[int] = []
     column = index = 0

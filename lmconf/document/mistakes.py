@@ -17,6 +17,7 @@ _VALUE_STARTS = re.compile(r"(?::|-|,)[ ]+|[\[{](?!\{)[ ]*")
 _TAG = re.compile(r"(?:&\S+\s+)?(!\S*)")
 _VARIABLE = re.compile(r"(?:\$?\{)?([A-Za-z_][A-Za-z0-9_]*)\}?")
 _COMMENT = re.compile(r"[ \t]#")
+_QUOTE_COMMENT_OR_BRACES = re.compile(r"[\"'#]|\{\{")
 _LONGEST_MENDED = 100
 
 
@@ -31,15 +32,15 @@ def template_in(text: str, offset: int) -> int | None:
     """Return where the line that holds `offset` has a `{{` outside quotes and comments."""
     start, end = line_around(text, offset)
     quote = ""
-    for i in range(start, end):
-        letter = text[i]
+    for match in _QUOTE_COMMENT_OR_BRACES.finditer(text, start, end):
+        i, letter = match.start(), match[0]
         if quote:
             quote = "" if letter == quote else quote
         elif letter in "\"'" and (i == start or text[i - 1] in " \t[{,:"):
             quote = letter
         elif letter == "#" and (i == start or text[i - 1] in " \t"):
             return None
-        elif letter == "{" and text.startswith("{{", i):
+        elif letter == "{{":
             return i
     return None
 
