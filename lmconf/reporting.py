@@ -6,16 +6,25 @@ follows a secret's name on a printed line are shown as `***`. Terminal escapes a
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from lmconf.errors import Diagnostic, Mark, Source
 from lmconf.masking import Span, mask, merged, shape_spans, unended_span
 from lmconf.secrets import MASK
 from lmconf.spelling import did_you_mean
 
-__all__ = ["did_you_mean", "in_order", "line_starts", "shown_path", "to_json", "to_text"]
+__all__ = [
+    "did_you_mean",
+    "in_order",
+    "line_starts",
+    "sameness",
+    "shown_path",
+    "to_json",
+    "to_text",
+]
 
 WIDEST = 120
 """The most terminal columns of a source line that are shown."""
@@ -35,10 +44,12 @@ _COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "place": "\x1b[1;34m"
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 
-def line_starts(text: str) -> list[int]:
+@functools.lru_cache(maxsize=1)
+def line_starts(text: str) -> Sequence[int]:
     """Return the offset at which each line of `text` starts; lines end as in editors."""
+    # Remembered, for every mistake of a document asks for those of one text.
     pattern = _BREAK if "\r" in text else _NEWLINE
-    return [0, *(match.end() for match in pattern.finditer(text))]
+    return (0, *(match.end() for match in pattern.finditer(text)))
 
 
 def to_text(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str:
@@ -87,11 +98,16 @@ def in_order(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
     """Return `diagnostics` sorted by place, without those that say the same of the same place."""
     first: dict[object, Diagnostic] = {}
     for diagnostic in diagnostics:
-        mark = diagnostic.mark
-        # Two arguments of one option are told apart by their texts.
-        place = (*mark.key, mark.source.text) if mark is not None and mark.line else diagnostic.path
-        first.setdefault((diagnostic.code, diagnostic.message, place), diagnostic)
+        first.setdefault(sameness(diagnostic), diagnostic)
     return sorted(first.values(), key=_order)
+
+
+def sameness(diagnostic: Diagnostic) -> Hashable:
+    """Return what is equal for diagnostics that say the same of the same place."""
+    mark = diagnostic.mark
+    # Two arguments of one option are told apart by their texts.
+    place = (*mark.key, mark.source.text) if mark is not None and mark.line else diagnostic.path
+    return diagnostic.code, diagnostic.message, place
 
 
 def _order(diagnostic: Diagnostic) -> tuple[bool, tuple[str, int, int]]:
@@ -146,7 +162,7 @@ class _Writer:
 
     def __init__(self, color: bool) -> None:
         self._color = color
-        self._starts: dict[int, list[int]] = {}
+        self._starts: dict[int, Sequence[int]] = {}
         self._masked: dict[tuple[int, Span], list[Span]] = {}
 
     def block(self, diagnostic: Diagnostic) -> list[str]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterable
 
 __all__ = ["did_you_mean"]
+
+_LONGEST = 100  # letters of a word
+_MOST = 500  # words that one is compared with
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
@@ -13,16 +18,24 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     Case and the choice between `-`, `_` and ` ` count for nothing; after that one slip (a letter
     too many, too few, wrong, or two swapped) is allowed for every three letters. A beginning of
     exactly one known word (`temp`), or a part of exactly one (`tokens`), is a match, too. Among
-    equals the first wins.
+    equals the first wins. Very long words, and what comes after very many, mean nothing.
     """
-    names = [name for name in known if name != word]
+    if len(word) > _LONGEST:
+        return None
+    few = itertools.islice(known, _MOST)
+    names = [name for name in few if name != word and len(name) <= _LONGEST]
     flat = _flat(word)
     if not flat:
         return None
+    letters = Counter(flat)
     best: tuple[int, str] | None = None
     for name in names:
         other = _flat(name)
-        allowed = max(len(flat), len(other)) // 3
+        # No more slips than with the best so far, which comes first.
+        allowed = min(max(len(flat), len(other)) // 3, len(flat) if best is None else best[0] - 1)
+        # Each letter that the other lacks is a slip: that is told without comparing places.
+        if (letters - Counter(other)).total() > allowed:
+            continue
         slips = _distance(flat, other, allowed)
         if slips is not None and (best is None or slips < best[0]):
             best = (slips, name)

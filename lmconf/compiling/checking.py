@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -67,7 +67,7 @@ class _Checker:
         for name, data in lms.items():
             self.names(name, data, head)
             if isinstance(data, Mapping):
-                self.report(name, entries[name], list(wrong_in_pools(name, lms)))
+                self.report(name, entries[name], wrong_in_pools(name, lms))
         self.found += cycles(self.parts, lms)
         if not self.parts.flat:
             crossing = {said.mark for said in self.found if said.code == "credential-crosses"}
@@ -127,10 +127,10 @@ class _Checker:
         node = self.parts.entries[name]
         if not isinstance(data, dict) or not isinstance(node, Map):
             return
-        self.report(name, node, list(named_twice(data)))
+        self.report(name, node, named_twice(data))
         if isinstance(data.get("fallbacks"), list):
             if self.states_itself(name):
-                self.report(name, node, list(falls_on_itself(name, data["fallbacks"])))
+                self.report(name, node, falls_on_itself(name, data["fallbacks"]))
             data["fallbacks"] = [item for item in data["fallbacks"] if item != name]
         right = {key: value for key, value in data.items() if not isinstance(value, Unread)}
         known: dict[str, tuple[str, ...]] = {"stores": (), "callbacks": (), "lms": ()}
@@ -138,7 +138,7 @@ class _Checker:
             for key in ("stores", "callbacks"):
                 known[key] = tuple(head[key]) if isinstance(head.get(key), Mapping) else ()
             known["lms"] = tuple(self.parts.entries)
-        self.report(name, node, list(unknown_names(right, known, alone=self.parts.flat)))
+        self.report(name, node, unknown_names(right, known, alone=self.parts.flat))
 
     def states_itself(self, name: str) -> bool:
         """Say whether the LM `name` itself names itself as its fallback: in `defaults`, it may."""
@@ -149,9 +149,11 @@ class _Checker:
             return any(isinstance(item, Scalar) and item.value == name for item in items)
         return stated is not None
 
-    def report(self, name: str, node: Node, faults: Sequence[Fault]) -> None:
-        for diagnostic in to_diagnostics(faults, node, shown=self.parts.path(name)):
-            self.found.append(self.with_heir(name, diagnostic))
+    def report(self, name: str, node: Node, faults: Iterable[Fault]) -> None:
+        # One by one: when there are enough of them, no others are looked for.
+        for fault in faults:
+            for diagnostic in to_diagnostics([fault], node, shown=self.parts.path(name)):
+                self.found.append(self.with_heir(name, diagnostic))
 
     def with_heir(self, name: str, diagnostic: Diagnostic) -> Diagnostic:
         """Return `diagnostic` saying who inherits the value, when it is not the LM's own."""

@@ -34,6 +34,7 @@ __all__ = [
 
 Data = Mapping[str, Any]
 
+_MOST_STEPS = 50_000  # in search of fallbacks in a circle, which are told as warnings
 _WHAT = {"stores": "store", "callbacks": "callback", "lms": "LM"}
 _IN_PLACE = {
     "stores": "{backend: disk}",
@@ -127,8 +128,9 @@ def cycles(parts: Parts, lms: Data) -> list[Diagnostic]:
     }
     found: list[Diagnostic] = []
     told: set[frozenset[str]] = set()
+    steps = iter(range(_MOST_STEPS))
     for name in ways:
-        chain = _way_back(name, ways)
+        chain = _way_back(name, ways, steps)
         if chain is not None and frozenset(chain) not in told:
             told.add(frozenset(chain))
             found.append(_cycle(parts, chain))
@@ -142,12 +144,19 @@ def _named_in(data: object) -> list[str]:
     )
 
 
-def _way_back(start: str, ways: Mapping[str, Sequence[str]]) -> list[str] | None:
-    """Return the shortest chain of fallbacks that leads from `start` back to it."""
+def _way_back(
+    start: str, ways: Mapping[str, Sequence[str]], steps: Iterator[int]
+) -> list[str] | None:
+    """Return the shortest chain of fallbacks that leads from `start` back to it.
+
+    None is found once there are no more `steps`: one is taken for each name that is looked at.
+    """
     chains = [[start]]
     seen = {start}
     for chain in chains:
         for step in ways.get(chain[-1], ()):
+            if next(steps, None) is None:
+                return None
             if step == start:
                 return chain
             if step not in seen:

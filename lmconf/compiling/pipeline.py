@@ -23,6 +23,7 @@ from lmconf.compiling.parts import Parts, part
 from lmconf.compiling.stores import stores_at_odds
 from lmconf.compiling.vain import in_vain
 from lmconf.document.composing import normalise
+from lmconf.document.findings import Enough, Findings
 from lmconf.document.nodes import Document, Map, Node, to_plain
 from lmconf.document.templating import Renderer
 from lmconf.document.variables import bind
@@ -74,7 +75,14 @@ class Outcome(Masked, Struct, frozen=True, eq=False):
 
 def compile_documents(documents: Sequence[Document], inputs: Inputs) -> Outcome:
     """Return what `documents`, the lowest layer first, compile to under `inputs`."""
-    found: list[Diagnostic] = []
+    found = Findings()
+    try:
+        return _compiled(documents, inputs, found)
+    except Enough as enough:
+        return _outcome(None, [*found, enough.diagnostic])
+
+
+def _compiled(documents: Sequence[Document], inputs: Inputs, found: list[Diagnostic]) -> Outcome:
     parts = composed(documents, inputs, found)
     if parts is None:
         return _outcome(None, found)

@@ -15,7 +15,9 @@ from msgspec import Struct
 
 from lmconf.document.ancestry import Cycle, linearise
 from lmconf.document.composing import Rules, Usual, merge, no_items, settle_value
-from lmconf.document.nodes import Broken, Change, Map, Node, Path, Scalar, Seq
+from lmconf.document.findings import Enough
+from lmconf.document.limits import NODES
+from lmconf.document.nodes import Broken, Change, Map, Node, Path, Scalar, Seq, size_of
 from lmconf.errors import Diagnostic, Mark, Note, ProfileError
 from lmconf.spelling import did_you_mean
 
@@ -23,6 +25,9 @@ __all__ = ["Ancestor", "Foreign", "Inherited", "inherit"]
 
 Foreign: TypeAlias = Callable[[str, Mark], Map | None]
 """Returns the map that a name such as `team:claude` stands for, or None after reporting why not."""
+
+
+_MOST_ANCESTORS = 4 * NODES  # of all entries together: a long chain has very many
 
 
 class Ancestor(Struct, frozen=True):
@@ -69,6 +74,9 @@ def inherit(
         foreign: resolves parents whose names hold a colon. Such a parent is complete: it lies
             over `defaults` and under what extends it.
         usual: what lists hold that nobody states, by their paths.
+
+    Raises:
+        Enough: entries hold too much, with what they inherit.
     """
     family = _Family(found, path, foreign)
     family.read(entries)
@@ -168,10 +176,14 @@ class _Family:
 
     def linearise_all(self) -> None:
         reported: set[frozenset[str]] = set()
+        ancestors = 0
         for name in self.own:
             order = self.order(name)
             if isinstance(order, list):
                 self.orders[name] = order
+                ancestors += len(order)
+                if ancestors > _MOST_ANCESTORS:
+                    raise Enough(_too_large(self, name))
                 if not self.broken.isdisjoint(order):
                     self.broken.add(name)
                 continue
@@ -231,6 +243,8 @@ class _Chains:
         self.usual = usual
         self.folded: dict[str, Node] = {}
         self.reported: set[tuple[str, int]] = set()
+        self.sizes: dict[int, int] = {}
+        self.size = 0
 
     def all(self, entries: Map) -> Inherited:
         family = self.family
@@ -238,6 +252,7 @@ class _Chains:
         # A parent's chain is shorter than its child's, so it is there when the child needs it.
         for name in sorted(usable, key=lambda each: len(family.orders[each])):
             self.folded[name] = self.fold(name)
+            self.measure(name, self.folded[name])
         results: dict[str, Node] = {}
         for name in entries.entries:
             if name in family.own:
@@ -259,6 +274,16 @@ class _Chains:
             below = own if below is None else merge(below, own, path, self.rules)
         assert below is not None
         return below
+
+    def measure(self, name: str, folded: Node) -> None:
+        """See that the entries are not too large together: each holds what many inherit.
+
+        Raises:
+            Enough: they are.
+        """
+        self.size += size_of(folded, self.sizes)
+        if self.size > NODES:
+            raise Enough(_too_large(self.family, name))
 
     def begin(self, order: list[str]) -> tuple[Node | None, list[str]]:
         """Return the longest part of `order` that was folded already, and what is left of it."""
@@ -296,6 +321,18 @@ def _unwrapped(entry: Node, found: list[Diagnostic], path: Path) -> Node | None:
     if isinstance(entry.base, Map) and not entry.prepend and not entry.append:
         return entry.base
     return settle_value(entry, found, path)
+
+
+def _too_large(family: _Family, name: str) -> Diagnostic:
+    return Diagnostic(
+        code="too-large",
+        message=f"`{family.path[0]}` come to more than {NODES:,} keys and values, with all that each"
+        " inherits",
+        mark=family.own[name].mark,
+        path=(*family.path, name),
+        label="the limit is passed here",
+        help="state less in `defaults` and in what many extend, or make several profiles",
+    )
 
 
 def _without(node: Map, key: str) -> Map:

@@ -9,4 +9,4 @@ LENGTH = 2 * 1024 * 1024
 DEPTH = 64
 """The most collections inside one another, aliases followed."""
 NODES = 100_000
-"""The most keys and values of a text, aliases followed."""
+"""The most keys and values of a text, aliases followed, and of all LMs with what they inherit."""

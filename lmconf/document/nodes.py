@@ -175,6 +175,38 @@ def from_plain(value: object, mark: Mark) -> Node:
     raise TypeError(f"{type(value).__name__} is not a value that a profile can hold")
 
 
+def size_of(node: Node, known: dict[int, int]) -> int:
+    """Return how many keys and values `node` holds, itself among them.
+
+    `known` remembers sizes by the identity of nodes, which must live as long as it does: what
+    many nodes share is looked through once.
+    """
+    size = known.get(id(node))
+    if size is None:
+        match node:
+            case Map(entries=entries):
+                size = 1 + sum(1 + size_of(value, known) for value in entries.values())
+            case Seq(items=items):
+                size = 1 + sum(size_of(item, known) for item in items)
+            case Change(base=base, prepend=prepend, append=append):
+                parts = (*prepend, *append) if base is None else (base, *prepend, *append)
+                size = 1 + sum(size_of(part, known) for part in parts)
+            case Verbatim(value=value):
+                size = _size_of_plain(value)
+            case _:
+                size = 1
+        known[id(node)] = size
+    return size
+
+
+def _size_of_plain(value: Plain) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(1 + _size_of_plain(item) for item in value.values())
+    if isinstance(value, list):
+        return 1 + sum(map(_size_of_plain, value))
+    return 1
+
+
 def at(node: Node, path: Path) -> Node | None:
     """Return the node at `path` below `node`, or None where there is none."""
     found: Node | None = node

@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import Struct
@@ -139,6 +139,13 @@ def _schema_faults(
     if fully_fits(shape, data, partial=partial):
         return
     errors = _validator(shape).iter_errors(cast(Any, _listed(data)))
+    # An error may have a fault for each of very many keys.
+    yield from itertools.islice(_translated(shape, data, errors), MOST_FAULTS)
+
+
+def _translated(
+    shape: Shape, data: Mapping[str, object], errors: Iterable[ValidationError]
+) -> Iterator[Fault]:
     for error in itertools.islice(errors, MOST_FAULTS):
         path: Path = tuple(error.absolute_path)
         if not any(isinstance(_at(data, path[:end]), Unread) for end in range(len(path) + 1)):
