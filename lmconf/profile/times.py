@@ -84,6 +84,9 @@ def _timeout(data: Data) -> Mapping[str, object]:
 
 
 def _seconds(value: object) -> float | None:
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
         return parse_duration(value)
-    return None
+    except ValueError:
+        return None  # it is told where it stands; a pool asks its members before

@@ -135,6 +135,9 @@ class _ToolCalls:
         if id_ and known and id_ != known:
             # Some servers make up an id for each piece: what continues a call has no name.
             return None if name or (more and _is_whole(call)) else at
+        if id_ and id_ == known and more and _is_whole(call):
+            # Said again, or another call: nothing can be added to what is whole.
+            return at if _says_again(_text_of(call), more) else None
         if not name or (id_ and id_ == known):
             return at
         before = _name_of(call)
@@ -182,7 +185,10 @@ _SAID = {"function": "arguments", "custom": "input"}
 def _fill_in(called: Json, piece: Mapping[str, Any]) -> None:
     for key, value in piece.items():
         if key in _SAID.values():
-            called[key] = called.get(key, "") + _text(value)
+            said, more = called.get(key, ""), _text(value)
+            # Some servers begin with `{}`, and some end with the whole once more.
+            again = key == "arguments" and _says_again(said, more)
+            called[key] = more if again else said + more
         elif key == "name":
             before = called.get("name", "")
             if value and value != before:
@@ -207,6 +213,14 @@ def _text(value: object) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     return json.dumps(value, ensure_ascii=False)
+
+
+def _says_again(said: str, more: str) -> bool:
+    """Say whether `more` is no continuation of the arguments `said`, but takes their place."""
+    known, told = said.strip(), more.strip()
+    if not told.startswith("{") or not known.startswith("{") or not known.endswith("}"):
+        return False
+    return known == told or not known[1:-1].strip()
 
 
 def _is_whole(call: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from types import UnionType
 from typing import Any
@@ -12,12 +13,12 @@ from lmconf.transports.contract import Json
 
 __all__ = [
     "GIVEN_UP",
-    "SYNONYMS",
     "WHOLE",
     "check_chunk",
     "check_response",
     "complete_calls",
     "drop_odd_counts",
+    "end_of",
     "gave_up",
     "partial_text",
     "plain",
@@ -95,13 +96,16 @@ def check_choice(choice: Json, message: object) -> None:
         BadResponse: it holds some.
         CallError: the server gave the answer up.
     """
+    _count(choice, "index")
     _check(choice, "index", int, "a choice of the answer")
     _check(choice, "finish_reason", str, "a choice of the answer")
     _check(choice, "text", str, "a choice of the answer")
     _check(choice, "logprobs", dict, "a choice of the answer")
-    reason = choice.get("finish_reason")
-    if reason is not None and reason.lower() in GIVEN_UP:
+    reason = end_of(choice.get("finish_reason"))
+    if reason is not None and reason.strip().lower() in GIVEN_UP:
         raise gave_up(reason)
+    if "finish_reason" in choice:
+        choice["finish_reason"] = reason
     if message is None:
         return
     if not isinstance(message, dict):
@@ -111,6 +115,7 @@ def check_choice(choice: Json, message: object) -> None:
     for call in message.get("tool_calls") or ():
         if not isinstance(call, dict):
             raise BadResponse("a tool call of the answer is malformed")
+        _count(call, "index")
         for name, kind in _IN_CALLS.items():
             _check(call, name, kind, "a tool call of the answer")
         _check(call.get("function") or {}, "name", str, "a tool call of the answer")
@@ -138,23 +143,34 @@ def complete_calls(response: Json) -> Json:
 
 GIVEN_UP = frozenset(
     "abort aborted canceled cancelled error failed insufficient_system_resource"
-    " malformed_function_call network_error timeout".split()
+    " malformed_function_call malformed_response network_error timeout".split()
 )
 """Reasons by which servers say that they gave an answer up: vLLM and SGLang abort, gateways err,
 DeepSeek's resources do not suffice, Zhipu's network fails, Gemini's calls cannot be read."""
 
-SYNONYMS = {
-    "end_turn": "stop",
-    "eos": "stop",
-    "eos_token": "stop",
-    "max_tokens": "length",
-    "stop_sequence": "stop",
-    "tool_use": "tool_calls",
+_WORDS = {
+    "stop": "complete completed end end_turn endoftext eos eos_token finish finished stop"
+    " stop_sequence stop_str stop_token",
+    "tool_calls": "tool_call tool_calls tool_use",
+    "function_call": "function_call",
+    "length": "compaction error_limit length max_length max_output_tokens max_tokens model_length"
+    " model_context_window_exceeded",
+    "content_filter": "blocklist content_filter content_filtered error_toxic guardrail_intervened"
+    " image_safety prohibited_content recitation refusal safety sensitive spii",
 }
-"""Words of servers that do not use OpenAI's own (Together, Text Generation Inference, gateways)."""
+# Together, Text Generation Inference, Mistral, Cohere, Anthropic, Bedrock, Gemini, Zhipu, gateways.
+_ENDS = {word: ended for ended, words in _WORDS.items() for word in words.split()}
+# Words by which servers say, in every piece, that the answer has not ended yet.
+_NO_ENDS = frozenset(("", "none", "null"))
 
-WHOLE = frozenset(("stop", "tool_calls", "function_call", "length", "content_filter", *SYNONYMS))
+WHOLE = frozenset(_ENDS)
 """The known reasons for which answers end; what ended for another one may not be whole."""
+
+
+def end_of(reason: str | None) -> str | None:
+    """Return OpenAI's word for why an answer ended; a word that nobody knows stays what it is."""
+    word = "" if reason is None else reason.strip().lower()
+    return None if word in _NO_ENDS else _ENDS.get(word, reason)
 
 
 def gave_up(reason: str) -> CallError:
@@ -185,6 +201,15 @@ _MOST = 10_000
 """The most choices, and the most tool calls, that an answer may hold: each has its place kept."""
 _MOST_TOKENS = 2**53
 """The largest count of tokens that every store of spending keeps exactly."""
+
+
+def _count(found: Json, name: str) -> None:
+    """Make a number of what some gateways write as a text or a fraction: `"0"`, `0.0`."""
+    value = found.get(name)
+    if (isinstance(value, str) and re.fullmatch("[0-9]{1,5}", value)) or (
+        isinstance(value, float) and value.is_integer()
+    ):
+        found[name] = int(value)
 
 
 def _check(found: Mapping[str, Any], name: str, kind: type | UnionType, where: str) -> None:

@@ -30,10 +30,10 @@ from lmconf.masking import without_secrets
 from lmconf.spec.frozen import thaw
 from lmconf.transports.answers import (
     GIVEN_UP,
-    WHOLE,
     check_chunk,
     check_response,
     complete_calls,
+    end_of,
     gave_up,
     partial_text,
     plain,
@@ -488,9 +488,9 @@ def _piece(chunk: object, exchange: Exchange) -> Json:
     return piece if exchange.model is None else {**piece, "model": exchange.model}
 
 
-# What litellm knows, in lower case: of several choices, another one may have ended so.
-_KNOWN_ENDS = WHOLE | frozenset(
-    "complete end endoftext finish finished stop_str stop_token tool_call".split()
+# What litellm knows for another end than `stop`: of several choices, another one ended so.
+_KNOWN_ENDS = frozenset(
+    "content_filter function_call length max_tokens MAX_TOKENS tool_calls tool_use".split()
 )
 
 
@@ -501,7 +501,7 @@ def _as_ended(response: Json, exchange: Exchange) -> Json:
     words = exchange.ends[-max(len(choices), 1) :]
     for choice, word in zip(choices, words, strict=False):
         ended = isinstance(choice, dict) and choice.get("finish_reason") == "stop"
-        if ended and word.lower() not in _KNOWN_ENDS:
+        if ended and end_of(word) is not None and word not in _KNOWN_ENDS:
             choice["finish_reason"] = word
     return response
 

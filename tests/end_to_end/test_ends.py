@@ -111,6 +111,55 @@ def test_only_known_good_ends_are_kept(server: Loopback, route: str, reason: str
     assert lm.ask("Hi").cache_hit is (reason in KNOWN)
 
 
+SAID = {
+    "stop": "STOP Stop COMPLETE complete eos eos_token end_turn stop_sequence finished",
+    "tool_calls": "tool_use tool_call TOOL_CALLS",
+    "length": "LENGTH Length max_tokens MAX_TOKENS max_length model_length max_output_tokens"
+    " model_context_window_exceeded ERROR_LIMIT",
+    "content_filter": "CONTENT_FILTER SAFETY RECITATION BLOCKLIST PROHIBITED_CONTENT SPII refusal"
+    " guardrail_intervened content_filtered sensitive ERROR_TOXIC",
+}
+
+
+@pytest.mark.filterwarnings("ignore::lmconf.TruncatedWarning")
+@pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
+@pytest.mark.parametrize("route", ["chat", "completions", "shaped by LiteLLM"])
+def test_every_servers_word_for_an_end_is_one_of_openais(
+    server: Loopback, route: str, way: Way
+) -> None:
+    lm = lm_of(server, route)
+    found = {}
+    for word in " ".join(SAID.values()).split():
+        server.answers(ROUTES[route][2](word, way in STREAMED))
+        told = way(lm, {"prompt": word})
+        server.answers(ROUTES[route][2]("stop", False))
+        found[word] = (told.finish_reason, told.truncated, lm.ask(word).cache_hit)
+    wanted = {
+        word: (reason, reason == "length", reason not in CUT)
+        for reason, words in SAID.items()
+        for word in words.split()
+    }
+    assert found == wanted
+
+
+@pytest.mark.parametrize("word", ["", "null", "None"])
+@pytest.mark.parametrize("way", STREAMED)
+def test_no_word_for_an_end_is_none(server: Loopback, word: str, way: Way) -> None:
+    """Some servers write one in every piece: a stream that breaks off then is not whole."""
+    server.answers(_chat(word, True))
+    lm = lm_of(server, "chat")
+    with pytest.raises(CallError, match="cut short"):
+        way(lm, {"prompt": "Hi"})
+    pieces = chat_chunks("Hel", "lo.")
+    for chunk in pieces[:-1]:
+        for choice in chunk["choices"]:
+            if choice["finish_reason"] is None:
+                choice["finish_reason"] = word
+    server.answers(Reply(pieces=sse(*pieces)))
+    assert way(lm, {"prompt": "Hi"}).finish_reason == "stop"
+    assert lm.ask("Hi").cache_hit
+
+
 def test_a_missing_end_is_kept_as_it_was(server: Loopback) -> None:
     whole = chat("Hello.")
     del whole["choices"][0]["finish_reason"]

@@ -223,6 +223,15 @@ def test_a_pool_falls_back_as_a_whole(east: Loopback, west: Loopback) -> None:
         assert lm.ask("hi").text == "Third."
 
 
+@pytest.mark.parametrize("value", ["", "soon", "-1", {"total": "5 parsecs"}, {"$value": "q"}])
+@pytest.mark.parametrize("name", ["timeout", "deadline"])
+def test_a_members_time_that_is_none_is_told_where_it_stands(name: str, value: Any) -> None:
+    members = [{"model": "openai/x", name: value}, {"model": "openai/y"}]
+    with pytest.raises(lmconf.ProfileError) as caught:
+        lmconf.load({"pool": members})
+    assert f"pool[0].{name}" in str(caught.value)
+
+
 def test_what_makes_no_sense_in_a_pool_is_told() -> None:
     lms = {
         "a": {"model": "openai/a"},

@@ -7,7 +7,6 @@ from typing import Any
 
 from lmconf.errors import BadResponse
 from lmconf.transports.answers import (
-    SYNONYMS,
     check_chunk,
     check_response,
     complete_calls,
@@ -66,9 +65,6 @@ def _tidy(choice: Json, part: str) -> None:
     Raises:
         BadResponse: what it says is neither text nor parts of one.
     """
-    reason = choice.get("finish_reason")
-    if reason in SYNONYMS:
-        choice["finish_reason"] = SYNONYMS[reason]
     message = choice.get(part)
     if message is None:
         said = choice.setdefault("text", "") if part == "delta" else choice.get("text")

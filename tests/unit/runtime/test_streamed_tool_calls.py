@@ -66,6 +66,42 @@ DIALECTS: dict[str, tuple[list[Json | list[Json]], list[Json]]] = {
         [piece(0, "a", name="f", arguments=X), piece(0, "b", name="g", arguments=Y)],
         [A, B],
     ),
+    "indices as texts": (
+        [
+            {"index": "0", "id": "a", "function": {"name": "f", "arguments": '{"x"'}},
+            {"index": "0", "function": {"arguments": ":1}"}},
+            {"index": "1", "id": "b", "function": {"name": "g", "arguments": Y}},
+        ],
+        [A, B],
+    ),
+    "indices as fractions": (
+        [{**piece(0, "a", name="f", arguments=X), "index": 0.0}],
+        [A],
+    ),
+    "an empty object before the arguments": (
+        [
+            piece(0, "a", name="f", arguments="{}"),
+            piece(0, arguments='{"x"'),
+            piece(0, arguments=":1}"),
+        ],
+        [A],
+    ),
+    "the whole call once more at its end": (
+        [
+            piece(0, "a", name="f", arguments='{"x"'),
+            piece(0, "a", name="f", arguments=":1}"),
+            piece(0, "a", name="f", arguments=X),
+        ],
+        [A],
+    ),
+    "the whole arguments once more at their end": (
+        [piece(0, "a", name="f", arguments=X), piece(0, arguments=X)],
+        [A],
+    ),
+    "two whole calls with one index and one id": (
+        [piece(0, "a", name="f", arguments=X), piece(0, "a", name="f", arguments=Y)],
+        [A, call("a", "f", Y)],
+    ),
     "two calls of one tool with one index": (
         [piece(0, "a", name="f", arguments=X), piece(0, "b", name="f", arguments=X)],
         [A, call("b", "f", X)],
