@@ -8,6 +8,7 @@ import stat
 import sys
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,7 @@ def command(
     warn(ctx, chosen.warnings)
     from lmconf.cli import lines as jsonl
     from lmconf.cli.batch_output import Kept, keep_aside, kept_rows
+    from lmconf.cli.output import SoleWriter
     from lmconf.cli.running import Stopped
     from lmconf.runtime.batching import described
     from lmconf.runtime.lm import LM
@@ -115,50 +117,48 @@ def command(
         asked = _asked(lm, lines, faults, {"cache": False} if no_cache else {})
         jsonl.refuse(source, faults)
         steering = described(lm, asked)
-        kept = Kept({}, {}, ())
-        if resume and output:
-            kept = kept_rows(output, source, lines, steering)
-        missing = [index for index in range(len(lines)) if index not in kept.answers]
-        launch = compiled.spec.launch_kwargs
-        if missing and launch is not None and launch.auto != "manual":
-            # Here and not by the first call: a thread that starts it could not be interrupted.
-            lm.launch()
-        aside = keep_aside(output, kept.others) if output and kept.others else None
-        writer: Writer = jsonl.InOrder()
-        if output is not None:
-            writer = jsonl.InFile(output, {**kept.errors, **kept.answers})
-        run = _Run(
-            lm,
-            lines,
-            asked=asked,
-            steering=steering,
-            writer=writer,
-            missing=missing,
-            failed_before=kept.errors.keys(),
-        )
-        stopped = True
-        try:
-            run_on_loop(run.send(width))
-            stopped = False
-        except (KeyboardInterrupt, Stopped):
-            raise
-        except BaseException:
-            stopped = False
-            raise
-        finally:
-            writer.finish()
-            if stopped and output is not None:
-                tell(_how_to_go_on(ctx, output, len(kept.answers) + run.answered))
+        sole = SoleWriter(output) if output else None
+        with sole or nullcontext():
+            kept = Kept({}, {}, ())
+            if output is not None and output.stat().st_size:
+                # Another may have written it since this began.
+                _check_output(source, output, resume=resume, force=force)
+            if resume and output:
+                kept = kept_rows(output, source, lines, steering)
+            missing = [index for index in range(len(lines)) if index not in kept.answers]
+            launch = compiled.spec.launch_kwargs
+            if missing and launch is not None and launch.auto != "manual":
+                # Here and not by the first call: a thread that starts it could not be interrupted.
+                lm.launch()
+            aside = keep_aside(output, kept.others) if output and kept.others else None
+            writer: Writer = jsonl.InOrder()
+            if output is not None and sole is not None:
+                writer = jsonl.InFile(output, {**kept.errors, **kept.answers})
+                sole.renew()
+            run = _Run(
+                lm,
+                lines,
+                asked=asked,
+                steering=steering,
+                writer=writer,
+                missing=missing,
+                failed_before=kept.errors.keys(),
+            )
+            try:
+                run_on_loop(run.send(width))
+            except (KeyboardInterrupt, Stopped):
+                if output is not None:
+                    tell(_how_to_go_on(ctx, output, len(kept.answers) + run.answered))
+                raise
+            finally:
+                writer.finish()
     tell(run.summary(output, len(kept.answers)))
     if aside is not None:
         tell(
             f"{len(kept.others):,} of its rows are of no line of {source} any more: kept in {aside}"
         )
     if run.failed:
-        from lmconf.errors import LaunchError
-
-        final = any(isinstance(error, LaunchError) for error in run.failed.values())
-        ctx.exit(LAUNCH_FAILED if final else CALL_FAILED)
+        ctx.exit(run.code)
 
 
 def _check_output(source: str, output: Path | None, *, resume: bool, force: bool) -> None:
@@ -283,6 +283,14 @@ class _Run:
     def answered(self) -> int:
         """How many lines have got an answer."""
         return len(self._ended) - len(self.failed)
+
+    @property
+    def code(self) -> int:
+        """The exit code, where lines have failed."""
+        from lmconf.errors import LaunchError
+
+        final = any(isinstance(error, LaunchError) for error in self.failed.values())
+        return LAUNCH_FAILED if final else CALL_FAILED
 
     def _note(self, index: int, found: Answer | Exception) -> None:
         from lmconf.cli.batch_output import fingerprint
