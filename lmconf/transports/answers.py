@@ -235,7 +235,9 @@ def drop_odd_counts(usage: Json) -> None:
     for name, value in [*usage.items()]:
         if name.endswith("_details") and isinstance(value, dict):
             drop_odd_counts(value)
-        elif value is not None and name.endswith(("_details", "_tokens")) and not _is_count(value):
+        elif value is None:
+            continue
+        elif name.endswith("_details") or (name.endswith("_tokens") and not _is_count(value)):
             del usage[name]
 
 
