@@ -84,8 +84,9 @@ _REASONING = Family(
 _NEWER = replace(
     _REASONING,
     name="openai-reasoning-newer",
+    # `gpt-35` is Azure's name of GPT-3.5.
     pattern=r"(o[13-9](-mini|-nano)?(-pro|-preview|-deep-research)?(-\d{4}-\d{2}-\d{2})?$"
-    r"|gpt-[5-9]([.-]\d{1,2})?(-|$)|codex-mini|chat-latest|gpt-chat-latest)",
+    r"|gpt-([5-9]|[12]\d)([.-]\d{1,2})?(-|$)|codex-mini|chat-latest|gpt-chat-latest)",
     temperature=None,
 )
 # The API's models that search the web take no sampling settings, and call their limit as others do.
@@ -109,6 +110,8 @@ _KIMI = Family(
 
 _CLAUDE = replace(_ORDINARY, name="claude", claude=True, source="Anthropic, `Extended thinking`")
 _CLAUDE_FROM_4_1 = replace(_CLAUDE, one_of_two=True)
+# Which model an alias such as `claude-opus-latest` leads to is not known, nor what it refuses.
+_CLAUDE_WITHOUT_VERSION = replace(_CLAUDE_FROM_4_1, name="claude-alias", temperature=None)
 _CLAUDE_WITHOUT_SAMPLING = Family(
     "claude-adaptive",
     "",
@@ -135,7 +138,7 @@ _CLAUDE_NAME = re.compile(
     r"claude-(?:(?P<major>\d{1,2})(?:[.-](?P<minor>\d{1,2}))?(?!\d)-)?(?P<kind>[a-z]+)"
     r"(?:-(?P<after>\d{1,2})(?:[.-](?P<then>\d{1,2}))?(?!\d))?"
 )
-_WITHOUT_VERSION = {"fable": (5, 0), "mythos": (5, 0)}
+_WITHOUT_VERSION = {"instant": (1, 0), "v": (2, 0), "fable": (5, 0), "mythos": (5, 0)}
 # Their rules are those of the ordinary models: the table need not be read for them.
 _WELL_KNOWN = re.compile(r"gpt-(3|4)|text-|davinci|babbage|chatgpt-4o|o2|gpt-oss|llama|gemini-[12]")
 
@@ -279,8 +282,10 @@ def _claude(name: str) -> Family | None:
         version = (int(before), int(found["minor"] or 0))
     elif after is not None:
         version = (int(after), int(found["then"] or 0))
+    elif found["kind"] in _WITHOUT_VERSION:
+        version = _WITHOUT_VERSION[found["kind"]]
     else:
-        version = _WITHOUT_VERSION.get(found["kind"], (0, 0))
+        return _CLAUDE_WITHOUT_VERSION
     if version >= (4, 7):
         return _CLAUDE_WITHOUT_SAMPLING
     return _CLAUDE_FROM_4_1 if version >= (4, 1) else _CLAUDE

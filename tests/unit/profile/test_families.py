@@ -29,7 +29,7 @@ def test_a_reasoning_model_is_known_by_its_whole_name(name: str) -> None:
 NEWER = """
     gpt-5.6-terra gpt-6-sol gpt-6.1-sol-2026-09-29 gpt-7 gpt-5-search-api gpt-5.1-chat-latest o5
     o6-mini ft:o4-mini-2025-04-16:acme::x ft:o4-mini gpt-5-mini:nitro us.openai.gpt-6-sol
-    openai.gpt-5.4 databricks-gpt-5-4-mini openai-o3
+    openai.gpt-5.4 databricks-gpt-5-4-mini openai-o3 gpt-10 gpt-12.1-mini ft:gpt-10-mini:acme::x
 """.split()
 CLAUDES = {
     (0.0, False): "claude-3-opus-20240229 claude-instant-v1 claude-3-7-sonnet-latest"
@@ -57,6 +57,16 @@ def test_a_claude_is_known_by_its_version(temperature: float | None, one: bool, 
     family = family_of(f"anthropic/{name}")
     assert (family.claude, family.temperature, family.one_of_two) == (True, temperature, one)
     assert family.max_tokens == (16_000 if temperature is None else 1000)
+
+
+@pytest.mark.parametrize(
+    "name", ["claude-opus-latest", "claude-sonnet", "us.anthropic.claude-opus", "claude-newfamily"]
+)
+def test_a_claude_of_no_version_is_sent_nothing_that_some_version_refuses(name: str) -> None:
+    family = family_of(f"anthropic/{name}")
+    assert (family.claude, family.temperature, family.one_of_two) == (True, None, True)
+    assert family.temperatures is None  # what is stated is sent: nobody knows better
+    assert family.max_tokens == 1000
 
 
 def test_the_table_is_read_only_for_what_a_name_does_not_tell(
