@@ -218,6 +218,7 @@ def _by_schema(schema: str) -> Read:
     from jsonschema import SchemaError, validators
     from jsonschema.exceptions import best_match
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     plain = json.loads(schema)
     validator = validators.validator_for(plain, default=validators.Draft202012Validator)
@@ -227,6 +228,12 @@ def _by_schema(schema: str) -> Read:
         raise UsageError(
             f"response_format: its JSON Schema is none: {error.message} at {error.json_path}"
         ) from None
+    for ref in _references_in(plain):
+        if not ref.startswith("#") and "$id" not in schema:
+            raise UsageError(
+                f"response_format: `$ref: {ref}` leads out of its JSON Schema, and nothing is fetched:"
+                " put that under `$defs`"
+            )
     for pattern in _patterns_of(plain):
         why = why_no_pattern(pattern)
         if why is not None:
@@ -238,6 +245,11 @@ def _by_schema(schema: str) -> Read:
             "pattern": _pattern,
             "patternProperties": _pattern_properties,
             "additionalProperties": _additional_properties,
+            **{
+                key: _timed(follow)
+                for key, follow in validator.VALIDATORS.items()
+                if key in ("$ref", "$dynamicRef", "$recursiveRef")
+            },
         },
     )
     checker = bounded(plain, registry=Registry())
@@ -249,7 +261,11 @@ def _by_schema(schema: str) -> Read:
         try:
             worst = best_match(checker.iter_errors(found))
         except OutOfTime:
-            raise Misfit("the patterns of its form were not found in time") from None
+            raise Misfit("it could not be compared with its form in time") from None
+        except RecursionError:
+            raise Misfit("its form, or it, is nested too deep, or without end") from None
+        except Unresolvable as error:
+            raise Misfit(f"its form names a part that is not in it: {error.ref}") from None
         finally:
             _watch.reset(searching)
         if worst is not None:
@@ -260,9 +276,35 @@ def _by_schema(schema: str) -> Read:
 
 
 _SECONDS = 1.0
-"""How much processor time the patterns of a schema may take in one answer."""
+"""How much processor time the patterns and references of a schema may take in one answer."""
 
 _watch: ContextVar[Stopwatch] = ContextVar("_watch")
+
+
+def _timed(follow: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Return the keyword `follow`, which looks at another part, bounded: parts may double."""
+
+    def followed(validator: Any, ref: str, found: object, schema: Any) -> Iterator[Any]:
+        if _watch.get().left <= 0:
+            raise OutOfTime
+        yield from follow(validator, ref, found, schema)
+
+    return followed
+
+
+_DATA = frozenset(("const", "default", "enum", "examples"))
+
+
+def _references_in(schema: object) -> Iterator[str]:
+    if isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
+        yield schema["$ref"]
+    if isinstance(schema, Mapping):
+        # Values of these are no schemas; a property of such a name is found when it is followed.
+        inner = [item for key, item in schema.items() if key not in _DATA]
+    else:
+        inner = schema if isinstance(schema, list) else []
+    for item in inner:
+        yield from _references_in(item)
 
 
 def _patterns_of(schema: object) -> Iterator[str]:
