@@ -15,12 +15,12 @@ from __future__ import annotations
 import builtins
 import functools
 from collections.abc import Callable, Coroutine, Iterator
-from types import CodeType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
 from lmconf.errors import BatchFailed, CallError, Error, LaunchError
 
-__all__ = ["bare", "clear_frames", "without_frames"]
+__all__ = ["bare", "clear_frames", "is_interrupt", "mark_interrupt", "without_frames"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,6 +30,7 @@ E = TypeVar("E", bound=BaseException)
 _GROUP: tuple[type[Any], ...] = tuple(
     getattr(builtins, name) for name in ("BaseExceptionGroup",) if hasattr(builtins, name)
 )
+_MARK = "_lmconf_interrupt"
 _IS_COROUTINE = 0x80  # inspect.CO_COROUTINE, without the time that importing inspect takes
 
 
@@ -47,6 +48,36 @@ def bare(error: E) -> E:
     return error.with_traceback(None)
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Say whether a signal handler raised `error`: see `lmconf.interrupts`."""
+    if _MARK in vars(error):
+        return True
+    before: FrameType | None = None
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if before is not None and _is_given(frame, before):
+            return True
+        before, trace = frame, trace.tb_next
+    return False
+
+
+def mark_interrupt(error: BaseException) -> None:
+    """Have `error` known for an interrupt, also when it has lost its frames."""
+    vars(error)[_MARK] = True
+
+
+def _is_given(frame: FrameType, caller: FrameType) -> bool:
+    """Say whether `frame` was called with its caller's."""
+    code = frame.f_code
+    count = code.co_argcount + code.co_kwonlyargcount
+    values = frame.f_locals
+    given = [values.get(name) for name in code.co_varnames[:count]]
+    if code.co_flags & 0x04:  # *args (`inspect.CO_VARARGS`)
+        given.extend(values.get(code.co_varnames[count]) or ())
+    return any(value is caller for value in given)
+
+
 def _held(error: BaseException) -> Iterator[BaseException]:
     """Yield the failures that stand in `error` beside its causes."""
     if isinstance(error, CallError | LaunchError):
@@ -61,8 +92,10 @@ def clear_frames(error: BaseException) -> None:
     """Drop the locals of every frame that `error`, and what it was raised from, has left.
 
     The lines stay. What was caught in a frame that still runs belongs to whoever called: only the
-    frames of `error` itself may begin with one that does.
+    frames of `error` itself may begin with one that does. An interrupt is still known to be one.
     """
+    if is_interrupt(error):
+        mark_interrupt(error)
     seen = {id(error)}
     waiting: list[BaseException] = [error]
     while waiting:

@@ -17,16 +17,13 @@ import sys
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from types import FrameType, TracebackType
 from typing import TypeVar
 
-from lmconf.frames import bare
+from lmconf.frames import bare, is_interrupt, mark_interrupt
 
 __all__ = ["bare_interrupt", "interrupt_behind", "is_interrupt", "shielded"]
 
 T = TypeVar("T")
-
-_MARK = "_lmconf_interrupt"
 
 _CALLED = frozenset(
     "_frozen_importlib _frozen_importlib_external aiohttp annotated_types anyio azure boto3 botocore"
@@ -39,26 +36,12 @@ _CALLED = frozenset(
 """The packages that calls run in, beside the standard library."""
 
 
-def is_interrupt(error: BaseException) -> bool:
-    """Say whether a signal handler raised `error`."""
-    if _MARK in vars(error):
-        return True
-    before: FrameType | None = None
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None:
-        frame = trace.tb_frame
-        if before is not None and _is_given(frame, before):
-            return True
-        before, trace = frame, trace.tb_next
-    return False
-
-
 def bare_interrupt(error: BaseException) -> BaseException:
     """Return the interrupt `error` without the frames it fell into; it is still known to be one.
 
     These frames are any that were running, and a client's hold the credential.
     """
-    vars(error)[_MARK] = True
+    mark_interrupt(error)
     return bare(error)
 
 
@@ -123,17 +106,6 @@ def interrupt_behind(
         # Tasks that run side by side fail with a group.
         waiting += [*getattr(one, "exceptions", ()), one.__context__, one.__cause__]
     return None
-
-
-def _is_given(frame: FrameType, caller: FrameType) -> bool:
-    """Say whether `frame` was called with its caller's."""
-    code = frame.f_code
-    count = code.co_argcount + code.co_kwonlyargcount
-    values = frame.f_locals
-    given = [values.get(name) for name in code.co_varnames[:count]]
-    if code.co_flags & 0x04:  # *args (`inspect.CO_VARARGS`)
-        given.extend(values.get(code.co_varnames[count]) or ())
-    return any(value is caller for value in given)
 
 
 def _is_from_outside(error: BaseException) -> bool:

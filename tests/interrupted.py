@@ -1,23 +1,28 @@
 """A program that calls an LM again and again, each time with a signal somewhere in the middle.
 
-    python -m tests.interrupted FORM KIND SEED COUNT BASE FOLDER
+    python -m tests.interrupted FORM KIND SEED COUNT BASE FOLDER [PACE ...]
 
 prints what went wrong, as JSON. It is a program of its own because signals reach the main thread of
-a process alone, and may fall anywhere in it.
+a process alone, and may fall anywhere in it. PACE is how the server answers: "fast", "slow", "silent"
+or "stalled", which begins an answer and leaves it at that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import random
+import selectors
 import signal
 import sys
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import lmconf
@@ -64,6 +69,13 @@ def batched(lm: LM, prompt: str) -> str:
     said = [answer.text for answer in lm.batch(prompts, max_concurrency=3)]
     assert said == [f"<{each}>" for each in prompts], said
     return said[0]
+
+
+def called_async(lm: LM, prompt: str) -> str:
+    async def ask() -> str:
+        return str((await lm.acall(prompt))[0])
+
+    return asyncio.run(ask())
 
 
 def awaited(lm: LM, prompt: str) -> str:
@@ -147,7 +159,8 @@ FORMS: dict[str, tuple[Ask, dict[str, Any]]] = {
     "ask": (asked, {}),
     "stream": (streamed, {}),
     "batch": (batched, {}),
-    "acall": (awaited, {}),
+    "acall": (called_async, {}),
+    "aask": (awaited, {}),
     "astream": (streamed_async, {}),
     "abatch": (batched_async, {}),
     "text": (called, {"model_type": "text"}),
@@ -190,21 +203,87 @@ def lm_of(form: str, base: str, folder: str) -> LM:
     )
 
 
-class Alarm:
-    """Raises an exception of `kind` in the main thread, once, after some seconds."""
+ON_LOOPS = ("acall", "aask", "astream", "abatch")
 
-    def __init__(self, kind: str) -> None:
+PACES = {"fast": 1.0, "slow": 1.0, "silent": 0.15, "stalled": 0.15}
+"""The seconds within which the signal comes; those of servers that answer, as a part of the call's."""
+
+
+def passes_on(frame: FrameType | None) -> bool:
+    """Say whether `asyncio` and `anyio` pass on an `Exception` that a signal raises in `frame`.
+
+    `asyncio` does where a task's own code runs, and where a loop waits in `select`. What is raised in a
+    callback, it logs; what is raised in its own code may cost a wake-up that nothing brings back, so
+    that the task cannot even be cancelled. `anyio` keeps books of its own of tasks and their
+    cancellation, and takes an `OSError` (a `TimeoutError` is one) for one of the socket's.
+    """
+    before: FrameType | None = None
+    while frame is not None:
+        code = frame.f_code
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == "anyio":
+            return False
+        if code is asyncio.Handle._run.__code__:
+            # The one that closes an asynchronous generator of a loop that ends is `asyncio`'s.
+            if before is None or before.f_code.co_name == "_wrap_awaitable":
+                return False
+            return bool(before.f_code.co_flags & inspect.CO_COROUTINE)
+        if code.co_name == "_run_once":  # an iteration of the loop
+            return before is not None and before.f_code.co_filename == selectors.__file__
+        if code.co_filename == asyncio.runners.__file__ or code in OF_LOOPS:
+            return False
+        before, frame = frame, frame.f_back
+    return True
+
+
+OF_LOOPS = {
+    getattr(asyncio.BaseEventLoop, name).__code__
+    for name in ("run_forever", "run_until_complete", "close")
+}
+
+
+def came_too_late(error: BaseException) -> bool:
+    """Say whether Ctrl-C came when the task of `asyncio.run` had ended, and the loop had not.
+
+    The loop is stopped twice then, and `asyncio` complains of the second time in place of the
+    interrupt. It raises one by itself (`_on_sigint`) when there is no task to cancel any more.
+    """
+    cause = error.__context__
+    if not isinstance(error, RuntimeError) or not isinstance(cause, KeyboardInterrupt):
+        return False
+    trace = cause.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "_on_sigint":
+            return True
+        trace = trace.tb_next
+    return False
+
+
+class Alarm:
+    """Raises an exception of `kind` in the main thread, once, after some seconds.
+
+    On event loops it waits until `passes` says that the exception is passed on.
+    """
+
+    def __init__(
+        self, kind: str, passes: Callable[[FrameType | None], bool] = lambda frame: True
+    ) -> None:
         self.kind = kind
+        self.passes = passes
         self.made: BaseException | None = None
         self.at = 0.0
+        self.where: list[str] = []
         self._sender: threading.Timer | None = None
         if kind == "interrupt":
             signal.signal(signal.SIGINT, signal.default_int_handler)
         else:
             signal.signal(signal.SIGALRM, self._ring)
 
-    def _ring(self, number: int, frame: object) -> None:
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        if not self.passes(frame):
+            signal.setitimer(signal.ITIMER_REAL, 2e-4)
+            return
         self.at = time.monotonic()
+        self.where = [f"{each.name}:{each.lineno}" for each in traceback.extract_stack(frame)[-9:]]
         self.made = KINDS[self.kind]("the time is over")
         raise self.made
 
@@ -240,9 +319,11 @@ dropped: list[BaseException | None] = []
 """What fell into a finalizer: Python tells of it, and nobody can raise it."""
 
 
-def troubles_of(form: str, kind: str, seed: str, count: int, lm: LM) -> list[str]:
+def troubles_of(  # noqa: PLR0917 - the arguments of the command line
+    form: str, kind: str, seed: str, count: int, lm: LM, pace: str = "fast"
+) -> list[str]:
     ask = FORMS[form][0]
-    chance = random.Random(f"{form} {kind} {seed}")
+    chance = random.Random(f"{form} {kind} {seed} {pace}")
     troubles: list[str] = []
     fell = 0
     with lm, warnings.catch_warnings():
@@ -251,11 +332,11 @@ def troubles_of(form: str, kind: str, seed: str, count: int, lm: LM) -> list[str
         )
         ask(lm, "warm")
         begun = time.monotonic()
-        ask(lm, "warmer")
-        takes = time.monotonic() - begun
-        alarm = Alarm(kind)
+        ask(lm, "slow warmer" if pace == "slow" else "warmer")
+        takes = min(time.monotonic() - begun, PACES[pace])
+        alarm = Alarm(kind, passes_on) if form in ON_LOOPS else Alarm(kind)
         for number in range(count):
-            prompt = f"{form} {seed} {number}"
+            prompt = f"{pace} {form} {seed} {number}"
             delay = chance.choice([0.1, 1.0, 1.1]) * chance.random() * takes
             outcome: object = None
             raised_at = 0.0
@@ -272,9 +353,10 @@ def troubles_of(form: str, kind: str, seed: str, count: int, lm: LM) -> list[str
                 outcome = error
                 alarm.stop()
             if isinstance(outcome, BaseException):
-                if not alarm.rang or not alarm.is_it(outcome):
+                if not alarm.rang or not (alarm.is_it(outcome) or came_too_late(outcome)):
                     troubles.append(
                         f"{number} after {delay:.4f}: {outcome!r} of {outcome.__context__!r}"
+                        f" {alarm.where}"
                     )
                 elif raised_at - alarm.at > PROMPT_WAIT:
                     troubles.append(
@@ -283,7 +365,7 @@ def troubles_of(form: str, kind: str, seed: str, count: int, lm: LM) -> list[str
                 fell += 1
             elif alarm.rang and not any(one is alarm.made for one in dropped):
                 troubles.append(
-                    f"{number} after {delay:.4f}: the signal was swallowed: {outcome!r}"
+                    f"{number} after {delay:.4f}: the signal was swallowed: {outcome!r} {alarm.where}"
                 )
             elif outcome != f"<{prompt}>":
                 troubles.append(f"{number}: {outcome!r}")
@@ -301,15 +383,20 @@ def troubles_of(form: str, kind: str, seed: str, count: int, lm: LM) -> list[str
 
 
 def main(*arguments: str) -> None:
-    form, kind, seed, count, base, folder = arguments
+    form, kind, seed, count, base, folder, *paces = arguments
 
     def drop(told: sys.UnraisableHookArgs) -> None:
         dropped.append(told.exc_value)
         where.append(repr(told.object))
+        if kind != "interrupt":
+            signal.setitimer(signal.ITIMER_REAL, 1e-3)  # once more
 
     where: list[str] = []
     sys.unraisablehook = drop
-    troubles = troubles_of(form, kind, seed, int(count), lm_of(form, base, folder))
+    troubles: list[str] = []
+    for pace in paces or ("fast",):
+        lm = lm_of(form, base, folder)
+        troubles += troubles_of(form, kind, seed, int(count), lm, pace)
     sys.stdout.write(json.dumps({"troubles": troubles, "dropped": where}))
 
 

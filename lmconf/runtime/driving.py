@@ -140,7 +140,11 @@ async def _acarry_out(command: Command) -> object:
             await asyncio.sleep(seconds)
             return None
         case Perform(work):
-            return await asyncio.to_thread(work)
+            from lmconf.transports.threads import in_thread
+
+            # Not by the loop's own executor: `asyncio.run` waits for its threads when it is
+            # interrupted, and for a store that does not answer as long as that takes.
+            return await in_thread(work)
         case Wait(signal, seconds):
             return await signal.awaited(seconds)
 

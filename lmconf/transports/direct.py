@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import closing
 from typing import Protocol
+
+import anyio
 
 from lmconf.errors import BadRequest, BadResponse, CallError, Timeout
 from lmconf.masking import without_secrets
@@ -105,12 +106,13 @@ class Direct:
         answer: _Whole | None = None
         failure: CallError | None = None
         try:
-            with exchanging(exchange):
-                # The wire ends in time, and says what it was waiting for.
-                answer = await asyncio.wait_for(_all(wire, sent), request.timeout.total + 0.1)
+            # The wire ends in time, and says what it was waiting for. `asyncio.wait_for` would
+            # answer a cancellation with what came in the same moment (up to Python 3.11).
+            with exchanging(exchange), anyio.fail_after(request.timeout.total + 0.1):
+                answer = await _all(wire, sent)
         except Halt:
             failure = exchange.failure
-        except asyncio.TimeoutError as error:
+        except TimeoutError as error:
             exchange.interrupted(error)
             failure = exchange.failure or Timeout(
                 f"no whole answer within {request.timeout.total:.3g}s"

@@ -7,13 +7,13 @@ its HTTP client can be replaced (`lmconf.transports.routes`).
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import anyio
 import httpx
 
 from lmconf.errors import (
@@ -47,7 +47,7 @@ from lmconf.transports.exchange import PLACEHOLDER, Exchange, Halt, exchanging
 from lmconf.transports.failures import LONGEST, Advice, no_advice
 from lmconf.transports.foreign import failure_of
 from lmconf.transports.lending import lend_clients
-from lmconf.transports.quiet import import_litellm
+from lmconf.transports.quiet import aimport_litellm, import_litellm
 from lmconf.transports.responses import ResponsesApi
 from lmconf.transports.routes import CHAT, MODEL_PARAMETERS, TEXT, Client, client_of
 from lmconf.transports.stated import StatedApi
@@ -122,20 +122,20 @@ class LiteLLM:
         exchange = Exchange(request, self._advice)
         sent = await _aled(request, exchange)
         kind = _kind(sent)
+        await aimport_litellm()
         client = await self._clients.on_loop(kind, sent) if kind else None
         failure: CallError | None = None
         answer: object = None
         try:
             function = _function(request, asynchronous=True)
             exchange.start()
-            with exchanging(exchange):
-                sending = function(**self._keywords(sent, client, exchange))
-                # Where the client is ours it ends in time, and says what it was waiting for.
-                grace = 0.1 if kind else 0.0
-                answer = await asyncio.wait_for(sending, request.timeout.total + grace)
+            # Where the client is ours it ends in time, and says what it was waiting for.
+            grace = 0.1 if kind else 0.0
+            with exchanging(exchange), anyio.fail_after(request.timeout.total + grace):
+                answer = await function(**self._keywords(sent, client, exchange))
         except Halt:
             failure = exchange.failure
-        except asyncio.TimeoutError as error:
+        except TimeoutError as error:
             exchange.interrupted(error)
             failure = exchange.failure or Timeout(
                 f"no whole answer within {request.timeout.total:.3g}s"
@@ -202,6 +202,7 @@ class LiteLLM:
         exchange = Exchange(request, self._advice, streaming=True)
         sent = await _aled(request, exchange)
         kind = _kind(sent)
+        await aimport_litellm()
         client = await self._clients.on_loop(kind, sent) if kind else None
         failure: CallError | None = None
         seen: list[Json] = []

@@ -16,9 +16,10 @@ from typing import Any
 from lmconf.forking import stand_still_at_forks
 from lmconf.interrupts import shielded
 from lmconf.transports.exchange import PLACEHOLDER, is_exchanging
+from lmconf.transports.threads import in_thread
 from lmconf.transports.unheard import log_nothing_unheard
 
-__all__ = ["import_litellm"]
+__all__ = ["aimport_litellm", "import_litellm"]
 
 
 READ_ONLY = r"Items? '.*' on TypedDict class '.*' (is|are) using the `ReadOnly` qualifier"
@@ -59,6 +60,13 @@ def import_litellm() -> ModuleType:
         return _IMPORTING.module
     stand_still_at_forks(_IMPORTING)
     return shielded(_import_once)
+
+
+async def aimport_litellm() -> ModuleType:
+    """Return litellm; its first import, which takes seconds, does not hold up the event loop."""
+    if _IMPORTING.module is not None:
+        return _IMPORTING.module
+    return await in_thread(import_litellm)
 
 
 def _import_once() -> ModuleType:

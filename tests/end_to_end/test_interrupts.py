@@ -16,7 +16,7 @@ import pytest
 
 from lmconf.errors import ConnectionFailed
 from lmconf.runtime import LM
-from tests.interrupted import FORMS, KINDS, SoftTimeLimitExceeded
+from tests.interrupted import FORMS, KINDS, ON_LOOPS, SoftTimeLimitExceeded
 from tests.loopback import (
     Loopback,
     Received,
@@ -42,8 +42,16 @@ COUNT = 25
 ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
 
 
+PAUSES = {"slow": 0.15, "silent": 30.0}
+
+
+def stalling(pieces: list[bytes]) -> Iterator[bytes]:
+    yield pieces[0]
+    time.sleep(30.0)
+
+
 def answering(failing: bool = False) -> Any:
-    """Answer with the prompt in brackets, in any of the APIs, in a while."""
+    """Answer with the prompt in brackets, in any of the APIs, in a while, or as it says itself."""
     seen: dict[str, int] = {}
 
     def script(received: Received) -> Reply:
@@ -59,6 +67,8 @@ def answering(failing: bool = False) -> Any:
             return Reply(503, json={"error": {"message": "busy"}})
         text = f"<{prompt}>"
         streams = asked.get("stream")
+        pace = prompt.partition(" ")[0]
+        pause = PAUSES.get(pace, 0.02)
         if received.path.endswith("/responses"):
             whole = responses(output_text(text))
             return (
@@ -69,8 +79,12 @@ def answering(failing: bool = False) -> Any:
         if received.path.endswith("/completions") and "prompt" in asked:
             return Reply(json=completion(text), pause=0.02)
         if streams:
-            return Reply(pieces=sse(*chat_chunks(*text)), gap=0.001)
-        return Reply(json=chat(text), pause=0.02)
+            pieces = sse(*chat_chunks(*text))
+            if pace == "stalled":
+                return Reply(pieces=stalling(pieces))
+            slowness = PAUSES.get(pace, 0.0)
+            return Reply(pieces=pieces, pause=slowness, gap=0.001)
+        return Reply(json=chat(text), pause=pause)
 
     return script
 
@@ -105,10 +119,7 @@ def run(*arguments: object, seconds: float = 240) -> dict[str, Any]:
     return found
 
 
-# An event loop's own code may be stopped anywhere by what a handler raises, and then loses wake-ups:
-# `asyncio` promises for Ctrl-C alone that a program goes on.
-ON_LOOPS = ("acall", "astream", "abatch", "litellm, async")
-THREADED = tuple(form for form in FORMS if form not in ON_LOOPS)
+THREADED = tuple(form for form in FORMS if form not in (*ON_LOOPS, "litellm, async"))
 
 
 @pytest.mark.slow
@@ -122,10 +133,23 @@ def test_what_a_handler_raises_leaves_every_form_of_call(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "form", ["ask", "stream", "batch", "litellm", "single-flight", *ON_LOOPS[:3]]
+    "form", ["ask", "stream", "batch", "litellm", "single-flight", "litellm, async"]
 )
 def test_ctrl_c_leaves_every_form_of_call(form: str, server: Loopback, tmp_path: Path) -> None:
     assert run(form, "interrupt", 1, COUNT, server.v1, tmp_path)["troubles"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["interrupt", "exception", "timeout"])
+@pytest.mark.parametrize("form", ON_LOOPS)
+def test_an_interrupt_leaves_every_form_of_call_on_an_event_loop(
+    form: str, kind: str, server: Loopback, tmp_path: Path
+) -> None:
+    """Wherever it falls, except where `asyncio` itself would lose it: see `passes_on`."""
+    paces = ["slow", "silent", *(["stalled"] if form == "astream" else [])]
+    found = run(form, kind, 1, 12, server.v1, tmp_path, "fast")["troubles"]
+    found += run(form, kind, 1, 4, server.v1, tmp_path, *paces)["troubles"]
+    assert found == []
 
 
 @pytest.mark.slow

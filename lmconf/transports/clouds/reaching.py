@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from typing import Any, Generic, TypeAlias, TypeVar
 
+import anyio
 import httpx
 from msgspec import Struct
 
@@ -101,8 +102,9 @@ async def areached(way: Callable[[], Reached], seconds: float) -> Reached:
     future = _started(way)
     failure: CallError
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(future), max(seconds, 0.0))
-    except asyncio.TimeoutError:
+        with anyio.fail_after(max(seconds, 0.0)):
+            return await asyncio.wrap_future(future)
+    except TimeoutError:
         failure = _late(seconds)
     except CallError as error:
         failure = error
