@@ -66,7 +66,7 @@ def lm(said: object = "Hello.", **settings: Any) -> lmconf.LM:
         (("One",), ["One"], ["stop"]),
         ({"content": "Hello."}, ["Hello."], ["stop"]),
         ({"choices": [{"message": {"content": "Hello."}}]}, ["Hello."], ["stop"]),
-        ({"choices": [{"text": "Hi", "finish_reason": "eos"}]}, ["Hi"], ["eos"]),
+        ({"choices": [{"text": "Hi", "finish_reason": "eos"}]}, ["Hi"], ["stop"]),
         (
             {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f"}}]},
             [{"text": None, "tool_calls": [{"id": "a", "function": {"name": "f"}}]}],
