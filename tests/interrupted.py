@@ -123,7 +123,6 @@ def adapted(lm: LM, prompt: str) -> str:
     return str(lm.as_dspy()(prompt)[0])
 
 
-@lmconf.register_transport("slow")
 class Slow:
     """A transport of one's own that takes its time."""
 
@@ -384,6 +383,7 @@ def troubles_of(  # noqa: PLR0917 - the arguments of the command line
 
 def main(*arguments: str) -> None:
     form, kind, seed, count, base, folder, *paces = arguments
+    lmconf.register_transport("slow", Slow)
 
     def drop(told: sys.UnraisableHookArgs) -> None:
         dropped.append(told.exc_value)
