@@ -83,9 +83,11 @@ $(TRAIN)/installed: requirements/train.txt pyproject.toml $(STAMP)
 	$(TRAIN)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .; \
 	touch $@
 
-# What takes an hour: 500 killed writers, 100,000 calls of each kind watched for leaks.
+# What takes an hour: 500 killed writers, 100,000 calls of each kind watched for leaks, and signals
+# whose handlers raise on event loops.
 test-nightly: $(STAMP)
-	@LMCONF_NIGHTLY=1 $(PY) -m pytest --timeout=0 tests/laws/test_stores.py tests/faults/test_leak.py $(ARGS)
+	@LMCONF_NIGHTLY=1 $(PY) -m pytest --timeout=0 tests/laws/test_stores.py tests/faults/test_leak.py \
+	    tests/end_to_end/test_interrupts.py $(ARGS)
 
 # The servers that are too large for every run, each in an environment of its own, 7 GB in all; the
 # owners of servers are killed fifty times. SERVING, VLLM and SGLANG name interpreters that have
