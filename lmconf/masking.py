@@ -160,7 +160,7 @@ def _named_in_line(start: int, line: str) -> Iterator[Span]:
     if ":" not in line and "=" not in line:
         return
     for name, _, value in _names(line):
-        if is_secret_name(name.lstrip("0123456789.-")):
+        if is_secret_name(name):
             yield start + value, start + len(line)
             return
 
@@ -176,7 +176,7 @@ def _names(text: str) -> Iterator[tuple[str, int, int]]:
         before = before[:-1] if before.endswith(('"', "'")) else before
         begin = len(before.rstrip(_NAME_LETTERS))
         if begin < len(before):
-            yield before[begin:], last + begin, match.end()
+            yield before[begin:].lstrip("0123456789.-"), last + begin, match.end()
         last = match.end()
 
 

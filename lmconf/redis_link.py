@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lmconf.errors import Error, UsageError
 from lmconf.forking import stand_still_at_forks
+from lmconf.frames import is_interrupt
 
 if TYPE_CHECKING:
     import redis
@@ -88,6 +89,8 @@ class Link:
         try:
             return work(clients[patience])
         except (RedisError, OSError) as error:
+            if is_interrupt(error):
+                raise
             failure = error
         if again and known is not None and _is_lost(failure):
             self._drop(clients)

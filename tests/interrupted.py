@@ -286,8 +286,11 @@ class Alarm:
         self.made = KINDS[self.kind]("the time is over")
         raise self.made
 
+    is_set = False
+
     def set(self, seconds: float) -> None:
         self.made, self.at = None, 0.0
+        Alarm.is_set = True
         if self.kind != "interrupt":
             signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-5))
             return
@@ -300,6 +303,7 @@ class Alarm:
         self._sender.start()
 
     def stop(self) -> None:
+        Alarm.is_set = False
         if self.kind != "interrupt":
             signal.setitimer(signal.ITIMER_REAL, 0)
         elif self._sender is not None:
@@ -388,7 +392,7 @@ def main(*arguments: str) -> None:
     def drop(told: sys.UnraisableHookArgs) -> None:
         dropped.append(told.exc_value)
         where.append(repr(told.object))
-        if kind != "interrupt":
+        if kind != "interrupt" and Alarm.is_set:
             signal.setitimer(signal.ITIMER_REAL, 1e-3)  # once more
 
     where: list[str] = []

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from lmconf.forking import Mutex, stand_still_at_forks
+from lmconf.frames import is_interrupt
 
 __all__ = ["CLAIMS", "Claims"]
 
@@ -100,7 +101,9 @@ class Claims:
             self._looked = now
             if os.fstat(self._handle).st_size < _COUNTS:
                 os.ftruncate(self._handle, _COUNTS)
-        except OSError:
+        except OSError as error:
+            if is_interrupt(error):
+                raise
             # A read-only folder, or no folder: each process asks for itself.
             self._given_up = True
             self._close()
@@ -115,7 +118,9 @@ class Claims:
             fcntl.fcntl(handle, command, struct.pack(_LOCK, kind, _HERE, _place_of(key), 1, 0))
         except BlockingIOError:
             return False
-        except OSError:  # a file system without such locks
+        except OSError as error:  # a file system without such locks
+            if is_interrupt(error):
+                raise
             self._given_up = True
             self._close()
         return True

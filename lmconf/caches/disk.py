@@ -25,6 +25,7 @@ from lmconf.caches.sqlite_file import (
     transaction,
 )
 from lmconf.forking import stand_still_at_forks
+from lmconf.frames import is_interrupt
 
 __all__ = ["DiskCache"]
 
@@ -208,6 +209,8 @@ class DiskCache:
             try:
                 return work(file)
             except (sqlite3.Error, OSError) as error:
+                if is_interrupt(error):
+                    raise
                 if not self._mend(error, file, writing) or last:
                     return None
         return None
@@ -220,6 +223,8 @@ class DiskCache:
             try:
                 self._open = open_file(self._folder, self._max_size, self._patience)
             except (sqlite3.Error, OSError) as error:
+                if is_interrupt(error):
+                    raise
                 if fault_of(error) != "corrupt" or not again or not self._set_aside(inode):
                     self._rest(error)
             else:

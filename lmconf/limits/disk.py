@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmconf.folders import with_home
+from lmconf.frames import is_interrupt
 from lmconf.limits.spending import Amount, Most, NotKept, Period
 
 __all__ = ["FILE", "DiskLedger"]
@@ -78,6 +79,8 @@ class DiskLedger:
                 yield connection
                 connection.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
+            if is_interrupt(error):
+                raise
             why = f"{self._path}: {error}"
         else:
             return

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from lmconf.errors import BadResponse
+from lmconf.frames import is_interrupt
 from lmconf.transports import Json
 
 __all__ = ["Assembly", "has_begun", "text_of"]
@@ -230,7 +231,9 @@ def _is_whole(call: Mapping[str, Any]) -> bool:
         return False
     try:
         json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
         return False
     return True
 

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 from lmconf.caches import spec_digest
 from lmconf.document.dollar import OPTIONS
 from lmconf.folders import with_home
-from lmconf.frames import without_frames
+from lmconf.frames import is_interrupt, without_frames
 from lmconf.profile.compiled import Compiled
 from lmconf.profile.lm import LMSpec
 from lmconf.profile.providers import origin, provider_of
@@ -316,7 +316,9 @@ def _weights(spec: LMSpec) -> str | None:
     path = with_home(named)
     try:
         found = path.stat()
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_interrupt(error):
+            raise
         return named
     if not path.is_file():
         return named

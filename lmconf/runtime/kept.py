@@ -10,6 +10,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct
 
+from lmconf.frames import is_interrupt
 from lmconf.runtime.answer import is_truncated, outputs_of
 from lmconf.transports import REQUEST_ID, Json
 from lmconf.transports.answers import WHOLE
@@ -105,7 +106,9 @@ def _whole_texts(value: bytes) -> list[str] | None:
             if message is not None and message.tool_calls:
                 return None
             texts.append(text)
-    except (ValueError, RecursionError):  # msgspec's, and that of bytes that are no UTF-8
+    except (ValueError, RecursionError) as error:  # msgspec's, and that of bytes that are no UTF-8
+        if is_interrupt(error):
+            raise
         return None  # `read` says what it is
     return texts or None
 
@@ -125,7 +128,9 @@ def read(value: bytes) -> Json | None:
     found: Any = None
     try:
         found = _DECODER.decode(value)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
         # Only what `write` falls back to is read now, and what no store should hold.
         with contextlib.suppress(ValueError, RecursionError):
             found = json.loads(value)

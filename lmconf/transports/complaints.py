@@ -20,6 +20,8 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from lmconf.frames import is_interrupt
+
 __all__ = ["Complaint", "complaint_in", "read_complaint", "read_line"]
 
 
@@ -42,7 +44,9 @@ def read_complaint(body: bytes) -> Complaint:
     """Return what the body of an answer with an error's status says; it may be anything."""
     try:
         found: Any = json.loads(body)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
         text = " ".join(body.decode("utf-8", "replace").split())
         return Complaint("" if text.startswith("<") else text)
     return _of(found)
@@ -52,7 +56,9 @@ def complaint_in(body: bytes) -> Complaint | None:
     """Return the error that an answer of a success's status holds; None where it holds none."""
     try:
         found: Any = json.loads(body)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
         return None
     return _within(found)
 

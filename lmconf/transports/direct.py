@@ -11,6 +11,7 @@ from typing import Protocol
 import anyio
 
 from lmconf.errors import BadRequest, BadResponse, CallError, Timeout
+from lmconf.frames import is_interrupt
 from lmconf.masking import without_secrets
 from lmconf.transports.answers import partial_text
 from lmconf.transports.bodies import AsyncPieces, Pieces
@@ -306,7 +307,9 @@ def _json(body: bytes) -> Json:
     found: object = None
     try:
         found = json.loads(body)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
         found = None
     if not isinstance(found, dict):
         raise BadResponse("the answer is no JSON object")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lmconf.errors import BadResponse
+from lmconf.frames import is_interrupt
 from lmconf.transports.contract import Json
 
 __all__ = ["Events"]
@@ -56,7 +57,9 @@ class Events:
             return None
         try:
             found: Any = json.loads(data)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
+            if is_interrupt(error):
+                raise
             found = None
         if not isinstance(found, dict):
             raise BadResponse("a piece of the stream is malformed")

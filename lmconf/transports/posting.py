@@ -7,6 +7,7 @@ import json
 import httpx
 
 from lmconf.errors import BadRequest
+from lmconf.frames import is_interrupt
 from lmconf.transports.contract import Json, Request
 from lmconf.transports.exchange import PLACEHOLDER, Asked
 
@@ -26,6 +27,8 @@ def posted(request: Request, url: httpx.URL, body: Json, accept: str) -> Asked:
     try:
         content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
+        if is_interrupt(error):
+            raise
         unwritable = str(error)
     else:
         headers = [
