@@ -276,9 +276,5 @@ def _from_file(reference: File) -> str:
     try:
         text = with_home(reference.path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        from lmconf.frames import is_interrupt  # which imports errors, and those this module
-
-        if is_interrupt(error):
-            raise
         raise Missing(f"file {reference.path} cannot be read: {type(error).__name__}") from None
     return text.removesuffix("\n").removesuffix("\r")
