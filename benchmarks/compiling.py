@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.timing import Row, in_process
-from lmconf.loading.examining import examine
+from lmconf.loader.compile import examine
 
 HEAD = """\
 vars: {tier: mini}

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import lmconf
-from lmconf.shipped import shipped
+from lmconf.system.paths import shipped
 
 QUESTION = "What is the capital of Japan?"
 

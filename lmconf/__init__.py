@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lmconf.callbacks import register_callback
+    from lmconf.diagnostics.model import Diagnostic
     from lmconf.errors import (
         AuthenticationFailed,
         BadRequest,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
         ConnectionFailed,
         ContentPolicy,
         ContextWindowExceeded,
-        Diagnostic,
         Error,
         LaunchError,
         NotCarriedOut,
@@ -44,19 +44,19 @@ if TYPE_CHECKING:
         TrainError,
         UsageError,
     )
-    from lmconf.loading.live import Profile
-    from lmconf.loading.opening import ProfileWarning, lm, load, load_state
-    from lmconf.loading.saving import dump, dumps
-    from lmconf.profile.document import ProfileSpec
-    from lmconf.profile.keywords import CallSettings, LMSettings
-    from lmconf.profile.lm import LMSpec
+    from lmconf.loader.api import ProfileWarning, lm, load, load_state
+    from lmconf.loader.profile import Profile
+    from lmconf.loader.save import dump, dumps
     from lmconf.runtime.answer import Answer, TruncatedWarning
     from lmconf.runtime.lm import LM
     from lmconf.runtime.settings import configure, context, settings
-    from lmconf.runtime.training import TrainingJob, job
     from lmconf.runtime.usage import Usage, track_usage
-    from lmconf.secrets import Env, File
+    from lmconf.secrets.references import Env, File
+    from lmconf.spec.keywords import CallSettings, LMSettings
+    from lmconf.spec.lm import LMSpec
+    from lmconf.spec.profile import ProfileSpec
     from lmconf.trainers import register_trainer
+    from lmconf.training.job import TrainingJob, job
     from lmconf.transports import register_transport
 
 _HOMES: dict[str, str] = {
@@ -69,43 +69,43 @@ _HOMES: dict[str, str] = {
     "CallError": "errors",
     "Cause": "errors",
     "CircuitOpen": "errors",
-    "CallSettings": "profile.keywords",
+    "CallSettings": "spec.keywords",
     "Closed": "errors",
     "ConnectionFailed": "errors",
     "ContentPolicy": "errors",
     "ContextWindowExceeded": "errors",
-    "Diagnostic": "errors",
-    "Env": "secrets",
+    "Diagnostic": "diagnostics.model",
+    "Env": "secrets.references",
     "Error": "errors",
-    "File": "secrets",
+    "File": "secrets.references",
     "LM": "runtime.lm",
-    "LMSettings": "profile.keywords",
-    "LMSpec": "profile.lm",
+    "LMSettings": "spec.keywords",
+    "LMSpec": "spec.lm",
     "LaunchError": "errors",
     "NotCarriedOut": "errors",
     "NotFound": "errors",
     "NotSent": "errors",
     "PermissionDenied": "errors",
-    "Profile": "loading.live",
+    "Profile": "loader.profile",
     "ProfileError": "errors",
-    "ProfileSpec": "profile.document",
-    "ProfileWarning": "loading.opening",
+    "ProfileSpec": "spec.profile",
+    "ProfileWarning": "loader.api",
     "RateLimited": "errors",
     "ServerError": "errors",
     "Timeout": "errors",
     "TrainError": "errors",
-    "TrainingJob": "runtime.training",
+    "TrainingJob": "training.job",
     "TruncatedWarning": "runtime.answer",
     "Usage": "runtime.usage",
     "UsageError": "errors",
     "configure": "runtime.settings",
     "context": "runtime.settings",
-    "dump": "loading.saving",
-    "dumps": "loading.saving",
-    "job": "runtime.training",
-    "lm": "loading.opening",
-    "load": "loading.opening",
-    "load_state": "loading.opening",
+    "dump": "loader.save",
+    "dumps": "loader.save",
+    "job": "training.job",
+    "lm": "loader.api",
+    "load": "loader.api",
+    "load_state": "loader.api",
     "register_callback": "callbacks",
     "register_trainer": "trainers",
     "register_transport": "transports",

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
+from lmconf.diagnostics.render import to_json, to_text
 from lmconf.errors import Error, ProfileError
-from lmconf.reporting import to_json, to_text
 from lmconf.runtime import LM
 
 MARK = "Zq7vR-unseen-marker-93kd"

@@ -22,7 +22,7 @@ from sentry_sdk.envelope import Envelope
 
 from lmconf.errors import BatchFailed, Error
 from lmconf.runtime import LM
-from lmconf.secrets import Masked
+from lmconf.secrets.references import Masked
 
 __all__ = ["RENDERERS", "errors_of", "held_in_locals", "unmasked"]
 

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lmconf.compiling.trust import ALLOWED
-from lmconf.profile.reference import reference
-from lmconf.profile.schema import authored_schema, resolved_schema
-from lmconf.profile.signatures import keywords_module
-from lmconf.spec.schema import Schema
+from lmconf.compiler.trust import ALLOWED
+from lmconf.schema.json_schema import Schema
+from lmconf.spec.document_schemas import authored_schema, resolved_schema
+from tools.generate_keywords import keywords_module
+from tools.generate_reference import reference
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,7 +42,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "schemas/lmconf.v1.json": lambda: as_text(authored_schema()),
     "schemas/lmconf.resolved.v1.json": lambda: as_text(resolved_schema()),
     "docs/format.md": format_page,
-    "lmconf/profile/keywords.py": keywords_module,
+    "lmconf/spec/keywords.py": keywords_module,
 }
 """Each generated file, from the repository's root, and what it must hold."""
 

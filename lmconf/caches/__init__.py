@@ -7,15 +7,16 @@ import os
 from collections.abc import Callable, Hashable
 from typing import Literal
 
-from lmconf.caches.claims import Claims
-from lmconf.caches.contract import CacheWarning, DatedStore, Found, Stats, Store
 from lmconf.caches.keys import cache_key, request_key, spec_digest
-from lmconf.caches.live import shared
+from lmconf.caches.process_locks import Claims
+from lmconf.caches.registry import shared
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore, StoreSpec
+from lmconf.caches.store import CacheWarning, DatedStore, Found, Stats, Store
 from lmconf.caches.tiers import Tiers
-from lmconf.errors import Mark, UsageError
-from lmconf.secrets import Env, File, Missing, Public, resolve
-from lmconf.spelling import did_you_mean
+from lmconf.diagnostics.model import Mark
+from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.errors import UsageError
+from lmconf.secrets.references import Env, File, Missing, Public, resolve
 
 __all__ = [
     "KINDS",
@@ -51,8 +52,8 @@ def _memory(spec: StoreSpec) -> Store:
 
 
 def _disk(spec: StoreSpec) -> Store:
-    from lmconf.caches.behind import WriteBehind
     from lmconf.caches.disk import DiskCache
+    from lmconf.caches.write_behind import WriteBehind
 
     assert isinstance(spec, DiskStore)
     folder, size = spec.path or default_folder(), spec.max_size
@@ -60,9 +61,9 @@ def _disk(spec: StoreSpec) -> Store:
 
 
 def _redis(spec: StoreSpec) -> Store:
-    from lmconf.caches.behind import WriteBehind
     from lmconf.caches.redis import RedisCache
-    from lmconf.redis_link import see_that_redis_is_installed
+    from lmconf.caches.write_behind import WriteBehind
+    from lmconf.system.redis import see_that_redis_is_installed
 
     assert isinstance(spec, RedisStore)
     see_that_redis_is_installed()

@@ -13,7 +13,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lmconf.caches.contract import Entry, Found, Kept, Stats, WarnsOnce
 from lmconf.caches.sqlite_file import (
     FILE,
     Fault,
@@ -24,8 +23,9 @@ from lmconf.caches.sqlite_file import (
     set_aside,
     transaction,
 )
-from lmconf.forking import stand_still_at_forks
-from lmconf.frames import is_interrupt
+from lmconf.caches.store import Entry, Found, Kept, Stats, WarnsOnce
+from lmconf.system.fork import stand_still_at_forks
+from lmconf.system.tracebacks import is_interrupt
 
 __all__ = ["DiskCache"]
 

@@ -8,8 +8,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from lmconf.caches.contract import Found, Stats
-from lmconf.forking import stand_still_at_forks
+from lmconf.caches.store import Found, Stats
+from lmconf.system.fork import stand_still_at_forks
 
 __all__ = ["MemoryCache"]
 

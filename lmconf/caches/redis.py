@@ -15,8 +15,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from lmconf.caches.contract import Entry, Found, Kept, Stats, WarnsOnce
-from lmconf.redis_link import Link, Unreachable
+from lmconf.caches.store import Entry, Found, Kept, Stats, WarnsOnce
+from lmconf.system.redis import Link, Unreachable
 
 if TYPE_CHECKING:
     import redis

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from lmconf.secrets import Reference
-from lmconf.spec.declaring import Spec, connection, identity, operations
-from lmconf.spec.shapes import (
+from lmconf.schema.declaration import Spec, connection, identity, operations
+from lmconf.schema.shapes import (
     Choice,
     Duration,
     Either,
@@ -19,6 +18,7 @@ from lmconf.spec.shapes import (
     Size,
     Text,
 )
+from lmconf.secrets.references import Reference
 
 
 class MemoryStore(Spec, frozen=True, kw_only=True):

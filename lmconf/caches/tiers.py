@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from lmconf.caches.contract import DatedStore, Found, Stats, Store, WarnsOnce, WritesLater
-from lmconf.interrupts import is_interrupt
+from lmconf.caches.store import DatedStore, Found, Stats, Store, WarnsOnce, WritesLater
+from lmconf.system.interrupts import is_interrupt
 
 __all__ = ["Tiers"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lmconf.callbacks.contract import (
+from lmconf.callbacks.dispatcher import Dispatcher
+from lmconf.callbacks.events import (
     METHODS,
     Attempt,
     CacheHit,
@@ -22,7 +23,6 @@ from lmconf.callbacks.contract import (
     Retry,
     Start,
 )
-from lmconf.callbacks.dispatch import Dispatcher
 from lmconf.callbacks.specs import (
     CALLBACK_SPECS,
     CallbackSpec,
@@ -33,10 +33,11 @@ from lmconf.callbacks.specs import (
     MeterCallback,
     OtelCallback,
 )
-from lmconf.errors import Diagnostic, ProfileError, UsageError
-from lmconf.imports import check_allowed, imported
-from lmconf.spec.frozen import thaw
-from lmconf.spelling import did_you_mean
+from lmconf.diagnostics.model import Diagnostic
+from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.errors import ProfileError, UsageError
+from lmconf.schema.frozen import thaw
+from lmconf.system.imports import check_allowed, imported
 
 __all__ = [
     "KINDS",

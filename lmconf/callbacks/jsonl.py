@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from lmconf.callbacks.contract import Attempt, End, Event, Failure, Fallback, LimitWait, Retry
-from lmconf.callbacks.gathering import Gathering
-from lmconf.callbacks.redacting import Redaction
+from lmconf.callbacks.events import Attempt, End, Event, Failure, Fallback, LimitWait, Retry
+from lmconf.callbacks.otel import Gathering
+from lmconf.callbacks.record_redaction import Redaction
 from lmconf.errors import CallError
-from lmconf.masking import mask
+from lmconf.secrets.redaction import mask
 
 __all__ = ["JsonlCallback"]
 
@@ -27,7 +27,7 @@ class JsonlCallback:
     A record is one line, written whole or not at all. At `max_size` bytes the file is renamed to
     `<path>.1`, an earlier one to `<path>.2`, and so on; `keep` of them are kept. Without
     `content`, prompts, answers and the texts of errors (which may quote them) are left out, and
-    `redact` hides more (`lmconf.callbacks.redacting`).
+    `redact` hides more (`lmconf.callbacks.record_redaction`).
     """
 
     def __init__(

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from lmconf.callbacks.contract import End, Failure, Start
-from lmconf.callbacks.gathering import Gathering
+from lmconf.callbacks.events import End, Failure, Start
 from lmconf.callbacks.litellm_names import LITELLM_LOGGERS
+from lmconf.callbacks.otel import Gathering
 from lmconf.callbacks.packages import is_there
 from lmconf.errors import UsageError
-from lmconf.forking import Mutex
-from lmconf.masking import mask
+from lmconf.secrets.redaction import mask
+from lmconf.system.fork import Mutex
 
 __all__ = ["LiteLLMCallback"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from lmconf.callbacks.contract import End, Event, Failure, Fallback, LimitWait, Retry
+from lmconf.callbacks.events import End, Event, Failure, Fallback, LimitWait, Retry
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger

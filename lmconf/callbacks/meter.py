@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from lmconf.callbacks.contract import End, Failure, Fallback, Retry
-from lmconf.callbacks.totals import Totals, bucket_of, merge
-from lmconf.forking import Mutex
+from lmconf.callbacks.events import End, Failure, Fallback, Retry
+from lmconf.callbacks.meter_totals import Totals, bucket_of, merge
+from lmconf.system.fork import Mutex
 
 __all__ = ["MeterCallback", "default_path", "read"]
 

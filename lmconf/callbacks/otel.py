@@ -8,10 +8,11 @@ counts in no metric: nothing was asked of a model.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from lmconf.callbacks import genai
-from lmconf.callbacks.contract import (
+from lmconf.callbacks import otel_semconv
+from lmconf.callbacks.events import (
     Attempt,
     CacheHit,
     End,
@@ -23,16 +24,46 @@ from lmconf.callbacks.contract import (
     Retry,
     Start,
 )
-from lmconf.callbacks.gathering import Gathering
 from lmconf.callbacks.packages import is_there
 from lmconf.errors import UsageError
-from lmconf.masking import mask
+from lmconf.secrets.redaction import mask
+from lmconf.system.fork import Mutex
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram, MeterProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
-__all__ = ["OtelCallback"]
+__all__ = ["MOST_GATHERED", "Gathering", "OtelCallback"]
+
+MOST_GATHERED = 10_000
+"""Of how many calls at once something is kept; the oldest are forgotten."""
+
+T = TypeVar("T")
+
+
+class Gathering(Generic[T]):
+    """Keeps something for each call by its id, until it is taken at the call's end."""
+
+    def __init__(self) -> None:
+        self._calls: OrderedDict[str, T] = OrderedDict()
+        self._lock = Mutex()
+
+    def keep(self, call_id: str, what: T) -> None:
+        """Keep `what` for a call."""
+        with self._lock:
+            self._calls[call_id] = what
+            if len(self._calls) > MOST_GATHERED:
+                self._calls.popitem(last=False)
+
+    def get(self, call_id: str) -> T | None:
+        """Return what is kept for a call, if anything is."""
+        return self._calls.get(call_id)
+
+    def take(self, call_id: str) -> T | None:
+        """Return what is kept for a call, and keep it no longer."""
+        with self._lock:
+            return self._calls.pop(call_id, None)
+
 
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _TOKENS = tuple(float(4**power) for power in range(14))
@@ -47,7 +78,7 @@ class _Instruments(NamedTuple):
 
 class _Going(NamedTuple):
     span: Span
-    identity: genai.Attributes
+    identity: otel_semconv.Attributes
 
 
 class OtelCallback:
@@ -77,10 +108,10 @@ class OtelCallback:
         """Begin the span of a call."""
         from opentelemetry.trace import SpanKind
 
-        identity = genai.identity_of(event)
-        attributes = {**identity, **genai.of_request(event), "lmconf.lm": event.lm}
+        identity = otel_semconv.identity_of(event)
+        attributes = {**identity, **otel_semconv.of_request(event), "lmconf.lm": event.lm}
         if self._content:
-            attributes |= genai.of_request_content(event)
+            attributes |= otel_semconv.of_request_content(event)
         span = self._opened().tracer.start_span(
             f"{identity['gen_ai.operation.name']} {identity['gen_ai.request.model']}",
             kind=SpanKind.CLIENT,
@@ -93,26 +124,29 @@ class OtelCallback:
         """Note where the request goes."""
         going = self._going.get(event.call_id)
         if going is not None:
-            server = genai.of_server(event.origin)
+            server = otel_semconv.of_server(event.origin)
             going.identity.update(server)
             going.span.set_attributes(server)
         self._add(event, "lmconf.attempt", {"lmconf.attempt": event.number, "lmconf.lm": event.lm})
 
     def on_retry(self, event: Retry) -> None:
         """Note why the request is sent again."""
-        said: genai.Attributes = {"error.type": event.error, "lmconf.wait": event.wait}
+        said: otel_semconv.Attributes = {"error.type": event.error, "lmconf.wait": event.wait}
         if event.status is not None:
             said["http.response.status_code"] = event.status
         self._add(event, "lmconf.retry", {**said, "lmconf.reason": event.reason})
 
     def on_limit_wait(self, event: LimitWait) -> None:
         """Note what the call waited for."""
-        said: genai.Attributes = {"lmconf.wait": event.seconds, "lmconf.limit": event.limit}
+        said: otel_semconv.Attributes = {"lmconf.wait": event.seconds, "lmconf.limit": event.limit}
         self._add(event, "lmconf.limit_wait", said)
 
     def on_fallback(self, event: Fallback) -> None:
         """Note which LM stands in for which."""
-        said: genai.Attributes = {"lmconf.source": event.source, "lmconf.target": event.target}
+        said: otel_semconv.Attributes = {
+            "lmconf.source": event.source,
+            "lmconf.target": event.target,
+        }
         self._add(event, "lmconf.fallback", {**said, "lmconf.reason": event.reason})
 
     def on_cache_hit(self, event: CacheHit) -> None:
@@ -128,7 +162,7 @@ class OtelCallback:
         going = self._going.take(event.call_id)
         if going is None:
             return
-        answer = genai.of_answer(event)
+        answer = otel_semconv.of_answer(event)
         span = going.span
         span.set_attributes(answer)
         span.set_attributes(
@@ -137,12 +171,14 @@ class OtelCallback:
         if event.cost is not None:
             span.set_attribute("lmconf.cost", event.cost)
         if self._content:
-            span.set_attributes(genai.of_answer_content(event))
+            span.set_attributes(otel_semconv.of_answer_content(event))
         if not event.cache_hit:
             self._count(event, going.identity, answer)
         span.end(end_time=_nanoseconds(event.time))
 
-    def _count(self, event: End, identity: genai.Attributes, answer: genai.Attributes) -> None:
+    def _count(
+        self, event: End, identity: otel_semconv.Attributes, answer: otel_semconv.Attributes
+    ) -> None:
         instruments = self._opened()
         model = answer.get("gen_ai.response.model")
         attributes = {**identity} if model is None else {**identity, "gen_ai.response.model": model}
@@ -171,7 +207,7 @@ class OtelCallback:
         going.span.end(end_time=_nanoseconds(event.time))
         self._opened().duration.record(event.duration, {**going.identity, **error})
 
-    def _add(self, event: Event, name: str, attributes: genai.Attributes) -> None:
+    def _add(self, event: Event, name: str, attributes: otel_semconv.Attributes) -> None:
         going = self._going.get(event.call_id)
         if going is not None:
             going.span.add_event(name, attributes, timestamp=_nanoseconds(event.time))

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from lmconf.cli.running import main, run
+from lmconf.cli.entry import main, run
 
 __all__ = ["main", "run"]

@@ -17,9 +17,8 @@ import click
 from msgspec import Struct
 from msgspec import json as msgspec_json
 
-from lmconf.cli.lines import Line, decoded, dumped
-from lmconf.cli.output import write_file
-from lmconf.cli.terminal import fit
+from lmconf.cli.json_lines import Line, decoded, dumped
+from lmconf.cli.terminal import fit, write_file
 
 __all__ = ["Asking", "Kept", "fingerprint", "keep_aside", "kept_rows"]
 

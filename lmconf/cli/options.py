@@ -26,13 +26,13 @@ Decorator = Callable[[Decorated], Decorated]
 
 def complete_name(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of profiles and LMs that begin with `incomplete`."""
-    from lmconf.cli.completing import names
+    from lmconf.cli.commands.completion import names
 
     return names(incomplete)
 
 
 def _complete_set(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from lmconf.cli.completing import set_paths
+    from lmconf.cli.commands.completion import set_paths
 
     return set_paths(ctx.params.get("name"), incomplete)
 

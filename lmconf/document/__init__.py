@@ -28,8 +28,8 @@ from lmconf.document.nodes import (
 )
 
 if TYPE_CHECKING:
-    from lmconf.document.reading import read, read_value
-    from lmconf.document.writing import write
+    from lmconf.document.yaml.reader import read, read_value
+    from lmconf.document.yaml.writer import write
 
 __all__ = [
     "Broken",
@@ -54,7 +54,7 @@ __all__ = [
     "write",
 ]
 
-_LAZY = {"read": "reading", "read_value": "reading", "write": "writing"}
+_LAZY = {"read": "yaml.reader", "read_value": "yaml.reader", "write": "yaml.writer"}
 
 
 def __getattr__(name: str) -> object:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lmconf.errors import Diagnostic
-from lmconf.reporting import sameness
+from lmconf.diagnostics.model import Diagnostic
+from lmconf.diagnostics.render import sameness
 
 __all__ = ["MOST_ERRORS", "Enough", "Findings"]
 

@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from lmconf.errors import Mark, Source
-from lmconf.secrets import Env, File, Given
+from lmconf.diagnostics.model import Mark, Source
+from lmconf.secrets.references import Env, File, Given
 
 Atom: TypeAlias = "str | int | float | bool | None"
 Plain: TypeAlias = "Atom | list[Plain] | dict[str, Plain]"

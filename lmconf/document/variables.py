@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from msgspec import Struct
 
-from lmconf.document.arguments import NAME, GivenText, read_argument
+from lmconf.diagnostics.model import Diagnostic, Mark, Note, Source
+from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.document.command_line import NAME, GivenText, read_argument
 from lmconf.document.nodes import (
     Broken,
     Map,
@@ -28,12 +30,11 @@ from lmconf.document.nodes import (
     from_plain,
     to_plain,
 )
-from lmconf.errors import Diagnostic, Mark, Note, Source
-from lmconf.secrets import Env, as_type, is_secret_name
-from lmconf.spelling import did_you_mean
+from lmconf.secrets.references import Env, as_type
+from lmconf.secrets.secret_names import is_secret_name
 
 if TYPE_CHECKING:
-    from lmconf.secrets import EnvType
+    from lmconf.secrets.references import EnvType
 
 __all__ = ["Bound", "bind"]
 

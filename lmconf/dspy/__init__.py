@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lmconf.errors import UsageError
-from lmconf.frames import without_frames
+from lmconf.system.tracebacks import without_frames
 
 if TYPE_CHECKING:
-    from lmconf.loading.live import Profile
+    from lmconf.loader.profile import Profile
     from lmconf.runtime.lm import LM
 
 __all__ = ["adapt", "infer_adapter", "load"]

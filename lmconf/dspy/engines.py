@@ -13,9 +13,9 @@ from typing import Any
 
 from dspy import lm15
 
-from lmconf.dspy.asking import aasked, achunks, aopened, asked, chunks, opened
+from lmconf.dspy.call_arguments import Plan, changes
+from lmconf.dspy.calls import aasked, achunks, aopened, asked, chunks, opened
 from lmconf.dspy.failures import as_both
-from lmconf.dspy.planning import Plan, changes
 from lmconf.errors import Error
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.lm import LM

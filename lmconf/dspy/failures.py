@@ -12,7 +12,7 @@ from typing import Any
 from dspy.utils import exceptions as theirs
 
 from lmconf import errors as ours
-from lmconf.frames import bare
+from lmconf.system.tracebacks import bare
 
 __all__ = ["as_both"]
 

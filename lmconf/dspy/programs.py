@@ -13,7 +13,7 @@ import lmconf
 from lmconf.dspy.lm import AdaptedLM
 from lmconf.dspy.wrapped import STATE, steering_of
 from lmconf.errors import UsageError
-from lmconf.loading.live import Profile
+from lmconf.loader.profile import Profile
 from lmconf.runtime.lm import LM
 
 __all__ = ["load_program"]

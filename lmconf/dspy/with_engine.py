@@ -17,14 +17,14 @@ from dspy.clients.call_context import stream_emitted
 from dspy.clients.engines.streaming import EngineChunk
 from dspy.utils.callback import with_callbacks
 
-from lmconf.dspy.asking import chunk_of
+from lmconf.dspy.call_arguments import Plan
+from lmconf.dspy.calls import chunk_of
 from lmconf.dspy.engines import TYPED, AsyncEngine, Engine, Typed
-from lmconf.dspy.planning import Plan
-from lmconf.dspy.shapes import outputs_of, response_of
+from lmconf.dspy.response_shapes import outputs_of, response_of
 from lmconf.dspy.wrapped import Wrapped
-from lmconf.frames import without_frames
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.lm import LM
+from lmconf.system.tracebacks import without_frames
 
 __all__ = ["AdaptedLM"]
 

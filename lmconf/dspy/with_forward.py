@@ -6,11 +6,11 @@ from typing import Any
 
 import dspy
 
-from lmconf.dspy.asking import chunk_of
-from lmconf.dspy.shapes import Response, plain, response_of
+from lmconf.dspy.calls import chunk_of
+from lmconf.dspy.response_shapes import Response, plain, response_of
 from lmconf.dspy.wrapped import Wrapped
-from lmconf.frames import without_frames
-from lmconf.transports.quiet import import_litellm
+from lmconf.system.tracebacks import without_frames
+from lmconf.transports.litellm.patches import import_litellm
 
 __all__ = ["AdaptedLM"]
 

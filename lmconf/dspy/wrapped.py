@@ -10,18 +10,18 @@ from typing import Any
 import dspy
 
 import lmconf
-from lmconf.dspy.asking import aasked, asked, astreamed, streamed
+from lmconf.dspy.call_arguments import GENERATION, Plan, changes, own_kwargs
+from lmconf.dspy.calls import aasked, asked, astreamed, streamed
 from lmconf.dspy.failures import as_both
-from lmconf.dspy.planning import GENERATION, Plan, changes, own_kwargs
-from lmconf.dspy.shapes import plain
+from lmconf.dspy.response_shapes import plain
 from lmconf.errors import Error, UsageError
-from lmconf.frames import without_frames
-from lmconf.profile.lm import LMSpec
-from lmconf.profile.making import for_call
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.lm import LM
-from lmconf.secrets import is_secret_name
-from lmconf.spec.declaring import fields
+from lmconf.schema.declaration import fields
+from lmconf.secrets.secret_names import is_secret_name
+from lmconf.spec.build import for_call
+from lmconf.spec.lm import LMSpec
+from lmconf.system.tracebacks import without_frames
 
 __all__ = ["STATE", "Wrapped", "steering_of"]
 

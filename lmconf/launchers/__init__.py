@@ -6,12 +6,12 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
+from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import LaunchError
 from lmconf.launchers.specs import LAUNCH, LAUNCHER_NAMES, LaunchSpec
-from lmconf.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from lmconf.launchers.contract import Launcher
+    from lmconf.launchers.server_protocol import Launcher
 
 __all__ = ["KINDS", "LAUNCH", "LAUNCHER_NAMES", "LaunchSpec", "launcher"]
 

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lmconf.errors import LaunchError
-from lmconf.folders import with_home
-from lmconf.launchers.contract import PLAIN, Launcher, Manner
 from lmconf.launchers.environments import environment
 from lmconf.launchers.folders import new_run_folder
 from lmconf.launchers.ports import address
 from lmconf.launchers.processes import Command, ServerProcess
 from lmconf.launchers.python_modules import weights_of
+from lmconf.launchers.server_protocol import PLAIN, Launcher, Manner
 from lmconf.launchers.specs import LaunchSpec
-from lmconf.launchers.starting import start_listening
+from lmconf.launchers.start import start_listening
+from lmconf.system.paths import with_home
 
 __all__ = ["LAUNCHER", "AnyCommand", "filled"]
 

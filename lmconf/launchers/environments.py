@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lmconf.errors import LaunchError
 from lmconf.launchers.specs import LaunchSpec
-from lmconf.secrets import Env, File, Given, Missing, Public, resolve_parts
+from lmconf.secrets.references import Env, File, Given, Missing, Public, resolve_parts
 
 __all__ = ["PASSED_ON", "environment", "passed_on", "resolved"]
 

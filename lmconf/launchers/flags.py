@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import LaunchError
-from lmconf.secrets import Env, File, Given, Public
-from lmconf.spelling import did_you_mean
+from lmconf.secrets.references import Env, File, Given, Public
 
 __all__ = ["Flags", "Takes", "flag_named", "flags", "unfit", "words"]
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from lmconf.errors import LaunchError
-from lmconf.folders import is_held, state_folder
+from lmconf.system.paths import is_held, state_folder
 
 __all__ = ["KEPT", "in_use", "new_run_folder", "pid_in", "servers_folder", "state_folder"]
 

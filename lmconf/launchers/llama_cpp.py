@@ -9,18 +9,18 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import LaunchError
-from lmconf.folders import with_home
-from lmconf.launchers.contract import PLAIN, Launcher, Manner
 from lmconf.launchers.environments import environment, resolved
 from lmconf.launchers.flags_llama_cpp import ARGUMENTS, Kind
 from lmconf.launchers.folders import new_run_folder
 from lmconf.launchers.ports import claimed, reserved
 from lmconf.launchers.processes import Command, ServerProcess
+from lmconf.launchers.server_protocol import PLAIN, Launcher, Manner
 from lmconf.launchers.specs import LaunchSpec
-from lmconf.launchers.starting import start
-from lmconf.secrets import Env, File, Given, Public
-from lmconf.spelling import did_you_mean
+from lmconf.launchers.start import start
+from lmconf.secrets.references import Env, File, Given, Public
+from lmconf.system.paths import with_home
 
 __all__ = ["LAUNCHER", "LlamaCpp"]
 

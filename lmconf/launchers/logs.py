@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 from lmconf.errors import LaunchError
-from lmconf.masking import without_secrets
-from lmconf.redactor import last_of
+from lmconf.secrets.redaction import without_secrets
+from lmconf.secrets.redactor import last_of
 
 __all__ = ["LINES", "log_tail", "opened_log"]
 

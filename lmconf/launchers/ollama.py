@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from lmconf.errors import LaunchError
-from lmconf.launchers.contract import PLAIN, Launcher, Manner
 from lmconf.launchers.environments import environment
 from lmconf.launchers.folders import new_run_folder
 from lmconf.launchers.ports import address
 from lmconf.launchers.processes import Command, ServerProcess
+from lmconf.launchers.server_protocol import PLAIN, Launcher, Manner
 from lmconf.launchers.specs import LaunchSpec
-from lmconf.launchers.starting import start_listening
-from lmconf.masking import without_secrets
-from lmconf.secrets import Masked
+from lmconf.launchers.start import start_listening
+from lmconf.secrets.redaction import without_secrets
+from lmconf.secrets.references import Masked
 
 __all__ = ["LAUNCHER", "Ollama"]
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmconf.errors import LaunchError
-from lmconf.forking import Mutex
-from lmconf.launchers.contract import PLAIN, Manner, Status
-from lmconf.launchers.explaining import explanation
+from lmconf.launchers.exit_reasons import explanation
 from lmconf.launchers.folders import in_use, pid_in
+from lmconf.launchers.health import Waiting, await_ready
 from lmconf.launchers.logs import LINES, log_tail
-from lmconf.launchers.ready import Waiting, await_ready
 from lmconf.launchers.records import Record, was_ended
-from lmconf.launchers.supervisor import STAY
-from lmconf.secrets import Masked
+from lmconf.launchers.server_protocol import PLAIN, Manner, Status
+from lmconf.secrets.references import Masked
+from lmconf.system.fork import Mutex
+from lmconf.system.supervisor import STAY
 
 __all__ = ["Command", "ServerProcess"]
 
@@ -193,7 +193,7 @@ class ServerProcess:
         """Return once the server lists its model and is prepared.
 
         Raises:
-            LaunchError: see `lmconf.launchers.ready.await_ready`; or preparing it failed.
+            LaunchError: see `lmconf.launchers.health.await_ready`; or preparing it failed.
         """
         names = self._command.ready_names
         url = await_ready(

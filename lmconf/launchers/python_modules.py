@@ -12,15 +12,15 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmconf.errors import LaunchError
-from lmconf.folders import with_home
-from lmconf.launchers.contract import PLAIN, Manner
 from lmconf.launchers.environments import environment, resolved
 from lmconf.launchers.flags import Flags, words
 from lmconf.launchers.folders import new_run_folder
 from lmconf.launchers.ports import address
 from lmconf.launchers.processes import Command, ServerProcess
+from lmconf.launchers.server_protocol import PLAIN, Manner
 from lmconf.launchers.specs import LaunchSpec
-from lmconf.launchers.starting import start_listening
+from lmconf.launchers.start import start_listening
+from lmconf.system.paths import with_home
 
 __all__ = ["PythonModule", "served_name", "weights_of"]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from lmconf.launchers.contract import Manner, Status
 from lmconf.launchers.folders import in_use, pid_in, servers_folder
 from lmconf.launchers.logs import log_tail
+from lmconf.launchers.server_protocol import Manner, Status
 
 __all__ = ["Attached", "Record", "ended", "records", "running", "was_ended", "write_record"]
 

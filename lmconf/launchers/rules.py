@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.launchers.flags import Flags, flag_named, unfit
 from lmconf.launchers.specs import LAUNCHER_NAMES
-from lmconf.secrets import is_secret_name
-from lmconf.spec.fault import Fault
-from lmconf.spec.navigating import Unread
-from lmconf.spelling import did_you_mean
+from lmconf.schema.fault import Fault
+from lmconf.schema.lookup import Unread
+from lmconf.secrets.secret_names import is_secret_name
 
 __all__ = ["faults_of", "flags_of", "kind_of_model", "suits"]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from lmconf.secrets import Reference
-from lmconf.spec.declaring import Spec, identity, operations
-from lmconf.spec.frozen import FrozenMap
-from lmconf.spec.shapes import (
+from lmconf.schema.declaration import Spec, identity, operations
+from lmconf.schema.frozen import FrozenMap
+from lmconf.schema.shapes import (
     Choice,
     Duration,
     Either,
@@ -23,6 +22,7 @@ from lmconf.spec.shapes import (
     Size,
     Text,
 )
+from lmconf.secrets.references import Reference
 
 LAUNCHER_NAMES = ("llama_cpp", "sglang", "vllm", "transformers", "ollama", "command")
 """Every kind that a profile may name; `lmconf.launchers.KINDS` holds those that can start."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lmconf.launchers.contract import Launcher
 from lmconf.launchers.flags import Flags
 from lmconf.launchers.python_modules import PythonModule
+from lmconf.launchers.server_protocol import Launcher
 from lmconf.launchers.specs import LaunchSpec
 
 __all__ = ["LAUNCHER"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from lmconf.limits.estimates import answer_tokens, prompt_tokens
-from lmconf.limits.gate import Gate, Permit, Share
-from lmconf.limits.shared import gate_of, mark_of
+from lmconf.budgets.ledger import Amount, Ledger, Most, NotKept, Period, period_of
+from lmconf.limits.gate import Gate, Permit, Share, gate_of, mark_of
 from lmconf.limits.specs import Limits
-from lmconf.limits.spending import Amount, Ledger, Most, NotKept, Period, period_of
+from lmconf.limits.tokens import answer_tokens, prompt_tokens
 
 __all__ = [
     "Amount",

@@ -7,19 +7,22 @@ on, and is told by whoever waits that a time has come.
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import os
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import Literal, Protocol, TypeAlias
 
-from lmconf.forking import Mutex, stand_still_at_forks
 from lmconf.limits.adaptive import Adaptive
 from lmconf.limits.specs import Limits
 from lmconf.limits.window import Entry, Window
+from lmconf.system.fork import Mutex, stand_still_at_forks
 
-__all__ = ["Bell", "End", "Gate", "Limit", "Permit", "Share"]
+__all__ = ["Bell", "End", "Gate", "Limit", "Permit", "Share", "gate_of", "mark_of"]
 
 End: TypeAlias = Literal["answered", "refused", "failed", "other"]
 """How an attempt ended: with an answer, a rate limit, a failure of the server, or otherwise."""
@@ -294,3 +297,49 @@ class Gate:
 
     def __repr__(self) -> str:
         return f"<Gate {self._in_flight} in flight, {len(self._line)} waiting>"
+
+
+MOST = 256
+"""How many gates there are before those that nobody uses any more are forgotten."""
+
+
+class _Gates:
+    def __init__(self) -> None:
+        self._gates: dict[bytes, Gate] = {}
+        self._lock = Mutex()
+        # Nobody can tell from a mark, in a dump of this memory say, which keys it might be of.
+        self._secret = os.urandom(32)
+
+    def mark_of(self, texts: Iterable[str]) -> bytes:
+        digest = hashlib.blake2b(key=self._secret, digest_size=16)
+        for text in texts:
+            encoded = text.encode("utf-8", "surrogatepass")
+            digest.update(len(encoded).to_bytes(8, "big") + encoded)
+        return digest.digest()
+
+    def gate_of(self, mark: bytes) -> Gate:
+        with self._lock:
+            gate = self._gates.get(mark)
+            if gate is None:
+                if len(self._gates) >= MOST:
+                    self._gates = {key: gate for key, gate in self._gates.items() if gate.shared}
+                gate = self._gates[mark] = Gate()
+            return gate
+
+
+@functools.cache
+def _gates() -> _Gates:
+    return _Gates()
+
+
+def mark_of(texts: Iterable[str]) -> bytes:
+    """Return a mark of an origin and a credential, equal within this process for equal `texts`.
+
+    Nothing can be learnt of the texts from it.
+    """
+    return _gates().mark_of(texts)
+
+
+def gate_of(mark: bytes) -> Gate:
+    """Return the gate of this process for `mark`, made when it is first asked for."""
+    return _gates().gate_of(mark)

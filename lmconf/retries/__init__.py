@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lmconf.retries.breaker import Breaker
-from lmconf.retries.budget import RetryBudget
 from lmconf.retries.origins import origins
 from lmconf.retries.policy import after, delays, parse_retry_after, should_retry
+from lmconf.retries.retry_budget import RetryBudget
 from lmconf.retries.specs import REASONS, BreakerPolicy, RetryPolicy
 
 __all__ = [

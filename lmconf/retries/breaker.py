@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmconf.forking import Mutex
 from lmconf.retries.specs import BreakerPolicy
+from lmconf.system.fork import Mutex
 
 __all__ = ["Breaker"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import time
 
-from lmconf.forking import Mutex
 from lmconf.retries.breaker import Breaker
-from lmconf.retries.budget import RetryBudget
+from lmconf.retries.retry_budget import RetryBudget
 from lmconf.retries.specs import BUDGET
+from lmconf.system.fork import Mutex
 
 __all__ = ["Origins", "origins"]
 

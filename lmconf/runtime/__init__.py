@@ -6,7 +6,7 @@ from lmconf.runtime.answer import Answer
 from lmconf.runtime.history import History
 from lmconf.runtime.lm import LM
 from lmconf.runtime.settings import configure, context, settings
-from lmconf.runtime.streams import AsyncStream, Stream
+from lmconf.runtime.stream import AsyncStream, Stream
 
 __all__ = [
     "LM",

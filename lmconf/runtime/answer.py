@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmconf.secrets import Masked
+from lmconf.secrets.references import Masked
 
 __all__ = ["Answer", "TruncatedWarning", "is_truncated", "outputs_of", "texts_of"]
 

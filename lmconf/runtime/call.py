@@ -1,7 +1,7 @@
 """One call on its way through the layers: what is asked, what comes back, and what layers may do.
 
 A layer is a generator: it yields a command, is sent the outcome, and returns a `Reply`. So it is
-written once; `lmconf.runtime.driving` carries the commands out with or without an event loop.
+written once; `lmconf.runtime.driver` carries the commands out with or without an event loop.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from msgspec import Struct, field
 
 from lmconf.callbacks import Dispatcher, Event
 from lmconf.errors import BadResponse, Cause
-from lmconf.profile.formats import Misfit, Read
-from lmconf.profile.lm import LMSpec
 from lmconf.runtime.answer import Answer, TruncatedWarning, is_truncated, outputs_of, texts_of
-from lmconf.runtime.kept import Stored
-from lmconf.runtime.outcome import CallId, Outcome, id_text
-from lmconf.runtime.signals import Signal
+from lmconf.runtime.call_result import CallId, Outcome, id_text
+from lmconf.runtime.stored import Stored
 from lmconf.runtime.usage import Tally, tracking
-from lmconf.secrets import Masked
-from lmconf.spec.frozen import FrozenMap
+from lmconf.schema.frozen import FrozenMap
+from lmconf.secrets.references import Masked
+from lmconf.spec.lm import LMSpec
+from lmconf.spec.response_format import Misfit, Read
+from lmconf.system.signal import Signal
 from lmconf.transports import Json, Request, Transport
 
 if TYPE_CHECKING:
-    from lmconf.runtime.parts import Parts
-    from lmconf.runtime.places import Place
+    from lmconf.runtime.layers.cache import Place
+    from lmconf.runtime.resources import Parts
 
 __all__ = [
     "Call",

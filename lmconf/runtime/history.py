@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TextIO, TypeAlias, overload
 
-from lmconf.profile.policies import HistoryPolicy
+from lmconf.spec.policies import HistoryPolicy
 
 __all__ = ["Entry", "History", "tell"]
 

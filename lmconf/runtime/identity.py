@@ -18,16 +18,17 @@ from typing import Any, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from lmconf.caches import spec_digest
-from lmconf.document.dollar import OPTIONS
-from lmconf.folders import with_home
-from lmconf.frames import is_interrupt, without_frames
-from lmconf.profile.compiled import Compiled
-from lmconf.profile.lm import LMSpec
-from lmconf.profile.providers import origin, provider_of
-from lmconf.runtime.connecting import Path, base_of, is_left_to_sdk, resolved, with_values
-from lmconf.secrets import Env, File, is_secret_name
-from lmconf.spec.declaring import fields
-from lmconf.spec.navigating import REFERENCES
+from lmconf.document.operators import OPTIONS
+from lmconf.providers.catalogue import origin, provider_of
+from lmconf.runtime.connection import Path, base_of, is_left_to_sdk, resolved, with_values
+from lmconf.schema.declaration import fields
+from lmconf.schema.lookup import REFERENCES
+from lmconf.secrets.references import Env, File
+from lmconf.secrets.secret_names import is_secret_name
+from lmconf.spec.compiled import Compiled
+from lmconf.spec.lm import LMSpec
+from lmconf.system.paths import with_home
+from lmconf.system.tracebacks import is_interrupt, without_frames
 
 __all__ = [
     "TRACING_HEADERS",

@@ -9,39 +9,39 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from lmconf.errors import CallError, Closed, UsageError
-from lmconf.forking import Mutex
-from lmconf.frames import without_frames
-from lmconf.profile import making
-from lmconf.profile.compiled import Compiled
-from lmconf.profile.formats import reader_of
-from lmconf.profile.judging import kind_of
-from lmconf.profile.lm import LMSpec, ModelType
-from lmconf.profile.providers import provider_of
-from lmconf.profile.state import Style, dump_lm
+from lmconf.providers.catalogue import provider_of
 from lmconf.runtime.answer import Answer
-from lmconf.runtime.batching import Batching
+from lmconf.runtime.batch import Batching
 from lmconf.runtime.call import Call, Steps, warn_if_truncated
-from lmconf.runtime.carrying import Carried
-from lmconf.runtime.driving import adrive, drive
+from lmconf.runtime.driver import adrive, drive
+from lmconf.runtime.error_context import complete
 from lmconf.runtime.history import History, tell
 from lmconf.runtime.layers import compose
+from lmconf.runtime.lazy_transport import Carried
 from lmconf.runtime.messages import Messages, as_messages
-from lmconf.runtime.others import Named, Others, Role
-from lmconf.runtime.parts import Parts
-from lmconf.runtime.serving import Launched
-from lmconf.runtime.sharing import Hold
-from lmconf.runtime.streams import AsyncStream, Stream
-from lmconf.runtime.telling import complete
+from lmconf.runtime.related import Named, Others, Role
+from lmconf.runtime.resources import Parts
+from lmconf.runtime.server import Launched
+from lmconf.runtime.stream import AsyncStream, Stream
 from lmconf.runtime.usage import Tally, Usage
-from lmconf.spec.declaring import fields
+from lmconf.schema.declaration import fields
+from lmconf.spec import build
+from lmconf.spec.compiled import Compiled
+from lmconf.spec.lm import LMSpec, ModelType
+from lmconf.spec.response_format import reader_of
+from lmconf.spec.rules.consistency import kind_of
+from lmconf.spec.state import Style, dump_lm
+from lmconf.system.fork import Mutex
+from lmconf.system.refcount import Hold
+from lmconf.system.tracebacks import without_frames
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from lmconf.launchers.contract import Server
-    from lmconf.profile.keywords import CallSettings, CopySettings, LMSettings
-    from lmconf.runtime.training import TrainingJob
-    from lmconf.trainers.data import TrainData
+    from lmconf.launchers.server_protocol import Server
+    from lmconf.spec.keywords import CallSettings, CopySettings, LMSettings
+    from lmconf.trainers.training_data import TrainData
+    from lmconf.training.job import TrainingJob
 
 __all__ = ["LM"]
 
@@ -75,7 +75,7 @@ class LM(Batching):
         said: dict[str, object] = {"model": model, **settings}
         if model_type is not None:
             said["model_type"] = model_type
-        self._set_up(making.make(said, name=name))
+        self._set_up(build.make(said, name=name))
 
     @classmethod
     def of(cls, compiled: Compiled, whole: Tally | None = None, named: Named | None = None) -> LM:
@@ -302,7 +302,7 @@ class LM(Batching):
     @property
     def kwargs(self) -> dict[str, Any]:
         """The generation settings by the names under which they are sent, as `dspy.LM.kwargs`."""
-        from lmconf.runtime.requests import kwargs_of
+        from lmconf.runtime.request import kwargs_of
 
         return kwargs_of(self._spec)
 
@@ -370,7 +370,7 @@ class LM(Batching):
         Raises:
             ProfileError: the changed LM does not fit.
         """
-        changed = making.change(self._compiled, settings) if settings else self._compiled
+        changed = build.change(self._compiled, settings) if settings else self._compiled
         spec = changed.spec
         carried: Carried | None = self._carried.shared
         if carried is not None and not carried.fits(changed):
@@ -442,7 +442,7 @@ class LM(Batching):
             raise UsageError(f"{self.name} has no server of its own: state `launch_kwargs`")
         if not launch_kwargs:
             return self._launched.shared.start()
-        wanted = making.change(self._compiled, {"launch_kwargs": launch_kwargs}).spec.launch_kwargs
+        wanted = build.change(self._compiled, {"launch_kwargs": launch_kwargs}).spec.launch_kwargs
         assert wanted is not None
         return self._launched.shared.start(wanted)
 
@@ -478,7 +478,7 @@ class LM(Batching):
             ProfileError: `train_kwargs` do not fit.
             NotCarriedOut: this version has no such trainer.
         """
-        from lmconf.runtime.training import begin
+        from lmconf.training.job import begin
 
         return begin(self._compiled, train_data, train_data_format, train_kwargs)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import UsageError
-from lmconf.spelling import did_you_mean
 
 __all__ = ["ROLES", "Message", "Messages", "as_messages", "as_prompt"]
 

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias, TypedDict, cast
 
+from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import UsageError
-from lmconf.frames import without_frames
-from lmconf.spelling import did_you_mean
+from lmconf.system.tracebacks import without_frames
 
 if TYPE_CHECKING:
     from contextlib import _GeneratorContextManager

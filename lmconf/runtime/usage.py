@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct, defstruct, structs
 
-from lmconf.forking import Mutex
+from lmconf.system.fork import Mutex
 
 __all__ = ["Tally", "Usage", "track_usage", "tracking"]
 

@@ -1,1 +1,1 @@
-"""How a spec type is declared, and everything that is read from its declaration."""
+"""`LMSpec` and `ProfileSpec`, put together from the rooms, with the rules between their fields."""

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from lmconf.testing.atoms import json_values, references, texts
     from lmconf.testing.blocks import IMPORTS, NAMES, values
     from lmconf.testing.contracts import TransportContract
+    from lmconf.testing.document_data import spelled
     from lmconf.testing.fakes import Fake, fake
     from lmconf.testing.many_lms import documents, profiles, states
     from lmconf.testing.one_lm import compiled_lms, lm_data, lms, settings
     from lmconf.testing.scripts import Asked, Said, answer
-    from lmconf.testing.spelling import spelled
 
 # What needs Hypothesis.
 _DRAWN: dict[str, str] = {
@@ -33,7 +33,7 @@ _DRAWN: dict[str, str] = {
     "profiles": "many_lms",
     "references": "atoms",
     "settings": "one_lm",
-    "spelled": "spelling",
+    "spelled": "document_data",
     "states": "many_lms",
     "texts": "atoms",
     "values": "blocks",

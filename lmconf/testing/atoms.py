@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from lmconf.secrets import Env, File, Given, Public, is_secret_name
+from lmconf.secrets.references import Env, File, Given, Public
+from lmconf.secrets.secret_names import is_secret_name
 
 __all__ = ["json_maps", "json_values", "keys", "numbers", "references", "texts", "whole_numbers"]
 

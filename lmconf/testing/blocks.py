@@ -8,11 +8,9 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from lmconf.profile.lm import REGION_PATTERN
-from lmconf.secrets import is_secret_name
-from lmconf.spec.declaring import fields
-from lmconf.spec.navigating import child, choose, kind_of, takes_block
-from lmconf.spec.shapes import (
+from lmconf.schema.declaration import fields
+from lmconf.schema.lookup import child, choose, kind_of, takes_block
+from lmconf.schema.shapes import (
     Choice,
     Duration,
     Either,
@@ -31,6 +29,8 @@ from lmconf.spec.shapes import (
     Size,
     Text,
 )
+from lmconf.secrets.secret_names import is_secret_name
+from lmconf.spec.lm import REGION_PATTERN
 from lmconf.testing.atoms import (
     json_maps,
     json_values,

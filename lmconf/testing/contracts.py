@@ -20,9 +20,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from typing import Any, TypeVar
 
 from lmconf.errors import BadResponse, CallError
-from lmconf.runtime.assembling import Assembly
+from lmconf.runtime.stream import Assembly
 from lmconf.transports import Connection, Json, Request, Transport
-from lmconf.transports.completing import completed
+from lmconf.transports.custom import completed
 
 __all__ = ["TransportContract"]
 

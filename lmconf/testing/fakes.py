@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from lmconf.errors import Timeout, UsageError
-from lmconf.masking import without_secrets
-from lmconf.profile.lm import LMSpec, ModelType
-from lmconf.profile.providers import NOWHERE
+from lmconf.providers.catalogue import NOWHERE
 from lmconf.runtime import LM, Answer
-from lmconf.spec.declaring import fields
-from lmconf.spec.frozen import thaw
+from lmconf.schema.declaration import fields
+from lmconf.schema.frozen import thaw
+from lmconf.secrets.redaction import without_secrets
+from lmconf.spec.lm import LMSpec, ModelType
 from lmconf.testing.scripts import Answers, Asked, Script, raised, text_of
 from lmconf.transports import REQUEST_ID, Json, Request, registry
-from lmconf.transports.shaping import as_response, chunks_of
+from lmconf.transports.custom import as_response, chunks_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from lmconf.profile.keywords import LMSettings
+    from lmconf.spec.keywords import LMSettings
 
 __all__ = ["Fake", "fake"]
 

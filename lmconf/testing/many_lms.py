@@ -11,17 +11,17 @@ from msgspec import structs
 from lmconf.caches import place
 from lmconf.caches.specs import STORE, StoreSpec
 from lmconf.callbacks.specs import CALLBACK
-from lmconf.profile.authored import MANY_LMS
-from lmconf.profile.lm import LMSpec
-from lmconf.profile.making import make_stated
-from lmconf.profile.state import dump_lm
-from lmconf.secrets import Env, File, Given
-from lmconf.spec.building import build
-from lmconf.spec.declaring import fields
+from lmconf.schema.construct import build
+from lmconf.schema.declaration import fields
+from lmconf.secrets.references import Env, File, Given
+from lmconf.spec.build import make_stated
+from lmconf.spec.lm import LMSpec
+from lmconf.spec.profile import MANY_LMS
+from lmconf.spec.state import dump_lm
 from lmconf.testing.atoms import json_maps
 from lmconf.testing.blocks import names, values, with_empty_blocks
+from lmconf.testing.document_data import spelled
 from lmconf.testing.one_lm import Known, budgets, lm_data, settings, ways
-from lmconf.testing.spelling import spelled
 
 __all__ = ["documents", "profile_data", "profiles", "states"]
 

@@ -13,25 +13,20 @@ from lmconf.caches.specs import STORE, CachePolicy
 from lmconf.callbacks.specs import CALLBACK
 from lmconf.launchers.rules import flags_of, suits
 from lmconf.launchers.specs import LaunchSpec
-from lmconf.profile.compiled import Compiled
-from lmconf.profile.families import family_of, thinking_budget
-from lmconf.profile.lm import LM, LMSpec, SoleLMSpec
-from lmconf.profile.making import make_stated
-from lmconf.profile.policies import Budget
-from lmconf.profile.providers import provider_of
-from lmconf.secrets import is_secret_name
-from lmconf.spec.declaring import fields
-from lmconf.spec.quantities import parse_duration
+from lmconf.providers.catalogue import provider_of
+from lmconf.providers.families import family_of, thinking_budget
+from lmconf.providers.routes import MODEL_PARAMETERS, NOT_IN_RESPONSES, RESPONSES, is_foreign
+from lmconf.schema.declaration import fields
+from lmconf.schema.quantities import parse_duration
+from lmconf.secrets.secret_names import is_secret_name
+from lmconf.spec.build import make_stated
+from lmconf.spec.compiled import Compiled
+from lmconf.spec.lm import LM, LMSpec, SoleLMSpec
+from lmconf.spec.policies import Budget
 from lmconf.testing.atoms import references, texts
 from lmconf.testing.blocks import addresses, block, names, values, with_empty_blocks
-from lmconf.testing.spelling import spelled
+from lmconf.testing.document_data import spelled
 from lmconf.trainers.specs import BELONGS, TrainSpec
-from lmconf.transports.routes import (
-    MODEL_PARAMETERS,
-    NOT_IN_RESPONSES,
-    RESPONSES,
-    is_foreign,
-)
 
 __all__ = ["Known", "compiled_lms", "lm_data", "lms", "pool_data", "settings", "ways"]
 

@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import CallError, UsageError
 from lmconf.runtime import Answer
-from lmconf.spelling import did_you_mean
-from lmconf.transports.contract import Route
+from lmconf.transports.transport import Route
 
 __all__ = ["Answers", "Asked", "Said", "Script", "Scripted", "answer"]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
+from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import NotCarriedOut, UsageError
-from lmconf.spelling import did_you_mean
-from lmconf.trainers.contract import Trainer
 from lmconf.trainers.specs import TRAINER_NAMES, TrainSpec
+from lmconf.trainers.trainer_protocol import Trainer
 
 __all__ = ["GROUP", "KINDS", "TrainSpec", "Trainer", "is_known", "register_trainer", "trainer"]
 

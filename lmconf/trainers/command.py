@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lmconf.errors import TrainError
-from lmconf.folders import with_home
-from lmconf.trainers import supervising
-from lmconf.trainers.contract import FORMATS, Access, Format, Look, Made, Order, Trainer
+from lmconf.system.paths import with_home
+from lmconf.trainers import process
+from lmconf.trainers.trainer_protocol import FORMATS, Access, Format, Look, Made, Order, Trainer
 
 __all__ = ["TRAINER", "CommandTrainer"]
 
@@ -40,7 +40,7 @@ class CommandTrainer:
         """
         if not order.spec.command:
             raise TrainError("`use: command` needs the command: state `train_kwargs.command`")
-        supervising.environment(order)
+        process.environment(order)
 
     def advance(
         self,
@@ -54,18 +54,16 @@ class CommandTrainer:
             cwd = kept.get("cwd") or str(Path.cwd())
             keep({**kept, "started": "yes", "cwd": cwd})
             (order.folder / "progress.json").unlink(missing_ok=True)
-            env, hidden = supervising.environment(order)
-            program = supervising.Program(
-                argv=_filled_in(order), env=env, hidden=hidden, cwd=Path(cwd)
-            )
-            return supervising.start(order, program, kept.get("said", ""))
-        ended = supervising.look(order)
+            env, hidden = process.environment(order)
+            program = process.Program(argv=_filled_in(order), env=env, hidden=hidden, cwd=Path(cwd))
+            return process.start(order, program, kept.get("said", ""))
+        ended = process.look(order)
         if ended is None:
-            return Look(status="running", progress=supervising.progress(order))
+            return Look(status="running", progress=process.progress(order))
         if ended.well:
             return _result(order)
         again = f"`lmconf jobs resume {order.id[-6:]}` runs the command again" if ended.cut else ""
-        return supervising.failure(order, ended, again)
+        return process.failure(order, ended, again)
 
     def resume(self, order: Order, kept: Mapping[str, str]) -> Mapping[str, str]:
         """Run the command again, in the folder that it was run in.
@@ -81,7 +79,7 @@ class CommandTrainer:
 
     def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> Look:
         """End the command and everything it started."""
-        supervising.end(order)
+        process.end(order)
         return Look(status="cancelled")
 
 
@@ -89,8 +87,8 @@ def _filled_in(order: Order) -> tuple[str, ...]:
     values = {
         "{data}": str(order.data),
         "{model}": order.spec.weights or order.model,
-        "{output}": str(supervising.partial(order)),
-        "{checkpoints}": str(supervising.checkpoints(order)),
+        "{output}": str(process.partial(order)),
+        "{checkpoints}": str(process.checkpoints(order)),
     }
     words = []
     for word in order.spec.command or ():
@@ -103,7 +101,7 @@ def _filled_in(order: Order) -> tuple[str, ...]:
 
 def _result(order: Order) -> Look:
     """Take over what the command left; a look that was cut short goes on here."""
-    grown, output = supervising.partial(order), order.output
+    grown, output = process.partial(order), order.output
     if grown.exists() and not output.exists():
         grown.replace(output)
     told: object = None
@@ -134,7 +132,7 @@ def _result(order: Order) -> Look:
             error="the command ended well and left no weights in {output}: a folder with"
             " config.json, one *.gguf, or result.json",
         )
-    return Look(status="succeeded", progress=supervising.progress(order), made=made)
+    return Look(status="succeeded", progress=process.progress(order), made=made)
 
 
 TRAINER: Trainer = CommandTrainer()

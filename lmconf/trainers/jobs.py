@@ -26,11 +26,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import TrainError
-from lmconf.folders import state_folder
-from lmconf.redactor import last_of
-from lmconf.spelling import did_you_mean
-from lmconf.trainers.contract import DATA, VALIDATION, Format, Made, Status
+from lmconf.secrets.redactor import last_of
+from lmconf.system.paths import state_folder
+from lmconf.trainers.trainer_protocol import DATA, VALIDATION, Format, Made, Status
 
 __all__ = ["JobFolder", "Record", "create", "discard_unbegun", "every", "find", "jobs_folder"]
 

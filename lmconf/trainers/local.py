@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from lmconf.errors import TrainError
-from lmconf.folders import with_home
-from lmconf.spec.declaring import fields
-from lmconf.trainers import checkpoints, supervising
-from lmconf.trainers.contract import FORMATS, Access, Format, Look, Made, Order, Trainer
+from lmconf.schema.declaration import fields
+from lmconf.system.paths import with_home
+from lmconf.trainers import checkpoints, process
+from lmconf.trainers.trainer_protocol import FORMATS, Access, Format, Look, Made, Order, Trainer
 
 __all__ = ["TRAINER", "LocalTrainer"]
 
@@ -64,7 +64,7 @@ class LocalTrainer:
             raise TrainError(
                 f"training on this machine needs {', '.join(missing)}: pip install 'lmconf-runtime[train]'"
             )
-        supervising.environment(order)
+        process.environment(order)
         weights = _weights(order)
         if gguf:
             self._check_export(order, weights)
@@ -98,23 +98,23 @@ class LocalTrainer:
         """Start the training, or look how it is doing."""
         if "started" not in kept:
             keep({**kept, "started": "yes"})
-            env, hidden = supervising.environment(order)
+            env, hidden = process.environment(order)
             env.setdefault("TOKENIZERS_PARALLELISM", "false")
-            program = supervising.Program(
+            program = process.Program(
                 argv=(sys.executable, "-I", str(WORKER)),
                 env=env,
                 hidden=hidden,
                 input=json.dumps(_settings(order, kept)) + "\n",
                 cwd=order.folder,
             )
-            return supervising.start(order, program, kept.get("said", ""))
-        ended = supervising.look(order)
-        told = supervising.progress(order)
+            return process.start(order, program, kept.get("said", ""))
+        ended = process.look(order)
+        told = process.progress(order)
         if ended is None:
             return Look(status="running", progress=told)
         if ended.well:
             return _result(order, told)
-        return supervising.failure(order, ended, _next_step(order, ended))
+        return process.failure(order, ended, _next_step(order, ended))
 
     def resume(self, order: Order, kept: Mapping[str, str]) -> Mapping[str, str]:
         """Go on after the last checkpoint, or begin again where none was kept.
@@ -123,7 +123,7 @@ class LocalTrainer:
             TrainError: the weights or the libraries are others than those it was begun with.
         """
         self.check(order)
-        found = checkpoints.newest(supervising.checkpoints(order))
+        found = checkpoints.newest(process.checkpoints(order))
         if found is None:
             return {"said": "no checkpoint was kept: begun again"}
         path, mark = found
@@ -147,7 +147,7 @@ class LocalTrainer:
 
     def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> Look:
         """End the training; what it wrote so far is removed."""
-        supervising.end(order)
+        process.end(order)
         return Look(status="cancelled")
 
 
@@ -197,9 +197,9 @@ def _version(name: str) -> str:
         return "missing"
 
 
-def _next_step(order: Order, ended: supervising.Ended) -> str:
+def _next_step(order: Order, ended: process.Ended) -> str:
     """Say how one may go on with a training that did not end well; no half checkpoint is left."""
-    folder = supervising.checkpoints(order)
+    folder = process.checkpoints(order)
     found = checkpoints.newest(folder)
     checkpoints.sweep(folder, found and found[0])
     resume = f"`lmconf jobs resume {order.id[-6:]}`"
@@ -221,8 +221,8 @@ def _settings(order: Order, kept: Mapping[str, str]) -> dict[str, Any]:
         "format": order.format,
         "data": str(order.data),
         "validation": str(order.validation) if order.validation else None,
-        "partial": str(supervising.partial(order)),
-        "checkpoints": str(supervising.checkpoints(order)),
+        "partial": str(process.partial(order)),
+        "checkpoints": str(process.checkpoints(order)),
         "resume": kept.get("resume"),
         "progress": str(order.folder / "progress.json"),
         "gguf": order.served if order.served_by == "llama_cpp" else None,
@@ -231,7 +231,7 @@ def _settings(order: Order, kept: Mapping[str, str]) -> dict[str, Any]:
 
 def _result(order: Order, told: Mapping[str, Any]) -> Look:
     """Take over what was written; a look that was cut short goes on here."""
-    grown, output = supervising.partial(order), order.output
+    grown, output = process.partial(order), order.output
     if grown.exists() and not output.exists():
         grown.replace(output)
     try:

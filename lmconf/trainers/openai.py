@@ -11,8 +11,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lmconf.errors import TrainError
-from lmconf.trainers import remote
-from lmconf.trainers.contract import FINAL, FORMATS, Access, Format, Look, Made, Order, Trainer
+from lmconf.trainers import http
+from lmconf.trainers.trainer_protocol import (
+    FINAL,
+    FORMATS,
+    Access,
+    Format,
+    Look,
+    Made,
+    Order,
+    Trainer,
+)
 
 __all__ = ["TRAINER", "OpenAITrainer"]
 
@@ -106,10 +115,10 @@ class OpenAITrainer:
             if job is None:
                 self._send(order, known, note, access)
                 note(asked="yes")
-                told = remote.post(access, "fine_tuning/jobs", _request(order, known, access))
+                told = http.post(access, "fine_tuning/jobs", _request(order, known, access))
                 job = _text(told, "id")
             note(job=job, since=str(int(time.time())))
-        except remote.Refused as refused:
+        except http.Refused as refused:
             # What is there already is not given up for a key that may be put right.
             if known and refused.status in (401, 403):
                 raise
@@ -127,17 +136,17 @@ class OpenAITrainer:
             files["validation_file"] = order.validation
         for name, path in files.items():
             if name not in known:
-                told = remote.upload(access, path, f"lmconf-{order.id}-{name}.jsonl")
+                told = http.upload(access, path, f"lmconf-{order.id}-{name}.jsonl")
                 note(**{name: _text(told, "id")})
             if access.api_version is not None:
                 _await_processed(access, known[name])
 
 
-def _cancelled(job: str, access: Access) -> remote.Refused | None:
+def _cancelled(job: str, access: Access) -> http.Refused | None:
     """Ask for the end of `job`; return why it cannot be ended, if it cannot."""
     try:
-        remote.post(access, f"fine_tuning/jobs/{job}/cancel")
-    except remote.Refused as refused:
+        http.post(access, f"fine_tuning/jobs/{job}/cancel")
+    except http.Refused as refused:
         if refused.status not in (400, 404, 409):
             raise
         return refused
@@ -147,14 +156,14 @@ def _cancelled(job: str, access: Access) -> remote.Refused | None:
 def _await_processed(access: Access, file: str) -> None:
     until = time.monotonic() + PROCESSED
     while True:
-        told = remote.get(access, f"files/{file}")
+        told = http.get(access, f"files/{file}")
         status = told.get("status")
         if status in ("error", "failed", "deleted"):
-            raise remote.Refused(f"the file was refused: {told.get('status_details')}", 400)
+            raise http.Refused(f"the file was refused: {told.get('status_details')}", 400)
         if status not in ("pending", "running", "notRunning"):
             return
         if time.monotonic() > until:
-            raise remote.Unreachable(f"the file {file} is still {status}")
+            raise http.Unreachable(f"the file {file} is still {status}")
         time.sleep(1.0)
 
 
@@ -192,7 +201,7 @@ def _found(order: Order, known: Mapping[str, str], access: Access) -> str | None
         return None
     # Azure knows no metadata, and lists the newest first.
     query = {} if access.api_version is not None else {"metadata[lmconf_job]": order.id}
-    listed = remote.get(access, "fine_tuning/jobs", {"limit": "100", **query}).get("data")
+    listed = http.get(access, "fine_tuning/jobs", {"limit": "100", **query}).get("data")
     for job in listed if isinstance(listed, list) else ():
         if isinstance(job, dict) and job.get("training_file") == known["training_file"]:
             return _text(job, "id")
@@ -204,16 +213,16 @@ def _forget(known: Mapping[str, str], access: Access) -> None:
     for name in ("training_file", "validation_file"):
         if name in known:
             try:
-                remote.delete(access, f"files/{known[name]}")
-            except (remote.Refused, remote.Unreachable):
+                http.delete(access, f"files/{known[name]}")
+            except (http.Refused, http.Unreachable):
                 continue
 
 
 def _look(order: Order, known: dict[str, str], note: Callable[..., None], access: Access) -> Look:
     job = known["job"]
     try:
-        told = remote.get(access, f"fine_tuning/jobs/{job}")
-    except remote.Refused as refused:
+        told = http.get(access, f"fine_tuning/jobs/{job}")
+    except http.Refused as refused:
         if refused.status != 404:
             raise
         return Look(status="failed", error=f"the server knows no job {job} any more")
@@ -256,8 +265,8 @@ def _log_events(
 ) -> None:
     """Append what the server has told since the last look to the log."""
     try:
-        told = remote.get(access, f"fine_tuning/jobs/{known['job']}/events", {"limit": "50"})
-    except (remote.Refused, remote.Unreachable):
+        told = http.get(access, f"fine_tuning/jobs/{known['job']}/events", {"limit": "50"})
+    except (http.Refused, http.Unreachable):
         return  # they are for people, and the job's own state is told elsewhere
     data = told.get("data")
     events = [e for e in data if isinstance(e, dict)] if isinstance(data, list) else []
@@ -271,7 +280,7 @@ def _log_events(
     lines = [f"{e.get('level', 'info')}: {e.get('message', '')}\n" for e in reversed(fresh)]
     with contextlib.suppress(OSError):  # a full disk does not keep the job's own state from us
         with order.log.open("a", encoding="utf-8") as log:
-            log.writelines(remote.shown(access, line) for line in lines)
+            log.writelines(http.shown(access, line) for line in lines)
         order.log.chmod(0o600)
     note(event=str(fresh[0].get("id", "")))
 
@@ -279,7 +288,7 @@ def _log_events(
 def _text(told: Mapping[str, Any], name: str) -> str:
     value = told.get(name)
     if not isinstance(value, str) or not value:
-        raise remote.Unreachable(f"the server's answer has no `{name}`")
+        raise http.Unreachable(f"the server's answer has no `{name}`")
     return value
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from lmconf.secrets import Reference
-from lmconf.spec.declaring import Spec, operations
-from lmconf.spec.frozen import FrozenMap
-from lmconf.spec.shapes import (
+from lmconf.schema.declaration import Spec, operations
+from lmconf.schema.frozen import FrozenMap
+from lmconf.schema.shapes import (
     Choice,
     Duration,
     Integer,
@@ -20,6 +19,7 @@ from lmconf.spec.shapes import (
     Referable,
     Text,
 )
+from lmconf.secrets.references import Reference
 
 __all__ = ["BELONGS", "TRAIN", "TRAINER_NAMES", "LoraSpec", "TrainSpec"]
 

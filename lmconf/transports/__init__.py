@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
+from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import UsageError
-from lmconf.interrupts import shielded
-from lmconf.spec.frozen import thaw
-from lmconf.spelling import did_you_mean
+from lmconf.schema.frozen import thaw
+from lmconf.system.interrupts import shielded
 from lmconf.transports import registry
-from lmconf.transports.contract import REQUEST_ID, Connection, Json, Phases, Request, Transport
-from lmconf.transports.cuts import Cut, cut_by
-from lmconf.transports.failures import Advice, no_advice
-from lmconf.transports.shaping import chunks_of
+from lmconf.transports.cancellation import Cut, cut_by
+from lmconf.transports.custom import chunks_of
 from lmconf.transports.specs import TransportSpec
+from lmconf.transports.status_errors import Advice, no_advice
+from lmconf.transports.transport import REQUEST_ID, Connection, Json, Phases, Request, Transport
 
 if TYPE_CHECKING:
-    from lmconf.transports.completing import Own
+    from lmconf.transports.custom import Own
 
 __all__ = [
     "KINDS",
@@ -54,7 +54,7 @@ class Priced(Protocol):
 
 def _litellm(arguments: Mapping[str, Any], advice: Advice) -> Transport:
     # An interrupt of the first call leaves no module half imported.
-    found: Any = shielded(lambda: import_module("lmconf.transports.litellm"))
+    found: Any = shielded(lambda: import_module("lmconf.transports.litellm.adapter"))
     made: Transport = found.LiteLLM(arguments, advice)
     return made
 

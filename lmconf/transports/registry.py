@@ -16,8 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lmconf.errors import UsageError
-from lmconf.imports import imported
-from lmconf.transports.contract import Transport
+from lmconf.system.imports import imported
+from lmconf.transports.transport import Transport
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -49,7 +49,7 @@ def add(name: str, factory: Callable[..., object]) -> None:
             f" an object of the type {type(factory).__name__}"
         )
     if isinstance(factory, type):
-        from lmconf.transports.completing import check_methods
+        from lmconf.transports.custom import check_methods
 
         check_methods(factory, name)
     before = _REGISTERED.get(name)
@@ -91,7 +91,7 @@ def make_own(
         factory = _REGISTERED.get(name) or _brought(name)
     if factory is None:
         return None
-    from lmconf.transports.completing import completed
+    from lmconf.transports.custom import completed
 
     return completed(_called(factory, name, arguments), name)
 

@@ -21,11 +21,12 @@ from pathlib import Path
 
 import pytest
 
-from lmconf.document.arguments import GivenText, parse_var
-from lmconf.document.overriding import Assignment, parse_set
-from lmconf.errors import Diagnostic, Mark, ProfileError
-from lmconf.loading.examining import examine
-from lmconf.reporting import to_json, to_text
+from lmconf.diagnostics.model import Diagnostic, Mark
+from lmconf.diagnostics.render import to_json, to_text
+from lmconf.document.command_line import GivenText, parse_var
+from lmconf.document.overrides import Assignment, parse_set
+from lmconf.errors import ProfileError
+from lmconf.loader.compile import examine
 
 HERE = Path(__file__).parent
 CANARY = "CANARY"

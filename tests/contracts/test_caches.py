@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lmconf.caches import KINDS, DatedStore, Store, Tiers, open_store
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore
-from lmconf.secrets import Env
+from lmconf.secrets.references import Env
 from tests.programs import run
 
 ROOT = Path(__file__).parents[2]

@@ -21,9 +21,9 @@ import pytest
 
 from lmconf.errors import LaunchError
 from lmconf.launchers import KINDS, LaunchSpec, launcher
-from lmconf.launchers.contract import Server
-from lmconf.runtime.serving import Launched
-from lmconf.spec.frozen import FrozenMap
+from lmconf.launchers.server_protocol import Server
+from lmconf.runtime.server import Launched
+from lmconf.schema.frozen import FrozenMap
 from tests.standins.kinds import KEYED, LOADS_A_FILE, TINY, UNLISTED, working
 from tests.unit.launchers.scripted import of_session, until
 from tests.watching import alive

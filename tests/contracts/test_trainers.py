@@ -17,7 +17,7 @@ import pytest
 import lmconf
 from lmconf import trainers
 from lmconf.errors import TrainError
-from lmconf.trainers.contract import FORMATS
+from lmconf.trainers.trainer_protocol import FORMATS
 from tests.training.openai_peer import serving
 from tests.watching import alive, parent, until
 
@@ -279,7 +279,7 @@ class Echo:
             raise TrainError("echo wants `answer`")
 
     def advance(self, order: Any, kept: Any, keep: Any, reach: Any) -> Any:
-        from lmconf.trainers.contract import Look, Made
+        from lmconf.trainers.trainer_protocol import Look, Made
 
         keep({"seen": "yes"})
         return Look(status="succeeded", made=Made(model=f"echo-{order.spec.args['answer']}"))

@@ -22,9 +22,9 @@ import pytest
 import lmconf
 from lmconf import LM, BudgetExceeded, CallError, ProfileError, RateLimited, Timeout
 from lmconf.limits import Amount, Most, period_of
-from lmconf.runtime import spending
-from lmconf.runtime.afterwards import afterwards
-from lmconf.runtime.spending import BudgetWarning
+from lmconf.runtime.layers import budget as budget_layer
+from lmconf.runtime.layers.budget import BudgetWarning
+from lmconf.system.background import afterwards
 from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse
 from tests.redis_server import PASSWORD, RedisServer
 
@@ -200,7 +200,7 @@ def test_a_store_keeps_what_was_spent_between_lms_and_hours(
     budget = {"tokens": 200, "per": "hour", "store": kept["store"]}
     server.answers(used(150))
     now = [time.time() // 3600 * 3600]
-    monkeypatch.setattr(spending, "time", type("Clock", (), {"time": lambda: now[0]}))
+    monkeypatch.setattr(budget_layer, "time", type("Clock", (), {"time": lambda: now[0]}))
     name = f"lm-{next(_NUMBERS)}"
     lm_at(server, budget=budget, name=name)("hi")
 

@@ -437,7 +437,7 @@ def test_a_run_that_is_answered_from_what_is_kept_never_imports_litellm(
         lm_at(server, api_key=KEY)("hi")
     prepare = """
         from lmconf.caches import request_key
-        from lmconf.runtime.kept import write
+        from lmconf.runtime.stored import write
         parts = lm._parts()
         key = request_key(parts.digest_of(lm.spec), [{"role": "user", "content": "hi"}], {})
         response = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello."},

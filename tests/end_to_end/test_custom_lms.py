@@ -10,7 +10,7 @@ from pathlib import Path
 import lmconf
 from lmconf.testing import TransportContract
 from lmconf.transports import Request, registry
-from lmconf.transports.contract import Connection, Phases
+from lmconf.transports.transport import Connection, Phases
 from tests.end_to_end.test_readme import _checked
 
 if sys.version_info >= (3, 11):

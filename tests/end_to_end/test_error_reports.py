@@ -19,9 +19,9 @@ import pytest
 import lmconf
 from lmconf.caches import live_store
 from lmconf.caches.specs import MemoryStore
-from lmconf.cli.running import run
-from lmconf.profile.making import make
+from lmconf.cli.entry import run
 from lmconf.runtime import LM
+from lmconf.spec.build import make
 from lmconf.transports import Json, Request
 from tests.artefacts import MARK, PARTS
 from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse

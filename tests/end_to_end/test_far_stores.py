@@ -17,12 +17,12 @@ import pytest
 
 import lmconf
 from lmconf.caches import live_store
-from lmconf.caches.contract import CacheWarning
 from lmconf.caches.redis import RedisCache
 from lmconf.caches.specs import MemoryStore, RedisStore, StoreSpec
-from lmconf.cli.running import run
+from lmconf.caches.store import CacheWarning
+from lmconf.cli.entry import run
 from lmconf.runtime import LM
-from lmconf.secrets import Env
+from lmconf.secrets.references import Env
 from tests.loopback import Loopback, chat, serving
 from tests.redis_server import PASSWORD, RedisServer
 

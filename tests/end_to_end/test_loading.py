@@ -215,7 +215,7 @@ def test_a_start_that_fails_at_once_is_over_and_may_be_tried_again(
             tries.append(1)
             raise LaunchError("not today")
 
-    monkeypatch.setattr("lmconf.runtime.serving.launcher", lambda _: Failing())
+    monkeypatch.setattr("lmconf.runtime.server.launcher", lambda _: Failing())
     lm = LM("openai/any", launch_kwargs={"use": "llama_cpp"})
     for _ in range(200):
         with pytest.raises(LaunchError, match="not today"):

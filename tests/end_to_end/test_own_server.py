@@ -20,7 +20,7 @@ from lmconf.caches.specs import MemoryStore
 from lmconf.errors import AuthenticationFailed, LaunchError, UsageError
 from lmconf.launchers import LAUNCH
 from lmconf.runtime import LM
-from lmconf.spec.writing import write
+from lmconf.schema.serialize import write
 from tests.standins.kinds import working
 from tests.unit.launchers.scripted import until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import lmconf
-from lmconf.cli.running import run
+from lmconf.cli.entry import run
 from lmconf.runtime import LM
 from tests.artefacts import MARK, failure_of, held, shown
 

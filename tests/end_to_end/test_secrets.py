@@ -27,11 +27,11 @@ from lmconf.launchers.environments import environment
 from lmconf.launchers.folders import new_run_folder
 from lmconf.launchers.processes import Command
 from lmconf.launchers.specs import LaunchSpec, Ready
-from lmconf.launchers.starting import start
+from lmconf.launchers.start import start
 from lmconf.runtime import LM
-from lmconf.secrets import Env
-from lmconf.spec.frozen import FrozenMap
-from lmconf.transports.quiet import import_litellm
+from lmconf.schema.frozen import FrozenMap
+from lmconf.secrets.references import Env
+from lmconf.transports.litellm.patches import import_litellm
 from tests.artefacts import MARK, WAYS, ask, failure_of, held, of_error, of_lm
 from tests.loopback import (
     Loopback,
@@ -253,7 +253,7 @@ ADDRESSES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore::lmconf.caches.contract.CacheWarning")
+@pytest.mark.filterwarnings("ignore::lmconf.caches.store.CacheWarning")
 @pytest.mark.parametrize("whose", ADDRESSES)
 def test_a_password_in_an_address_is_shown_by_nothing(
     whose: str,

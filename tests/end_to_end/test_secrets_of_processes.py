@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import lmconf
-from lmconf.cli.running import run
+from lmconf.cli.entry import run
 from lmconf.errors import TrainError
 from lmconf.launchers.records import running
-from lmconf.runtime.training import job as found_job
+from lmconf.training.job import job as found_job
 from tests.artefacts import MARK, failure_of, held, of_error, of_lm
 from tests.standins.kinds import HERE, TINY
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from lmconf.caches import live_store
-from lmconf.caches.claims import CLAIMS, Claims
+from lmconf.caches.process_locks import CLAIMS, Claims
 from lmconf.caches.specs import MemoryStore
 from lmconf.errors import ServerError, Timeout
 from lmconf.runtime import LM

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lmconf.errors import CallError
 from lmconf.runtime import LM, Answer
-from lmconf.transports.events import Events
+from lmconf.transports.http.sse import Events
 from tests.faults.dialects import DIALECTS, Dialect, body_of
 from tests.faults.server import Act, Faulty, answer, faulty, streamed
 from tests.watching import processor_seconds

@@ -20,9 +20,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lmconf.caches.contract import CacheWarning, Entry
 from lmconf.caches.disk import DiskCache
 from lmconf.caches.sqlite_file import FILE
+from lmconf.caches.store import CacheWarning, Entry
 
 SIZE = 2**20
 FOR_EVER = 10**6

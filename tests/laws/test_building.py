@@ -10,18 +10,19 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from lmconf import testing
-from lmconf.compiling.inputs import Inputs
-from lmconf.compiling.pipeline import Outcome, compile_documents
+from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.pipeline import Outcome, compile_documents
+from lmconf.diagnostics.model import Diagnostic
+from lmconf.diagnostics.render import to_text
 from lmconf.document import read, write
-from lmconf.errors import Diagnostic, ProfileError
-from lmconf.profile.document import PROFILE
-from lmconf.profile.lm import LM
-from lmconf.reporting import to_text
-from lmconf.secrets import Env, File, Given, Public
-from lmconf.spec.building import build
-from lmconf.spec.checking import check
-from lmconf.spec.fitting import fully_fits
-from lmconf.spec.frozen import FrozenMap
+from lmconf.errors import ProfileError
+from lmconf.schema.check import check
+from lmconf.schema.construct import build
+from lmconf.schema.frozen import FrozenMap
+from lmconf.schema.quick_check import fully_fits
+from lmconf.secrets.references import Env, File, Given, Public
+from lmconf.spec.lm import LM
+from lmconf.spec.profile import PROFILE
 from lmconf.testing.many_lms import profile_data
 
 slow_to_draw = settings(
@@ -168,7 +169,7 @@ def assert_told(diagnostics: tuple[Diagnostic, ...], lines: list[str]) -> None:
 @given(testing.profiles(), st.integers(0, 100))
 @slow_to_draw
 def test_an_override_is_the_same_as_editing_the_file(document: dict[str, Any], tries: int) -> None:
-    from lmconf.document.overriding import from_mapping
+    from lmconf.document.overrides import from_mapping
 
     name = next(iter(document["lms"]))
     assume("." not in name)

@@ -11,17 +11,11 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmconf.document.ancestry import Cycle, linearise
-from lmconf.document.composing import (
-    fold,
-    merge,
-    normalise,
-    settle,
-)
-from lmconf.document.dollar import recognise
-from lmconf.document.inheriting import inherit
+from lmconf.diagnostics.model import Diagnostic, Mark, Source
+from lmconf.document.inheritance import Cycle, inherit, linearise
+from lmconf.document.merge import fold, merge, normalise, settle
 from lmconf.document.nodes import Broken, Change, Map, Node, Path, Plain, Seq, from_plain, to_plain
-from lmconf.errors import Diagnostic, Mark, Source
+from lmconf.document.operators import recognise
 
 MARK = Mark(Source("drawn"))
 KEYS = ("a", "b", "c")

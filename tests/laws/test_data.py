@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import lmconf
 from lmconf.cli import run
-from lmconf.document.dollar import OPTIONS
-from lmconf.secrets import is_secret_name
+from lmconf.document.operators import OPTIONS
+from lmconf.secrets.secret_names import is_secret_name
 from tests.loopback import Loopback, Received, Reply, chat, chat_chunks, serving, sse
 
 MARKER = "marker-4711-that-no-server-may-see"

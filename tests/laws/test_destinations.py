@@ -15,17 +15,18 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from lmconf.compiling.inputs import Inputs
-from lmconf.compiling.pipeline import Outcome, compile_documents
-from lmconf.document.overriding import from_mapping
-from lmconf.document.reading import read
-from lmconf.document.writing import write
-from lmconf.errors import Diagnostic, ProfileError
-from lmconf.profile.compiled import Compiled
-from lmconf.profile.making import change, make_stated
-from lmconf.profile.state import dump_lm
-from lmconf.reporting import to_text
-from lmconf.secrets import Env
+from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.pipeline import Outcome, compile_documents
+from lmconf.diagnostics.model import Diagnostic
+from lmconf.diagnostics.render import to_text
+from lmconf.document.overrides import from_mapping
+from lmconf.document.yaml.reader import read
+from lmconf.document.yaml.writer import write
+from lmconf.errors import ProfileError
+from lmconf.secrets.references import Env
+from lmconf.spec.build import change, make_stated
+from lmconf.spec.compiled import Compiled
+from lmconf.spec.state import dump_lm
 
 Block = Mapping[str, Any]
 Document = dict[str, Any]

@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmconf import testing
-from lmconf.compiling.inputs import Inputs
-from lmconf.compiling.pipeline import compile_documents
+from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.pipeline import compile_documents
 from lmconf.document import read, write
-from lmconf.profile.compiled import Compiled
-from lmconf.profile.lm import LMSpec
-from lmconf.profile.making import change, make_stated
 from lmconf.runtime.identity import digest_of, facts
-from lmconf.spec.declaring import fields
+from lmconf.schema.declaration import fields
+from lmconf.spec.build import change, make_stated
+from lmconf.spec.compiled import Compiled
+from lmconf.spec.lm import LMSpec
 
 
 def digest(lm: Compiled) -> bytes:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmconf.document.arguments import parse_var
-from lmconf.document.composing import settle
-from lmconf.document.dollar import OPTIONS, recognise
-from lmconf.document.filters import FILTERS, LONGEST_TEXT, TESTS
+from lmconf.diagnostics.model import Diagnostic, Mark, Source
+from lmconf.document.command_line import parse_var
+from lmconf.document.merge import settle
 from lmconf.document.nodes import Broken, Map, Node, Path, Plain, Scalar, Seq, from_plain
-from lmconf.document.overriding import overlay, parse_set
-from lmconf.document.templating import render
+from lmconf.document.operators import OPTIONS, recognise
+from lmconf.document.overrides import overlay, parse_set
+from lmconf.document.templates.filters import FILTERS, LONGEST_TEXT, TESTS
+from lmconf.document.templates.renderer import render
 from lmconf.document.variables import bind
-from lmconf.errors import Diagnostic, Mark, Source
 
 MARK = Mark(Source("drawn"))
 VARS: dict[str, Plain] = {

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from lmconf.caches import request_key
-from lmconf.profile.making import make
 from lmconf.runtime import LM
 from lmconf.runtime.identity import digest_of, facts
+from lmconf.spec.build import make
 from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse
 
 GOLDEN = Path(__file__).with_name("golden_keys.json")

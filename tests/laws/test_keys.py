@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from lmconf.caches import cache_key, request_key, spec_digest
 from lmconf.caches.keys import ORDERED, _write, canonical
 from lmconf.errors import UsageError
-from lmconf.secrets import Env
-from lmconf.spec.frozen import freeze
+from lmconf.schema.frozen import freeze
+from lmconf.secrets.references import Env
 
 ROOT = Path(__file__).parents[2]
 PARTS = {

@@ -10,10 +10,10 @@ from pathlib import Path
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from lmconf.compiling.inputs import Inputs
-from lmconf.compiling.pipeline import compile_documents
+from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.pipeline import compile_documents
 from lmconf.document import read
-from lmconf.profile.state import dump_lm, dump_profile
+from lmconf.spec.state import dump_lm, dump_profile
 
 document = read(Path("profile.yaml").read_bytes(), "profile.yaml", path=str(Path.cwd() / "p.yaml"))
 compile_documents([document], Inputs(name="warm", allow_imports=frozenset({"acme_lm.hooks"})))

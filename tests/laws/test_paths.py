@@ -11,10 +11,10 @@ from msgspec import Struct
 
 import lmconf
 from lmconf.errors import AuthenticationFailed, Error, ProfileError
-from lmconf.folders import with_home
-from lmconf.profile.authored import LMDocument, ProfileDocument
-from lmconf.spec.declaring import fields
-from lmconf.spec.shapes import Either, Kinds, ListOf, MapOf, Record, Shape, Text
+from lmconf.schema.declaration import fields
+from lmconf.schema.shapes import Either, Kinds, ListOf, MapOf, Record, Shape, Text
+from lmconf.spec.profile import LMDocument, ProfileDocument
+from lmconf.system.paths import with_home
 
 NO_PATHS = ["a\0b", "~\0/x", "~nobody-has-this-name/x", "~nobody-has-this-name"]
 

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lmconf.document import Map, Node, Plain, Seq, read, read_value, to_plain, write
-from lmconf.document.scalars import LARGEST, SMALLEST, is_plain_safe, resolve
+from lmconf.document.yaml.scalars import LARGEST, SMALLEST, is_plain_safe, resolve
 
 # Texts that some reader takes for something else, and pieces from which more of them are made.
 NASTY = (

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 import lmconf
 from lmconf.callbacks import Start
 from lmconf.errors import Error
-from lmconf.profile.making import for_call
-from lmconf.runtime.content import content_key
 from lmconf.runtime.identity import settings_of
-from lmconf.runtime.parts import MOST_REMEMBERED
-from lmconf.spec.frozen import FrozenMap
+from lmconf.runtime.resources import MOST_REMEMBERED
+from lmconf.runtime.settings_key import content_key
+from lmconf.schema.frozen import FrozenMap
+from lmconf.spec.build import for_call
 from tests.loopback import Loopback, chat, serving
 
 
@@ -245,7 +245,7 @@ def test_what_was_checked_is_checked_once_and_anew_when_it_is_another(
         checked.append(said)
         return for_call(compiled, said)
 
-    monkeypatch.setattr("lmconf.runtime.parts.for_call", check)
+    monkeypatch.setattr("lmconf.runtime.resources.for_call", check)
     tools = [{"type": "function", "function": {"name": f"f{number}"}} for number in range(20)]
     with lmconf.LM("openai/m", api_base=server.v1, api_key="", cache=False) as lm:
         for count in (1, 2):

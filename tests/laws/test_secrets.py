@@ -15,17 +15,17 @@ import pytest
 from rich.pretty import pretty_repr
 
 import lmconf
-import lmconf.runtime.streams
-from lmconf.compiling.inputs import Inputs
-from lmconf.compiling.pipeline import compile_documents
+import lmconf.runtime.stream
+from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.pipeline import compile_documents
+from lmconf.diagnostics.render import to_json, to_text
 from lmconf.document import read, write
 from lmconf.errors import ProfileError, UsageError
-from lmconf.profile.lm import LMSpec
-from lmconf.profile.making import change, for_call, make, make_stated
-from lmconf.profile.state import Style, dump_lm
-from lmconf.reporting import to_json, to_text
-from lmconf.secrets import Masked, Unshown
-from lmconf.spec.declaring import fields
+from lmconf.schema.declaration import fields
+from lmconf.secrets.references import Masked, Unshown
+from lmconf.spec.build import change, for_call, make, make_stated
+from lmconf.spec.lm import LMSpec
+from lmconf.spec.state import Style, dump_lm
 from lmconf.transports import Connection, Request
 
 MARKER = "Kq7-marker-of-a-secret"
@@ -170,8 +170,8 @@ HARMLESS = {"infer_provider", "inspect_history", "infer_adapter", "of"}
         lmconf.LM,
         lmconf.Profile,
         lmconf.TrainingJob,
-        lmconf.runtime.streams.Stream,
-        lmconf.runtime.streams.AsyncStream,
+        lmconf.runtime.stream.Stream,
+        lmconf.runtime.stream.AsyncStream,
     ],
 )
 def test_every_public_method_leaves_its_frames_behind(kind: type) -> None:

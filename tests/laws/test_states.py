@@ -13,20 +13,20 @@ from msgspec import Struct
 
 import lmconf
 from lmconf import testing
-from lmconf.compiling.inputs import Inputs
-from lmconf.compiling.pipeline import CompiledProfile, compile_documents
+from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.pipeline import CompiledProfile, compile_documents
 from lmconf.document import Document, read, write
 from lmconf.errors import ProfileError
-from lmconf.profile.authored import MANY_LMS
-from lmconf.profile.compiled import Compiled
-from lmconf.profile.lm import LM, LMSpec
-from lmconf.profile.making import CALL_FIELDS, change, for_call, make, make_stated
-from lmconf.profile.state import Style, dump_lm, dump_profile
-from lmconf.spec.declaring import fields
-from lmconf.spec.navigating import choose, takes_block
-from lmconf.spec.shapes import Either, Json, MapOf, Record, Shape
+from lmconf.providers.routes import NOT_IN_RESPONSES
+from lmconf.schema.declaration import fields
+from lmconf.schema.lookup import choose, takes_block
+from lmconf.schema.shapes import Either, Json, MapOf, Record, Shape
+from lmconf.spec.build import CALL_FIELDS, change, for_call, make, make_stated
+from lmconf.spec.compiled import Compiled
+from lmconf.spec.lm import LM, LMSpec
+from lmconf.spec.profile import MANY_LMS
+from lmconf.spec.state import Style, dump_lm, dump_profile
 from lmconf.testing.blocks import with_empty_blocks as emptied
-from lmconf.transports.routes import NOT_IN_RESPONSES
 
 slow_to_draw = settings(
     max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

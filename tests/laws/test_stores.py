@@ -23,17 +23,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lmconf.caches import disk
-from lmconf.caches.behind import WriteBehind
-from lmconf.caches.contract import CacheWarning
 from lmconf.caches.disk import DiskCache
 from lmconf.caches.sqlite_file import FILE
+from lmconf.caches.store import CacheWarning
+from lmconf.caches.write_behind import WriteBehind
 
 ROOT = Path(__file__).parents[2]
 CYCLES = 500 if os.environ.get("LMCONF_NIGHTLY") else 6
 SIZE = 512 * 1024
 
 # What befalls a store is told by a warning; that calls go on is what is looked at here.
-pytestmark = pytest.mark.filterwarnings("ignore::lmconf.caches.contract.CacheWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::lmconf.caches.store.CacheWarning")
 
 KEYS = [
     f"{number:064x}" for number in range(4)
@@ -44,7 +44,7 @@ values = st.binary(max_size=40).flatmap(lambda b: st.sampled_from([b, b * 50]))
 # Puts and flushes what it is told, says so, puts more, and waits to be killed.
 WRITER = """
 import sys
-from lmconf.caches.behind import WriteBehind
+from lmconf.caches.write_behind import WriteBehind
 from lmconf.caches.disk import DiskCache
 folder, size, now, key, value = sys.argv[1:]
 clock = lambda: float(now)
@@ -222,7 +222,7 @@ TestStore.settings = settings(
 # Writers that flush after every few puts, and say what was flushed.
 ACKNOWLEDGING = """
 import sys
-from lmconf.caches.behind import WriteBehind
+from lmconf.caches.write_behind import WriteBehind
 from lmconf.caches.disk import DiskCache
 store = WriteBehind(lambda: DiskCache(sys.argv[1], patience=20))
 number = 0

@@ -11,7 +11,7 @@ import pytest
 
 import lmconf
 from lmconf.errors import AuthenticationFailed, CallError, ConnectionFailed, ProfileError
-from lmconf.imports import imported, is_allowed
+from lmconf.system.imports import imported, is_allowed
 
 ONE = "model: openai/tiny\n"
 JSONL = "{use: jsonl, path: /elsewhere/x}"

@@ -13,14 +13,13 @@ import pytest
 from msgspec import Struct
 
 import lmconf
-from lmconf.compiling.trust import ALLOWED, REFUSED, REFUSED_BLOCKS, allows, distrust
-from lmconf.document.dollar import recognise
+from lmconf.compiler.trust import ALLOWED, REFUSED, REFUSED_BLOCKS, allows, distrust
+from lmconf.diagnostics.model import Mark, Source
 from lmconf.document.nodes import Document, Map, from_plain
-from lmconf.errors import Mark, ProfileError, Source
-from lmconf.profile.authored import LMDocument, LMEntry, ProfileDocument
-from lmconf.profile.lm import LMSpec, SoleLMSpec
-from lmconf.spec.declaring import fields
-from lmconf.spec.shapes import (
+from lmconf.document.operators import recognise
+from lmconf.errors import ProfileError
+from lmconf.schema.declaration import fields
+from lmconf.schema.shapes import (
     Choice,
     Duration,
     Either,
@@ -39,6 +38,8 @@ from lmconf.spec.shapes import (
     Size,
     Text,
 )
+from lmconf.spec.lm import LMSpec, SoleLMSpec
+from lmconf.spec.profile import LMDocument, LMEntry, ProfileDocument
 from tests.loopback import chat, serving
 
 Way = tuple[tuple[type[Struct], str], ...]

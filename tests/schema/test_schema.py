@@ -15,11 +15,11 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 
 from lmconf import testing
-from lmconf.compiling.inputs import Inputs
-from lmconf.compiling.pipeline import compile_documents
+from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.pipeline import compile_documents
 from lmconf.document import Plain, read, read_value, to_plain, write
-from lmconf.profile.schema import authored_schema, resolved_schema
-from lmconf.profile.state import dump_profile
+from lmconf.spec.document_schemas import authored_schema, resolved_schema
+from lmconf.spec.state import dump_profile
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from lmconf.launchers import LaunchSpec, flags_sglang, flags_vllm, sglang, vllm
-from lmconf.launchers.contract import Launcher
 from lmconf.launchers.flags import Flags, words
 from lmconf.launchers.python_modules import PythonModule
-from lmconf.spec.frozen import FrozenMap
+from lmconf.launchers.server_protocol import Launcher
+from lmconf.schema.frozen import FrozenMap
 from tests.serving.servers import interpreter, launched
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from lmconf.launchers import LaunchSpec
-from lmconf.secrets import Env, Reference
-from lmconf.spec.frozen import FrozenMap
+from lmconf.schema.frozen import FrozenMap
+from lmconf.secrets.references import Env, Reference
 
 HERE = Path(__file__).parent
 TINY = HERE.parents[1] / "profiles" / "models" / "lmconf-tiny-f16.gguf"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from lmconf.errors import TrainError
-from lmconf.trainers import data, local_worker
-from lmconf.trainers.contract import FORMATS
-from lmconf.trainers.data import BadTrainData, checked
+from lmconf.trainers import local_worker, training_data
 from lmconf.trainers.local import LocalTrainer
+from lmconf.trainers.trainer_protocol import FORMATS
+from lmconf.trainers.training_data import BadTrainData, checked
 
 ASKED = {"role": "user", "content": "Hello"}
 SAID = {"role": "assistant", "content": "Hi"}
@@ -117,7 +117,7 @@ def test_lines_end_as_they_do_on_windows_and_text_may_hold_other_ends(tmp_path: 
 def test_nothing_is_read_after_a_line_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "LONGEST", 1000)
+    monkeypatch.setattr(training_data, "LONGEST", 1000)
     with pytest.raises(BadTrainData, match="line 1: the line is longer than"):
         checked("/dev/zero", None, FORMATS, 1)
     file = tmp_path / "train.jsonl"

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 import lmconf
-from lmconf.loading.declaring import declare
+from lmconf.loader.add_lm import declare
 from lmconf.trainers.jobs import JobFolder, Record
 
 FULL = "No space left on device"

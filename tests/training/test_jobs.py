@@ -12,7 +12,7 @@ import pytest
 
 import lmconf
 from lmconf.errors import TrainError
-from lmconf.trainers import remote
+from lmconf.trainers import http
 from tests.training.openai_peer import Peer
 
 GGUF = Path(__file__).parents[2] / "profiles/models/lmconf-tiny-f16.gguf"
@@ -23,14 +23,14 @@ def test_nobody_waits_for_who_sends_the_data(
     peer: Peer, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sending, go_on = threading.Event(), threading.Event()
-    upload = remote.upload
+    upload = http.upload
 
     def slowly(*arguments: Any) -> dict[str, Any]:
         sending.set()
         assert go_on.wait(20)
         return upload(*arguments)
 
-    monkeypatch.setattr(remote, "upload", slowly)
+    monkeypatch.setattr(http, "upload", slowly)
     lm = lmconf.LM(
         "openai/gpt-4o-mini",
         api_base=peer.base,

@@ -10,8 +10,8 @@ import pytest
 
 import lmconf
 from lmconf.errors import TrainError
-from lmconf.runtime.training import TrainingJob
-from lmconf.trainers import remote
+from lmconf.trainers import http
+from lmconf.training.job import TrainingJob
 from tests.training.openai_peer import KEY, Peer
 from tests.watching import until
 
@@ -147,14 +147,14 @@ def test_a_key_that_is_refused_after_the_data_was_sent_gives_nothing_up(
     peer: Peer, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer.drop_answer_to_job = True
-    upload = remote.upload
+    upload = http.upload
 
     def then_rotated(*arguments: Any) -> dict[str, Any]:
         told = upload(*arguments)
         monkeypatch.setenv("PEER_KEY", "another")
         return told
 
-    monkeypatch.setattr(remote, "upload", then_rotated)
+    monkeypatch.setattr(http, "upload", then_rotated)
     job = an_lm(peer).finetune(rows)
     until(lambda: (job.trouble is not None and "API key" in str(job.trouble)) or job.done())
     assert job.record.status == "queued"

@@ -15,9 +15,9 @@ import pytest
 import lmconf
 from lmconf.cli import run
 from lmconf.errors import TrainError
-from lmconf.runtime.training import TrainingJob
-from lmconf.trainers import jobs, pruning
+from lmconf.trainers import jobs, removal
 from lmconf.trainers.jobs import JobFolder
+from lmconf.training.job import TrainingJob
 
 Rows = list[dict[str, Any]]
 
@@ -137,10 +137,10 @@ def test_a_job_that_is_looked_after_or_needed_is_not_removed(made: Any) -> None:
     job = made("failed")
     folder = JobFolder(job.folder)
     with folder.turn(), pytest.raises(TrainError, match="by another process at the moment"):
-        pruning.remove(folder)
+        removal.remove(folder)
     running = made("running")
     with pytest.raises(TrainError, match="was kept: it is running"):
-        pruning.remove(JobFolder(running.folder))
+        removal.remove(JobFolder(running.folder))
     assert running.cancel()
 
 

@@ -15,9 +15,9 @@ import pytest
 import lmconf
 from lmconf.cli import run
 from lmconf.errors import TrainError
-from lmconf.folders import is_held
-from lmconf.runtime.training import TrainingJob
+from lmconf.system.paths import is_held
 from lmconf.trainers import checkpoints, local
+from lmconf.training.job import TrainingJob
 from tests.training.openai_peer import Peer
 from tests.watching import parent, until
 

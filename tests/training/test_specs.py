@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import lmconf
-from lmconf.profile.training import trainer_of
+from lmconf.spec.rules.training import trainer_of
 from lmconf.trainers.local import SETTINGS
 from lmconf.trainers.specs import BELONGS, TrainSpec
 

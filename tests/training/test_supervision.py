@@ -14,10 +14,10 @@ import pytest
 
 import lmconf
 from lmconf.errors import TrainError
-from lmconf.folders import is_held
-from lmconf.runtime.training import TrainingJob
-from lmconf.trainers import supervising
-from lmconf.trainers.supervisor import _fitting
+from lmconf.system.paths import is_held
+from lmconf.trainers import process
+from lmconf.trainers.training_supervisor import _fitting
+from lmconf.training.job import TrainingJob
 from tests.watching import parent, until
 
 Rows = list[dict[str, Any]]
@@ -90,7 +90,7 @@ sys.exit(3)
 def test_what_was_said_last_is_told_also_where_the_log_is_full(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervising, "LOG_SIZE", 100)
+    monkeypatch.setattr(process, "LOG_SIZE", 100)
     script = "import sys; print('x' * 200, flush=True); sys.exit('no room for the weights')"
     job = training(script, rows)
     with pytest.raises(TrainError, match="no room for the weights"):

@@ -12,7 +12,8 @@ import pytest
 
 import lmconf
 from lmconf import errors
-from lmconf.errors import CallError, Diagnostic, Error, Mark, ProfileError, Source
+from lmconf.diagnostics.model import Diagnostic, Mark, Source
+from lmconf.errors import CallError, Error, ProfileError
 
 SECRET = "Zq7vR-unseen-marker-93kd"
 TEXT = f"lms:\n  gpt:\n    model: openai/x\n    api_key: {SECRET}\n"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lmconf.forking import Mutex, stand_still_at_forks
+from lmconf.system.fork import Mutex, stand_still_at_forks
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here"),

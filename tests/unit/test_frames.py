@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from lmconf.errors import BatchFailed, CallError, UsageError
-from lmconf.frames import bare, clear_frames, without_frames
+from lmconf.system.tracebacks import bare, clear_frames, without_frames
 
 SECRET = "blue-moon-4242"
 

@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lmconf.launchers.logs import log_tail
-from lmconf.masking import known_spellings, without_secrets
-from lmconf.redactor import LEAST, Redactor, last_of
-from lmconf.trainers import supervisor
+from lmconf.secrets.redaction import known_spellings, without_secrets
+from lmconf.secrets.redactor import LEAST, Redactor, last_of
+from lmconf.trainers import training_supervisor
 
 # Few letters, so that secrets overlap each other and themselves; none stands around them.
 SECRETS = st.lists(
@@ -90,17 +90,20 @@ def test_a_program_that_ends_within_a_secret_tells_little_of_it(end: int) -> Non
 
 
 @given(
-    st.integers(-40, 40), st.sampled_from([supervisor.LINE, 2 * supervisor.LINE, supervisor.TAIL])
+    st.integers(-40, 40),
+    st.sampled_from(
+        [training_supervisor.LINE, 2 * training_supervisor.LINE, training_supervisor.TAIL]
+    ),
 )
 def test_the_log_of_a_training_hides_what_crosses_a_cut(
     tmp_path_factory: pytest.TempPathFactory, off: int, cut: int
 ) -> None:
     secret = "Zq7vR-unseen-marker-93kd/ä"
     path = tmp_path_factory.mktemp("job") / "log"
-    log = supervisor.Log(path, 2**20, sorted(known_spellings([secret])))
+    log = training_supervisor.Log(path, 2**20, sorted(known_spellings([secret])))
     text = b"x" * (cut + off) + secret.encode() + b" and on " * 40
-    for at in range(0, len(text), supervisor.LINE):
-        log.write(text[at : at + supervisor.LINE])
+    for at in range(0, len(text), training_supervisor.LINE):
+        log.write(text[at : at + training_supervisor.LINE])
     log.close()
     for shown in (path.read_bytes(), log.tail):
         assert told_by([secret], shown) == set()

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmconf.errors import Diagnostic, Mark, Note, ProfileError, Source
-from lmconf.masking import mask, named_spans, unended_span, unparsed_spans
-from lmconf.reporting import to_json, to_text
-from lmconf.spelling import did_you_mean
+from lmconf.diagnostics.model import Diagnostic, Mark, Note, Source
+from lmconf.diagnostics.render import to_json, to_text
+from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.errors import ProfileError
+from lmconf.secrets.redaction import mask, named_spans, unended_span, unparsed_spans
 
 TEXT = "lms:\n  support:\n    model: x\n    temprature: 0.2\n"
 SOURCE = Source(name="profiles/support.yaml", text=TEXT)

@@ -7,20 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lmconf.profile.lm import LMSpec
-from lmconf.profile.providers import PROVIDERS
-from lmconf.secrets import (
-    PUBLIC_NAMES,
-    SECRET_WORDS,
-    Env,
-    File,
-    Missing,
-    Unshown,
-    is_secret_name,
-    resolve,
-    resolve_parts,
-)
-from lmconf.spec.declaring import fields
+from lmconf.providers.catalogue import PROVIDERS
+from lmconf.schema.declaration import fields
+from lmconf.secrets.references import Env, File, Missing, Unshown, resolve, resolve_parts
+from lmconf.secrets.secret_names import PUBLIC_NAMES, SECRET_WORDS, is_secret_name
+from lmconf.spec.lm import LMSpec
 
 SECRET = """
     api_key API_KEY api-key Api-Key apiKey apikey APIKey OPENAI_API_KEY OPENAI_APIKEY x-api-key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmconf.profile.providers import PROVIDERS
+from lmconf.providers.catalogue import PROVIDERS
 
 _VALUES = """
     ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN AWS_ACCESS_KEY_ID AWS_BEARER_TOKEN_BEDROCK AWS_PROFILE

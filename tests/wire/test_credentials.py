@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from lmconf.profile.providers import PROVIDERS
+from lmconf.providers.catalogue import PROVIDERS
 from lmconf.runtime import LM
-from lmconf.secrets import Env
+from lmconf.secrets.references import Env
 from tests.loopback import Loopback, serving
 from tests.wire import apis
 from tests.wire.environment import MARKS, marks_in

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from lmconf.errors import AuthenticationFailed, CallError, ConnectionFailed, NotCarriedOut
-from lmconf.profile.providers import PROVIDERS
+from lmconf.providers.catalogue import PROVIDERS
+from lmconf.providers.routes import CHAT, CLOUDS, TEXT
 from lmconf.transports import Connection, Request, Transport, make
-from lmconf.transports.routes import CHAT, CLOUDS, TEXT
 from lmconf.transports.specs import TransportSpec
 from tests.loopback import (
     Loopback,

@@ -10,9 +10,9 @@ import pytest
 
 import lmconf
 from lmconf.errors import BadRequest, CallError, ProfileError
-from lmconf.profile.providers import PROVIDERS
+from lmconf.providers.catalogue import PROVIDERS
+from lmconf.providers.routes import CHAT, CLOUDS, MODEL_PARAMETERS, TEXT, is_foreign
 from lmconf.transports import Connection, Request, Transport, make
-from lmconf.transports.routes import CHAT, CLOUDS, MODEL_PARAMETERS, TEXT, is_foreign
 from lmconf.transports.specs import TransportSpec
 from tests.loopback import Loopback, Reply, chat, serving
 from tests.wire.test_every_route import STREAMED, WHOLE, Way, request_to

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from lmconf.errors import BadRequest, CallError
-from lmconf.profile.providers import PROVIDERS
+from lmconf.providers.catalogue import PROVIDERS
+from lmconf.providers.routes import CHAT, TEXT, client_of, is_foreign
 from lmconf.transports import Transport, make
-from lmconf.transports.routes import CHAT, TEXT, client_of, is_foreign
 from lmconf.transports.specs import TransportSpec
 from tests.loopback import serving
 from tests.wire.test_every_route import answer_of, request_to

@@ -9,8 +9,8 @@ import pytest
 
 import lmconf
 from lmconf.errors import CallError, ProfileError
+from lmconf.providers.routes import CLOUDS, NAMES_IN_PATHS, client_of
 from lmconf.transports import Transport, make
-from lmconf.transports.routes import CLOUDS, NAMES_IN_PATHS, client_of
 from lmconf.transports.specs import TransportSpec
 from tests.loopback import serving
 from tests.wire.test_every_route import ROUTES, answer_of, request_to

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import lmconf
-from lmconf.profile.providers import provider_of
+from lmconf.providers.catalogue import provider_of
 from lmconf.runtime import LM
 from tests.clouds import CONVERSED
 from tests.loopback import Reply, chat, gemini, serving

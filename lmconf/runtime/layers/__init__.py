@@ -12,15 +12,15 @@ import functools
 from collections.abc import Sequence
 
 from lmconf.runtime.call import Call, Layer, Next, Steps
-from lmconf.runtime.layers.caching import cache
-from lmconf.runtime.layers.falling_back import fall_back
-from lmconf.runtime.layers.joining import join
-from lmconf.runtime.layers.limiting import limit
-from lmconf.runtime.layers.picking import pick
-from lmconf.runtime.layers.recording import record
-from lmconf.runtime.layers.retrying import retry
-from lmconf.runtime.layers.sending import send
-from lmconf.runtime.layers.spending import spend
+from lmconf.runtime.layers.budget import spend
+from lmconf.runtime.layers.cache import cache
+from lmconf.runtime.layers.fallback import fall_back
+from lmconf.runtime.layers.limit import limit
+from lmconf.runtime.layers.pool import pick
+from lmconf.runtime.layers.record import record
+from lmconf.runtime.layers.retry import retry
+from lmconf.runtime.layers.send import send
+from lmconf.runtime.layers.single_flight import join
 
 __all__ = ["LAYERS", "compose"]
 

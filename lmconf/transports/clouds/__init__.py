@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmconf.transports.clouds.reaching import Reached, areached, reached
-from lmconf.transports.contract import Request
+from lmconf.transports.clouds.credentials import Reached, areached, reached
+from lmconf.transports.transport import Request
 
 __all__ = ["Reached", "areached", "reached", "way_to"]
 

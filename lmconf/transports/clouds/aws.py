@@ -15,11 +15,11 @@ import httpx
 from msgspec.structs import replace
 
 from lmconf.errors import AuthenticationFailed, BadRequest
-from lmconf.secrets import MASK
-from lmconf.spec.frozen import FrozenMap
-from lmconf.transports.clouds.reaching import Kept, Reached, Sign, missing, refusal
-from lmconf.transports.contract import Request
-from lmconf.transports.exchange import PLACEHOLDER
+from lmconf.schema.frozen import FrozenMap
+from lmconf.secrets.references import MASK
+from lmconf.transports.clouds.credentials import Kept, Reached, Sign, missing, refusal
+from lmconf.transports.http.attempt import PLACEHOLDER
+from lmconf.transports.transport import Request
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials

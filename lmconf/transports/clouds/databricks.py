@@ -10,8 +10,8 @@ import httpx
 from msgspec.structs import replace
 
 from lmconf.errors import AuthenticationFailed
-from lmconf.transports.clouds.reaching import Kept, Reached, Sign, missing, refusal
-from lmconf.transports.contract import Request
+from lmconf.transports.clouds.credentials import Kept, Reached, Sign, missing, refusal
+from lmconf.transports.transport import Request
 
 if TYPE_CHECKING:
     from databricks.sdk.core import Config

@@ -13,7 +13,7 @@ import json
 import struct
 
 from lmconf.errors import BadResponse
-from lmconf.transports.exchange import Exchange
+from lmconf.transports.http.attempt import Exchange
 
 __all__ = ["Frames", "is_event_stream"]
 

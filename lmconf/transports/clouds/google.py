@@ -14,9 +14,9 @@ import httpx
 from msgspec.structs import replace
 
 from lmconf.errors import AuthenticationFailed, BadRequest, NotCarriedOut
-from lmconf.forking import Mutex
-from lmconf.transports.clouds.reaching import Kept, Reached, Shape, Sign, missing, refusal
-from lmconf.transports.contract import Request
+from lmconf.system.fork import Mutex
+from lmconf.transports.clouds.credentials import Kept, Reached, Shape, Sign, missing, refusal
+from lmconf.transports.transport import Request
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials

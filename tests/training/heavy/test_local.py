@@ -17,9 +17,9 @@ import pytest
 
 import lmconf
 from lmconf.errors import TrainError
-from lmconf.loading.declaring import declare
-from lmconf.runtime.training import TrainingJob
+from lmconf.loader.add_lm import declare
 from lmconf.trainers import checkpoints
+from lmconf.training.job import TrainingJob
 from tests import watching
 from tests.watching import alive, parent
 

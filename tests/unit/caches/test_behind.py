@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lmconf.caches.behind import WriteBehind
-from lmconf.caches.contract import CacheWarning, Entry
 from lmconf.caches.disk import DiskCache
+from lmconf.caches.store import CacheWarning, Entry
+from lmconf.caches.write_behind import WriteBehind
 
 ROOT = Path(__file__).parents[3]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from lmconf.caches.contract import CacheWarning
 from lmconf.caches.disk import DiskCache
 from lmconf.caches.sqlite_file import FILE
+from lmconf.caches.store import CacheWarning
 from tests.programs import run
 
 ROOT = Path(__file__).parents[3]
@@ -341,7 +341,7 @@ def test_a_file_that_another_process_holds_costs_a_wait_and_a_warning(tmp_path: 
 # no privileges. (A log has to be shorter than the limit, so reading goes on.)
 FULL = """
 import resource, sys, warnings
-from lmconf.caches.contract import CacheWarning
+from lmconf.caches.store import CacheWarning
 from lmconf.caches.disk import DiskCache
 store = DiskCache(sys.argv[1])
 store.put("before", b"1", ttl=None)

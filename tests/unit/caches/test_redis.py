@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lmconf.caches.contract import CacheWarning, Entry
 from lmconf.caches.redis import RedisCache
+from lmconf.caches.store import CacheWarning, Entry
 from lmconf.errors import UsageError
 from tests.redis_server import PASSWORD, RedisServer
 from tests.watching import seconds, until

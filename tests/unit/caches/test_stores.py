@@ -16,7 +16,7 @@ from lmconf.caches import (
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore
 from lmconf.caches.sqlite_file import FILE
 from lmconf.errors import ProfileError, UsageError
-from lmconf.secrets import Env
+from lmconf.secrets.references import Env
 from tests.programs import run
 
 ROOT = Path(__file__).parents[3]

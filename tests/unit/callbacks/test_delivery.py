@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lmconf.callbacks import CallbackWarning, Dispatcher, End, Start
-from lmconf.callbacks.delivery import MOST_WAITING, PATIENCE, Courier
+from lmconf.callbacks.worker import MOST_WAITING, PATIENCE, Courier
 from tests import watching
 from tests.programs import run
 

@@ -17,8 +17,8 @@ from lmconf.callbacks.specs import (
     OtelCallback,
 )
 from lmconf.errors import ProfileError, UsageError
-from lmconf.imports import is_allowed
-from lmconf.spec.frozen import freeze
+from lmconf.schema.frozen import freeze
+from lmconf.system.imports import is_allowed
 
 START = Start(call_id="1", lm="gpt", model="m", time=0.0, request={})
 FRESH = itertools.count()

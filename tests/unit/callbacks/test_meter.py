@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lmconf.callbacks import CallbackWarning, Dispatcher, End, Failure, Retry
 from lmconf.callbacks.meter import MeterCallback, default_path, read
-from lmconf.callbacks.totals import Totals, bucket_of, merge, percentile
+from lmconf.callbacks.meter_totals import Totals, bucket_of, merge, percentile
 from lmconf.errors import RateLimited, ServerError
 from lmconf.testing import fake
 

@@ -17,9 +17,15 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from lmconf.callbacks import End, Start, genai, otel
-from lmconf.callbacks.genai import identity_of, of_answer, of_request, of_request_content, of_server
+from lmconf.callbacks import End, Start, otel, otel_semconv
 from lmconf.callbacks.otel import OtelCallback
+from lmconf.callbacks.otel_semconv import (
+    identity_of,
+    of_answer,
+    of_request,
+    of_request_content,
+    of_server,
+)
 from lmconf.errors import AuthenticationFailed, ServerError
 from lmconf.testing import Fake, fake
 
@@ -240,7 +246,7 @@ def test_every_name_is_one_of_the_conventions() -> None:
     metrics = pytest.importorskip("opentelemetry.semconv._incubating.metrics.gen_ai_metrics")
     known = {value for each in (names, metrics) for value in vars(each).values()
              if isinstance(value, str)}  # fmt: skip
-    text = "".join(Path(str(module.__file__)).read_text() for module in (genai, otel))
+    text = "".join(Path(str(module.__file__)).read_text() for module in (otel_semconv, otel))
     used = set(re.findall(r'"(gen_ai\.[a-z_.]+[a-z])"', text))
     assert len(used) > 20
     assert used - known == set()

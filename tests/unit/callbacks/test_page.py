@@ -9,7 +9,7 @@ import pytest
 
 import lmconf
 from lmconf.callbacks import METHODS
-from lmconf.callbacks.redacting import Redaction
+from lmconf.callbacks.record_redaction import Redaction
 from lmconf.callbacks.specs import JsonlCallback
 from lmconf.testing import fake
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lmconf.cli.output import SoleWriter, Unwritable
+from lmconf.cli.terminal import SoleWriter, Unwritable
 from tests.loopback import Loopback, Received, Reply, chat, serving
 from tests.unit.cli.running import Lmconf
 

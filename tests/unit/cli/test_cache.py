@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lmconf.caches.contract import Entry
 from lmconf.caches.disk import DiskCache
+from lmconf.caches.store import Entry
 from tests.loopback import chat
 from tests.unit.cli.running import Lmconf
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from referencing import Registry
 
-from lmconf.shipped import shipped
+from lmconf.system.paths import shipped
 from tests.unit.cli.running import Lmconf
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import lmconf as package
-from lmconf.cli.foreseeing import foresee
 from lmconf.errors import ServerError
-from lmconf.profile.making import make
+from lmconf.runtime.forecast import foresee
+from lmconf.spec.build import make
 from tests.loopback import Reply, serving
 from tests.unit.cli.running import Lmconf
 

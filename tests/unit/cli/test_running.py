@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import lmconf as package
-from lmconf.cli import running
-from lmconf.cli.group import COMMANDS, group
+from lmconf.cli import entry
+from lmconf.cli.app import COMMANDS, group
 from lmconf.errors import CallError, LaunchError, UsageError
 from tests.unit.cli.running import Lmconf
 
@@ -80,7 +80,7 @@ def test_wrong_usage_exits_with_2_and_says_how(
         (UsageError("no"), 2),
         (OSError(28, "No space left on device", "/x/y"), 1),
         (KeyboardInterrupt(), 130),
-        (running.Stopped(15), 143),
+        (entry.Stopped(15), 143),
     ],
 )
 def test_every_failure_has_its_exit_code_and_no_traceback(
@@ -89,7 +89,7 @@ def test_every_failure_has_its_exit_code_and_no_traceback(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("lmconf.loading.examining.examine", fail)
+    monkeypatch.setattr("lmconf.loader.compile.examine", fail)
     ran = lmconf("show", "support")
     assert ran.code == code
     assert "Traceback" not in ran.err
@@ -99,7 +99,7 @@ def test_a_bug_is_not_hidden(lmconf: Lmconf, monkeypatch: pytest.MonkeyPatch) ->
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("lmconf.loading.examining.examine", fail)
+    monkeypatch.setattr("lmconf.loader.compile.examine", fail)
     with pytest.raises(ZeroDivisionError):
         lmconf("show", "support")
 
@@ -110,7 +110,7 @@ def test_what_a_failure_tells_is_masked_and_cannot_steer_the_terminal(
     def fail(*_: object, **__: object) -> None:
         raise CallError("refused sk-abcdefghijklmnop1234 \x1b]0;owned\x07")
 
-    monkeypatch.setattr("lmconf.loading.examining.examine", fail)
+    monkeypatch.setattr("lmconf.loader.compile.examine", fail)
     assert lmconf("show", "support").err == "error: refused *** \\x1b]0;owned\\x07\n"
 
 
@@ -194,9 +194,9 @@ def test_a_warning_is_told_in_words() -> None:
     """Of what lmconf warns in Python, the command line prints the message alone."""
     program = """if True:
         import warnings
-        from lmconf.cli import running
-        running.run = lambda _: warnings.warn("a disk is full \x1b[2J") or 0
-        running.main()"""
+        from lmconf.cli import entry
+        entry.run = lambda _: warnings.warn("a disk is full \x1b[2J") or 0
+        entry.main()"""
     ran = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lmconf.cli.origins import WIDEST
-from lmconf.loading.opening import load
+from lmconf.cli.value_origins import WIDEST
+from lmconf.loader.api import load
 from tests.unit.cli.running import Lmconf
 
 ORIGINS = """\

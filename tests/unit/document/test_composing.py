@@ -2,13 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from lmconf.document.ancestry import Cycle, linearise
-from lmconf.document.composing import (
-    fold,
-    normalise,
-    settle,
-)
-from lmconf.document.dollar import recognise
+from lmconf.diagnostics.model import Diagnostic
+from lmconf.document.inheritance import Cycle, linearise
+from lmconf.document.merge import fold, normalise, settle
 from lmconf.document.nodes import (
     Broken,
     Change,
@@ -21,8 +17,8 @@ from lmconf.document.nodes import (
     from_plain,
     to_plain,
 )
-from lmconf.document.reading import read
-from lmconf.errors import Diagnostic
+from lmconf.document.operators import recognise
+from lmconf.document.yaml.reader import read
 
 
 class Kitchen:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from lmconf.document.dollar import recognise
+from lmconf.diagnostics.model import Diagnostic
+from lmconf.diagnostics.render import to_text
 from lmconf.document.nodes import (
     Broken,
     Change,
@@ -15,10 +16,9 @@ from lmconf.document.nodes import (
     Verbatim,
     to_plain,
 )
-from lmconf.document.reading import read
-from lmconf.errors import Diagnostic
-from lmconf.reporting import to_text
-from lmconf.secrets import Env, File, Given
+from lmconf.document.operators import recognise
+from lmconf.document.yaml.reader import read
+from lmconf.secrets.references import Env, File, Given
 
 
 def recognised(text: str, folder: str | None = None) -> tuple[Map, list[Diagnostic]]:

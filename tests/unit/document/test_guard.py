@@ -12,8 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lmconf.document import read, read_value, to_plain
-from lmconf.document.guard import scan
-from lmconf.document.limits import DEPTH, LENGTH, NODES
+from lmconf.document.yaml.limits import DEPTH, LENGTH, NODES, scan
 from lmconf.errors import ProfileError
 from tests.watching import processor_seconds
 

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from lmconf.document.composing import fold
-from lmconf.document.dollar import recognise
-from lmconf.document.inheriting import Inherited, inherit
+from lmconf.diagnostics.model import Diagnostic, Mark
+from lmconf.document.inheritance import Inherited, inherit
+from lmconf.document.merge import fold
 from lmconf.document.nodes import Broken, Map, Node, Path, Plain, to_plain
-from lmconf.document.reading import read
-from lmconf.errors import Diagnostic, Mark
+from lmconf.document.operators import recognise
+from lmconf.document.yaml.reader import read
 from tests.watching import processor_seconds
 
 

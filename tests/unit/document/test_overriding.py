@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from lmconf.document.composing import fold, settle
-from lmconf.document.dollar import recognise
+from lmconf.diagnostics.model import Diagnostic
+from lmconf.diagnostics.render import to_text
+from lmconf.document.merge import fold, settle
 from lmconf.document.nodes import Map, Node, Path, Plain, Scalar, from_plain, to_plain
-from lmconf.document.overriding import Assignment, from_mapping, overlay, parse_set
-from lmconf.document.reading import read
-from lmconf.errors import Diagnostic
-from lmconf.reporting import to_text
-from lmconf.secrets import Env, File
+from lmconf.document.operators import recognise
+from lmconf.document.overrides import Assignment, from_mapping, overlay, parse_set
+from lmconf.document.yaml.reader import read
+from lmconf.secrets.references import Env, File
 
 
 class Rules:

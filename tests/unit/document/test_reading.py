@@ -7,8 +7,9 @@ import traceback
 import pytest
 import yaml
 
+from lmconf.diagnostics.model import Diagnostic, Mark
 from lmconf.document import Document, Map, Scalar, Seq, at, read, read_value, to_plain
-from lmconf.errors import Diagnostic, Mark, ProfileError
+from lmconf.errors import ProfileError
 
 
 @pytest.fixture(params=["C", "Python"], autouse=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmconf.document.scalars import LARGEST, SMALLEST, Refused, is_plain_safe, resolve
+from lmconf.document.yaml.scalars import LARGEST, SMALLEST, Refused, is_plain_safe, resolve
 
 
 @pytest.mark.parametrize(

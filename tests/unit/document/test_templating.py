@@ -8,12 +8,12 @@ import pytest
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from lmconf.document.dollar import recognise
+from lmconf.diagnostics.model import Diagnostic, Mark, Source
+from lmconf.diagnostics.render import to_text
 from lmconf.document.nodes import Broken, Map, Plain, Scalar, at, from_plain, to_plain
-from lmconf.document.reading import read
-from lmconf.document.templating import Renderer, has_template, render
-from lmconf.errors import Diagnostic, Mark, Source
-from lmconf.reporting import to_text
+from lmconf.document.operators import recognise
+from lmconf.document.templates.renderer import Renderer, has_template, render
+from lmconf.document.yaml.reader import read
 from tests.watching import processor_seconds
 
 VARS: dict[str, Plain] = {
@@ -366,9 +366,9 @@ def test_has_template_asks_for_braces_alone() -> None:
 def test_jinja2_is_imported_only_when_a_scalar_holds_a_template() -> None:
     program = """
 import sys
-from lmconf.document.dollar import recognise
-from lmconf.document.reading import read
-from lmconf.document.templating import render
+from lmconf.document.operators import recognise
+from lmconf.document.yaml.reader import read
+from lmconf.document.templates.renderer import render
 from lmconf.document.variables import bind
 for text, wanted in (("a: '{% x %} }}'", False), ("a: '{{ 1 }}'", True)):
     root = recognise(read(text, "a.yaml").root, [])

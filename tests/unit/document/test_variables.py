@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from lmconf.document.arguments import parse_var
-from lmconf.document.composing import settle
-from lmconf.document.dollar import recognise
+from lmconf.diagnostics.model import Diagnostic
+from lmconf.diagnostics.render import to_text
+from lmconf.document.command_line import parse_var
+from lmconf.document.merge import settle
 from lmconf.document.nodes import Plain
-from lmconf.document.reading import read
+from lmconf.document.operators import recognise
 from lmconf.document.variables import Bound, bind
-from lmconf.errors import Diagnostic
-from lmconf.reporting import to_text
-from lmconf.secrets import Env
+from lmconf.document.yaml.reader import read
+from lmconf.secrets.references import Env
 
 
 def bound(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lmconf.document import write
-from lmconf.document.limits import DEPTH, NODES
+from lmconf.document.yaml.limits import DEPTH, NODES
 from lmconf.errors import UsageError
 
 

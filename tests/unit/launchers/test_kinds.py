@@ -12,13 +12,13 @@ import pytest
 from lmconf.errors import LaunchError
 from lmconf.launchers import LaunchSpec, launcher
 from lmconf.launchers.command import filled
-from lmconf.launchers.contract import Manner
-from lmconf.launchers.explaining import explanation
+from lmconf.launchers.exit_reasons import explanation
 from lmconf.launchers.flags import flags, words
 from lmconf.launchers.ports import address, reserved
+from lmconf.launchers.server_protocol import Manner
 from lmconf.launchers.specs import Ready
-from lmconf.secrets import Reference
-from lmconf.spec.frozen import FrozenMap
+from lmconf.schema.frozen import FrozenMap
+from lmconf.secrets.references import Reference
 from tests.standins.kinds import working
 
 

@@ -17,7 +17,7 @@ from lmconf.launchers.llama_cpp import (
     parameters,
 )
 from lmconf.launchers.specs import LaunchSpec
-from lmconf.secrets import Env, Public
+from lmconf.secrets.references import Env, Public
 
 
 def test_arguments_are_spelled_like_the_servers_own_or_with_underscores() -> None:

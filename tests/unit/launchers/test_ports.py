@@ -9,7 +9,7 @@ import pytest
 
 from lmconf.errors import LaunchError
 from lmconf.launchers.ports import claimed, reserved
-from lmconf.launchers.starting import start
+from lmconf.launchers.start import start
 from tests.unit.launchers.scripted import QUICK, models_server
 
 

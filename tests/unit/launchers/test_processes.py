@@ -16,9 +16,9 @@ from lmconf.launchers.environments import environment
 from lmconf.launchers.logs import log_tail
 from lmconf.launchers.processes import Command, ServerProcess
 from lmconf.launchers.specs import LaunchSpec, Ready, ServerLog
-from lmconf.launchers.starting import start
-from lmconf.secrets import Env, Given, Public
-from lmconf.spec.frozen import FrozenMap
+from lmconf.launchers.start import start
+from lmconf.schema.frozen import FrozenMap
+from lmconf.secrets.references import Env, Given, Public
 from tests.unit.launchers.scripted import QUICK, command, models_server, until
 from tests.watching import alive
 
@@ -295,7 +295,7 @@ import sys, time
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from tests.unit.launchers.scripted import models_server
-from lmconf.launchers.starting import start
+from lmconf.launchers.start import start
 from lmconf.launchers.specs import LaunchSpec, Ready
 server = start(models_server(Path(sys.argv[1])), LaunchSpec(ready=Ready(timeout=20.0)))
 {then}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from lmconf.errors import LaunchError
-from lmconf.launchers.ready import Waiting, await_ready, served_models
+from lmconf.launchers.health import Waiting, await_ready, served_models
 
 
 @contextmanager

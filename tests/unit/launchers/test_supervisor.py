@@ -14,12 +14,12 @@ import msgspec
 import pytest
 
 from lmconf.errors import LaunchError
-from lmconf.launchers.contract import Manner
 from lmconf.launchers.processes import ServerProcess
+from lmconf.launchers.server_protocol import Manner
 from lmconf.launchers.specs import LaunchSpec, ServerLog
-from lmconf.launchers.starting import start
-from lmconf.launchers.supervisor import BoundedLog
-from lmconf.redactor import Redactor
+from lmconf.launchers.start import start
+from lmconf.secrets.redactor import Redactor
+from lmconf.system.supervisor import BoundedLog
 from tests.unit.launchers.scripted import QUICK, command, models_server, until
 from tests.watching import alive
 
@@ -58,8 +58,8 @@ OWNER = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from lmconf.launchers.contract import Manner
-from lmconf.launchers.starting import start
+from lmconf.launchers.server_protocol import Manner
+from lmconf.launchers.start import start
 from tests.unit.launchers.scripted import QUICK, models_server
 start(models_server(Path(sys.argv[1]), status={status}), QUICK, Manner(detached=True))
 print("ready", flush=True)
@@ -106,7 +106,7 @@ def test_a_server_whose_owner_was_killed_gets_little_time_for_its_end(tmp_path: 
         f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
         "from pathlib import Path\n"
         "from lmconf.launchers.specs import LaunchSpec\n"
-        "from lmconf.launchers.starting import start\n"
+        "from lmconf.launchers.start import start\n"
         "from tests.unit.launchers.scripted import command, models_server\n"
         "folder = Path(sys.argv[1])\n"
         f"script = {stubborn!r} + models_server(folder).argv[3]\n"

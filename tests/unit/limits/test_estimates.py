@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmconf.limits.estimates import PICTURE, UNSTATED_ANSWER, answer_tokens, prompt_tokens
+from lmconf.limits.tokens import PICTURE, UNSTATED_ANSWER, answer_tokens, prompt_tokens
 
 
 def user(content: object) -> list[dict[str, object]]:

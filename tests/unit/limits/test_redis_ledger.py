@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from lmconf.budgets.redis import RedisLedger
 from lmconf.caches.redis import RedisCache
 from lmconf.errors import UsageError
 from lmconf.limits import Amount, Most, NotKept, period_of
-from lmconf.limits.redis import RedisLedger
 from tests.redis_server import PASSWORD, RedisServer
 from tests.sockets import Peer, raw
 

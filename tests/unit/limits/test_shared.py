@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmconf.limits import Gate, Limits, gate_of, mark_of
-from lmconf.limits.shared import MOST
+from lmconf.limits.gate import MOST
 
 
 def test_equal_texts_have_one_gate_and_others_another() -> None:

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmconf.budgets.disk import FILE, DiskLedger
+from lmconf.budgets.ledger import MemoryLedger
+from lmconf.budgets.redis import RedisLedger
 from lmconf.limits import Amount, Ledger, Most, NotKept, Period, period_of
-from lmconf.limits.disk import FILE, DiskLedger
-from lmconf.limits.redis import RedisLedger
-from lmconf.limits.spending import MemoryLedger
 from tests.redis_server import RedisServer
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import lmconf
 from lmconf.errors import BadRequest, CallError, RateLimited, ServerError, Timeout
 from lmconf.retries import Breaker, BreakerPolicy, RetryBudget, RetryPolicy, delays, origins
-from lmconf.retries.budget import COST
 from lmconf.retries.reasons import reason_of, speaks_against_the_server
+from lmconf.retries.retry_budget import COST
 from tests.loopback import Reply, chat, serving
 
 CALLS = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from lmconf.runtime.afterwards import Afterwards
+from lmconf.system.background import Afterwards
 
 
 def test_everybody_who_finishes_waits_for_what_is_undone() -> None:

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmconf.errors import BadResponse, UsageError
-from lmconf.profile.policies import HistoryPolicy
 from lmconf.runtime.answer import Answer, is_truncated, outputs_of, texts_of
-from lmconf.runtime.assembling import Assembly, has_begun, text_of
 from lmconf.runtime.history import History
-from lmconf.runtime.kept import read, stored, worth_keeping, write
 from lmconf.runtime.messages import as_messages, as_prompt
+from lmconf.runtime.stored import read, stored, worth_keeping, write
+from lmconf.runtime.stream import Assembly, has_begun, text_of
+from lmconf.spec.policies import HistoryPolicy
 from tests.loopback import chat, chat_chunks, completion
 
 TEXTS = st.lists(st.text(), max_size=6)

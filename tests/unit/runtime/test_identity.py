@@ -9,15 +9,15 @@ import msgspec
 import pytest
 
 from lmconf.errors import CallError
-from lmconf.loading.opening import load
-from lmconf.profile.lm import LMSpec
-from lmconf.profile.making import make
+from lmconf.loader.api import load
 from lmconf.retries.specs import RetryPolicy
 from lmconf.runtime.identity import digest_of, digest_of_file, facts, may_change
-from lmconf.secrets import Env, File
-from lmconf.spec.declaring import fields
-from lmconf.spec.frozen import FrozenMap, freeze
-from lmconf.spec.shapes import Choice, Duration, Flag, Integer, Json, ListOf, MapOf, Number, Text
+from lmconf.schema.declaration import fields
+from lmconf.schema.frozen import FrozenMap, freeze
+from lmconf.schema.shapes import Choice, Duration, Flag, Integer, Json, ListOf, MapOf, Number, Text
+from lmconf.secrets.references import Env, File
+from lmconf.spec.build import make
+from lmconf.spec.lm import LMSpec
 from lmconf.trainers.specs import TrainSpec
 
 BASE = make({"model": "openai/gpt-4o-mini", "api_key": "", "api_base": "http://localhost:1/v1"})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lmconf.caches.contract import Found
 from lmconf.caches.memory import MemoryCache
+from lmconf.caches.store import Found
 from lmconf.runtime.answer import outputs_of
-from lmconf.runtime.kept import read, stored, write
+from lmconf.runtime.stored import read, stored, write
 from lmconf.testing import fake
 
 

@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
+from lmconf.budgets.ledger import MemoryLedger
 from lmconf.errors import BudgetExceeded
 from lmconf.limits import Amount, Most, Period
-from lmconf.limits.spending import MemoryLedger
-from lmconf.profile.policies import Budget
-from lmconf.runtime.spending import Charge
+from lmconf.runtime.layers.budget import Charge
+from lmconf.spec.policies import Budget
 
 HUNDRED = Amount(0.0, 100)
 

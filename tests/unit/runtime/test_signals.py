@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 
-from lmconf.runtime.signals import Signal
+from lmconf.system.signal import Signal
 
 
 def test_waiting_ends_with_the_time_or_with_the_signal() -> None:

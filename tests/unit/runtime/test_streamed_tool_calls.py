@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmconf.runtime import LM
-from lmconf.runtime.assembling import Assembly
-from lmconf.transports.answers import check_chunk, check_response
+from lmconf.runtime.stream import Assembly
+from lmconf.transports.response_checks import check_chunk, check_response
 from tests.loopback import Loopback, Reply, chat, serving, sse
 
 Json = dict[str, Any]

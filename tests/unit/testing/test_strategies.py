@@ -15,13 +15,9 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from lmconf import testing
-from lmconf.profile.authored import MANY_LMS, LMEntry, ProfileDocument
-from lmconf.profile.document import PROFILE, ProfileSpec
-from lmconf.profile.lm import LMSpec, SoleLMSpec
-from lmconf.secrets import Env, File, Given, Public
-from lmconf.spec.declaring import fields
-from lmconf.spec.navigating import child, choose, kind_of, takes_block
-from lmconf.spec.shapes import (
+from lmconf.schema.declaration import fields
+from lmconf.schema.lookup import child, choose, kind_of, takes_block
+from lmconf.schema.shapes import (
     Choice,
     Either,
     Flag,
@@ -34,6 +30,9 @@ from lmconf.spec.shapes import (
     Secret,
     Shape,
 )
+from lmconf.secrets.references import Env, File, Given, Public
+from lmconf.spec.lm import LMSpec, SoleLMSpec
+from lmconf.spec.profile import MANY_LMS, PROFILE, LMEntry, ProfileDocument, ProfileSpec
 from lmconf.testing.blocks import block, values
 from lmconf.testing.many_lms import profile_data
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lmconf.transports.answers import drop_odd_counts
+from lmconf.transports.response_checks import drop_odd_counts
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from lmconf.errors import (
     ServerError,
 )
 from lmconf.transports import Connection, Request, Transport, make
-from lmconf.transports.complaints import complaint_in, read_line
-from lmconf.transports.failures import no_advice, refused, reported
+from lmconf.transports.error_bodies import complaint_in, read_line
 from lmconf.transports.specs import TransportSpec
+from lmconf.transports.status_errors import no_advice, refused, reported
 from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse
 
 

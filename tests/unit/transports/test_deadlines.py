@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from lmconf.errors import ConnectionFailed, ServerError, Timeout
-from lmconf.transports import Connection, Phases, Request, Transport, make, pacing
+from lmconf.transports import Connection, Phases, Request, Transport, make
+from lmconf.transports.http import sockets
 from lmconf.transports.specs import TransportSpec
 from tests.artefacts import MARK, held, of_error
 from tests.loopback import chat, serving
@@ -333,22 +334,22 @@ def test_all_addresses_of_a_host_share_the_time_to_connect(
 ) -> None:
     """Three addresses that swallow connections take as long as one."""
     with full() as base:
-        monkeypatch.setattr(pacing, "_addresses", lambda host, port: ["127.0.0.1"] * 3)
+        monkeypatch.setattr(sockets, "_addresses", lambda host, port: ["127.0.0.1"] * 3)
         overdue(complete, transport, base, 0.4, Phases(total=30, connect=0.4))
 
 
 def test_the_next_address_is_tried_where_one_refuses(
     transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pacing, "_addresses", lambda host, port: ["127.0.0.7", "127.0.0.1"])
+    monkeypatch.setattr(sockets, "_addresses", lambda host, port: ["127.0.0.7", "127.0.0.1"])
     with serving(chat()) as server:
         made = complete(transport, request_to(server.v1, Phases()))
     assert json.dumps(made).count("Hello.") == 1
 
 
 def test_what_is_imported_for_the_first_call_does_not_count(transport: Transport) -> None:
-    from lmconf.transports.exchange import Exchange
-    from lmconf.transports.failures import no_advice
+    from lmconf.transports.http.attempt import Exchange
+    from lmconf.transports.status_errors import no_advice
 
     exchange = Exchange(request_to("http://127.0.0.1:9/v1", Phases(total=5)), no_advice)
     exchange.started -= 60
@@ -366,7 +367,7 @@ def test_the_machines_certificates_are_read_once_and_only_for_https() -> None:
 
     import httpx
 
-    from lmconf.transports.pools import sync_pools
+    from lmconf.transports.http.connection_pool import sync_pools
 
     pools = sync_pools(trust)
     pools.towards(httpx.URL("http://127.0.0.1/"))

@@ -27,10 +27,10 @@ from lmconf.errors import (
     ServerError,
     UsageError,
 )
-from lmconf.spec.frozen import FrozenMap
+from lmconf.schema.frozen import FrozenMap
 from lmconf.transports import Connection, Phases, Request, Transport, make
-from lmconf.transports.failures import no_advice, refused
 from lmconf.transports.specs import TransportSpec
+from lmconf.transports.status_errors import no_advice, refused
 from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse
 
 Way = Callable[[Transport, Request], Any]

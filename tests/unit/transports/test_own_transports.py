@@ -19,10 +19,9 @@ from hypothesis import strategies as st
 import lmconf
 from lmconf import callbacks, transports
 from lmconf.errors import AuthenticationFailed, BadResponse, RateLimited, UsageError
-from lmconf.runtime.assembling import Assembly
+from lmconf.runtime.stream import Assembly
 from lmconf.transports import Connection, Json, Request, Transport, registry
-from lmconf.transports.completing import completed
-from lmconf.transports.shaping import as_response, chunks_of
+from lmconf.transports.custom import as_response, chunks_of, completed
 from lmconf.transports.specs import TransportSpec
 
 REQUEST = Request(route="chat", provider="acme", model="m", connection=Connection(base=None))

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lmconf.transports import prices
-from lmconf.transports.quiet import import_litellm
+from lmconf.providers import prices
+from lmconf.transports.litellm.patches import import_litellm
 
 
 def usage(prompt: int, answer: int, **details: int) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_an_unknown_model_and_an_answer_without_usage_have_no_price(response: An
 
 def test_a_price_is_known_without_importing_litellm() -> None:
     code = (
-        "import sys; from lmconf.transports import prices;"
+        "import sys; from lmconf.providers import prices;"
         "said = {'usage': {'prompt_tokens': 10, 'completion_tokens': 0}};"
         "print(prices.cost('openai', 'gpt-4o-mini', None, said), 'litellm' in sys.modules)"
     )

@@ -25,14 +25,14 @@ from lmconf.errors import (
     Timeout,
     UsageError,
 )
-from lmconf.profile.providers import PROVIDERS
-from lmconf.runtime.assembling import Assembly
-from lmconf.spec.frozen import freeze
+from lmconf.providers.catalogue import PROVIDERS
+from lmconf.providers.routes import RESPONSES
+from lmconf.runtime.stream import Assembly
+from lmconf.schema.frozen import freeze
 from lmconf.transports import REQUEST_ID, Connection, Phases, Request, Transport, make
-from lmconf.transports.events import Events
-from lmconf.transports.responses.events import Answering
-from lmconf.transports.responses.reading import response_of
-from lmconf.transports.routes import RESPONSES
+from lmconf.transports.http.sse import Events
+from lmconf.transports.openai.responses_response import response_of
+from lmconf.transports.openai.responses_stream import Answering
 from lmconf.transports.specs import TransportSpec
 from tests.loopback import (
     Loopback,

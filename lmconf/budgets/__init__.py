@@ -1,0 +1,1 @@
+"""What calls may spend, and the ledgers that keep count."""

@@ -1,0 +1,163 @@
+"""Which answers the processes of one machine are waiting for: locks on single bytes of one file.
+
+A claim is an open-file-description lock (fcntl(2), `F_OFD_SETLK`) on the byte whose place is the
+key's digest. The kernel lets go of it when the process that holds it ends, however it ends, so no
+claim is ever stale. Where there are no such locks, claims hold between the threads of this process
+alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import time
+from pathlib import Path
+
+from lmconf.system.fork import Mutex, stand_still_at_forks
+from lmconf.system.tracebacks import is_interrupt
+
+__all__ = ["CLAIMS", "Claims"]
+
+CLAIMS = "answers.v1.claims"
+_COUNTS = 65536
+# struct flock of Linux with 64-bit offsets: type, whence, start, length, pid (0 for these locks).
+_LOCK = "hhqqi4x"
+_HERE = os.SEEK_SET
+_LOOKS = 1.0
+"""Seconds between looks whether the file is still in its place."""
+
+
+class Claims:
+    """The claims in `folder`; nothing is touched before the first one.
+
+    One process asks for one key at a time only: its threads agree among themselves before.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        # pathlib's expanduser raises where there is no home folder.
+        self._path = Path(os.path.abspath(os.path.expanduser(folder))) / CLAIMS  # noqa: PTH100, PTH111
+        self._handle: int | None = None
+        self._looked = 0.0
+        self._given_up = not _are_there()
+        self._lock = Mutex()  # a dropped stream lets go in a finalizer
+        stand_still_at_forks(self)
+
+    def take(self, key: str) -> bool:
+        """Claim `key`, and say whether it is ours: another process may be asking for it.
+
+        What cannot be claimed, for want of a folder or of such locks, is ours.
+        """
+        with self._lock:
+            handle = self._opened()
+            return handle is None or self._set(handle, key, taken=True)
+
+    def let_go(self, key: str, *, unshared: bool = False) -> None:
+        """Give up the claim on `key`; `unshared`: there is an answer, and nobody else may use it."""
+        with self._lock:
+            handle = self._handle
+            if handle is None:
+                return
+            if unshared:
+                with contextlib.suppress(OSError):
+                    place = _count_of(key)
+                    os.pwrite(handle, bytes([(_read(handle, place) + 1) % 256]), place)
+            self._set(handle, key, taken=False)
+
+    def count(self, key: str) -> int:
+        """Return a number that changes when a claim on `key` ends with an unshared answer."""
+        with self._lock:
+            handle = self._opened()
+            if handle is None:
+                return 0
+            with contextlib.suppress(OSError):
+                return _read(handle, _count_of(key))
+            return 0
+
+    def close(self) -> None:
+        """Give up every claim."""
+        with self._lock:
+            self._close()
+
+    def __del__(self) -> None:
+        self._close()
+
+    def _opened(self) -> int | None:
+        now = time.monotonic()
+        if self._handle is not None:
+            if now < self._looked + _LOOKS:
+                return self._handle
+            with contextlib.suppress(OSError):
+                if os.fstat(self._handle).st_nlink:
+                    self._looked = now
+                    return self._handle
+            self._close()  # somebody removed the file: others lock another one
+        if self._given_up:
+            return None
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._handle = os.open(self._path, flags, 0o600)
+            self._looked = now
+            if os.fstat(self._handle).st_size < _COUNTS:
+                os.ftruncate(self._handle, _COUNTS)
+        except OSError as error:
+            if is_interrupt(error):
+                raise
+            # A read-only folder, or no folder: each process asks for itself.
+            self._given_up = True
+            self._close()
+        return self._handle
+
+    def _set(self, handle: int, key: str, *, taken: bool) -> bool:
+        import fcntl
+
+        kind = fcntl.F_WRLCK if taken else fcntl.F_UNLCK
+        command: int = fcntl.F_OFD_SETLK  # type: ignore[attr-defined, unused-ignore]
+        try:
+            fcntl.fcntl(handle, command, struct.pack(_LOCK, kind, _HERE, _place_of(key), 1, 0))
+        except BlockingIOError:
+            return False
+        except OSError as error:  # a file system without such locks
+            if is_interrupt(error):
+                raise
+            self._given_up = True
+            self._close()
+        return True
+
+    def _close(self) -> None:
+        handle, self._handle = getattr(self, "_handle", None), None
+        if handle is not None:
+            with contextlib.suppress(OSError):
+                os.close(handle)
+
+    # --- forks ---
+
+    def before_fork(self) -> None:
+        """Do nothing: what is held stays held."""
+
+    def after_fork(self, in_child: bool) -> None:
+        """Go on; the child lets go of the parent's open file, whose claims are the parent's."""
+        if in_child:
+            self._close()
+
+
+def _are_there() -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    return hasattr(fcntl, "F_OFD_SETLK") and struct.calcsize("P") == 8
+
+
+def _place_of(key: str) -> int:
+    return _COUNTS + int(key[:15], 16)
+
+
+def _count_of(key: str) -> int:
+    return int(key[15:19], 16)
+
+
+def _read(handle: int, place: int) -> int:
+    found = os.pread(handle, 1, place)
+    return found[0] if found else 0

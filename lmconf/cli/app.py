@@ -1,0 +1,246 @@
+"""The command `lmconf` itself: its commands, and what its help says of them all."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+from msgspec import Struct
+
+import lmconf
+from lmconf.cli.terminal import ColorChoice, Terminal
+from lmconf.diagnostics.suggest import did_you_mean
+
+__all__ = ["EXIT_CODES", "Command", "LazyGroup", "Listed", "command", "group", "terminal_of"]
+
+Example = tuple[str, str]
+"""A command line, and what it does."""
+
+
+def terminal_of(ctx: click.Context) -> Terminal:
+    """Return the terminal of this run."""
+    found = ctx.find_root().obj
+    if not isinstance(found, Terminal):
+        found = ctx.find_root().obj = Terminal()
+    return found
+
+
+def _choose_color(ctx: click.Context, _: click.Parameter, value: ColorChoice | None) -> None:
+    if value is not None:
+        terminal_of(ctx).color = value
+
+
+def color_option() -> click.Option:
+    """Return the option `--color`, which stands before a command's name or after it."""
+    return click.Option(
+        ["--color"],
+        type=click.Choice(["auto", "always", "never"]),
+        expose_value=False,
+        is_eager=True,
+        callback=_choose_color,
+        help="Colour: auto (on a terminal, unless NO_COLOR is set), always or never.",
+    )
+
+
+def write_examples(formatter: click.HelpFormatter, examples: Sequence[Example]) -> None:
+    """Write the section of the examples: each line as it is typed, with what it does."""
+    if not examples:
+        return
+    width = min(max(len(line) for line, _ in examples), 44)
+    with formatter.section("Examples"):
+        for line, what in examples:
+            formatter.write(f"  {line:<{width}}  # {what}\n" if what else f"  {line}\n")
+
+
+class Command(click.Command):
+    """A command whose help ends with examples; `dash` is what to tell about unknown options."""
+
+    def __init__(
+        self,
+        *args: Any,
+        examples: Sequence[Example] = (),
+        dash: str = "",
+        **attributes: Any,
+    ) -> None:
+        super().__init__(*args, **attributes)
+        self.examples = tuple(examples)
+        self.dash = dash
+        self.params.append(color_option())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line; an unknown option may be text that begins with a dash."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if self.dash and not error.possibilities:
+                raise click.UsageError(f"{error.message} {self.dash}", error.ctx) from None
+            raise
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, then the epilog."""
+        write_examples(formatter, self.examples)
+        super().format_epilog(ctx, formatter)
+
+
+def command(
+    name: str, examples: Sequence[Example], *, dash: str = ""
+) -> Callable[[Callable[..., None]], Command]:
+    """Return what makes a function the command `name` whose help shows `examples`."""
+    return click.command(
+        name,
+        cls=Command,
+        examples=examples,
+        dash=dash,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+
+
+class Listed(Struct, frozen=True):
+    """A command that is not loaded yet: its module, and its line in the list of commands."""
+
+    module: str
+    summary: str
+
+
+class LazyGroup(click.Group):
+    """Commands that are imported when they are asked for."""
+
+    def __init__(
+        self,
+        *args: Any,
+        listed: Mapping[str, Listed],
+        examples: Sequence[Example] = (),
+        notes: Mapping[str, Sequence[tuple[str, str]]],
+        **attributes: Any,
+    ) -> None:
+        super().__init__(*args, **attributes)
+        self.listed = dict(listed)
+        self.examples = tuple(examples)
+        self.notes = dict(notes)
+        self.params.append(color_option())
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order of the table."""
+        return list(self.listed)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command `cmd_name`, imported now, or None."""
+        if cmd_name not in self.listed:
+            return None
+        loaded = importlib.import_module(self.listed[cmd_name].module).command
+        assert isinstance(loaded, click.Command)
+        return loaded
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that `args` begin with; a wrong name is told with a near one."""
+        name = args[0]
+        if name not in self.listed and not name.startswith("-") and not ctx.resilient_parsing:
+            near = did_you_mean(name, self.listed)
+            hint = f"Did you mean `{near}`?" if near else f"There are: {', '.join(self.listed)}."
+            ctx.fail(f"There is no command `{name}`. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, listed.summary) for name, listed in self.listed.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples and the notes."""
+        write_examples(formatter, self.examples)
+        for heading, rows in self.notes.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
+COMMANDS: dict[str, Listed] = {
+    "init": Listed(
+        "lmconf.cli.commands.init", "Write a first lmconf.yaml, with help for your editor."
+    ),
+    "call": Listed("lmconf.cli.commands.call", "Send a prompt to an LM and print the answer."),
+    "batch": Listed("lmconf.cli.commands.batch", "Send a file of prompts to an LM, many at once."),
+    "launch": Listed(
+        "lmconf.cli.commands.launch", "Start the server behind an LM, and keep it running."
+    ),
+    "ps": Listed("lmconf.cli.commands.ps", "List the servers that run."),
+    "logs": Listed("lmconf.cli.commands.logs", "Print what a server writes."),
+    "kill": Listed("lmconf.cli.commands.kill", "End servers."),
+    "validate": Listed(
+        "lmconf.cli.commands.validate", "Check profiles and tell every mistake in them."
+    ),
+    "show": Listed(
+        "lmconf.cli.commands.show", "Print what a profile comes to, and where it says so."
+    ),
+    "plan": Listed(
+        "lmconf.cli.commands.plan", "Print what can happen to one call, and the worst case."
+    ),
+    "list": Listed(
+        "lmconf.cli.commands.list", "List every profile that can be named, and its LMs."
+    ),
+    "dump": Listed(
+        "lmconf.cli.commands.dump", "Write an LM or a profile as a file that stands by itself."
+    ),
+    "cache": Listed("lmconf.cli.commands.cache", "Look after the answers that are kept."),
+    "meter": Listed(
+        "lmconf.cli.commands.meter", "Print what LMs have used and cost, and how long it took."
+    ),
+    "train": Listed("lmconf.cli.commands.train", "Fine-tune an LM on a file of rows."),
+    "jobs": Listed("lmconf.cli.commands.jobs", "Look after fine-tunings that were begun."),
+    "schema": Listed("lmconf.cli.commands.schema", "Print the JSON Schema of profiles."),
+    "completion": Listed(
+        "lmconf.cli.commands.completion", "Print the script that completes in your shell."
+    ),
+}
+
+EXIT_CODES = (
+    ("0", "all is well"),
+    ("1", "a profile or other input is wrong; the messages say where and how to mend it"),
+    ("2", "the command line is wrong"),
+    ("3", "a call to an LM failed"),
+    ("4", "a local server could not be started"),
+    ("5", "a training failed or was cancelled"),
+    ("6", "a training goes on: the time to wait for it was over"),
+    ("130", "interrupted (Ctrl-C); 143 when terminated"),
+)
+
+
+@click.group(
+    "lmconf",
+    cls=LazyGroup,
+    listed=COMMANDS,
+    examples=(
+        ("lmconf init", "a first profile in this folder"),
+        ('lmconf call lmconf "Say hello."', "ask its main LM"),
+        ("lmconf validate", "check every profile of this project"),
+        ("lmconf COMMAND --help", "options and examples of one command"),
+    ),
+    notes={
+        "Exit codes": EXIT_CODES,
+        "Environment": (
+            ("LMCONF_PATH", "folders searched first for profiles"),
+            ("LMCONF_PROFILE", "the profile that is meant when none is named"),
+            ("LMCONF_CACHE", "disabled, memory or disk: overrules every profile's cache"),
+            ("LMCONF_CACHE_DIR", "the folder of disk stores that name none"),
+            ("LMCONF_STATE_DIR", "the folder of servers' logs, jobs and meters"),
+            ("NO_COLOR", "no colour, whatever the terminal"),
+        ),
+    },
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(lmconf.__version__, prog_name="lmconf", message="%(prog)s %(version)s")
+@click.pass_context
+def group(ctx: click.Context) -> None:
+    """Language models declared in YAML: check them, show them, call them.
+
+    A NAME is a profile's name ("support"), one of its LMs ("support:gpt"), or a path to a file
+    ("./support.yaml", "./support.yaml:gpt"). `lmconf list` shows what can be named here.
+    """
+    if ctx.invoked_subcommand is None:
+        from lmconf.cli.terminal import say
+
+        say(ctx.get_help())

@@ -1,0 +1,229 @@
+"""The stores that `lmconf cache` looks after, and what they hold as data and as lines."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from lmconf.cli.terminal import fit, sized
+from lmconf.errors import Error, UsageError
+from lmconf.system.paths import with_home
+
+if TYPE_CHECKING:
+    from lmconf.caches.specs import StoreSpec
+    from lmconf.caches.store import Entry, Kept, OpenStore
+
+__all__ = [
+    "Unusable",
+    "line_of",
+    "opened",
+    "plain",
+    "read_line",
+    "response_in",
+    "summary",
+    "texts_in",
+]
+
+
+class Unusable(Error):
+    """A store cannot be used, or does not hold what was asked for: the message says which."""
+
+
+@contextmanager
+def opened(
+    name: str | None, folder: str | None, *, make: bool = False
+) -> Iterator[tuple[OpenStore | None, str]]:
+    """Open the store of the LM `name`, or the one in `folder`, or this machine's default one.
+
+    It comes with what messages call it, and is None where nothing was ever kept there, unless it
+    is to `make` such a store.
+
+    Raises:
+        Unusable: it cannot be used.
+        UsageError: both are named, or the LM's answers end with its process.
+        ProfileError: there is no such profile or LM, or it is not valid.
+    """
+    if name is not None and folder is not None:
+        raise UsageError("a NAME and --path name two stores: give one of them")
+    if folder is not None and not make and not with_home(folder).exists():
+        raise Unusable(f"there is no folder {folder}: --path names the folder of a store on disk")
+    spec = _spec_of(name, folder)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        store, called = _open(spec, make=make)
+        try:
+            yield store, called
+        finally:
+            if store is not None:
+                store.close()
+    troubles = [str(each.message) for each in told if _is_trouble(each)]
+    if troubles:
+        raise Unusable(troubles[0].replace("; calls go on without it", ""))
+
+
+def _is_trouble(told: warnings.WarningMessage) -> bool:
+    from lmconf.caches import CacheWarning
+
+    return issubclass(told.category, CacheWarning)
+
+
+def _spec_of(name: str | None, folder: str | None) -> StoreSpec:
+    from lmconf.caches.specs import DiskStore, MemoryStore
+
+    if name is None:
+        return DiskStore(path=folder)
+    from lmconf.cli.select import choose
+
+    chosen = choose(name)
+    store = chosen.profile.lms[chosen.lm].spec.cache.store
+    assert not isinstance(store, str)
+    if isinstance(store, MemoryStore):
+        raise UsageError(f"the answers of {name} are kept in memory, and end with their process")
+    return store
+
+
+def _open(spec: StoreSpec, *, make: bool) -> tuple[OpenStore | None, str]:
+    from lmconf.caches import default_folder, open_store
+    from lmconf.caches.specs import DiskStore, RedisStore
+    from lmconf.caches.write_behind import WriteBehind
+
+    if isinstance(spec, DiskStore):
+        from lmconf.caches.sqlite_file import FILE
+
+        folder = with_home(spec.path or str(default_folder()))
+        if folder.exists() and not folder.is_dir():
+            raise Unusable(f"{folder} is no folder: a store is the folder that its file lies in")
+        if not make and not (folder / FILE).exists():
+            return None, str(folder)
+        called = str(folder)
+    else:
+        assert isinstance(spec, RedisStore)
+        called = f"Redis, namespace {spec.namespace}"
+    store = open_store(spec)
+    assert isinstance(store, WriteBehind)
+    return store.store, called
+
+
+# --- answers as data ---
+
+
+def plain(kept: Kept) -> dict[str, Any]:
+    """Return what is known of an answer, without the answer, as data that json writes."""
+    response = response_in(kept.value) or {}
+    return {
+        "key": kept.key,
+        "model": response.get("model"),
+        "created": kept.created,
+        "used": kept.used,
+        "expires": kept.expires,
+        "size": len(kept.value),
+        "words": _words(next(iter(texts_in(response)), "")),
+    }
+
+
+def texts_in(response: Mapping[str, Any]) -> list[str]:
+    """Return the texts of a response; one that comes in parts is told as JSON."""
+    from lmconf.runtime.answer import texts_of
+
+    texts: tuple[object, ...] = texts_of(response) if response else ()
+    return [text if isinstance(text, str) else json.dumps(text) for text in texts]
+
+
+def _words(text: str) -> str:
+    """Return the first words of a text, on one line."""
+    from lmconf.secrets.redaction import mask
+
+    words = " ".join(mask(text).split())
+    return words if len(words) <= 80 else f"{words[:79]}…"
+
+
+def summary(kept: Kept, now: float) -> str:
+    """Return the line of a list that tells of an answer."""
+    told = plain(kept)
+    left = "for ever" if kept.expires is None else f"{_span(kept.expires - now)} left"
+    return (
+        f"{kept.key[:12]}  {_when(kept.created)}  {sized(told['size']):>9}  {left:<10}"
+        f"  {fit(str(told['model'] or '?')):<20}  {fit(told['words'])}"
+    )
+
+
+def line_of(kept: Kept) -> str | None:
+    """Return the line of an export: keys of credentials' shapes in an answer are masked.
+
+    What no call would take for an answer has none.
+    """
+    from lmconf.secrets.redaction import mask
+
+    response = _masked(response_in(kept.value), mask)
+    if response is None:
+        return None
+    ttl = None if kept.expires is None else max(0.0, kept.expires - kept.created)
+    line = {"key": kept.key, "created": kept.created, "ttl": ttl, "response": response}
+    return msgspec.json.encode(line).decode()
+
+
+def read_line(item: object) -> tuple[Entry | None, str]:
+    """Return the answer that a line of an import says, or what is wrong with it."""
+    from lmconf.caches.store import Entry
+
+    if not isinstance(item, dict):
+        return None, "it is no JSON object"
+    unknown = sorted(set(item) - {"key", "created", "ttl", "response"})
+    missing = [name for name in ("key", "created", "ttl", "response") if name not in item]
+    if unknown or missing:
+        return None, f"it lacks `{missing[0]}`" if missing else f"unknown key `{fit(unknown[0])}`"
+    key, created, ttl = item["key"], item["created"], item["ttl"]
+    if not isinstance(key, str) or len(key) != 64 or not set(key) <= set("0123456789abcdef"):
+        return None, "`key` is not 64 hexadecimal digits"
+    if not _is_number(created):
+        return None, "`created` is no time in seconds since 1970"
+    if ttl is not None and not _is_number(ttl):
+        return None, "`ttl` is no number of seconds and not null"
+    value = msgspec.json.encode(item["response"])
+    if response_in(value) is None:
+        return None, "`response` is no answer with `choices` of messages or texts"
+    return Entry(key, value, float(created), None if ttl is None else created + ttl), ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11
+
+
+def response_in(value: bytes) -> dict[str, Any] | None:
+    """Return the response that `value` holds; None where a call would not take it for one."""
+    from lmconf.errors import BadResponse
+    from lmconf.runtime.stored import read
+    from lmconf.transports.response_checks import check_response
+
+    response = read(value)
+    if response is None:
+        return None
+    try:
+        return check_response(response)
+    except BadResponse:
+        return None
+
+
+def _masked(value: Any, mask: Any) -> Any:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {key: _masked(item, mask) for key, item in value.items()}
+    return [_masked(item, mask) for item in value] if isinstance(value, list) else value
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{max(0, seconds):.0f}s"

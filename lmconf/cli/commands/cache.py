@@ -1,0 +1,321 @@
+"""`lmconf cache`: what is kept of answers, and looking after it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lmconf.cli.app import Command, LazyGroup, Listed
+from lmconf.cli.app import command as make_command
+from lmconf.cli.options import complete_name, format_option, not_empty, quantity
+from lmconf.cli.terminal import fit, say, tell
+from lmconf.errors import UsageError
+
+if TYPE_CHECKING:
+    from lmconf.caches.store import Kept, OpenStore
+
+__all__ = ["command"]
+
+_BATCH = 200
+_SUMMARIES = {
+    "stats": "Tell how much is kept, and where.",
+    "list": "List the answers that are kept, newest first.",
+    "show": "Print one answer.",
+    "prune": "Drop what is old, expired or too much.",
+    "clear": "Drop everything.",
+    "export": "Write the answers as lines of JSON.",
+    "import": "Keep the answers of an export.",
+}
+
+
+class _Group(LazyGroup):
+    """The commands of this file."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command `cmd_name`, or None."""
+        return _COMMANDS.get(cmd_name)
+
+
+@click.group(
+    "cache",
+    cls=_Group,
+    listed={name: Listed(__name__, text) for name, text in _SUMMARIES.items()},
+    examples=(
+        ("lmconf cache stats", "of this machine's default store"),
+        ("lmconf cache list support:gpt", "in the store of that LM"),
+        ("lmconf cache prune --older 30d", "drop what was not used for a month"),
+        ("lmconf cache COMMAND --help", "options and examples of one command"),
+    ),
+    notes={},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+def command() -> None:
+    """Look after the answers that are kept.
+
+    NAME is a profile or one of its LMs, whose store is meant; --path names the folder of a store
+    on disk. Without either it is this machine's default store.
+    """
+
+
+def _store_options(function: Callable[..., None]) -> Callable[..., None]:
+    for decorate in (
+        click.option(
+            "--path", "folder", metavar="FOLDER", callback=not_empty, help="A disk store."
+        ),
+        click.argument(
+            "name",
+            required=False,
+            metavar="[NAME[:LM]]",
+            callback=not_empty,
+            shell_complete=complete_name,
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+_format = format_option("text", "json", help="How to write it.")
+
+
+@make_command("stats", (("lmconf cache stats", ""), ("lmconf cache stats support --json", "")))
+@_store_options
+@_format
+def stats(*, name: str | None, folder: str | None, form: str) -> None:
+    """Tell how much is kept, and where."""
+    from lmconf.cli.cache_store import opened
+
+    with opened(name, folder) as (store, called):
+        found = {"entries": 0, "bytes": 0} if store is None else store.stats()
+    if form == "json":
+        say(json.dumps({"store": called, **found}))
+    else:
+        say(f"{fit(called)}: {found['entries']:,} answers, {found['bytes']:,} bytes")
+
+
+@make_command(
+    "list", (("lmconf cache list", ""), ("lmconf cache list support:gpt --limit 0", "all of them"))
+)
+@_store_options
+@click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="0: all.")
+@_format
+def list_(*, name: str | None, folder: str | None, limit: int, form: str) -> None:
+    """List the answers that are kept, newest first: key, time, size, how long, model, words."""
+    from lmconf.cli.cache_store import opened, plain, summary
+
+    with opened(name, folder) as (store, called):
+        found = _newest_first(store)
+    shown = found[:limit] if limit else found
+    if form == "json":
+        say(json.dumps([plain(kept) for kept in shown], indent=2, ensure_ascii=False))
+        return
+    now = time.time()
+    for kept in shown:
+        say(summary(kept, now))
+    if not found:
+        tell(f"nothing is kept in {fit(called)}")
+    elif len(shown) < len(found):
+        tell(f"and {len(found) - len(shown):,} more: --limit 0 lists them")
+
+
+@make_command(
+    "show",
+    (
+        ("lmconf cache show 3f2a91", "by the beginning of its key"),
+        ("lmconf cache show 3f2a91 support:gpt --json", "the whole response"),
+    ),
+)
+@click.argument("key", callback=not_empty)
+@_store_options
+@_format
+def show(*, key: str, name: str | None, folder: str | None, form: str) -> None:
+    """Print the answer under KEY, which may be cut short as long as it is clear."""
+    from lmconf.cli.cache_store import Unusable, opened, response_in, texts_in
+
+    with opened(name, folder) as (store, called):
+        found = [kept for kept in _entries(store) if kept.key.startswith(key.lower())]
+    if not found:
+        raise Unusable(f"there is no answer under {fit(key)} in {called}")
+    if len(found) > 1:
+        keys = ", ".join(kept.key[:16] for kept in found[:5])
+        raise Unusable(f"{len(found)} answers begin with {fit(key)}: {keys}")
+    response = response_in(found[0].value)
+    if response is None:
+        raise Unusable(f"what is kept under {found[0].key[:16]} is no answer: no call uses it")
+    if form == "json":
+        say(json.dumps(response, indent=2, ensure_ascii=False))
+        return
+    calls = [(choice.get("message") or {}).get("tool_calls") for choice in response["choices"]]
+    say("\n".join(fit(text) for text in texts_in(response) if text))
+    if any(calls):
+        say(json.dumps(calls, indent=2, ensure_ascii=False))
+
+
+@make_command(
+    "prune",
+    (
+        ("lmconf cache prune", "what has expired"),
+        ("lmconf cache prune --older 30d --max-size 500MiB", "and what is unused or too much"),
+    ),
+)
+@_store_options
+@click.option("--older", metavar="AGE", help="Drop what was not used for so long, as `30d`.")
+@click.option("--max-size", metavar="SIZE", help="Drop the least recently used down to this size.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be dropped.")
+def prune(
+    *,
+    name: str | None,
+    folder: str | None,
+    older: str | None,
+    max_size: str | None,
+    dry_run: bool,
+) -> None:
+    """Drop what has expired, and what is old or too much as the options say."""
+    from lmconf.cli.cache_store import opened
+    from lmconf.schema.quantities import parse_duration, parse_size
+
+    age = None if older is None else quantity(parse_duration, older, "--older", "30d")
+    size = None if max_size is None else quantity(parse_size, max_size, "--max-size", "500MiB")
+    with opened(name, folder) as (store, called):
+        goes = _too_much(list(_entries(store)), age, size)
+        if store is not None and not dry_run:
+            for begin in range(0, len(goes), _BATCH):
+                store.drop(kept.key for kept in goes[begin : begin + _BATCH])
+            store.expire()
+    what = "would be dropped" if dry_run else "dropped"
+    total = sum(len(kept.value) for kept in goes)
+    say(f"{fit(called)}: {len(goes):,} answers ({total:,} bytes) {what}, beside what had expired")
+
+
+@make_command("clear", (("lmconf cache clear", ""), ("lmconf cache clear support --yes", "")))
+@_store_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def clear(*, name: str | None, folder: str | None, yes: bool) -> None:
+    """Drop everything that the store holds, also what other LMs keep there."""
+    from lmconf.cli.cache_store import opened
+
+    with opened(name, folder) as (store, called):
+        count = 0 if store is None else store.stats()["entries"]
+        if store is not None and count:
+            if not yes:
+                if not sys.stdin.isatty():
+                    raise UsageError(f"{count:,} answers would be dropped: say --yes")
+                click.confirm(f"Drop all {count:,} answers in {fit(called)}?", abort=True, err=True)
+            store.clear()
+    say(f"{fit(called)}: {count:,} answers dropped")
+
+
+@make_command(
+    "export",
+    (
+        ("lmconf cache export > answers.jsonl", ""),
+        ("lmconf cache export support -o answers.jsonl", "into a file"),
+    ),
+)
+@_store_options
+@click.option(
+    "-o", "--output", metavar="FILE", help="The file to write; left out, standard output."
+)
+def export(*, name: str | None, folder: str | None, output: str | None) -> None:
+    """Write the answers as lines of JSON: key, time, time to live and response, oldest first.
+
+    A key says nothing of the request that it was made from, and what looks like a credential in
+    an answer is masked: the file can be reviewed and shared.
+    """
+    from lmconf.cli.cache_store import line_of, opened
+    from lmconf.cli.terminal import write_file
+
+    with opened(name, folder) as (store, _):
+        found = [line_of(kept) for kept in reversed(_newest_first(store))]
+    lines = [line for line in found if line is not None]
+    if output is None:
+        for line in lines:
+            say(line)
+    else:
+        write_file(Path(output), "".join(f"{line}\n" for line in lines))
+    odd = len(found) - len(lines)
+    left_out = f"; {odd:,} entries are no answers, and were left out" if odd else ""
+    tell(f"{len(lines):,} answers written{left_out}")
+
+
+@make_command(
+    "import",
+    (
+        ("lmconf cache import answers.jsonl", ""),
+        ("lmconf cache import - support < answers.jsonl", "into the store of that LM"),
+    ),
+)
+@click.argument("source", metavar="FILE", callback=not_empty)
+@_store_options
+@click.option("--force", is_flag=True, help="Replace answers that are kept already.")
+def import_(*, source: str, name: str | None, folder: str | None, force: bool) -> None:
+    """Keep the answers of an export; FILE may be `-` for standard input.
+
+    Every line is checked before any is kept. What is kept already stays, unless --force is said,
+    and what has expired is left out.
+    """
+    from lmconf.cli.cache_store import Unusable, opened, read_line
+    from lmconf.cli.json_lines import read
+
+    lines, faults = read(source)
+    entries = {}
+    for line in lines:
+        entry, fault = read_line(line.item)
+        if entry is None:
+            faults[line.number] = fault
+        else:
+            entries[entry.key] = entry
+    if faults:
+        told = [f"  line {number}: {faults[number]}" for number in sorted(faults)]
+        more = [f"  and {len(told) - _BATCH:,} more"] if len(told) > _BATCH else []
+        head = f"{source}: {len(told):,} of its lines are no answers, and nothing was kept"
+        raise Unusable("\n".join([head, *told[:_BATCH], *more]))
+    now = time.time()
+    fresh = {k: e for k, e in entries.items() if e.expires is None or e.expires > now}
+    with opened(name, folder, make=True) as (store, called):
+        assert store is not None  # it was made
+        there = set() if force else {kept.key for kept in store.entries()} & set(fresh)
+        store.put_all(entry for key, entry in fresh.items() if key not in there)
+    say(
+        f"{fit(called)}: {len(fresh) - len(there):,} answers kept, {len(there):,} were there"
+        f" already, {len(entries) - len(fresh):,} have expired"
+    )
+
+
+_COMMANDS: dict[str, Command] = {
+    "stats": stats,
+    "list": list_,
+    "show": show,
+    "prune": prune,
+    "clear": clear,
+    "export": export,
+    "import": import_,
+}
+
+
+def _entries(store: OpenStore | None) -> list[Kept]:
+    return [] if store is None else list(store.entries())
+
+
+def _newest_first(store: OpenStore | None) -> list[Kept]:
+    return sorted(_entries(store), key=lambda kept: kept.created, reverse=True)
+
+
+def _too_much(found: list[Kept], age: float | None, size: float | None) -> list[Kept]:
+    """Return what was not used for `age` seconds, and what exceeds `size` bytes beside that."""
+    found = sorted(found, key=lambda kept: kept.used)
+    oldest = float("-inf") if age is None else time.time() - age
+    goes = [kept for kept in found if kept.used < oldest]
+    stays = found[len(goes) :]
+    excess = 0.0 if size is None else sum(len(kept.value) for kept in stays) - size
+    for kept in stays:
+        if excess <= 0:
+            break
+        goes.append(kept)
+        excess -= len(kept.value)
+    return goes

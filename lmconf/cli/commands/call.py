@@ -1,0 +1,183 @@
+"""`lmconf call`: a prompt to an LM, and its answer."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lmconf.cli.app import command as make_command
+from lmconf.cli.json_lines import plain
+from lmconf.cli.options import (
+    allow_import_option,
+    name_argument,
+    set_option,
+    var_option,
+)
+from lmconf.cli.terminal import fit, say, tell, visible
+
+if TYPE_CHECKING:
+    from lmconf.runtime.answer import Answer
+    from lmconf.runtime.lm import LM
+
+__all__ = ["command"]
+
+
+@make_command(
+    "call",
+    (
+        ('lmconf call support "Say hello."', "the profile's main LM"),
+        ('lmconf call support:claude "Say hello."', "another LM of it"),
+        ("git diff | lmconf call support:gpt --system 'Review this change.'", ""),
+        ('lmconf call support "…" --set temperature=1 --no-cache', ""),
+        ('lmconf call support "…" --json', "all that is known of the answer"),
+        ('lmconf call support -- "-1 + 3 = ?"', "a prompt that begins with a dash"),
+    ),
+    dash="A prompt that begins with a dash stands after `--`.",
+)
+@name_argument(required=True)
+@click.argument("prompt", required=False, metavar="[PROMPT]")
+@click.option("--system", metavar="TEXT", help="A system message before the prompt.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
+@click.option(
+    "--stream/--no-stream",
+    default=None,
+    help="Print the answer while it comes, or once it is whole.  [default: --stream on a terminal]",
+)
+@click.option("--no-cache", is_flag=True, help="Ask anew, and keep nothing of the answer.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell tokens, cost and time on standard error.")
+@set_option()
+@var_option()
+@allow_import_option()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    name: str,
+    prompt: str | None,
+    system: str | None,
+    as_json: bool,
+    stream: bool | None,
+    no_cache: bool,
+    verbose: bool,
+    sets: tuple[str, ...],
+    variables: tuple[str, ...],
+    allow_imports: tuple[str, ...],
+) -> None:
+    """Send PROMPT to an LM and print its answer.
+
+    PROMPT is read from standard input when it is `-`, or left out while something is piped in.
+    The answer goes to standard output and everything else to standard error. A server that the
+    LM starts is ended at the end, also after Ctrl-C. The exit code is 3 where the call fails.
+    """
+    if stream and as_json:
+        raise click.UsageError("--stream has no meaning with --json: the object comes at the end.")
+    text = _prompt(prompt)
+    from lmconf.cli.select import choose, warn
+
+    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
+    compiled = chosen.profile.lms[chosen.lm]
+    warn(ctx, chosen.warnings)
+    from lmconf.runtime.lm import LM
+
+    messages = [{"role": "system", "content": system}] if system is not None else []
+    messages.append({"role": "user", "content": text})
+    settings: dict[str, Any] = {"cache": False} if no_cache else {}
+    # Only one answer can be shown while it comes.
+    live = (sys.stdout.isatty() if stream is None else stream) and (compiled.spec.n or 1) == 1
+    begun = time.monotonic()
+    with LM.of(compiled) as lm:
+        if live and not as_json:
+            answer = _streamed(lm, messages, settings)
+        else:
+            answer = lm.ask(messages=messages, **settings)
+            _print_whole(answer, as_json=as_json)
+    if verbose:
+        tell(_summary(answer, time.monotonic() - begun))
+
+
+def _prompt(given: str | None) -> str:
+    """Return the prompt that was given, or what is piped in.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    if given is not None and given != "-":
+        if not given.strip():
+            raise click.UsageError("The prompt is empty.")
+        return given
+    if given is None and sys.stdin.isatty():
+        raise click.UsageError(
+            "There is no prompt: give one, pipe one in, or say `-` to type it (end with Ctrl-D)."
+        )
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(
+            f"What is piped in is not UTF-8 text (byte {error.start + 1})."
+        ) from None
+    if not text.strip():
+        raise click.UsageError("What is piped in as the prompt is empty.")
+    # `echo` and editors end the last line; that break is no part of the prompt.
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _streamed(lm: LM, messages: list[dict[str, str]], settings: dict[str, Any]) -> Answer:
+    """Print the answer while it comes, and return it."""
+    shown = visible if sys.stdout.isatty() else str
+    last = ""
+    try:
+        with lm.stream(messages=messages, **settings) as stream:
+            for piece in stream:
+                # Noted first: a signal may come right after the terminal has it.
+                last = piece or last
+                say(shown(piece), newline=False)
+            answer = stream.answer
+            _print_tool_calls(answer)
+    finally:
+        # What is told next, if only the shell's prompt, begins on a line of its own.
+        if last and not last.endswith("\n"):
+            say("")
+    return answer
+
+
+def _print_whole(answer: Answer, *, as_json: bool) -> None:
+    if as_json:
+        say(json.dumps(plain(answer), indent=2, ensure_ascii=False))
+        return
+    shown = visible if sys.stdout.isatty() else str
+    text = "\n".join(answer.texts)
+    if text:
+        say(shown(text), newline=not text.endswith("\n"))
+    _print_tool_calls(answer)
+
+
+def _print_tool_calls(answer: Answer) -> None:
+    if answer.tool_calls:
+        say(json.dumps(plain(answer)["tool_calls"], indent=2, ensure_ascii=False))
+
+
+def _summary(answer: Answer, seconds: float) -> str:
+    """Return one line that says what the answer took."""
+    facts = [f"{answer.lm} ({answer.model})"]
+    if answer.cache_hit:
+        facts.append("from the cache")
+    else:
+        sent, got = (answer.usage.get(key) for key in ("prompt_tokens", "completion_tokens"))
+        facts.append(f"{_count(sent)} + {_count(got)} tokens")
+        facts.append("cost unknown" if answer.cost is None else f"${answer.cost:.6f}")
+        if answer.attempts > 1:
+            facts.append(f"{answer.attempts} attempts")
+    facts.append(f"{seconds:.2f} s")
+    if answer.finish_reason not in (None, "stop"):
+        facts.append(f"ended by {answer.finish_reason}")
+    if answer.request_id:
+        facts.append(f"request id {answer.request_id}")
+    return fit(", ".join(facts))
+
+
+def _count(tokens: object) -> str:
+    return f"{tokens:,}" if isinstance(tokens, int) else "?"

@@ -1,0 +1,71 @@
+"""`lmconf dump`: an LM or a profile as a file that stands by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lmconf.cli.app import command as make_command
+from lmconf.cli.options import (
+    allow_import_option,
+    format_option,
+    minimal_option,
+    name_argument,
+    set_option,
+    var_option,
+)
+from lmconf.cli.terminal import say, tell, write_file
+
+
+@make_command(
+    "dump",
+    (
+        ("lmconf dump support:gpt", "to standard output"),
+        ("lmconf dump support -o run42.yaml", "what this run used, in one file"),
+        ("lmconf dump support:gpt --format dspy", "the arguments of dspy.LM, as JSON"),
+    ),
+)
+@name_argument(required=False)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to FILE, which is replaced as a whole or not at all.",
+)
+@minimal_option()
+@format_option("yaml", "json", "dspy", help="How to write it.")
+@set_option()
+@var_option()
+@allow_import_option()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    name: str | None,
+    output: Path | None,
+    minimal: bool,
+    form: str,
+    sets: tuple[str, ...],
+    variables: tuple[str, ...],
+    allow_imports: tuple[str, ...],
+) -> None:
+    """Write the state of a profile or of one of its LMs: a document that stands by itself.
+
+    It needs no other file and loads as what was dumped, in later versions too. References such as
+    {$env: OPENAI_API_KEY} stay references: no secret is ever written.
+    """
+    from lmconf.cli.select import choose, dspy_state, state, to_text, warn
+
+    if minimal and form == "dspy":
+        raise click.UsageError("--minimal has no meaning with --format dspy.")
+    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports)
+    warn(ctx, chosen.warnings)
+    content = dspy_state(chosen) if form == "dspy" else state(chosen, minimal=minimal)
+    text = to_text(content, form)
+    if output is None:
+        say(text, newline=False)
+        return
+    write_file(output, text)
+    tell(f"wrote {output}")

@@ -1,0 +1,374 @@
+"""`lmconf jobs`: fine-tunings that were begun, by whichever process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from msgspec import Struct
+
+from lmconf.cli.app import LazyGroup, Listed
+from lmconf.cli.app import command as make_command
+from lmconf.cli.options import format_option, not_empty, quantity
+from lmconf.cli.terminal import fit, say, sized, tell
+
+if TYPE_CHECKING:
+    from lmconf.errors import Error
+    from lmconf.trainers.jobs import JobFolder, Record
+
+__all__ = ["command", "prune"]
+
+
+class _Rule(Struct, frozen=True):
+    """What the options ask for: which states, how old in seconds, and how many newest stay."""
+
+    states: tuple[str, ...]
+    age: float | None
+    keep: int
+    weights: bool
+
+    def chooses(self, record: Record, now: float) -> bool:
+        """Say whether a job is one of those that are asked for."""
+        old = self.age is None or now - _ended(record) >= self.age
+        return record.status in self.states and old
+
+    def spares(self, job: JobFolder, record: Record) -> str:
+        """Return why a job that was asked for stays all the same; "" where it goes."""
+        from lmconf.trainers.removal import has_weights, hindrance, prospect
+
+        needed = hindrance(job, record)
+        if not needed and has_weights(job, record) and not self.weights:
+            return "the weights that it made are in it: --weights removes them"
+        if needed or self.age is not None:
+            return needed
+        awaited = prospect(job, record)
+        return awaited and f"{awaited}: --older removes it"
+
+
+def _ended(record: Record) -> float:
+    return record.ended or record.updated or record.created
+
+
+@make_command(
+    "prune",
+    (
+        ("lmconf jobs prune --dry-run", "what would go: failed and cancelled jobs"),
+        ("lmconf jobs prune --older 30d --keep 5", "those that ended a month ago, the last 5 stay"),
+        ("lmconf jobs prune --state succeeded --weights --older 90d", ""),
+    ),
+)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(["failed", "cancelled", "succeeded"]),
+    help="Jobs that ended so; failed and cancelled ones when left out. Repeatable.",
+)
+@click.option("--older", metavar="AGE", help="Only those that ended so long ago, as `30d`.")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Leave the N newest of them.",
+)
+@click.option("--weights", is_flag=True, help="Succeeded jobs go with the weights that they made.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@click.pass_context
+def prune(
+    ctx: click.Context,
+    *,
+    states: tuple[str, ...],
+    older: str | None,
+    keep: int,
+    weights: bool,
+    dry_run: bool,
+) -> None:
+    """Remove jobs that have ended, with their data and logs; say what that freed.
+
+    A job that runs is never removed, nor one whose weights the profile names that --save-as wrote
+    to; what else names weights is not known: look first. One that can be resumed, or whose LM is
+    still to be declared, goes only where --older is said.
+    """
+    from lmconf.schema.quantities import parse_duration
+    from lmconf.trainers.removal import bytes_in
+
+    chosen = states or ("failed", "cancelled")
+    if weights and "succeeded" not in chosen:
+        raise click.UsageError("--weights are those of succeeded jobs: say --state succeeded, too.")
+    age = None if older is None else quantity(parse_duration, older, "--older", "30d")
+    going = _going(_Rule(chosen, age, keep, weights))
+    freed = count = 0
+    for job, record in going:
+        size = bytes_in(job.path)
+        if dry_run or _removed(job):
+            begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
+            say(fit(f"{job.id}  {record.status:9}  {begun}  {sized(size):>9}  {record.model}"))
+            freed, count = freed + size, count + 1
+    freed += _cleared(dry_run=dry_run)
+    jobs = "job" if count == 1 else "jobs"
+    would = "would be " if dry_run else ""
+    say(f"{count:,} {jobs} {would}removed, {sized(freed)} {would}freed")
+    if count < len(going):
+        ctx.exit(1)
+
+
+def _cleared(*, dry_run: bool) -> int:
+    """Remove what earlier removals left; return how many bytes that frees."""
+    from lmconf.trainers.removal import bytes_in, leftovers
+
+    freed = 0
+    for path in leftovers():
+        freed += bytes_in(path)
+        if not dry_run:
+            shutil.rmtree(path, ignore_errors=True)
+            freed -= bytes_in(path)
+    return freed
+
+
+def _going(rule: _Rule) -> list[tuple[JobFolder, Record]]:
+    """Return the jobs that go, oldest first; tell which others were asked for and stay, and why."""
+    from lmconf.cli.job_follow import look_at_all
+
+    now = time.time()
+    asked = []
+    for job, record, trouble in look_at_all():
+        if record is None:
+            tell(fit(f"kept {job.id}: it cannot be read: {trouble}"))
+        elif rule.chooses(record, now):
+            asked.append((job, record))
+    asked.sort(key=lambda each: _ended(each[1]))
+    going = []
+    for job, record in asked[: len(asked) - rule.keep if rule.keep else None]:
+        why = rule.spares(job, record)
+        if why:
+            tell(fit(f"kept {job.id}: {why}"))
+        else:
+            going.append((job, record))
+    return going
+
+
+def _removed(job: JobFolder) -> bool:
+    from lmconf.errors import TrainError
+    from lmconf.trainers.removal import remove
+
+    try:
+        remove(job)
+    except TrainError as error:
+        tell(fit(f"error: {error}"))
+        return False
+    return True
+
+
+_SUMMARIES = {
+    "list": "List all jobs, oldest first.",
+    "show": "Print what is known of one job, and the end of its log.",
+    "wait": "Wait for a job's end, and declare its LM if that was asked for.",
+    "cancel": "End a job.",
+    "resume": "Go on with a training that was cut off.",
+    "prune": "Remove jobs that have ended.",
+}
+
+
+class _Group(LazyGroup):
+    """The commands of this file."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command `cmd_name`, or None."""
+        return _COMMANDS.get(cmd_name)
+
+
+@click.group(
+    "jobs",
+    cls=_Group,
+    listed={name: Listed(__name__, text) for name, text in _SUMMARIES.items()},
+    examples=(
+        ("lmconf jobs list", ""),
+        ("lmconf jobs show 20261120-203727-583fac", "the last part of the name will do, too"),
+        ("lmconf jobs wait 583fac", ""),
+        ("lmconf jobs resume 583fac", "after a restart of the machine"),
+        ("lmconf jobs prune --older 30d", "failed and cancelled ones"),
+    ),
+    notes={},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+def command() -> None:
+    """Look after fine-tunings that were begun with `lmconf train` or in code.
+
+    A job is a folder among lmconf's state files ($LMCONF_STATE_DIR), which only you can read.
+    """
+
+
+_job = click.argument("job", metavar="JOB", callback=not_empty)
+_format = format_option("text", "json", help="How to write it.")
+
+
+@make_command("list", (("lmconf jobs list", ""), ("lmconf jobs list --json", "")))
+@_format
+def list_(*, form: str) -> None:
+    """List all jobs, oldest first: name, how it is doing, when it began, the model, progress.
+
+    How a job is doing is asked now, and is what it was where that cannot be told.
+    """
+    from lmconf.cli.job_follow import look_at_all, progress_of
+
+    found = list(look_at_all())
+    if form == "json":
+        say(json.dumps([_plain(job, record, trouble) for job, record, trouble in found], indent=2))
+        return
+    if not found:
+        tell("no training was begun yet")
+    for job, record, trouble in found:
+        if record is None:
+            say(fit(f"{job.id}  cannot be read: {trouble}"))
+            continue
+        begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
+        parts = [job.id, f"{record.status:9}", begun, record.model, progress_of(record.progress)]
+        say(fit("  ".join(part for part in parts if part)))
+
+
+def _plain(job: JobFolder, record: Record | None, trouble: Error | None) -> dict[str, Any]:
+    """Return a job as plain data; one that cannot be read has its name and the trouble alone."""
+    if record is None:
+        return {"id": job.id, "trouble": fit(str(trouble))}
+    plain: dict[str, Any] = msgspec.to_builtins(record)
+    return {name: plain[name] for name in plain if name != "state"}
+
+
+@make_command("show", (("lmconf jobs show 583fac", ""),))
+@_job
+@_format
+def show(*, job: str, form: str) -> None:
+    """Print what is known of JOB: a name, its beginning, or its last part."""
+    from lmconf.cli.job_follow import progress_of
+    from lmconf.training.job import job as found_job
+
+    found = found_job(job)
+    found.done()
+    record = found.record
+    plain = msgspec.to_builtins(record)
+    if form == "json":
+        say(json.dumps({**plain, "folder": str(found.folder)}, indent=2))
+        return
+    told = {
+        "job": found.id,
+        "status": record.status,
+        "trainer": record.kind,
+        "model": record.model,
+        "data": f"{record.rows} rows, {record.format}, {record.digest}",
+        "progress": progress_of(record.progress),
+        "save as": " in ".join(reversed(record.save)) if record.save else "",
+        "error": record.error,
+        "folder": str(found.folder),
+    }
+    for name, value in told.items():
+        if value:
+            say(fit(f"{name + ':':10}{value}"))
+    log = found.log()
+    if log:
+        say("log:")
+        say(fit("\n".join(f"  {line}" for line in log.splitlines()[-15:])))
+
+
+@make_command(
+    "wait",
+    (
+        ("lmconf jobs wait 583fac", ""),
+        ("lmconf jobs wait 583fac --timeout 10min", "exit code 6 where it goes on"),
+        ("lmconf jobs wait 583fac --save-as ours --profile lmconf.yaml", ""),
+    ),
+)
+@_job
+@click.option("--save-as", metavar="NAME", callback=not_empty, help="Declare the LM so.")
+@click.option(
+    "--profile",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    help="The file that it is declared in.",
+)
+@click.option("--timeout", metavar="TIME", help="Wait so long at most, as `10min`.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing meanwhile.")
+@click.pass_context
+def wait(
+    ctx: click.Context,
+    *,
+    job: str,
+    save_as: str | None,
+    profile: str | None,
+    timeout: str | None,
+    quiet: bool,
+) -> None:
+    """Wait for the end of JOB; print the trained LM, or declare it where --save-as said.
+
+    The exit code is 5 where the job failed or was cancelled.
+    """
+    from lmconf.cli.job_follow import GOES_ON, conclude, follow
+    from lmconf.schema.quantities import parse_duration
+    from lmconf.training.job import job as found_job
+
+    seconds = None if timeout is None else quantity(parse_duration, timeout, "--timeout", "10min")
+    if (save_as is None) != (profile is None):
+        raise click.UsageError("--save-as and --profile belong together.")
+    found = found_job(job)
+    if save_as is not None and profile is not None:
+        found.save_as(profile, save_as)
+    if not follow(found, show=not quiet, timeout=seconds):
+        tell(f"the job {found.id} goes on")
+        ctx.exit(GOES_ON)
+    conclude(ctx, found)
+
+
+@make_command("cancel", (("lmconf jobs cancel 583fac", ""),))
+@_job
+def cancel(*, job: str) -> None:
+    """End JOB, here or at its provider."""
+    from lmconf.training.job import job as found_job
+
+    found = found_job(job)
+    ended = found.cancel()
+    say(f"{found.id} cancelled" if ended else f"{found.id} had ended: {found.record.status}")
+
+
+@make_command(
+    "resume",
+    (
+        ("lmconf jobs resume 583fac", ""),
+        ("lmconf jobs resume 583fac --follow", "and wait for its end"),
+    ),
+)
+@_job
+@click.option("--follow", is_flag=True, help="Wait for the end, and show how it goes.")
+@click.pass_context
+def resume(ctx: click.Context, *, job: str, follow: bool) -> None:
+    """Go on with JOB, a training of this machine that failed, and print its name.
+
+    It goes on after its last checkpoint, with the same data, weights, arguments and versions of
+    the libraries; without a checkpoint, and with a command of your own, it is begun again. The
+    exit code is 5 where it fails again.
+    """
+    from lmconf.cli.job_follow import conclude
+    from lmconf.cli.job_follow import follow as followed
+    from lmconf.training.job import job as found_job
+
+    found = found_job(job)
+    found.resume()
+    if follow:
+        followed(found, show=True)
+    else:
+        say(found.id)
+    if found.done() and (follow or found.record.status == "failed"):
+        conclude(ctx, found)
+
+
+_COMMANDS: dict[str, click.Command] = {
+    "list": list_,
+    "show": show,
+    "wait": wait,
+    "cancel": cancel,
+    "resume": resume,
+    "prune": prune,
+}

@@ -1,0 +1,45 @@
+"""`lmconf kill`: ends servers."""
+
+from __future__ import annotations
+
+import click
+
+from lmconf.cli.app import command as make_command
+from lmconf.cli.commands.ps import complete_server, meant
+from lmconf.cli.terminal import fit, tell
+from lmconf.errors import LaunchError, UsageError
+
+__all__ = ["command"]
+
+
+@make_command(
+    "kill",
+    (
+        ("lmconf kill support:llama", "the server that `lmconf launch support:llama` started"),
+        ("lmconf kill 4711", "the server with that process id"),
+        ("lmconf kill --all", "every server of yours"),
+    ),
+)
+@click.argument("names", nargs=-1, metavar="[NAME|PID]...", shell_complete=complete_server)
+@click.option("--all", "every", is_flag=True, help="End all of them.")
+def command(*, names: tuple[str, ...], every: bool) -> None:
+    """End servers, with every process that they started.
+
+    A program whose server is ended starts another at its next call, unless its profile says
+    `auto: manual`.
+    """
+    from lmconf.launchers.records import running
+
+    if every == bool(names):
+        raise UsageError("say which server: a NAME, a process id, or --all")
+    found = running()
+    chosen = found if every else [record for name in names for record in meant(name, found)]
+    if not chosen:
+        tell("no server runs")
+    left = [record for record in dict.fromkeys(chosen) if not record.end()]
+    for record in chosen:
+        if record not in left:
+            tell(f"ended {fit(record.name)} ({record.url or 'it was loading'})")
+    if left:
+        pids = ", ".join(str(record.pid) for record in left)
+        raise LaunchError(f"not ended in time: pid {pids}")

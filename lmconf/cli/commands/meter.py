@@ -1,0 +1,127 @@
+"""`lmconf meter`: what calls have used and cost, and how long they took."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lmconf.cli.app import command as make_command
+from lmconf.cli.options import complete_name, format_option, not_empty
+from lmconf.cli.terminal import fit, say, tell
+
+_HEADS = (
+    "LM",
+    "calls",
+    "hits",
+    "failed",
+    "retries",
+    "input",
+    "output",
+    "cost",
+    "p50",
+    "p95",
+    "p99",
+)
+
+
+@make_command(
+    "meter",
+    (
+        ("lmconf meter", "the meter that every LM shares"),
+        ("lmconf meter support", "the meter of a profile, or of one of its LMs"),
+        ("lmconf meter runs/meter.json --json", "a meter's file, for programs"),
+    ),
+)
+@click.argument(
+    "name",
+    required=False,
+    metavar="[PATH|NAME]",
+    callback=not_empty,
+    shell_complete=complete_name,
+)
+@format_option("text", "json", help="How to write it.")
+def command(*, name: str | None, form: str) -> None:
+    """Print what the `meter` callbacks have added up: calls, tokens, cost, latency, LM by LM.
+
+    PATH is a meter's file; NAME is a profile or an LM that has a meter. Without either, it is the
+    file of the meters that name none. Latencies are those of calls that a server answered.
+    """
+    from lmconf.callbacks.meter import read
+
+    paths = [Path(path) for path in _paths(name)]
+    rows: list[dict[str, Any]] = []
+    for path in paths:
+        try:
+            totals = read(path)
+        except FileNotFoundError:
+            tell(f"nothing was counted yet: there is no {fit(str(path))}")
+            continue
+        except (OSError, ValueError) as error:
+            tell(f"error: {fit(str(path))} cannot be read as a meter's file: {fit(str(error))}")
+            click.get_current_context().exit(1)
+        rows += [{"lm": lm, **found.report()} for lm, found in sorted(totals.items())]
+    if form == "json":
+        say(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif rows:
+        say("\n".join(_table([_HEADS, *map(_cells, rows)])))
+
+
+def _paths(name: str | None) -> list[str]:
+    from lmconf.callbacks.meter import default_path
+
+    if name is None:
+        return [default_path()]
+    if name.endswith(".json"):
+        return [name]
+    from lmconf.callbacks.specs import MeterCallback
+    from lmconf.cli.select import choose
+
+    chosen = choose(name)
+    lms = chosen.profile.lms
+    wanted = [lms[chosen.lm]] if chosen.named is not None else list(lms.values())
+    found = {
+        callback.path or default_path()
+        for compiled in wanted
+        for callback in compiled.spec.callbacks
+        if isinstance(callback, MeterCallback)
+    }
+    if not found:
+        tell(f"error: {fit(name)} has no meter: add `{{use: meter}}` to its `callbacks`")
+        click.get_current_context().exit(1)
+    return sorted(found)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    rate = "" if row["hit_rate"] is None else f" ({row['hit_rate']:.0%})"
+    unpriced = f" +{row['unpriced']:,} unpriced" if row["unpriced"] else ""
+    return (
+        fit(row["lm"]),
+        f"{row['calls']:,}",
+        f"{row['cache_hits']:,}{rate}",
+        f"{row['failed']:,}",
+        f"{row['retries']:,}",
+        f"{row['input_tokens']:,}",
+        f"{row['output_tokens']:,}",
+        f"${row['cost']:,.4f}{unpriced}",
+        *(_seconds(row[name]) for name in ("p50", "p95", "p99")),
+    )
+
+
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.1f}s"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        first, *rest = (
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join((first, *rest)).rstrip()

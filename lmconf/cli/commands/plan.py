@@ -1,0 +1,138 @@
+"""`lmconf plan`: what can happen to one call, before any is made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import click
+
+from lmconf.cli.app import command as make_command
+from lmconf.cli.options import (
+    allow_import_option,
+    format_option,
+    name_argument,
+    set_option,
+    var_option,
+)
+from lmconf.cli.terminal import say
+from lmconf.runtime.forecast import Asked, Foreseen, Step
+
+__all__ = ["command", "to_text"]
+
+
+@make_command(
+    "plan",
+    (
+        ("lmconf plan support:gpt", "attempts, waits, fallbacks, the worst case"),
+        ("lmconf plan support:gpt --prompt-tokens 20000", "what a long prompt may cost"),
+        ("lmconf plan support --set num_retries=2", "as it would be"),
+        ("lmconf plan support --format json", "for programs"),
+    ),
+)
+@name_argument(required=False)
+@click.option(
+    "--prompt-tokens",
+    type=click.IntRange(0),
+    default=1000,
+    show_default=True,
+    help="How long a prompt to reckon with.",
+)
+@format_option("text", "json", help="How to write it.")
+@set_option()
+@var_option()
+@allow_import_option()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    name: str | None,
+    prompt_tokens: int,
+    form: str,
+    sets: tuple[str, ...],
+    variables: tuple[str, ...],
+    allow_imports: tuple[str, ...],
+) -> None:
+    """Print what can happen to one call: every attempt, wait and fallback, and the worst case.
+
+    Nothing is sent, started or imported. Costs are upper bounds: every attempt is reckoned as
+    billed, with a prompt of --prompt-tokens and an answer of `max_tokens`.
+    """
+    import msgspec
+
+    from lmconf.cli.select import choose, warn
+    from lmconf.runtime.forecast import foresee
+
+    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
+    lm = chosen.lm
+    warn(ctx, chosen.warnings)
+    foreseen = foresee(chosen.profile.lms[lm], prompt_tokens)
+    if form == "json":
+        say(json.dumps(msgspec.to_builtins(foreseen), indent=2, ensure_ascii=False))
+    else:
+        say(to_text(foreseen), newline=False)
+
+
+def to_text(foreseen: Foreseen) -> str:
+    """Return what is foreseen for a person to read."""
+    lines: list[str] = []
+    for index, asked in enumerate(foreseen.asked):
+        if index:
+            lines += ["", f"then, after {', '.join(foreseen.after) or 'no failure at all'}:"]
+        lines += _of_one(asked)
+    return "\n".join([*lines, "", *_worst(foreseen)]) + "\n"
+
+
+def _of_one(asked: Asked) -> Iterator[str]:
+    model = "" if asked.model == asked.lm else f" ({asked.model})"
+    yield f"{asked.lm}{model} at {asked.server}"
+    if asked.looks:
+        yield f"  looks for a kept answer: {', then '.join(asked.looks)}"
+    for step in asked.steps:
+        yield f"  {_what(step):<18} up to {_seconds(step.most):<8} {_when(step)}".rstrip()
+    for note in asked.notes:
+        yield f"  - {note}"
+    cost = asked.why if asked.dollars is None else f"up to {_money(asked.dollars)} an attempt"
+    yield f"  - {cost}"
+
+
+def _what(step: Step) -> str:
+    match step.kind:
+        case "start":
+            return "start its server"
+        case "attempt":
+            return f"attempt {step.number} of {step.of}"
+        case "wait":
+            return "wait"
+
+
+def _when(step: Step) -> str:
+    if step.kind == "wait":
+        return ""
+    if step.reached:
+        return f"begins within {_seconds(step.latest)}"
+    return "only if those before it fail sooner: the deadline may pass first"
+
+
+def _worst(foreseen: Foreseen) -> Iterator[str]:
+    ends = " (the deadline)" if foreseen.seconds >= foreseen.deadline else ""
+    yield "worst case"
+    yield f"  time      {_seconds(foreseen.seconds)}{ends}"
+    if foreseen.extends:
+        yield f"            up to {_seconds(foreseen.deadline)} where servers or limits ask to wait"
+    yield f"  attempts  {foreseen.attempts}"
+    if foreseen.dollars is None:
+        yield "  cost      not known"
+    else:
+        yield (
+            f"  cost      {_money(foreseen.dollars)}, for {foreseen.prompt_tokens} tokens of"
+            " prompt and every attempt billed in full"
+        )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{round(seconds, 3):g}s" if seconds < 1000 else f"{seconds:.0f}s"
+
+
+def _money(dollars: float) -> str:
+    return f"${dollars:.4f}" if dollars >= 0.0001 or not dollars else f"${dollars:.2g}"

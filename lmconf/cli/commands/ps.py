@@ -1,0 +1,107 @@
+"""`lmconf ps`: the servers that run."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+from lmconf.cli.app import command as make_command
+from lmconf.cli.options import format_option
+from lmconf.cli.terminal import fit, say, tell
+from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lmconf.launchers.records import Record
+
+__all__ = ["command", "complete_server", "meant"]
+
+
+def complete_server(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of running servers that begin with `incomplete`."""
+    from lmconf.launchers.records import running
+
+    names = dict.fromkeys(record.name for record in running())
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def meant(name: str, found: Sequence[Record]) -> list[Record]:
+    """Return those of `found` that `name` means: a server's name, or its process id.
+
+    Raises:
+        UsageError: there is none.
+    """
+    chosen = [record for record in found if name in (record.name, str(record.pid))]
+    if chosen:
+        return chosen
+    near = did_you_mean(name, [record.name for record in found])
+    hint = f"did you mean `{near}`?" if near else "`lmconf ps` lists those that run"
+    raise UsageError(f"no server named `{name}` runs; {hint}")
+
+
+@make_command("ps", (("lmconf ps", ""), ("lmconf ps --format json", "for programs")))
+@format_option("text", "json", help="How to write it.")
+def command(*, form: str) -> None:
+    """List the servers that lmconf runs for you: the latest first.
+
+    KEPT BY says what ends a server: `lmconf kill`, or the end of the process with that number.
+    One that loads its model has no URL yet.
+    """
+    from lmconf.launchers.records import running
+
+    found = running()
+    if form == "json":
+        say(
+            json.dumps(
+                [
+                    {
+                        "name": record.name,
+                        "kind": record.kind,
+                        "model": record.model,
+                        "url": record.url or None,
+                        "pid": record.pid or None,
+                        "owner": record.owner or None,
+                        "shared": record.shared,
+                        "log": record.log,
+                        "launched": record.launched,
+                    }
+                    for record in found
+                ],
+                indent=2,
+            )
+        )
+        return
+    if not found:
+        tell("no server runs")
+        return
+    rows = [("NAME", "KIND", "MODEL", "URL", "PID", "UP", "KEPT BY")]
+    rows += [
+        (
+            fit(record.name),
+            record.kind,
+            fit(record.model),
+            record.url or "(loading)",
+            str(record.pid or "?"),
+            _duration(time.time() - record.launched),
+            f"process {record.owner}" if record.owner else "lmconf kill",
+        )
+        for record in found
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _duration(seconds: float) -> str:
+    whole = max(int(seconds), 0)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole // 60 % 60:02}m"

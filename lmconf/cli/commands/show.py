@@ -1,0 +1,81 @@
+"""`lmconf show`: what a profile comes to, and where it says so."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from lmconf.cli.app import command as make_command
+from lmconf.cli.app import terminal_of
+from lmconf.cli.options import (
+    allow_import_option,
+    format_option,
+    minimal_option,
+    name_argument,
+    set_option,
+    var_option,
+)
+from lmconf.cli.terminal import say
+
+
+@make_command(
+    "show",
+    (
+        ("lmconf show support", "the whole profile, resolved"),
+        ("lmconf show support:gpt --origin", "one LM: where each value comes from"),
+        ("lmconf show support:gpt --minimal", "only what was said"),
+        ("lmconf show support:gpt --set temperature=1", "as it would be"),
+        ("lmconf show --var tier=full", "the nearest lmconf.yaml with another `tier`"),
+    ),
+)
+@name_argument(required=False)
+@click.option("--origin", is_flag=True, help="Tell file and line, or the default, of every value.")
+@minimal_option()
+@format_option("yaml", "json", help="How to write it.")
+@set_option()
+@var_option()
+@allow_import_option()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    name: str | None,
+    origin: bool,
+    minimal: bool,
+    form: str,
+    sets: tuple[str, ...],
+    variables: tuple[str, ...],
+    allow_imports: tuple[str, ...],
+) -> None:
+    """Print what a profile or one of its LMs comes to: composed, rendered, defaults filled in.
+
+    Without NAME, $LMCONF_PROFILE or the nearest lmconf.yaml is shown. References such as
+    {$env: OPENAI_API_KEY} stay references: no secret is ever printed.
+    """
+    from lmconf.cli.select import choose, state, to_text, warn
+
+    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports)
+    warn(ctx, chosen.warnings)
+    content = state(chosen, minimal=minimal)
+    if not origin:
+        say(to_text(content, form), newline=False)
+        return
+    from lmconf.cli.value_origins import annotated, origins
+
+    if form == "yaml":
+        color = terminal_of(ctx).colors(sys.stdout)
+        say(annotated(chosen, content, color=color), newline=False)
+        return
+    rows = [
+        {
+            "path": list(found.path),
+            "value": found.value,
+            "origin": str(found),
+            "file": found.mark.source.name if found.mark else None,
+            "line": found.mark.line or None if found.mark else None,
+        }
+        for found in origins(chosen, content)
+    ]
+    say(json.dumps(rows, indent=2, ensure_ascii=False))

@@ -1,0 +1,92 @@
+"""`lmconf train`: a job that fine-tunes an LM."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from lmconf.cli.app import command as make_command
+from lmconf.cli.options import allow_import_option, name_argument, not_empty, set_option, var_option
+from lmconf.cli.terminal import say
+
+__all__ = ["command"]
+
+
+@make_command(
+    "train",
+    (
+        ("lmconf train support:gpt data.jsonl --follow", "wait for its end"),
+        ("lmconf train support:gpt data.jsonl --save-as ours", "declare what comes of it"),
+        ("lmconf train demo data.jsonl --set train_kwargs.n_epochs=5", ""),
+    ),
+)
+@name_argument(required=True)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["chat", "completion", "preference"]),
+    help="What the rows are; read off the first one when left out.",
+)
+@click.option("--follow", is_flag=True, help="Wait for the end, and show how it goes.")
+@click.option(
+    "--save-as",
+    metavar="NAME",
+    callback=not_empty,
+    help="Declare the trained LM under this name in the profile's file, once it is there.",
+)
+@set_option()
+@var_option()
+@allow_import_option()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    name: str,
+    data: Path,
+    form: str | None,
+    follow: bool,
+    save_as: str | None,
+    sets: tuple[str, ...],
+    variables: tuple[str, ...],
+    allow_imports: tuple[str, ...],
+) -> None:
+    """Fine-tune an LM on the rows in DATA, a JSONL file, and print the job's name.
+
+    The data is checked first, every bad line told. The job goes on when this command ends:
+    `lmconf jobs` looks after it, and `lmconf jobs wait` declares what --save-as asks for. The exit
+    code is 5 where a job that was followed failed.
+    """
+    from lmconf.cli.job_follow import conclude
+    from lmconf.cli.job_follow import follow as followed
+    from lmconf.cli.select import choose, warn
+    from lmconf.loader.add_lm import Undeclared, foresee
+    from lmconf.loader.discovery import find
+    from lmconf.runtime.lm import LM
+
+    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
+    warn(ctx, chosen.warnings)
+    compiled = chosen.profile.lms[chosen.lm]
+    lm = LM.of(compiled)
+    profile = None
+    if save_as is not None:
+        # Better said now than after hours; the trained LM is one like this.
+        profile = find(chosen.typed, os.environ).resolve()
+        try:
+            foresee(profile, save_as, lm)
+        except Undeclared as error:
+            told = f"--save-as: {error}. Without it the trained LM is printed."
+            raise click.UsageError(told) from None
+    job = lm.finetune(data, form)
+    if save_as is not None and profile is not None:
+        job.save_as(str(profile), save_as)
+    if not follow:
+        job.wait_until_begun()
+        say(job.id)
+        if job.record.status == "failed":
+            conclude(ctx, job)
+        return
+    followed(job, show=True)
+    conclude(ctx, job)

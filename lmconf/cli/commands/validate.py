@@ -1,0 +1,245 @@
+"""`lmconf validate`: every mistake in files, folders and named profiles."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+from msgspec import Struct
+
+from lmconf.cli.app import command as make_command
+from lmconf.cli.app import terminal_of
+from lmconf.cli.options import (
+    allow_import_option,
+    complete_name,
+    format_option,
+    not_empty,
+    var_option,
+)
+from lmconf.cli.terminal import fit, say
+from lmconf.diagnostics.model import Diagnostic
+from lmconf.errors import ProfileError
+from lmconf.loader.discovery import find, is_path, split, survey
+from lmconf.loader.extends import shown
+from lmconf.system.paths import with_home
+
+__all__ = ["command"]
+
+SUFFIXES = (".yaml", ".yml", ".json")
+# In a folder, what holds one of these keys at its top is a profile; other YAML files stand beside
+# profiles in many projects.
+_PROFILE_YAML = re.compile(rb"""^["']?(lmconf|lms|model|extends)["']?[ \t]*:""", re.MULTILINE)
+_PROFILE_JSON = re.compile(rb'"(lmconf|lms|model)"\s*:')
+
+
+class Checked(Struct, frozen=True, eq=False):
+    """One profile and everything there is to say about it."""
+
+    path: str
+    diagnostics: tuple[Diagnostic, ...]
+
+    def valid(self, *, strict: bool) -> bool:
+        """Say whether the profile may be used; when `strict`, a warning is a mistake."""
+        return not any(strict or found.severity == "error" for found in self.diagnostics)
+
+
+@make_command(
+    "validate",
+    (
+        ("lmconf validate", "every profile of this project"),
+        ("lmconf validate support ./other.yaml", "a profile by name, and a file"),
+        ("lmconf validate conf/ --strict", "a folder and all below it; warnings count"),
+        ("lmconf validate --format json", "for programs"),
+    ),
+)
+@click.argument(
+    "paths", nargs=-1, metavar="[PATH|NAME]...", callback=not_empty, shell_complete=complete_name
+)
+@click.option("--strict", is_flag=True, help="Warnings count as errors.")
+@format_option("text", "json", help="How to tell the diagnostics.")
+@var_option()
+@allow_import_option()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    paths: tuple[str, ...],
+    strict: bool,
+    form: str,
+    variables: tuple[str, ...],
+    allow_imports: tuple[str, ...],
+) -> None:
+    """Check profiles and tell every mistake, with its place and how to mend it.
+
+    Without arguments: lmconf.yaml and profiles/ of this project. In folders, files that do not
+    look like profiles are passed over. Nothing is called, started or imported. Exits with 0 when
+    all are valid and with 1 otherwise.
+    """
+    files, missing, passed_over = _files(paths)
+    checked = [*_checked(files, variables, frozenset(allow_imports)), *missing]
+    if not checked:
+        raise ProfileError([_nothing(paths, len(passed_over))])
+    valid = [profile for profile in checked if profile.valid(strict=strict)]
+    if form == "json":
+        say(json.dumps(_plain(checked, passed_over, strict), indent=2, ensure_ascii=False))
+    else:
+        _tell(ctx, checked, valid, passed_over)
+    ctx.exit(0 if len(valid) == len(checked) else 1)
+
+
+# --- which files --------------------------------------------------------------------------------
+
+
+def _files(paths: Sequence[str]) -> tuple[list[Path], list[Checked], list[Path]]:
+    """Return the files that `paths` mean, what is told of those not found, and what was skipped."""
+    files: list[Path] = []
+    missing: list[Checked] = []
+    passed_over: list[Path] = []
+    if not paths:
+        files = [found.path for found in survey(os.environ) if found.place == "project"]
+    for text in paths:
+        folder = with_home(text)
+        if folder.is_dir() and (is_path(text) or not _is_profile_name(text)):
+            for path in _below(folder):
+                (files if _looks_like_profile(path, folder) else passed_over).append(path)
+            continue
+        try:
+            files.append(_named(text))
+        except ProfileError as error:
+            missing.append(Checked(text, error.diagnostics))
+    unique = {path.resolve(): path for path in reversed(files)}
+    return list(reversed(unique.values())), missing, passed_over
+
+
+def _is_profile_name(text: str) -> bool:
+    try:
+        find(text, os.environ)
+    except ProfileError:
+        return False
+    return True
+
+
+def _named(text: str) -> Path:
+    profile, lm = split(text)
+    if lm is not None:
+        raise ProfileError(
+            [
+                Diagnostic(
+                    code="whole-profiles",
+                    message=f"`{text}` is one LM, and profiles are checked as a whole",
+                    help=f"write `lmconf validate {profile}`",
+                )
+            ]
+        )
+    return find(text, os.environ)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield the YAML and JSON files in `folder` and below, sorted; hidden folders are left out."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name != "node_modules"
+        )
+        for name in sorted(names):
+            if name.endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(parent) / name
+
+
+def _looks_like_profile(path: Path, folder: Path) -> bool:
+    if path.name == "lmconf.yaml" or "profiles" in path.resolve().parent.parts[-1:]:
+        return True
+    try:
+        content = path.read_bytes()
+    except OSError:
+        # Checking it tells why.
+        return True
+    pattern = _PROFILE_JSON if path.suffix == ".json" else _PROFILE_YAML
+    return pattern.search(content) is not None
+
+
+def _nothing(paths: Sequence[str], passed_over: int) -> Diagnostic:
+    if not paths:
+        message = "there is nothing to check: no lmconf.yaml and no profiles/ in this project"
+    else:
+        message = f"there are no profiles in {', '.join(paths)}"
+    skipped = f" ({passed_over} other files were passed over)" if passed_over else ""
+    return Diagnostic(
+        code="no-profile",
+        message=f"{message}{skipped}",
+        help="`lmconf init` writes a first one; `lmconf validate PATH` checks a file",
+    )
+
+
+# --- checking and telling -----------------------------------------------------------------------
+
+
+def _checked(
+    files: Sequence[Path], variables: Sequence[str], allow_imports: frozenset[str]
+) -> Iterator[Checked]:
+    """Yield what is told of each file, and of the stores that it shares with those before it."""
+    from lmconf.cli.select import parsed
+    from lmconf.compiler.pipeline import Declared, stores_at_odds
+    from lmconf.loader.compile import examine
+
+    _, given = parsed((), variables)
+    stores: Declared = {}
+    for path in files:
+        try:
+            outcome = examine(path, variables=given, allow_imports=allow_imports, registered=False)
+        except ProfileError as error:
+            yield Checked(shown(path), error.diagnostics)
+            continue
+        at_odds = () if outcome.profile is None else stores_at_odds(outcome.profile, stores)
+        yield Checked(shown(path), (*outcome.diagnostics, *at_odds))
+
+
+def _tell(
+    ctx: click.Context,
+    checked: Sequence[Checked],
+    valid: Sequence[Checked],
+    passed_over: Sequence[Path],
+) -> None:
+    from lmconf.diagnostics.render import to_text
+
+    # A mistake in a file that several profiles extend is told once.
+    found = [diagnostic for profile in checked for diagnostic in profile.diagnostics]
+    if found:
+        say(to_text(found, color=terminal_of(ctx).colors(sys.stdout)) + "\n")
+    if len(checked) == 1:
+        say(f"{fit(checked[0].path)} is {'valid' if valid else 'not valid'}")
+    elif len(valid) == len(checked):
+        say(f"{len(checked)} profiles, all valid")
+    else:
+        wrong = [fit(profile.path) for profile in checked if profile not in valid]
+        say(f"{len(valid)} of {len(checked)} profiles valid; not valid: {', '.join(wrong)}")
+    if passed_over:
+        names = [fit(shown(path)) for path in passed_over]
+        rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        say(f"passed over, not profiles: {', '.join(names[:5])}{rest}")
+
+
+def _plain(
+    checked: Sequence[Checked], passed_over: Sequence[Path], strict: bool
+) -> dict[str, object]:
+    from lmconf.diagnostics.render import to_json
+
+    severities = [found.severity for profile in checked for found in profile.diagnostics]
+    return {
+        "valid": all(profile.valid(strict=strict) for profile in checked),
+        "errors": severities.count("error"),
+        "warnings": severities.count("warning"),
+        "profiles": [
+            {
+                "path": profile.path,
+                "valid": profile.valid(strict=strict),
+                "diagnostics": to_json(profile.diagnostics),
+            }
+            for profile in checked
+        ],
+        "passed_over": [shown(path) for path in passed_over],
+    }

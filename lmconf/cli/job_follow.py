@@ -1,0 +1,165 @@
+"""What `lmconf train` and `lmconf jobs` share: following a job to its end, and declaring its LM."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lmconf.cli.terminal import fit, say, tell
+
+if TYPE_CHECKING:
+    from lmconf.errors import Error
+    from lmconf.trainers.jobs import JobFolder, Record
+    from lmconf.training.job import TrainingJob
+
+__all__ = ["FAILED", "GOES_ON", "conclude", "follow", "look_at_all", "progress_of"]
+
+
+def look_at_all() -> Iterator[tuple[JobFolder, Record | None, Error | None]]:
+    """Yield every job, the oldest first, with its record, or why there is none that can be read."""
+    from lmconf.trainers import jobs
+
+    for folder in jobs.every():
+        yield folder, *_looked_at(folder)
+
+
+def _looked_at(folder: JobFolder) -> tuple[Record | None, Error | None]:
+    from lmconf.errors import Error
+    from lmconf.training.job import TrainingJob
+
+    try:
+        job = TrainingJob(folder)
+        job.done()
+    except Error as error:
+        return None, error
+    return job.record, None
+
+
+FAILED = 5
+"""The exit code where a training failed or was cancelled."""
+
+GOES_ON = 6
+"""The exit code where a training had not ended when the waiting did."""
+
+LOOK = 0.3
+
+
+def follow(job: TrainingJob, *, show: bool, timeout: float | None = None) -> bool:
+    """Wait until `job` has ended; with `show`, print its log and progress meanwhile.
+
+    Ctrl-C ends the waiting and not the job. False is returned where `timeout` seconds were over
+    before it had ended.
+
+    Raises:
+        TrainError: nobody can tell how it is doing: a key that is refused, for instance.
+    """
+    until = None if timeout is None else time.monotonic() + timeout
+    log, last = _Log(job.folder / "log"), ""
+    try:
+        while True:
+            ended = job.done()
+            if show:
+                for line in log.fresh():
+                    tell(fit(line))
+                now = progress_of(job.progress)
+                if now and now != last and not log.read:
+                    tell(fit(now))
+                last = now
+            if ended:
+                return True
+            if until is not None and time.monotonic() >= until:
+                return False
+            _heed_trouble(job)
+            time.sleep(LOOK)
+    except KeyboardInterrupt:
+        tell(
+            f"the job goes on: `lmconf jobs wait {job.id}` waits for it, `lmconf jobs cancel` ends it"
+        )
+        raise
+
+
+def _heed_trouble(job: TrainingJob) -> None:
+    if job.trouble is None:
+        return
+    from lmconf.trainers.http import Unreachable
+
+    if not isinstance(job.trouble, Unreachable):
+        raise job.trouble
+    tell(fit(f"waiting: {job.trouble}"))
+    time.sleep(2)
+
+
+class _Log:
+    """A log that is read as it grows; `read` is how many bytes of it were."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.read = 0
+        self.rest = b""
+
+    def fresh(self) -> list[str]:
+        """Return the whole lines that were written since the last time."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.read)
+                said = file.read()
+        except FileNotFoundError:
+            return []
+        self.read += len(said)
+        *whole, self.rest = (self.rest + said).split(b"\n")
+        return [line.decode("utf-8", "replace") for line in whole]
+
+
+def conclude(ctx: click.Context, job: TrainingJob) -> None:
+    """Tell how `job` ended, and declare its LM where that was asked for; exit 5 if it failed."""
+    record = job.record
+    if record.status != "succeeded":
+        why = f": {record.error}" if record.error else ""
+        tell(fit(f"error: the training {job.id} {record.status}{why}"))
+        ctx.exit(FAILED)
+    trained = job.result()
+    say(f"{job.id} succeeded: {trained.model}")
+    if record.save is None or record.saved:
+        from lmconf.loader.save import dumps
+
+        say(dumps(trained, "minimal"), newline=False)
+        return
+    from lmconf.loader.add_lm import Undeclared, declare
+
+    profile, name = record.save
+    try:
+        declare(Path(profile), name, trained)
+    except (Undeclared, OSError) as error:
+        from lmconf.loader.add_lm import entry_of
+
+        if isinstance(error, OSError):
+            told = f"{profile} cannot be written: {(error.strerror or 'unknown').lower()}"
+        else:
+            told = str(error)
+        tell(fit(f"error: {told}"))
+        tell("add this under `lms:` by hand:")
+        say(entry_of(trained, name), newline=False)
+        ctx.exit(1)
+    job.note_saved()
+    say(f"declared as `{name}` in {profile}")
+
+
+def progress_of(progress: Mapping[str, Any]) -> str:
+    """Return what is told of a job's progress, on one line."""
+    told = []
+    if "step" in progress:
+        told.append(f"step {progress['step']} of {progress.get('steps', '?')}")
+    if isinstance(progress.get("loss"), float):
+        told.append(f"loss {progress['loss']:.4f}")
+    if isinstance(progress.get("validation_loss"), float):
+        told.append(f"on the validation data {progress['validation_loss']:.4f}")
+    told += [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in progress.items()
+        if name in ("stage", "trained_tokens")
+    ]
+    return ", ".join(told)

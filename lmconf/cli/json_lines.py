@@ -1,0 +1,257 @@
+"""Files of JSON, one value on each line: the prompts of a batch, and what came of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from msgspec import DecodeError, Struct
+from msgspec import json as msgspec_json
+
+from lmconf.cli.terminal import fit, say, write_file
+from lmconf.document.yaml.limits import DEPTH
+from lmconf.errors import CallError, Error
+from lmconf.runtime.answer import Answer
+
+if TYPE_CHECKING:
+    from lmconf.runtime.answer import Answer
+
+__all__ = [
+    "InFile",
+    "InOrder",
+    "Line",
+    "Unfit",
+    "Writer",
+    "decoded",
+    "dumped",
+    "outcome",
+    "plain",
+    "read",
+    "refuse",
+]
+
+
+def plain(answer: Answer) -> dict[str, Any]:
+    """Return what is known of `answer` as data that the json module writes."""
+    from lmconf.schema.frozen import thaw
+
+    return {
+        "text": answer.text,
+        "texts": list(answer.texts),
+        "lm": answer.lm,
+        "model": answer.model,
+        "finish_reason": answer.finish_reason,
+        "parsed": thaw(answer.parsed),
+        "reasoning": answer.reasoning,
+        "tool_calls": thaw(answer.tool_calls),
+        "usage": thaw(answer.usage),
+        "cost": answer.cost,
+        "cache_hit": answer.cache_hit,
+        "attempts": answer.attempts,
+        "request_id": answer.request_id,
+        "logprobs": thaw(answer.logprobs),
+    }
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+_SHOWN = 50  # lines that are told of one by one
+
+
+class Unfit(Error):
+    """Lines of an input cannot be sent: the message tells every one of them with its number."""
+
+
+class Line(Struct, frozen=True, eq=False):
+    """One line of an input: its number in the file, what it says, and the digest of that."""
+
+    number: int
+    item: object
+    digest: str
+
+
+def read(source: str) -> tuple[list[Line], dict[int, str]]:
+    """Return the lines of the file `source` (`-`: standard input), and what is wrong with others.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    lines, faults = [], {}
+    for number, text in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if not text.strip():
+            continue
+        item, fault = decoded(text.strip())
+        if fault:
+            faults[number] = fault
+        else:
+            lines.append(Line(number, item, _digest(item)))
+    return lines, faults
+
+
+def decoded(text: bytes) -> tuple[object, str]:
+    """Return the value that a line says, or what is wrong with it."""
+    try:
+        item = msgspec_json.decode(text)
+        json.loads(text, object_pairs_hook=_without_doubles)
+    except UnicodeDecodeError as error:
+        return None, f"it is not UTF-8 text (byte {error.start + 1})"
+    except DecodeError as error:
+        told = str(error).removeprefix("JSON is malformed: ")
+        return None, f"it is not JSON: {told[:1].lower()}{told[1:]}"
+    except _Doubled as doubled:
+        return None, f"the key `{fit(str(doubled))}` stands twice in one object"
+    except RecursionError:
+        return None, _TOO_DEEP
+    return (None, _TOO_DEEP) if _is_deeper(item, DEPTH) else (item, "")
+
+
+_TOO_DEEP = f"it is nested more than {DEPTH} deep"
+
+
+class _Doubled(Exception):
+    """A key stands twice in one object: which of its values is meant cannot be known."""
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> None:
+    if len(pairs) > 1:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _Doubled(key)
+            seen.add(key)
+
+
+def _is_deeper(item: object, depth: int) -> bool:
+    """Say whether more than `depth` collections stand inside one another in `item`."""
+    level = [item]
+    for _ in range(depth + 1):
+        below: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                below += each.values()
+            elif isinstance(each, list):
+                below += each
+        level = [each for each in below if isinstance(each, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def dumped(said: Mapping[str, Any]) -> str:
+    """Return a row of an output as one line; half of a surrogate pair, which none reads, is lost."""
+    return _HALF.sub("\ufffd", json.dumps(said, ensure_ascii=False))
+
+
+def _digest(item: object) -> str:
+    return sha256(msgspec_json.encode(item, order="sorted")).hexdigest()[:32]
+
+
+def refuse(source: str, faults: Mapping[int, str]) -> None:
+    """Tell what is wrong with lines of `source`.
+
+    Raises:
+        Unfit: there are any.
+    """
+    if not faults:
+        return
+    told = [f"  line {number}: {faults[number]}" for number in sorted(faults)]
+    if len(told) > _SHOWN:
+        told = [*told[:_SHOWN], f"  and {len(told) - _SHOWN:,} more"]
+    what = "1 line does" if len(faults) == 1 else f"{len(faults):,} lines do"
+    name = "standard input" if source == "-" else source
+    raise Unfit("\n".join([f"{name}: {what} not fit, and nothing was sent", *told]))
+
+
+def outcome(
+    index: int, line: Line, asked: Mapping[str, Any], mark: str, found: Answer | Exception
+) -> str:
+    """Return the row that says what came of the input `line`, the one at `index`.
+
+    `asked` are the settings that steer its answer, and `mark` is the fingerprint of both.
+    """
+    head: dict[str, Any] = {
+        "index": index,
+        "input": line.digest,
+        "fingerprint": mark,
+        "asked": asked,
+    }
+    if isinstance(found, Answer):
+        return dumped({**head, **plain(found)})
+    told: dict[str, Any] = {"type": type(found).__name__}
+    if isinstance(found, CallError):
+        told |= {
+            "message": fit(found.message),
+            "status": found.status,
+            "attempts": found.attempts,
+            "request_id": found.request_id,
+        }
+    else:
+        told["message"] = fit(str(found))
+    return dumped({**head, "error": told})
+
+
+class Writer(Protocol):
+    """Where the lines of an output go."""
+
+    def put(self, index: int, text: str) -> None:
+        """Take the line that belongs to the input at `index`."""
+
+    def finish(self) -> None:
+        """Write what is not written yet: everything is in order then."""
+
+
+class InOrder:
+    """Prints each line once those before it are printed."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._waiting: dict[int, str] = {}
+
+    def put(self, index: int, text: str) -> None:
+        """Print `text`, and what has waited for it, or have it wait."""
+        self._waiting[index] = text
+        while self._next in self._waiting:
+            say(self._waiting.pop(self._next))
+            self._next += 1
+
+    def finish(self) -> None:
+        """Print what waits for a line that will not come."""
+        for index in sorted(self._waiting):
+            say(self._waiting.pop(index))
+
+
+class InFile:
+    """Writes each line at once, so that none is lost; at the end, all are put in order.
+
+    `kept` holds the rows of an earlier run: they stay until another takes their place.
+    """
+
+    def __init__(self, path: Path, kept: Mapping[int, str]) -> None:
+        self._path = path
+        self._lines = dict(kept)
+        self._write()
+        self._ordered = True
+        self._file: IO[str] = path.open("a", encoding="utf-8", newline="\n")
+
+    def put(self, index: int, text: str) -> None:
+        """Write `text` at the end."""
+        self._ordered = self._ordered and index > max(self._lines, default=-1)
+        self._lines[index] = text
+        self._file.write(f"{text}\n")
+        self._file.flush()
+
+    def finish(self) -> None:
+        """Close the file, and put its lines in order."""
+        self._file.close()
+        if not self._ordered:
+            self._write()
+
+    def _write(self) -> None:
+        text = "".join(f"{self._lines[index]}\n" for index in sorted(self._lines))
+        if not self._path.exists() or self._path.read_bytes() != text.encode():
+            write_file(self._path, text)

@@ -1,0 +1,266 @@
+"""From NAME[:LM], `--set` and `--var` to what is meant: a compiled profile and one of its LMs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+import msgspec
+from msgspec import Struct
+
+from lmconf.cli.app import terminal_of
+from lmconf.cli.entry import Misused
+from lmconf.cli.terminal import fit, tell
+from lmconf.diagnostics.model import Diagnostic
+from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.errors import ProfileError
+from lmconf.loader.discovery import find, is_path, nearest, split
+
+if TYPE_CHECKING:
+    from lmconf.compiler.pipeline import CompiledProfile
+    from lmconf.document.command_line import GivenText
+    from lmconf.document.overrides import Assignment
+
+__all__ = ["Chosen", "choose", "dspy_state", "state", "to_text", "warn"]
+
+
+def state(chosen: Chosen, *, minimal: bool) -> dict[str, Any]:
+    """Return the state of the LM that was named, else of the profile in the form it was written."""
+    from lmconf.spec.state import dump_lm, dump_profile
+
+    style: Literal["minimal", "resolved"] = "minimal" if minimal else "resolved"
+    profile = chosen.profile
+    if is_one_lm(chosen):
+        return dump_lm(profile.lms[chosen.lm], style)
+    return dump_profile(profile.spec, profile.stated, style)
+
+
+def is_one_lm(chosen: Chosen) -> bool:
+    """Say whether the state of `chosen` is that of one LM."""
+    return chosen.named is not None or chosen.profile.flat
+
+
+def dspy_state(chosen: Chosen) -> dict[str, Any]:
+    """Return the arguments of `dspy.LM` that say what the LM says; what they cannot say is told."""
+    from lmconf.spec.state import NotCarried, dump_lm
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", NotCarried)
+        made = dump_lm(chosen.profile.lms[chosen.lm], "dspy")
+    for warning in caught:
+        tell(f"warning: {fit(str(warning.message))}")
+    return made
+
+
+def to_text(value: dict[str, Any], form: str) -> str:
+    """Return `value` as YAML or JSON that ends with a newline."""
+    if form == "yaml":
+        from lmconf.document.yaml.writer import write
+
+        return write(value)
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+class Chosen(Struct, frozen=True, eq=False):
+    """A compiled profile, the LM of it that was named if one was, and what to warn of.
+
+    `typed` is what the profile was called on the command line, or the file that was meant.
+    """
+
+    profile: CompiledProfile
+    typed: str
+    named: str | None
+    warnings: tuple[Diagnostic, ...]
+
+    @property
+    def lm(self) -> str:
+        """The name of the LM that is meant: the one named, else the profile's main LM.
+
+        Raises:
+            ProfileError: none was named, and the profile does not say which is its main LM.
+        """
+        if self.named is not None:
+            return self.named
+        if self.profile.spec.main is None:
+            raise ProfileError([_no_main(self.typed, list(self.profile.lms))])
+        return self.profile.spec.main
+
+
+def choose(
+    name: str | None,
+    *,
+    sets: Sequence[str] = (),
+    variables: Sequence[str] = (),
+    allow_imports: Sequence[str] = (),
+    one_lm: bool = False,
+) -> Chosen:
+    """Return what `name` means under the arguments of `--set`, `--var` and `--allow-import`.
+
+    With `one_lm`, a profile's name means its main LM, and a bare field in `--set` is that LM's.
+
+    Raises:
+        ProfileError: there is no such profile or LM, or it is not valid.
+    """
+    from lmconf.loader.compile import examine
+
+    profile_name, lm_name = (None, None) if name is None else split(name)
+    source = _source(profile_name)
+    assignments, given = parsed(sets, variables)
+    outcome = examine(
+        source,
+        _addressed(assignments, source, lm_name, one_lm=one_lm),
+        given,
+        allow_imports=frozenset(allow_imports),
+        registered=False,
+    )
+    if outcome.profile is None:
+        raise ProfileError(outcome.diagnostics)
+    if lm_name is not None and lm_name not in outcome.profile.lms:
+        raise ProfileError([no_lm(lm_name, profile_name or source, list(outcome.profile.lms))])
+    return Chosen(outcome.profile, profile_name or source, lm_name, outcome.diagnostics)
+
+
+def warn(ctx: click.Context, warnings: Sequence[Diagnostic]) -> None:
+    """Tell what a profile asks for in vain."""
+    if warnings:
+        from lmconf.diagnostics.render import to_text
+
+        tell(to_text(warnings, color=terminal_of(ctx).colors(sys.stderr)))
+
+
+def parsed(
+    sets: Sequence[str], variables: Sequence[str]
+) -> tuple[tuple[Assignment, ...], dict[str, GivenText]]:
+    """Return what the arguments of `--set` and `--var` say.
+
+    Raises:
+        Misused: one of them is malformed; every mistake at once.
+    """
+    if not sets and not variables:
+        return (), {}
+    from lmconf.document.command_line import parse_var
+    from lmconf.document.overrides import parse_set
+
+    found: list[Diagnostic] = []
+    assignments = [parse_set(text, found) for text in sets]
+    given = [parse_var(text, found) for text in variables]
+    if found:
+        raise Misused(found)
+    return tuple(filter(None, assignments)), dict(filter(None, given))
+
+
+# --- which LM a path of `--set` means -----------------------------------------------------------
+
+
+def _addressed(
+    assignments: tuple[Assignment, ...], source: str, lm_name: str | None, *, one_lm: bool
+) -> tuple[Assignment, ...]:
+    """Return `assignments` with bare fields of an LM (`temperature`) put under the LM meant.
+
+    In a document of one LM they stand right as they are.
+    """
+    if not (lm_name or one_lm) or not any(_is_bare(each.path) for each in assignments):
+        return assignments
+    several, main = _form(source)
+    lm = lm_name or main
+    if not several or lm is None:
+        return assignments
+    return tuple(_below(each, ("lms", lm)) if _is_bare(each.path) else each for each in assignments)
+
+
+def _is_bare(path: tuple[str, ...]) -> bool:
+    from lmconf.schema.declaration import fields
+    from lmconf.spec.profile import LMEntry, ProfileDocument
+
+    if path[0] not in fields(ProfileDocument):
+        return True
+    # `callbacks.audit.path` is a definition of the profile's, `callbacks` is the LM's list.
+    return path[0] in fields(LMEntry) and len(path) == 1
+
+
+def _below(assignment: Assignment, prefix: tuple[str, ...]) -> Assignment:
+    return msgspec.structs.replace(
+        assignment,
+        path=(*prefix, *assignment.path),
+        steps=(*(assignment.steps[0] for _ in prefix), *assignment.steps),
+    )
+
+
+def _form(source: str) -> tuple[bool, str | None]:
+    """Return whether the documents behind `source` hold several LMs, and which is the main one."""
+    from lmconf.compiler.parts import heads
+    from lmconf.document.nodes import Map, Scalar
+    from lmconf.loader.extends import gather
+
+    roots = [document.root for document in gather(find(source, os.environ))]
+    main = None
+    for root in roots:
+        stated, lms = root.get("main"), root.get("lms")
+        if isinstance(stated, Scalar) and isinstance(stated.value, str):
+            main = stated.value
+        elif main is None and isinstance(lms, Map):
+            callable_ = [name for name, _ in lms if not name.startswith("_")]
+            if "main" in callable_ or len(callable_) == 1:
+                main = "main" if "main" in callable_ else callable_[0]
+    return heads(roots, []) == "many", main
+
+
+# --- wrong names --------------------------------------------------------------------------------
+
+
+def _source(name: str | None) -> str:
+    """Return the path of the profile `name`, or of the one meant when none is named.
+
+    Raises:
+        ProfileError: there is none; an LM's name without its profile is told with it.
+    """
+    wanted = nearest(os.environ) if name is None else name
+    try:
+        return str(find(wanted, os.environ))
+    except ProfileError:
+        owner = None if name is None or is_path(name) else _owner(name)
+        if owner is None:
+            raise
+    raise ProfileError(
+        [
+            Diagnostic(
+                code="no-profile",
+                message=f"there is no profile named `{name}`, but an LM of that name",
+                help=f"write `{owner}:{name}`",
+            )
+        ]
+    )
+
+
+def _owner(lm: str) -> str | None:
+    """Return the nearest profile that has an LM named `lm`."""
+    from lmconf.cli.commands.list import surveyed
+
+    for profile in surveyed():
+        if lm in profile.lms and profile.shadowed_by is None:
+            return profile.name
+    return None
+
+
+def no_lm(name: str, profile: str, known: Sequence[str]) -> Diagnostic:
+    """Return what to tell about an LM that `profile`, which has the LMs `known`, does not have."""
+    near = did_you_mean(name, known)
+    return Diagnostic(
+        code="unknown-lm",
+        message=f"`{profile}` has no LM named `{name}`",
+        help=f"did you mean `{profile}:{near}`?" if near else f"it has: {', '.join(known)}",
+    )
+
+
+def _no_main(profile: str, known: Sequence[str]) -> Diagnostic:
+    return Diagnostic(
+        code="no-main",
+        message=f"`{profile}` has several LMs and no `main`",
+        help=f"name one, as `{profile}:{known[0]}`, or add `main: …` to it;"
+        f" it has: {', '.join(known)}",
+    )

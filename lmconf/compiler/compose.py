@@ -1,0 +1,161 @@
+"""The first stages: documents are recognised, normalised, folded, and their LMs inherit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.parts import Parts, heads, is_of_the_future, no_block, part
+from lmconf.compiler.statements import Layer, stated_by_many, stated_by_one
+from lmconf.diagnostics.model import Diagnostic, Mark
+from lmconf.document.inheritance import Foreign, Inherited, inherit
+from lmconf.document.merge import fold, normalise, settle
+from lmconf.document.nodes import Broken, Document, Map, Node
+from lmconf.document.operators import recognise
+from lmconf.document.overrides import overlay
+from lmconf.errors import ProfileError
+from lmconf.schema.declaration import fields
+from lmconf.spec.merge_rules import LMRules
+from lmconf.spec.profile import ProfileDocument
+
+__all__ = ["FLAT_NAME", "composed"]
+
+FLAT_NAME = "main"
+"""The name of the LM that a one-LM document holds."""
+
+
+def composed(
+    documents: Sequence[Document], inputs: Inputs, found: list[Diagnostic]
+) -> Parts | None:
+    """Return what `documents`, the lowest first, say together, or None after reporting why not."""
+    roots = [recognise(document.root, found, folder=_folder(document)) for document in documents]
+    if [root for root in roots if is_of_the_future(root, found)]:
+        # What else would be wrong with it is a matter of that version.
+        return None
+    form = heads(roots, found)
+    if form is None:
+        return None
+    flat = form == "one"
+    rules = LMRules(flat=flat)
+    layers = [
+        Layer(
+            normalise(part(root, "head"), rules),
+            tuple(range(place)) if document.beneath is None else document.beneath,
+            root,
+        )
+        for place, (root, document) in enumerate(zip(roots, documents, strict=True))
+    ]
+    root = fold([layer.root for layer in layers], rules)
+    if inputs.assignments:
+        top = () if flat else tuple(fields(ProfileDocument))
+        over = overlay(root, inputs.assignments, found, rules, top=top)
+        layers.append(Layer(over, tuple(range(len(layers)))))
+        root = fold([root, over], rules)
+    if flat:
+        return _one(root, layers, rules, found)
+    return _many(root, layers, rules, inputs, found)
+
+
+def _one(root: Map, layers: Sequence[Layer], rules: LMRules, found: list[Diagnostic]) -> Parts:
+    settled = settle(root, found, usual=rules.usual)
+    lm = part(settled, "lm")
+    return Parts(
+        flat=True,
+        variables=_variables(settled, found),
+        head=part(settled, "version"),
+        entries={FLAT_NAME: lm},
+        abstract={},
+        statements={FLAT_NAME: stated_by_one(layers, root, lm, rules)},
+    )
+
+
+def _many(
+    root: Map,
+    layers: Sequence[Layer],
+    rules: LMRules,
+    inputs: Inputs,
+    found: list[Diagnostic],
+) -> Parts:
+    head = settle(part(root, "profile"), found)
+    variables = _variables(head, found)
+    entries, defaults = _block(root, "lms", []), _block(root, "defaults", [])
+    foreign = None if inputs.foreign is None else _remembered(inputs.foreign)
+
+    def inherited_by(root: Map, found: list[Diagnostic]) -> Inherited:
+        entries, defaults = _block(root, "lms", found), _block(root, "defaults", found)
+        named = entries or Map({}, {}, root.mark)
+        return inherit(named, defaults, rules, found, ("lms",), foreign=foreign, usual=rules.usual)
+
+    inherited = inherited_by(root, found)
+    abstract = inherited.abstract
+    if defaults is not None:
+        kept = {key: value for key, value in defaults if key != "extends"}
+        own = Map(kept, defaults.keys, defaults.mark)
+        abstract = {"defaults": settle(own, found, ("defaults",)), **abstract}
+    return Parts(
+        flat=False,
+        variables=variables,
+        head=head,
+        entries=inherited.entries.entries,
+        abstract=abstract,
+        statements=stated_by_many(layers, inherited, defaults, lambda root: inherited_by(root, [])),
+        soft={name: _soft(node, defaults) for name, node in inherited.entries},
+        written=entries,
+        chains=inherited.chains,
+    )
+
+
+def _remembered(foreign: Foreign) -> Foreign:
+    """Return `foreign`, asked once for each name: a document is composed in more than one view."""
+    known: dict[str, Map | ProfileError | None] = {}
+
+    def found(name: str, mark: Mark) -> Map | None:
+        if name not in known:
+            try:
+                known[name] = foreign(name, mark)
+            except ProfileError as error:
+                known[name] = error
+        what = known[name]
+        if isinstance(what, ProfileError):
+            raise what
+        return what
+
+    return found
+
+
+def _soft(node: Node, defaults: Map | None) -> frozenset[str]:
+    """Return the names of the fields of `node` that were taken over from `defaults` as they are."""
+    if defaults is None or not isinstance(node, Map):
+        return frozenset()
+    # Not by their marks: everything in a mapping made in code has the same.
+    return frozenset(key for key, value in node if value is defaults.get(key))
+
+
+def _block(root: Map, name: str, found: list[Diagnostic]) -> Map | None:
+    """Return the mapping under `name`, None after reporting that it is something else."""
+    node = root.get(name)
+    if node is not None and not isinstance(node, Map | Broken):
+        found.append(no_block(node, (name,)))
+    return node if isinstance(node, Map) else None
+
+
+def _variables(head: Map, found: list[Diagnostic]) -> Map | None:
+    """Return `vars`, None after reporting that it is no mapping."""
+    node = head.get("vars")
+    if node is not None and not isinstance(node, Map | Broken):
+        found.append(
+            Diagnostic(
+                code="wrong-type",
+                message="`vars` must be a mapping of variables and their values",
+                mark=node.mark,
+                path=("vars",),
+                help="write `vars: {name: value}`",
+            )
+        )
+    return node if isinstance(node, Map) else None
+
+
+def _folder(document: Document) -> str | None:
+    path = document.source.path
+    return None if path is None else str(PurePath(path).parent)

@@ -1,0 +1,125 @@
+"""Kinds that an application brings: registered names, and import paths that were allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from lmconf.callbacks.record_redaction import ENTRY, why_not
+from lmconf.callbacks.specs import CALLBACK_SPECS
+from lmconf.compiler.inputs import Inputs
+from lmconf.diagnostics.model import Diagnostic
+from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.schema.check import Fault
+from lmconf.spec.compiled import Compiled
+from lmconf.system.imports import is_allowed, is_import_path
+
+__all__ = ["merged", "nearly_known", "unknown_extensions"]
+
+Path = tuple[str | int, ...]
+
+_REDACT = "write a path such as `request.messages.*.content`, or a pattern such as `/secret-\\d+/`"
+
+
+def unknown_extensions(data: Mapping[str, Any], inputs: Inputs) -> Iterator[Fault]:
+    """Yield a fault for each kind in the data of an LM or a profile that nothing provides.
+
+    With `inputs.callback_names` None, names that an application may register later are passed.
+    """
+    callbacks = data.get("callbacks")
+    listed = callbacks if isinstance(callbacks, list) else []
+    named = callbacks.items() if isinstance(callbacks, Mapping) else enumerate(listed)
+    own = inputs.callback_names
+    known = None if own is None else {*CALLBACK_SPECS, *own}
+    for key, callback in named:
+        if isinstance(callback, Mapping):
+            path = ("callbacks", key, "use")
+            yield from _judged(callback.get("use"), path, known, "callback", inputs)
+            if callback.get("use") == "jsonl":
+                yield from _no_redactions(callback.get("redact"), ("callbacks", key, "redact"))
+    transport = data.get("transport")
+    if isinstance(transport, Mapping):
+        use = transport.get("use")
+        transports = None if use == "litellm" else inputs.transport_names
+        yield from _judged(use, ("transport", "use"), transports, "transport", inputs)
+
+
+def nearly_known(compiled: Compiled) -> Iterator[Diagnostic]:
+    """Yield a warning for each kind that is one slip away from one that comes with lmconf.
+
+    For where nobody knows what an application will register: it may be its own, and seldom is.
+    """
+    spec = compiled.spec
+    named: list[tuple[str, Path, str, Collection[str]]] = [
+        (callback.use, ("callbacks", index, "use"), "callback", CALLBACK_SPECS)
+        for index, callback in enumerate(spec.callbacks)
+        if not isinstance(callback, str)
+    ]
+    named.append((spec.transport.use, ("transport", "use"), "transport", ("litellm",)))
+    for kind, path, what, built_in in named:
+        near = None if kind in built_in else did_you_mean(kind, sorted({*built_in} - {"*"}))
+        if near is None or abs(len(near) - len(kind)) > 1:
+            continue
+        yield Diagnostic(
+            code="unknown-kind",
+            severity="warning",
+            message=f"no {what} of the kind `{kind}` comes with lmconf",
+            mark=compiled.place(*path),
+            path=path,
+            label=f"did you mean `{near}`?",
+            help=f"one of your own is registered with `lmconf.register_{what}`, by the program that"
+            " loads this",
+        )
+
+
+def _no_redactions(entries: object, path: Path) -> Iterator[Fault]:
+    for index, entry in enumerate(entries if isinstance(entries, list | tuple) else ()):
+        # What does not even look like one is told of as any text is that does not fit.
+        why = why_not(entry) if isinstance(entry, str) and re.match(ENTRY, entry) else None
+        if why is not None:
+            yield Fault("bad-redaction", (*path, index), why, help=_REDACT)
+
+
+def merged(faults: Iterable[Fault], kinds: Iterable[Fault]) -> list[Fault]:
+    """Return both, without the unknown keys of blocks whose kind is not known either."""
+    unknown = list(kinds)
+    blocks = {fault.path[:-1] for fault in unknown if fault.code == "unknown-kind"}
+    kept = [
+        fault for fault in faults if fault.code != "unknown-key" or fault.path[:-1] not in blocks
+    ]
+    return [*kept, *unknown]
+
+
+def _judged(
+    kind: object, path: Path, known: Collection[str] | None, what: str, inputs: Inputs
+) -> Iterator[Fault]:
+    if not isinstance(kind, str):
+        return
+    if ":" in kind:
+        if not is_import_path(kind):
+            yield Fault(
+                "bad-import-path",
+                path,
+                f"`{kind}` is not an import path",
+                help="an import path is `module:attribute`, such as `acme.hooks:CostMeter`",
+            )
+        elif not is_allowed(kind, inputs.allow_imports):
+            yield Fault(
+                "import-not-allowed",
+                path,
+                f"`{kind}` names code, and nothing allows to import it",
+                help=f'pass `allow_imports=["{kind}"]` or `--allow-import {kind}`, or list it in'
+                " pyproject.toml under [tool.lmconf] allow-imports",
+            )
+    elif known is not None and kind not in known:
+        names = sorted({*known} - {"*"})
+        near = did_you_mean(kind, names)
+        yield Fault(
+            "unknown-kind",
+            path,
+            f"there is no {what} of the kind `{kind}`",
+            label=f"did you mean `{near}`?" if near else "",
+            help=f"known kinds: {', '.join(names)}; your own are registered with"
+            f" `lmconf.register_{what}`",
+        )

@@ -1,0 +1,299 @@
+"""The compiler: documents in, a frozen profile and every diagnostic out.
+
+    read ─▶ recognise ─▶ normalise ─▶ fold ─▶ inherit ─▶ render ─▶ check ─▶ build
+
+Stages run on what the earlier ones could make sense of, so that one pass reports everything.
+Nothing here reads a file, a clock or the environment: those come in as arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from lmconf import caches
+from lmconf.caches.specs import StoreSpec
+from lmconf.compiler.compose import composed
+from lmconf.compiler.extensions import nearly_known
+from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.name_resolution import inline, inline_stated, whole_budget
+from lmconf.compiler.parts import Parts, part
+from lmconf.compiler.validate import checked
+from lmconf.compiler.warnings import in_vain
+from lmconf.diagnostics.model import Diagnostic, Mark, Note
+from lmconf.diagnostics.render import in_order
+from lmconf.document.findings import Enough, Findings
+from lmconf.document.merge import normalise
+from lmconf.document.nodes import Document, Map, Node, Path, at, to_plain
+from lmconf.document.templates.renderer import Renderer
+from lmconf.document.variables import bind
+from lmconf.schema.construct import build
+from lmconf.schema.frozen import FrozenMap, freeze
+from lmconf.secrets.references import Masked
+from lmconf.spec.compiled import Compiled
+from lmconf.spec.destinations import Statement, crossed
+from lmconf.spec.lm import LM
+from lmconf.spec.merge_rules import LMRules
+from lmconf.spec.plain_data import places, with_absolute_paths
+from lmconf.spec.profile import MANY_LMS, PROFILE, ProfileSpec
+from lmconf.spec.rules.consistency import YIELDING
+
+__all__ = ["CompiledProfile", "Declared", "Outcome", "compile_documents", "stores_at_odds"]
+
+Declared: TypeAlias = dict[Hashable, tuple[StoreSpec, Mark | None]]
+"""The stores that were declared so far, by where they are."""
+
+
+def stores_at_odds(profile: CompiledProfile, seen: Declared) -> Iterator[Diagnostic]:
+    """Yield an error for each store that is declared twice, and not alike.
+
+    Two declarations mean one store when they name one folder, or one server and namespace. The
+    other one may stand in a profile that `seen` comes from; those of `profile` are added to it.
+    """
+    for store, path, mark in _declared(profile):
+        place = caches.place(store)
+        if place is None:
+            continue
+        first, where = seen.setdefault(place, (store, mark))
+        if first == store or where == mark:
+            continue
+        what = "folder" if store.backend == "disk" else "server and namespace"
+        elsewhere = mark is not None and where is not None and mark.source.name != where.source.name
+        yield Diagnostic(
+            code="store-conflict",
+            message=f"another store of this {what} is declared differently",
+            mark=mark,
+            path=path,
+            help="declare it once, under `stores` of a profile that both extend"
+            if elsewhere
+            else "declare it once, under `stores`, and name it where it is used",
+            notes=(Note("the other one is declared here", where),),
+        )
+
+
+def _declared(profile: CompiledProfile) -> Iterator[tuple[StoreSpec, Path, Mark | None]]:
+    """Yield each store that somebody wrote down, with its path and place."""
+    for name, store in profile.spec.stores.items():
+        node = at(profile.nodes, ("stores", name))
+        yield store, ("stores", name), None if node is None else node.mark
+    for name, compiled in profile.lms.items():
+        said = compiled.stated.get("cache")
+        store_ = profile.spec.lms[name].cache.store
+        if not isinstance(store_, str) and isinstance(said, Mapping) and "store" in said:
+            path = ("cache", "store")
+            own = path if profile.flat else ("lms", name, *path)
+            yield store_, own, compiled.place(*path)
+
+
+class CompiledProfile(Masked, Struct, frozen=True, eq=False, kw_only=True):
+    """A profile, ready to run: its spec, its LMs, and what is known beside them.
+
+    `nodes` are the rendered documents' values by LM, with the place of each.
+    """
+
+    name: str
+    spec: ProfileSpec
+    stated: Mapping[str, Any]
+    lms: Mapping[str, Compiled]
+    nodes: Map
+    flat: bool
+
+    def __repr__(self) -> str:
+        return f"CompiledProfile(name={self.name!r}, spec={self.spec!r})"
+
+
+class Outcome(Masked, Struct, frozen=True, eq=False):
+    """What compiling came to: a profile, unless a diagnostic is an error."""
+
+    profile: CompiledProfile | None
+    diagnostics: tuple[Diagnostic, ...]
+    entries: Mapping[str, Node] = FrozenMap()
+
+    def __repr__(self) -> str:
+        """Leave out the entries: what is wrong with them may be a secret that stands in them."""
+        return f"Outcome(profile={self.profile!r}, diagnostics={self.diagnostics!r})"
+
+
+def compile_documents(documents: Sequence[Document], inputs: Inputs) -> Outcome:
+    """Return what `documents`, the lowest layer first, compile to under `inputs`."""
+    found = Findings()
+    try:
+        return _compiled(documents, inputs, found)
+    except Enough as enough:
+        return _outcome(None, [*found, enough.diagnostic])
+
+
+def _compiled(documents: Sequence[Document], inputs: Inputs, found: list[Diagnostic]) -> Outcome:
+    parts = composed(documents, inputs, found)
+    if parts is None:
+        return _outcome(None, found)
+    bound = bind(parts.variables, inputs.variables, inputs.environment, found)
+    renderer = Renderer(bound.values, found, broken=bound.broken)
+    rendered = _rendered(parts, renderer, inputs)
+    # What was said below and is replaced may hold a template that this document has no value for.
+    below = Renderer(bound.values, [], broken=bound.broken)
+    found += _crossed(rendered, below, inputs)
+    data = checked(rendered, inputs, found)
+    if any(diagnostic.severity == "error" for diagnostic in found):
+        return _outcome(None, found, rendered)
+    profile = _built(data, rendered, bound.baked, inputs)
+    found += stores_at_odds(profile, {})
+    if any(diagnostic.severity == "error" for diagnostic in found):
+        return _outcome(None, found, rendered)
+    found += in_vain(profile.lms, rendered)
+    if inputs.callback_names is None:
+        for compiled in profile.lms.values():
+            found += nearly_known(compiled)
+    return _outcome(profile, found, rendered)
+
+
+def _outcome(
+    profile: CompiledProfile | None, found: list[Diagnostic], parts: Parts | None = None
+) -> Outcome:
+    # LMs share what they inherit: what was found twice at one place is said once.
+    return Outcome(profile, tuple(in_order(found)), {} if parts is None else parts.entries)
+
+
+def _rendered(parts: Parts, renderer: Renderer, inputs: Inputs) -> Parts:
+    """Return `parts` with templates replaced by values, and relative paths made absolute."""
+
+    def lm(name: str, node: Node) -> Node:
+        found = renderer.render(node, parts.path(name))
+        if isinstance(found, Map):
+            # A template may have become a shorthand, and a block empty by what was unset in it.
+            found = normalise(found, LMRules(flat=True))
+        return with_absolute_paths(found, LM, inputs.folder)
+
+    head = renderer.render(part(parts.head, "values"))
+    assert isinstance(head, Map)
+    head = with_absolute_paths(normalise(head, LMRules(flat=parts.flat)), MANY_LMS, inputs.folder)
+    assert isinstance(head, Map)
+    return msgspec.structs.replace(
+        parts,
+        head=head,
+        entries={name: lm(name, node) for name, node in parts.entries.items()},
+        abstract={name: lm(name, node) for name, node in parts.abstract.items()},
+    )
+
+
+def _crossed(parts: Parts, renderer: Renderer, inputs: Inputs) -> list[Diagnostic]:
+    """Return a diagnostic for each value that an LM would send elsewhere than where it belongs.
+
+    A value that several LMs take over is told once, with the places that lead each elsewhere.
+    """
+    found: dict[object, Diagnostic] = {}
+    known: dict[int, Map] = {}
+
+    def rendered(statement: Statement) -> Statement:
+        beside = known.get(id(statement.beside))
+        if beside is None:
+            value = with_absolute_paths(renderer.render(statement.beside), LM, inputs.folder)
+            assert isinstance(value, Map)
+            beside = known[id(statement.beside)] = value
+        return msgspec.structs.replace(statement, beside=beside)
+
+    for name, node in parts.entries.items():
+        if not isinstance(node, Map) or name not in parts.statements:
+            continue
+        stated = parts.statements[name]
+        stated = msgspec.structs.replace(stated, values=tuple(map(rendered, stated.values)))
+        for said in crossed(stated, node, parts.path(name)):
+            # A mapping made in code has one place for everything.
+            place = said.mark.key if said.mark and said.mark.line else said.path
+            first = found.setdefault(place, said)
+            notes = tuple(note for note in said.notes if note not in first.notes)
+            found[place] = msgspec.structs.replace(first, notes=(*first.notes, *notes))
+    return list(found.values())
+
+
+def _built(
+    data: dict[str, Any], parts: Parts, baked: Mapping[str, str], inputs: Inputs
+) -> CompiledProfile:
+    data.pop("lmconf", None)
+    if baked:
+        data["provenance"] = {**data.get("provenance", {}), "vars": dict(baked)}
+    spec = build(PROFILE, data)
+    assert isinstance(spec, ProfileSpec)
+    stated = _stated(parts, baked, data["lms"])
+    entries = {name: node for name, node in parts.entries.items() if isinstance(node, Map)}
+    lms = {
+        name: _lm(name, spec, stated, entries[name], inputs, flat=parts.flat) for name in spec.lms
+    }
+    mark = parts.head.mark
+    return CompiledProfile(
+        name=inputs.name,
+        spec=spec,
+        stated=stated,
+        lms=lms,
+        nodes=Map({**parts.head.entries, "lms": Map(entries, {}, mark)}, {}, mark),
+        flat=parts.flat,
+    )
+
+
+def _stated(
+    parts: Parts, baked: Mapping[str, str], data: Mapping[str, Mapping[str, Any]]
+) -> FrozenMap[str, Any]:
+    """Return what the documents say together, as plain data."""
+    said: dict[str, Any] = {key: to_plain(value) for key, value in parts.head if key != "lmconf"}
+    if baked:
+        said["provenance"] = {**said.get("provenance", {}), "vars": dict(baked)}
+    said["lms"] = {name: _said(name, node, data) for name, node in parts.entries.items()}
+    frozen: FrozenMap[str, Any] = freeze(said)
+    return frozen
+
+
+def _said(name: str, node: Node, data: Mapping[str, Mapping[str, Any]]) -> object:
+    """Return what was said of the LM `name`, without what had no effect."""
+    said = to_plain(node)
+    if not isinstance(said, dict):
+        return said
+    fallbacks = said.get("fallbacks")
+    if isinstance(fallbacks, list):
+        said["fallbacks"] = [item for item in fallbacks if item != name]
+    for field in YIELDING:
+        # The profile's default gave way to that of the model's family.
+        if field in said and said[field] != data[name].get(field):
+            del said[field]
+    if "pool" in said:
+        # What `defaults` say of connections holds for the members alone.
+        return {field: value for field, value in said.items() if field in data[name]}
+    return said
+
+
+def _lm(
+    name: str,
+    spec: ProfileSpec,
+    stated: Mapping[str, Any],
+    node: Map,
+    inputs: Inputs,
+    *,
+    flat: bool,
+) -> Compiled:
+    full = inline(spec, name)
+    shared = whole_budget(spec)
+    said = inline_stated(stated, name)
+    baked = spec.provenance.get("vars")
+    if baked is not None:
+        provenance = FrozenMap({**full.provenance, "vars": baked})
+        full = msgspec.structs.replace(full, provenance=provenance)
+        said["provenance"] = {**said.get("provenance", {}), "vars": baked}
+    return Compiled(
+        spec=full,
+        name=inputs.name if flat else f"{inputs.name}:{name}",
+        stated=freeze(said),
+        places=places(node),
+        allow_imports=inputs.allow_imports,
+        fallback_names=tuple(
+            item if isinstance(item, str) else None for item in spec.lms[name].fallbacks
+        ),
+        member_names=tuple(item if isinstance(item, str) else None for item in spec.lms[name].pool),
+        profile_budget=None if shared is None else (_account(inputs.name, spec), shared),
+    )
+
+
+def _account(name: str, spec: ProfileSpec) -> str:
+    """Return the name under which a profile spends: a mapping or a state has none of its own."""
+    return f"{name} of {', '.join(spec.lms)}" if name.startswith("<") else name

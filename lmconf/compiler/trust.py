@@ -1,0 +1,356 @@
+"""What a document that is not trusted may state: what stands on a list here, and nothing else.
+
+A field is on the list where it can neither move a credential, a bill or data elsewhere, nor read
+or write on this machine, nor change how others are served, nor hang the process. Everything else
+is refused, never taken out: a document that lost a part would mean something else. It is judged
+twice: as it is written, where everything wrong is found at its place, and as it is once composed
+and rendered, which no way of writing gets around.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from lmconf.caches.specs import CachePolicy, DiskStore, MemoryStore, RedisStore
+from lmconf.callbacks.specs import (
+    CustomCallback,
+    JsonlCallback,
+    LiteLLMLogger,
+    LogCallback,
+    MeterCallback,
+    OtelCallback,
+)
+from lmconf.compiler.pipeline import CompiledProfile
+from lmconf.diagnostics.model import Diagnostic, Mark
+from lmconf.diagnostics.render import in_order
+from lmconf.document.nodes import (
+    Change,
+    Document,
+    Map,
+    Node,
+    Path,
+    Public,
+    Reference,
+    Scalar,
+    Seq,
+    Verbatim,
+    from_plain,
+    to_plain,
+)
+from lmconf.providers.catalogue import provider_of
+from lmconf.providers.routes import MODEL_PARAMETERS
+from lmconf.retries.specs import RetryPolicy
+from lmconf.schema.construct import build
+from lmconf.schema.declaration import fields
+from lmconf.schema.lookup import child, choose, kind_of
+from lmconf.schema.shapes import Json, Kinds, ListOf, Record, Secret, Shape
+from lmconf.secrets.references import Env
+from lmconf.spec.lm import LMSpec, SoleLMSpec
+from lmconf.spec.policies import Budget, HistoryPolicy, TimeoutSpec
+from lmconf.spec.profile import LMDocument, LMEntry, ProfileDocument
+
+__all__ = ["ALLOWED", "REFUSED", "REFUSED_BLOCKS", "allows", "distrust", "distrust_profile"]
+
+_HEAD = frozenset(("extends", "lmconf", "vars"))
+ALLOWED: Mapping[type[Struct], frozenset[str]] = {
+    LMDocument: _HEAD,
+    ProfileDocument: _HEAD | set("budget callbacks defaults lms main provenance stores".split()),
+    LMEntry: frozenset(("extends",)),
+    LMSpec: frozenset("fallback_on fallbacks pick pool weights".split()),
+    SoleLMSpec: frozenset(
+        "api_key aws_access_key_id aws_secret_access_key aws_session_token azure_ad_token budget"
+        " cache cache_in_memory callbacks deadline extra frequency_penalty history logit_bias"
+        " logprobs max_body max_tokens modalities model model_type n num_retries"
+        " parallel_tool_calls presence_penalty provenance reasoning_effort response_format retry"
+        " rollout_id seed service_tier stop temperature thinking timeout tool_choice tools"
+        " top_logprobs top_p verbosity vertex_credentials".split()
+    ),
+    Budget: frozenset("cost_usd per tokens".split()),
+    CachePolicy: frozenset("keep mode store ttl".split()),
+    HistoryPolicy: frozenset("content max".split()),
+    LogCallback: frozenset("level use".split()),
+    MemoryStore: frozenset("backend max_entries max_size".split()),
+    RetryPolicy: frozenset("initial jitter max multiplier respect_retry_after when".split()),
+    TimeoutSpec: frozenset("connect first_byte idle total".split()),
+}
+"""The fields that an untrusted document may state, by the block that declares them."""
+
+_ACCOUNT = "choose which account pays"
+REFUSED: Mapping[type[Struct], Mapping[str, str]] = {
+    SoleLMSpec: {
+        "allow_http": "allow unencrypted connections",
+        "api_base": "choose where prompts are sent",
+        "api_type": "choose how the credential is sent",
+        "api_version": "choose which API is asked",
+        "aws_profile_name": "choose an account of this machine",
+        "aws_region_name": "choose where prompts are sent",
+        "base_model": "choose by which price it is charged to a budget",
+        "endpoint": "answer for other addresses",
+        "finetuning_model": "choose what is trained",
+        "headers": "add to what is said to the server",
+        "launch_kwargs": "start a server",
+        "limits": "slow down other LMs of this process",
+        "metadata": "label calls in the name of others",
+        "organization": _ACCOUNT,
+        "pricing": "choose by which price it is charged to a budget",
+        "project": _ACCOUNT,
+        "provider": "start a server, or a training",
+        "train_kwargs": "start a training",
+        "transport": "choose what carries its requests",
+        "user": "label calls in the name of others",
+        "vertex_location": "choose where prompts are sent",
+        "vertex_project": _ACCOUNT,
+    },
+    Budget: {"store": "count with what others spend"},
+    CachePolicy: {"namespace": "read what was kept for others"},
+    RetryPolicy: {
+        "breaker": "keep other LMs from a server",
+        "budget": "do without the bounds of retries that LMs share",
+    },
+}
+"""The others, and what stating one could do. What is on neither list is refused, too."""
+
+REFUSED_BLOCKS: Mapping[type[Struct], str] = {
+    DiskStore: "write files, or change the size of this machine's store",
+    RedisStore: "choose where answers are kept",
+    JsonlCallback: "write files",
+    MeterCallback: "write files",
+    OtelCallback: "send what is said to another service",
+    LiteLLMLogger: "send what is said to another service",
+    CustomCallback: "name code to import, or to run",
+}
+"""Kinds of blocks that are refused as a whole."""
+
+# These may be lowered, and not be raised above what holds where nothing is stated.
+_CEILINGS: Mapping[type[Struct], frozenset[str]] = {
+    SoleLMSpec: frozenset(("deadline", "max_body", "num_retries")),
+    HistoryPolicy: frozenset(("max",)),
+    MemoryStore: frozenset(("max_entries", "max_size")),
+    TimeoutSpec: frozenset(("total",)),
+}
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:@+-]*(/[A-Za-z0-9_][A-Za-z0-9._:@+-]*)*\Z")
+_OF_AWS = ("bedrock", "sagemaker")
+
+Found = tuple[Path, Mark, str]
+
+
+def allows(type_: type[Struct], name: str) -> bool:
+    """Say whether an untrusted document may state the field `name` of a block of `type_`."""
+    return any(name in ALLOWED.get(each, ()) for each in type_.__mro__)
+
+
+def distrust(documents: Sequence[Document], allow_env: frozenset[str]) -> list[Diagnostic]:
+    """Return a diagnostic for everything in recognised `documents` that needs trust.
+
+    `allow_env` are the environment variables that may be referred to all the same.
+    """
+    found = []
+    for document in documents:
+        found += [_refusal(*each) for each in _Judge(allow_env).root(document.root)]
+    return found
+
+
+def distrust_profile(
+    profile: CompiledProfile, documents: Sequence[Document], allow_env: frozenset[str]
+) -> list[Diagnostic]:
+    """Return a diagnostic for everything in `profile` that needs trust.
+
+    `documents` are those that it was compiled from: what the application laid over them, and what
+    follows from a model, is no demand of theirs.
+    """
+    sources = frozenset(id(document.source) for document in documents)
+    judge = _Judge(allow_env, sources)
+    nodes = profile.nodes
+    if profile.flat:
+        (lm,) = _entries(nodes.get("lms")).values()
+        found = [_refusal(*each) for each in judge.node(lm, Record(LMDocument), ())]
+    else:
+        found = [_refusal(*each) for each in judge.root(nodes)]
+    # What several LMs inherit stands at one place.
+    return in_order(found)
+
+
+def _refusal(path: Path, mark: Mark, what: str) -> Diagnostic:
+    return Diagnostic(
+        code="untrusted",
+        message=f"an untrusted document may not {what}",
+        mark=mark,
+        path=path,
+        help="state it in `overrides=`, or load it without `untrusted=True` if you trust who wrote"
+        " it",
+    )
+
+
+class _Judge:
+    """Looks through nodes for what is not on the list.
+
+    `sources` are those of the untrusted documents where nodes are composed and rendered: values
+    can then be judged, too, and what comes from elsewhere is the application's own.
+    """
+
+    def __init__(self, allow_env: frozenset[str], sources: frozenset[int] | None = None) -> None:
+        self._allow_env = allow_env
+        self._sources = sources
+
+    def root(self, root: Map) -> Iterator[Found]:
+        """Yield what a whole document, of one LM or of several, may not state."""
+        for key, value in root.entries.items():
+            several = key not in fields(LMDocument) or (key == "callbacks" and _by_name(value))
+            type_ = ProfileDocument if several else LMDocument
+            yield from self._field(root, key, value, type_, ())
+
+    def node(self, node: Node, shape: Shape | None, path: Path) -> Iterator[Found]:
+        """Yield what `node`, which is to have `shape`, may not state."""
+        if isinstance(shape, ListOf) and shape.single and isinstance(node, Map):
+            shape = shape.item
+        match node:
+            case Map(entries=entries):
+                yield from self._map(node, entries, shape, path)
+            case Seq(items=items):
+                inner = None if shape is None else child(choose(shape, []), [], 0)
+                for index, item in enumerate(items):
+                    yield from self.node(item, inner, (*path, index))
+            case Change(base=base, prepend=prepend, append=append):
+                if base is not None:
+                    yield from self.node(base, shape, path)
+                inner = None if shape is None else child(choose(shape, []), [], 0)
+                for item in (*prepend, *append):
+                    yield from self.node(item, inner, path)
+            case Verbatim(value=value, mark=mark) if isinstance(value, dict | list):
+                # Nothing in it is a reference, and all else means what it says.
+                yield from self.node(from_plain(value, mark), shape, path)
+            case Reference(to=to, mark=mark) if self._is_theirs(mark):
+                if not isinstance(to, Env):
+                    yield path, mark, "read files or values given in code"
+                elif to.name not in self._allow_env:
+                    yield path, mark, f"read the environment variable {to.name}"
+
+    def _map(
+        self, node: Map, entries: Mapping[str, Node], shape: Shape | None, path: Path
+    ) -> Iterator[Found]:
+        tags = {
+            key: value.value
+            for key, value in entries.items()
+            if isinstance(value, Scalar | Verbatim)
+        }
+        chosen = None if shape is None else choose(shape, tags)
+        type_ = _type_of(chosen, tags)
+        if type_ is not None and type_ in REFUSED_BLOCKS and self._has_theirs(node):
+            yield path, node.mark, REFUSED_BLOCKS[type_]
+            return
+        for key, value in entries.items():
+            if type_ is not None:
+                yield from self._field(node, key, value, type_, path)
+            else:
+                inner = None if chosen is None else child(chosen, tags, key)
+                yield from self.node(value, inner, (*path, key))
+
+    def _field(
+        self, node: Map, key: str, value: Node, type_: type[Struct], path: Path
+    ) -> Iterator[Found]:
+        declared = fields(type_).get(key)
+        here, mark = (*path, key), node.keys.get(key, value.mark)
+        if declared is None:
+            # No field: parked for use elsewhere, or a mistake that is told when it is compiled.
+            yield from self.node(value, None, here)
+        elif not allows(type_, key):
+            if self._has_theirs(value):
+                yield here, mark, _why(type_, key)
+        else:
+            value = _opened(value)
+            yield from self.node(value, declared.shape, here)
+            if key in ("extra", "tools") and isinstance(declared.shape, Json) is (key == "extra"):
+                yield from self._body(key, value, here)
+            if isinstance(declared.shape, Secret) and not _is_reference(value):
+                yield here, value.mark, "bring a credential of its own"
+            if self._sources is not None and id(value.mark.source) in self._sources:
+                yield from self._value(key, value, type_, here)
+
+    def _body(self, key: str, value: Node, path: Path) -> Iterator[Found]:
+        """Yield what of a request's body would do more than say how the model answers."""
+        if key == "extra":
+            for name, item in _entries(value).items():
+                if name not in MODEL_PARAMETERS and self._has_theirs(item):
+                    mark = value.keys.get(name, item.mark) if isinstance(value, Map) else item.mark
+                    yield (*path, name), mark, f"put `{name}` into the body of a request"
+            return
+        for index, tool in enumerate(_items(value)):
+            kind = _entries(tool).get("type")
+            if (
+                kind is not None
+                and to_plain(_opened(kind)) != "function"
+                and self._has_theirs(kind)
+            ):
+                yield (*path, index), kind.mark, "name tools that servers run"
+
+    def _value(self, key: str, node: Node, type_: type[Struct], path: Path) -> Iterator[Found]:
+        """Yield what is wrong with a value on the list: an address in a name, or a large number."""
+        stated = to_plain(node)
+        if key == "model" and isinstance(stated, str):
+            provider, name = provider_of(stated)
+            aws = provider.startswith(_OF_AWS)
+            if not _NAME.match(name) or (aws and ("/" in name or name.startswith("arn:"))):
+                yield path, node.mark, "name more than a model, such as a path, an address or text"
+        elif any(key in _CEILINGS.get(each, ()) for each in type_.__mro__):
+            declared = fields(type_)[key]
+            most = declared.default
+            assert isinstance(most, int | float)
+            if build(declared.shape, stated) > most:
+                yield path, node.mark, f"raise `{key}` above its default"
+
+    def _is_theirs(self, mark: Mark) -> bool:
+        return self._sources is None or id(mark.source) in self._sources
+
+    def _has_theirs(self, node: Node) -> bool:
+        """Say whether anything in `node` comes from an untrusted document."""
+        if self._is_theirs(node.mark):
+            return True
+        below = [*_entries(node).values(), *_items(node)]
+        return any(self._has_theirs(item) for item in below)
+
+
+def _why(type_: type[Struct], name: str) -> str:
+    said = (REFUSED.get(each, {}).get(name) for each in type_.__mro__)
+    return next((what for what in said if what), f"state `{name}`")
+
+
+def _type_of(shape: Shape | None, tags: Mapping[str, object]) -> type[Struct] | None:
+    if isinstance(shape, Record):
+        return shape.type
+    return kind_of(shape, tags) if isinstance(shape, Kinds) else None
+
+
+def _by_name(value: Node) -> bool:
+    """Say whether `callbacks` holds them by name, as a document of several LMs does."""
+    entries = _entries(value)
+    return bool(entries) and "use" not in entries
+
+
+def _opened(node: Node) -> Node:
+    """Return the nodes of what is stated verbatim."""
+    return from_plain(node.value, node.mark) if isinstance(node, Verbatim) else node
+
+
+def _is_reference(node: Node) -> bool:
+    """Say whether a secret field holds a reference, or says that nothing is sent."""
+    if isinstance(node, Public):
+        return False
+    return not isinstance(node, Scalar) or node.value in ("", None)
+
+
+def _entries(node: Node | None) -> Mapping[str, Node]:
+    node = None if node is None else _opened(node)
+    return node.entries if isinstance(node, Map) else {}
+
+
+def _items(node: Node) -> Sequence[Node]:
+    match _opened(node):
+        case Seq(items=items):
+            return items
+        case Change(base=base, prepend=prepend, append=append):
+            return (*(_items(base) if base is not None else ()), *prepend, *append)
+        case _:
+            return ()

@@ -1,0 +1,170 @@
+"""The middle stage: rendered parts become plain data, with every fault reported at its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from lmconf.compiler.compose import FLAT_NAME
+from lmconf.compiler.extensions import merged, unknown_extensions
+from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.name_resolution import (
+    cycles,
+    falls_on_itself,
+    named_twice,
+    unknown_main,
+    unknown_names,
+    wrong_in_pools,
+)
+from lmconf.compiler.parts import Parts, no_block
+from lmconf.compiler.shared_credentials import shared_credentials
+from lmconf.diagnostics.model import Diagnostic, Note
+from lmconf.document.nodes import Broken, Change, Map, Node, Scalar
+from lmconf.schema.check import Fault, check
+from lmconf.schema.lookup import Unread
+from lmconf.spec.build import data_of
+from lmconf.spec.plain_data import to_data, to_diagnostics
+from lmconf.spec.profile import MANY_LMS, ONE_LM
+from lmconf.spec.rules.budgets import judge_whole_budget
+
+__all__ = ["checked"]
+
+
+def checked(parts: Parts, inputs: Inputs, found: list[Diagnostic]) -> dict[str, Any]:
+    """Return the plain data of the whole profile, reporting every fault of the rendered `parts`.
+
+    The data builds a `ProfileSpec` if nothing that was reported is an error.
+    """
+    return _Checker(parts, inputs, found).all()
+
+
+class _Checker:
+    """One pass over the parts of a profile."""
+
+    def __init__(self, parts: Parts, inputs: Inputs, found: list[Diagnostic]) -> None:
+        self.parts = parts
+        self.inputs = inputs
+        self.found = found
+
+    def all(self) -> dict[str, Any]:
+        # Parents first: a mistake of theirs is told as theirs, not as something inherited.
+        for name, node in self.parts.abstract.items():
+            if isinstance(node, Map):
+                _, faults = data_of(node, abstract=True)
+                self.report(name, node, self.with_extensions(node, faults))
+            elif not isinstance(node, Broken):
+                self.found.append(no_block(node, self.parts.path(name)))
+        entries = self.parts.entries
+        # Pools last: they have what they do not say from their members.
+        order = sorted(entries, key=lambda name: _says_pool(entries[name]))
+        done: dict[str, object] = {}
+        for name in order:
+            done[name] = self.lm(name, entries[name], done)
+        lms = {name: done[name] for name in entries}
+        head = self.head(lms)
+        for name, data in lms.items():
+            self.names(name, data, head)
+            if isinstance(data, Mapping):
+                self.report(name, entries[name], wrong_in_pools(name, lms))
+        self.found += cycles(self.parts, lms)
+        if not self.parts.flat:
+            crossing = {said.mark for said in self.found if said.code == "credential-crosses"}
+            shared = shared_credentials(self.parts.entries, lms)
+            self.found += [said for said in shared if said.mark not in crossing]
+        return {**head, "lms": lms}
+
+    def lm(self, name: str, node: Node, others: Mapping[str, object]) -> object:
+        """Return the data of one LM, with what is wrong in it unread; `others` are there by now."""
+        if not isinstance(node, Map):
+            if not isinstance(node, Broken):
+                self.found.append(no_block(node, self.parts.path(name)))
+            return Unread()
+        data, faults = data_of(node, self.parts.soft.get(name, frozenset()), named=others)
+        self.report(name, node, self.with_extensions(node, faults))
+        wrong = {fault.path[0] for fault in faults if fault.path}
+        return {key: Unread() if key in wrong else value for key, value in data.items()}
+
+    def with_extensions(self, node: Map, faults: Sequence[Fault]) -> list[Fault]:
+        """Return `faults` and the kinds in `node` that nothing provides, without what follows."""
+        data = to_data(node)
+        assert isinstance(data, dict)
+        return merged(faults, unknown_extensions(data, self.inputs))
+
+    def head(self, lms: Mapping[str, object]) -> dict[str, Any]:
+        """Return the data of what stands beside the LMs."""
+        parts = self.parts
+        data = to_data(parts.head)
+        assert isinstance(data, dict)
+        if parts.flat:
+            self.found += to_diagnostics(check(ONE_LM, data, partial=True), parts.head)
+            return {"main": FLAT_NAME}
+        names = [*lms, *(name for name in parts.abstract if name != "defaults")]
+        faults = check(MANY_LMS, {**data, "lms": dict.fromkeys(names, Unread())})
+        faults += unknown_main(data.get("main"), lms)
+        faults += self.budget(data, lms)
+        faults = merged(faults, unknown_extensions(data, self.inputs))
+        written = {} if parts.written is None else {"lms": parts.written}
+        whole = Map({**parts.head.entries, **written}, parts.head.keys, parts.head.mark)
+        self.found += to_diagnostics(faults, whole)
+        if "main" not in data and (len(lms) == 1 or FLAT_NAME in lms):
+            data["main"] = FLAT_NAME if FLAT_NAME in lms else next(iter(lms))
+        return data
+
+    def budget(self, data: Mapping[str, Any], lms: Mapping[str, object]) -> Iterator[Fault]:
+        """Yield what is wrong with the budget of the whole profile."""
+        budget = data.get("budget")
+        if not isinstance(budget, Mapping):
+            return
+        yield from judge_whole_budget(budget, lms)
+        stores = data.get("stores")
+        known = {"stores": tuple(stores) if isinstance(stores, Mapping) else ()}
+        yield from unknown_names({"budget": budget}, known)
+
+    def names(self, name: str, data: object, head: Mapping[str, Any]) -> None:
+        """Report the names in one LM that nothing has; a fallback to itself is dropped."""
+        node = self.parts.entries[name]
+        if not isinstance(data, dict) or not isinstance(node, Map):
+            return
+        self.report(name, node, named_twice(data))
+        if isinstance(data.get("fallbacks"), list):
+            if self.states_itself(name):
+                self.report(name, node, falls_on_itself(name, data["fallbacks"]))
+            data["fallbacks"] = [item for item in data["fallbacks"] if item != name]
+        right = {key: value for key, value in data.items() if not isinstance(value, Unread)}
+        known: dict[str, tuple[str, ...]] = {"stores": (), "callbacks": (), "lms": ()}
+        if not self.parts.flat:
+            for key in ("stores", "callbacks"):
+                known[key] = tuple(head[key]) if isinstance(head.get(key), Mapping) else ()
+            known["lms"] = tuple(self.parts.entries)
+        self.report(name, node, unknown_names(right, known, alone=self.parts.flat))
+
+    def states_itself(self, name: str) -> bool:
+        """Say whether the LM `name` itself names itself as its fallback: in `defaults`, it may."""
+        own = self.parts.written.get(name) if self.parts.written is not None else None
+        stated = own.get("fallbacks") if isinstance(own, Map) else None
+        if isinstance(stated, Change):
+            items = (*stated.prepend, *stated.append)
+            return any(isinstance(item, Scalar) and item.value == name for item in items)
+        return stated is not None
+
+    def report(self, name: str, node: Node, faults: Iterable[Fault]) -> None:
+        # One by one: when there are enough of them, no others are looked for.
+        for fault in faults:
+            for diagnostic in to_diagnostics([fault], node, shown=self.parts.path(name)):
+                self.found.append(self.with_heir(name, diagnostic))
+
+    def with_heir(self, name: str, diagnostic: Diagnostic) -> Diagnostic:
+        """Return `diagnostic` saying who inherits the value, when it is not the LM's own."""
+        own = self.parts.written.get(name) if self.parts.written is not None else None
+        field = diagnostic.path[2] if len(diagnostic.path) > 2 else None
+        chain = self.parts.chains.get(name, ())
+        if not chain or not isinstance(own, Map) or field is None or field in own.entries:
+            return diagnostic
+        note = Note(f"inherited by `{name}`, which extends `{chain[0].name}` here", chain[0].mark)
+        return msgspec.structs.replace(diagnostic, notes=(*diagnostic.notes, note))
+
+
+def _says_pool(node: Node) -> bool:
+    return isinstance(node, Map) and "pool" in node

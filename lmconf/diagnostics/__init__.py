@@ -1,0 +1,1 @@
+"""Mistakes in documents as data, how they are shown, and what was probably meant."""

@@ -1,0 +1,414 @@
+"""Turning maps with dollar words into nodes of their own, once, right after reading.
+
+The words are `$env $file $value $public $append $prepend $unset $given`; any other key that
+begins with a dollar sign (`$ref`, `$defs`) is data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from lmconf.diagnostics.model import Diagnostic, Mark
+from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.document.nodes import (
+    Broken,
+    Change,
+    Map,
+    Node,
+    Path,
+    Public,
+    Reference,
+    Scalar,
+    Seq,
+    Verbatim,
+    to_plain,
+)
+from lmconf.secrets.references import Env, File, Given
+from lmconf.secrets.secret_names import is_secret_name
+
+if TYPE_CHECKING:
+    from lmconf.secrets.references import EnvType
+
+__all__ = ["OPTIONS", "holds_word", "recognise", "recognise_value"]
+
+OPTIONS: dict[str, frozenset[str]] = {
+    "$env": frozenset({"default", "type", "format"}),
+    "$file": frozenset({"format"}),
+    "$value": frozenset(),
+    "$public": frozenset(),
+    "$append": frozenset({"$prepend"}),
+    "$prepend": frozenset({"$append"}),
+    "$unset": frozenset(),
+    "$given": frozenset(),
+}
+"""The dollar words, each with the keys that may stand beside it."""
+
+# JSON Schema's own keys: data, however close they come to a word above.
+_DATA_WORDS = frozenset(
+    "$ref $schema $defs $id $anchor $comment $vocabulary $dynamicRef $dynamicAnchor".split()
+)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+# A value given in code is named by the dotted path of its place (`headers.X-Api-Key`).
+_PLACE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
+_TYPES: dict[EnvType, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+}
+_TYPES_ELSEWHERE: dict[str, EnvType] = {
+    "string": "str",
+    "text": "str",
+    "integer": "int",
+    "number": "float",
+    "double": "float",
+    "boolean": "bool",
+}
+_KIND_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_VERBATIM_HELP = "to keep such a map as data, write {$value: …} around it"
+
+
+def recognise(root: Map, found: list[Diagnostic], *, folder: str | None = None) -> Map:
+    """Return `root` with every dollar word turned into its node.
+
+    Args:
+        root: a document as it was read.
+        found: where mistakes are reported; what is wrong stands as `Broken` in the result.
+        folder: where relative paths of `$file` start; they stay relative without it.
+    """
+    node = recognise_value(root, (), found, folder=folder)
+    if isinstance(node, Map):
+        return node
+    if not isinstance(node, Broken):
+        word = next(key for key in root.entries if key in OPTIONS)
+        found.append(
+            Diagnostic(
+                code="dollar-root",
+                message=f"a document cannot be `{word}` as a whole",
+                mark=root.keys[word],
+                help="put it under the field that it is meant for",
+            )
+        )
+    return Map({}, {}, root.mark)
+
+
+def recognise_value(
+    node: Node, path: Path, found: list[Diagnostic], *, folder: str | None = None
+) -> Node:
+    """Return `node`, which stands at `path`, with every dollar word in it turned into its node."""
+    return _Recogniser(found, folder).visit(node, path)
+
+
+def holds_word(keys: Collection[object]) -> bool:
+    """Say whether a map with these `keys` would be taken for a dollar word, or for one mistyped."""
+    names = [key for key in keys if isinstance(key, str)]
+    return any(name in OPTIONS for name in names) or _misspelt(names) is not None
+
+
+class _Operator(Struct, frozen=True):
+    """One map with a dollar word: the word, its argument and where it stands."""
+
+    word: str
+    argument: Node
+    whole: Map
+    path: Path
+
+
+class _Recogniser:
+    def __init__(self, found: list[Diagnostic], folder: str | None) -> None:
+        self.found = found
+        self.folder = folder
+        self.readers: dict[str, Callable[[_Operator], Node]] = {
+            "$env": self.env,
+            "$file": self.file,
+            "$value": self.value,
+            "$public": self.public,
+            "$append": self.change,
+            "$prepend": self.change,
+            "$unset": self.unset,
+            "$given": self.given,
+        }
+
+    def visit(self, node: Node, path: Path) -> Node:
+        if isinstance(node, Seq):
+            return Seq(self.items(node, path), node.mark)
+        if not isinstance(node, Map):
+            return node
+        word = next((key for key in node.entries if key in OPTIONS), None)
+        if word is not None:
+            return self.operator(_Operator(word, node.entries[word], node, path))
+        meant = _misspelt(node.entries)
+        if meant is not None:
+            return self.broken(
+                "dollar-unknown",
+                f"`{meant[0]}` is no dollar word",
+                node.keys[meant[0]],
+                path,
+                help=_meant(*meant),
+            )
+        entries = {key: self.visit(value, (*path, key)) for key, value in node.entries.items()}
+        return Map(entries, node.keys, node.mark)
+
+    def items(self, node: Seq, path: Path) -> tuple[Node, ...]:
+        items = []
+        for index, item in enumerate(node.items):
+            visited = self.visit(item, (*path, index))
+            if isinstance(visited, Change):
+                visited = self.broken(
+                    "dollar-in-list",
+                    "an item of a list has nothing below it that could be changed",
+                    visited.mark,
+                    (*path, index),
+                    help="`$append`, `$prepend` and `$unset` stand under a key",
+                )
+            items.append(visited)
+        return tuple(items)
+
+    def operator(self, op: _Operator) -> Node:
+        options = OPTIONS[op.word]
+        strays = [key for key in op.whole.entries if key != op.word and key not in options]
+        for key in strays:
+            self.found.append(_stray(op, key))
+        if strays or any(isinstance(value, Broken) for value in op.whole.entries.values()):
+            return Broken(op.whole.mark)
+        return self.readers[op.word](op)
+
+    def env(self, op: _Operator) -> Node:
+        before = len(self.found)
+        name = self.name(op, "the name of an environment variable, such as OPENAI_API_KEY")
+        kind = self.env_type(op)
+        format = self.format(op)
+        if format is not None and kind != "str":
+            self.option(op, "format", "`format` makes text", "leave out `type`, or `format`")
+        default = self.default(op, name, kind)
+        if len(self.found) > before:
+            return Broken(op.whole.mark)
+        reference = Env(name=name, default=default, type=kind, format=format)
+        return Reference(reference, op.whole.mark)
+
+    def env_type(self, op: _Operator) -> EnvType:
+        node = op.whole.get("type")
+        if node is None:
+            return "str"
+        stated = node.value if isinstance(node, Scalar) else None
+        for kind in _TYPES:
+            if stated == kind:
+                return kind
+        near = None
+        if isinstance(stated, str):
+            near = _TYPES_ELSEWHERE.get(stated.lower()) or did_you_mean(stated, _TYPES)
+        hint = f"did you mean `{near}`?" if near else ""
+        self.option(op, "type", "`type` must be str, int, float or bool", hint)
+        return "str"
+
+    def default(self, op: _Operator, name: str, kind: EnvType) -> str | int | float | bool | None:
+        node = op.whole.get("default")
+        if node is None:
+            return None
+        value = node.value if isinstance(node, Scalar) else None
+        if value is None:
+            self.option(
+                op,
+                "default",
+                "`default` must be text, a number, true or false",
+                "leave `default` out to make the variable required",
+            )
+        elif isinstance(value, bool) != (kind == "bool") or not isinstance(value, _TYPES[kind]):
+            self.option(op, "default", *_disagreement(value, kind, "type" in op.whole))
+        elif isinstance(value, str) and "{{" in value:
+            self.option(op, "default", *_no_template(op.word))
+        elif value != "" and is_secret_name(name):
+            self.option(
+                op,
+                "default",
+                f"`{name}` holds a secret, and a default would write it into the document",
+                'leave `default` out, or write `default: ""` for a server without keys',
+            )
+        return value
+
+    def file(self, op: _Operator) -> Node:
+        before = len(self.found)
+        path = self.text(op, "the path of a file")
+        format = self.format(op)
+        if len(self.found) > before:
+            return Broken(op.whole.mark)
+        pure = PurePath(path)
+        if self.folder is not None and not pure.is_absolute() and not path.startswith("~"):
+            path = str(PurePath(self.folder) / pure)
+        return Reference(File(path=path, format=format), op.whole.mark)
+
+    def format(self, op: _Operator) -> str | None:
+        node = op.whole.get("format")
+        if node is None:
+            return None
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, str) and value.count("{}") == 1 and "{{" not in value:
+            return value
+        self.option(
+            op,
+            "format",
+            "`format` must be text with exactly one `{}`, which the value replaces",
+            'such as "Bearer {}"',
+        )
+        return None
+
+    def given(self, op: _Operator) -> Node:
+        before = len(self.found)
+        name = self.name(op, "the name under which code passes the value, such as api_key", _PLACE)
+        if len(self.found) > before:
+            return Broken(op.whole.mark)
+        return Reference(Given(name=name), op.whole.mark)
+
+    def value(self, op: _Operator) -> Node:
+        if _holds_broken(op.argument):
+            return Broken(op.whole.mark)
+        return Verbatim(to_plain(op.argument), op.whole.mark)
+
+    def public(self, op: _Operator) -> Node:
+        if isinstance(op.argument, Scalar):
+            return Public(op.argument.value, op.whole.mark)
+        return self.argument(op, "text, a number, true, false or null")
+
+    def change(self, op: _Operator) -> Node:
+        parts: dict[str, tuple[Node, ...]] = {}
+        for word in ("$prepend", "$append"):
+            node = op.whole.get(word)
+            if isinstance(node, Seq):
+                parts[word] = self.items(node, op.path)
+            elif node is not None:
+                stated = _Operator(word, node, op.whole, op.path)
+                self.argument(stated, "a list", f"write `{word}: […]`, also around a single item")
+        if len(parts) < len(op.whole.entries):
+            return Broken(op.whole.mark)
+        return Change(
+            op.whole.mark, prepend=parts.get("$prepend", ()), append=parts.get("$append", ())
+        )
+
+    def unset(self, op: _Operator) -> Node:
+        if isinstance(op.argument, Scalar) and op.argument.value is True:
+            return Change(op.whole.mark, reset=True)
+        return self.argument(op, "true", "leave the key out to keep what lower layers say")
+
+    def name(self, op: _Operator, expected: str, names: re.Pattern[str] | None = None) -> str:
+        name = self.text(op, expected)
+        if name and not (names or _NAME).match(name):
+            # The text itself is not shown: a key pasted here by mistake must not be printed.
+            self.argument(op, expected, "names are letters, digits and `_`, no digit first")
+        return name
+
+    def text(self, op: _Operator, expected: str) -> str:
+        value = op.argument.value if isinstance(op.argument, Scalar) else None
+        if not isinstance(value, str) or not value:
+            self.argument(op, expected)
+            return ""
+        if "{{" in value:
+            message, help = _no_template(op.word)
+            self.broken("dollar-template", message, op.argument.mark, op.path, help=help)
+            return ""
+        return value
+
+    def argument(self, op: _Operator, expected: str, help: str = "") -> Broken:
+        message = f"`{op.word}` takes {expected}"
+        return self.broken("dollar-argument", message, op.argument.mark, op.path, help=help)
+
+    def option(self, op: _Operator, key: str, message: str, help: str) -> None:
+        mark = op.whole.entries[key].mark
+        self.broken("dollar-option", message, mark, op.path, help=help)
+
+    def broken(self, code: str, message: str, mark: Mark, path: Path, *, help: str) -> Broken:
+        self.found.append(Diagnostic(code=code, message=message, mark=mark, path=path, help=help))
+        return Broken(mark)
+
+
+def _stray(op: _Operator, key: str) -> Diagnostic:
+    mark = op.whole.keys[key]
+    if key in OPTIONS:
+        return Diagnostic(
+            code="dollar-key",
+            message=f"`{op.word}` and `{key}` cannot stand in one map",
+            mark=mark,
+            path=op.path,
+            help="keep one of them",
+        )
+    options = sorted(OPTIONS[op.word])
+    near = did_you_mean(key, options)
+    if near is not None:
+        hint = f"did you mean `{near}`?"
+    elif options:
+        hint = f"beside it may stand: {', '.join(options)}; {_VERBATIM_HELP}"
+    else:
+        hint = f"nothing may stand beside it; {_VERBATIM_HELP}"
+    return Diagnostic(
+        code="dollar-key",
+        message=f"`{key}` cannot stand beside `{op.word}`",
+        mark=mark,
+        path=op.path,
+        help=hint,
+    )
+
+
+def _misspelt(keys: Collection[str]) -> tuple[str, str] | None:
+    """Return the key and the word that was meant, where a map with `keys` is clearly an operator."""
+    dollars = [key for key in keys if key.startswith("$")]
+    if len(dollars) != 1 or dollars[0] in _DATA_WORDS:
+        return None
+    key = dollars[0]
+    word = key.lower() if key.lower() in OPTIONS else did_you_mean(key, OPTIONS)
+    if word is None or not _alike(key.lower(), word):
+        return None
+    others = set(keys) - {key}
+    return (key, word) if others <= OPTIONS[word] else None
+
+
+def _meant(key: str, word: str) -> str:
+    """Return what to write in place of `key`, which stands for `word`."""
+    first, _, rest = key.partition(" ")
+    if first == word and rest.strip():
+        return f"a colon is missing: write {{{word}: {rest.strip()}}}"
+    return f"did you mean `{word}`? {_VERBATIM_HELP}"
+
+
+def _alike(key: str, word: str) -> bool:
+    """Say whether `key` is `word` mistyped, and not merely a word like it (`$set`, `$unset`)."""
+    return key[1:2] == word[1:2] or sorted(key) == sorted(word)
+
+
+def _disagreement(value: str | int | float | bool, kind: EnvType, stated: bool) -> tuple[str, str]:
+    is_kind: EnvType = (
+        "bool"
+        if isinstance(value, bool)
+        else "int"
+        if isinstance(value, int)
+        else "float"
+        if isinstance(value, float)
+        else "str"
+    )
+    if stated:
+        message = f"`type` is {kind}, but `default` is {_KIND_NAMES[type(value)]}"
+        return message, f"state a default of type {kind}"
+    message = f"without `type` the variable is text, but `default` is {_KIND_NAMES[type(value)]}"
+    return message, f"add `type: {is_kind}`, or put the default in quotes"
+
+
+def _no_template(word: str) -> tuple[str, str]:
+    return (
+        f"templates are not rendered inside `{word}`",
+        "write the text as it is; a reference is looked up when a call is sent",
+    )
+
+
+def _holds_broken(node: Node) -> bool:
+    match node:
+        case Broken():
+            return True
+        case Seq(items=items):
+            return any(_holds_broken(item) for item in items)
+        case Map(entries=entries):
+            return any(_holds_broken(value) for value in entries.values())
+        case _:
+            return False

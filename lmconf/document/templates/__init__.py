@@ -1,0 +1,1 @@
+"""Templates in documents: expressions over `vars`, with bounded work."""

@@ -1,0 +1,348 @@
+"""The filters and tests of templates: functions over plain data whose results stay small.
+
+They bear Jinja's names and take its arguments. Where Jinja would guess, they refuse: `'x' | int`
+without a default is a mistake, not 0.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.document.nodes import Plain
+from lmconf.document.yaml.scalars import LARGEST, SMALLEST
+
+__all__ = [
+    "FILTERS",
+    "LONGEST_TEXT",
+    "TESTS",
+    "Failed",
+    "Undefined",
+    "calculate",
+    "check_length",
+    "checked_number",
+    "is_number",
+    "shape",
+    "spell",
+]
+
+LONGEST_TEXT = 65_536
+"""How many characters a text made by a template may have."""
+
+_WHOLE = re.compile(r"\s*[-+]?[0-9]{1,19}\s*\Z")
+_LONGEST_NUMBER = 100
+_MOST_ITEMS = 10_000
+_LARGEST_EXPONENT = 64
+_ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "**": operator.pow,
+}
+
+
+class Failed(Exception):
+    """An expression has no value: what is wrong, how to mend it, and which part of it is meant.
+
+    `quoting` says that the message repeats some of the expression's text. An empty `code` says
+    that the cause was reported already.
+    """
+
+    def __init__(
+        self, code: str, message: str, help: str = "", part: str = "", *, quoting: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.help = help
+        self.part = part
+        self.quoting = quoting
+
+
+class Undefined(Struct, frozen=True):
+    """A variable, or a part of one, that is not there: `path` as written, `known` beside it."""
+
+    path: str
+    owner: str
+    name: str
+    known: tuple[str, ...]
+
+    def failed(self) -> Failed:
+        """Return the mistake of using this as a value."""
+        near = did_you_mean(self.name, self.known)
+        if near is not None:
+            help = f"did you mean `{self.owner}.{near}`?"
+        elif self.owner != "vars":
+            help = f"`{self.owner}` has: {', '.join(self.known) or 'nothing'}"
+        else:
+            help = f"templates see `vars` alone; declare `{self.name}` under `vars`"
+        return Failed("template-undefined", f"`{self.path}` is not defined", help, self.path)
+
+
+Value: TypeAlias = "Plain | Undefined"
+
+
+def shape(value: Plain) -> str:
+    """Return what kind of value this is, in words; never the value itself."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list) else "a map"
+
+
+def is_number(value: Plain) -> bool:
+    """Say whether `value` is an integer or a float, and no boolean."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def spell(value: Plain) -> str:
+    """Return `value` as it stands in text: as YAML spells it, text as itself."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    raise Failed(
+        "template-shape",
+        f"{shape(value)} cannot stand inside text",
+        "take one of its items, or join a list: `vars.names | join(', ')`",
+    )
+
+
+def check_length(length: int) -> None:
+    """Refuse to make a text of `length` characters when that is too long."""
+    if length > LONGEST_TEXT:
+        raise Failed(
+            "template-work",
+            f"a template may make {LONGEST_TEXT} characters of text at most",
+            "write long texts directly in their fields",
+        )
+
+
+def checked_number(value: complex) -> float:
+    """Return `value` if a document can hold it."""
+    if isinstance(value, int) and SMALLEST <= value <= LARGEST:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise Failed("template-number", "this number is out of range")
+
+
+def calculate(symbol: str, left: Plain, right: Plain) -> Plain:
+    """Return `left` and `right` calculated with, in the sense of `symbol`; `+` joins, too."""
+    if symbol == "+" and isinstance(left, str) and isinstance(right, str):
+        check_length(len(left) + len(right))
+        return left + right
+    if symbol == "+" and isinstance(left, list) and isinstance(right, list):
+        if len(left) + len(right) > _MOST_ITEMS:
+            raise Failed("template-work", f"a list made here has {_MOST_ITEMS} items at most")
+        return left + right
+    if (
+        not isinstance(left, int | float)
+        or not isinstance(right, int | float)
+        or not (is_number(left) and is_number(right))
+    ):
+        raise Failed(
+            "template-type",
+            f"cannot calculate `{symbol}` with {shape(left)} and {shape(right)}",
+            "convert with `| int` or `| float`; join text with `~`",
+        )
+    if symbol == "**" and abs(right) > _LARGEST_EXPONENT:
+        raise Failed("template-number", f"exponents go up to {_LARGEST_EXPONENT}")
+    try:
+        return checked_number(_ARITHMETIC[symbol](left, right))
+    except ZeroDivisionError:
+        raise Failed("template-number", "this divides by zero") from None
+    except OverflowError:
+        raise Failed("template-number", "this number is out of range") from None
+
+
+def _text(value: Plain) -> str:
+    text = spell(value)
+    check_length(len(text))
+    return text
+
+
+def _default(value: Value, default_value: Plain = "", boolean: Plain = False) -> Plain:
+    if isinstance(value, Undefined) or (boolean and not value):
+        return default_value
+    return value
+
+
+def _lower(value: Plain) -> Plain:
+    return _text(value).lower()
+
+
+def _upper(value: Plain) -> Plain:
+    return _text(value).upper()
+
+
+def _capitalize(value: Plain) -> Plain:
+    return _text(value).capitalize()
+
+
+def _title(value: Plain) -> Plain:
+    words = re.split(r"([-\s({\[<]+)", _text(value))
+    return "".join(word[:1].upper() + word[1:].lower() for word in words)
+
+
+def _trim(value: Plain, chars: Plain = None) -> Plain:
+    return _text(value).strip(None if chars is None else _text(chars))
+
+
+def _replace(value: Plain, old: Plain, new: Plain, count: Plain = None) -> Plain:
+    text, before, after = _text(value), _text(old), _text(new)
+    most = -1 if count is None else _whole(count, "count")
+    times = text.count(before)
+    if most >= 0:
+        times = min(times, most)
+    check_length(len(text) + times * (len(after) - len(before)))
+    return text.replace(before, after, most)
+
+
+def _string(value: Plain) -> Plain:
+    return _text(value)
+
+
+def _int(value: Plain, default: Plain = None) -> Plain:
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return checked_number(int(value))
+    if isinstance(value, str) and _WHOLE.match(value):
+        return checked_number(int(value))
+    return _or_default(value, default, "a whole number")
+
+
+def _float(value: Plain, default: Plain = None) -> Plain:
+    if isinstance(value, int | float):
+        return float(value)
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER and "_" not in value:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    return _or_default(value, default, "a number")
+
+
+def _or_default(value: Plain, default: Plain, expected: str) -> Plain:
+    if default is not None:
+        return default
+    said = "this text" if isinstance(value, str) else shape(value)
+    raise Failed("template-type", f"{said} is not {expected}", "give a default: `| int(0)`")
+
+
+def _length(value: Plain) -> Plain:
+    if isinstance(value, str | list | dict):
+        return len(value)
+    raise Failed("template-type", f"{shape(value)} has no length")
+
+
+def _join(value: Plain, d: Plain = "") -> Plain:
+    if not isinstance(value, list):
+        raise Failed("template-type", f"only a list can be joined, not {shape(value)}")
+    parts, between = [spell(item) for item in value], _text(d)
+    check_length(sum(map(len, parts)) + len(between) * max(len(parts) - 1, 0))
+    return between.join(parts)
+
+
+def _round(value: Plain, precision: Plain = 0, method: Plain = "common") -> Plain:
+    digits = _whole(precision, "precision")
+    rounding: dict[Plain, Callable[[float], float]] = {"ceil": math.ceil, "floor": math.floor}
+    if not is_number(value) or not isinstance(value, int | float):
+        raise Failed("template-type", f"only a number can be rounded, not {shape(value)}")
+    if abs(digits) > 20:
+        raise Failed("template-number", "numbers are rounded to 20 digits at most")
+    if isinstance(method, str) and method in rounding:
+        scale = 10.0**digits
+        scaled = checked_number(value * scale)
+        return checked_number(float(rounding[method](scaled)) / scale)
+    if method != "common":
+        raise Failed("template-type", "numbers are rounded 'common', 'ceil' or 'floor'")
+    return checked_number(round(float(value), digits))
+
+
+def _abs(value: Plain) -> Plain:
+    if is_number(value) and isinstance(value, int | float):
+        return checked_number(abs(value))
+    raise Failed("template-type", f"only a number has an absolute value, not {shape(value)}")
+
+
+def _first(value: Plain) -> Plain:
+    return _end(value, 0)
+
+
+def _last(value: Plain) -> Plain:
+    return _end(value, -1)
+
+
+def _end(value: Plain, index: int) -> Plain:
+    if not isinstance(value, list | str):
+        raise Failed("template-type", f"{shape(value)} has no first or last item")
+    if not value:
+        raise Failed("template-undefined", f"{shape(value)} without items has no first or last one")
+    return value[index]
+
+
+def _whole(value: Plain, name: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise Failed("template-type", f"`{name}` must be a whole number, not {shape(value)}")
+
+
+FILTERS: Mapping[str, Callable[..., Plain]] = {
+    "abs": _abs,
+    "capitalize": _capitalize,
+    "count": _length,
+    "d": _default,
+    "default": _default,
+    "first": _first,
+    "float": _float,
+    "int": _int,
+    "join": _join,
+    "last": _last,
+    "length": _length,
+    "lower": _lower,
+    "replace": _replace,
+    "round": _round,
+    "string": _string,
+    "title": _title,
+    "trim": _trim,
+    "upper": _upper,
+}
+"""The filters of templates: `{{ vars.name | upper }}`."""
+
+TESTS: Mapping[str, Callable[[Plain], bool]] = {
+    "boolean": lambda value: isinstance(value, bool),
+    "even": lambda value: _whole(value, "even") % 2 == 0,
+    "false": lambda value: value is False,
+    "float": lambda value: isinstance(value, float),
+    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "mapping": lambda value: isinstance(value, dict),
+    "none": lambda value: value is None,
+    "number": lambda value: isinstance(value, int | float),
+    "odd": lambda value: _whole(value, "odd") % 2 == 1,
+    "sequence": lambda value: isinstance(value, list | str | dict),
+    "string": lambda value: isinstance(value, str),
+    "true": lambda value: value is True,
+}
+"""The tests of templates: `{{ 1 if vars.size is none else vars.size }}`."""

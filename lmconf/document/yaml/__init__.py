@@ -1,0 +1,1 @@
+"""YAML text in and out, with the place of every value."""

@@ -1,0 +1,77 @@
+"""From the arguments of a call in DSPy to those of a call of the LM beneath."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from lmconf.dspy.response_shapes import plain
+from lmconf.runtime.lm import LM
+from lmconf.spec.build import CALL_FIELDS
+from lmconf.spec.response_format import written_format
+
+__all__ = ["GENERATION", "Plan", "changes", "own_kwargs"]
+
+GENERATION = CALL_FIELDS - {
+    "cache",
+    "cache_in_memory",
+    "num_retries",
+    "retry",
+    "timeout",
+    "deadline",
+    "headers",
+}
+"""The settings that steer an answer: those that `dspy.LM.kwargs` holds."""
+
+# DSPy passes these on by names of their own, for the request's body.
+_BODY = ("prediction",)
+
+
+class Plan(Struct, frozen=True):
+    """One call: what is asked, and the settings in which it differs from the LM's own."""
+
+    prompt: str | None
+    messages: list[dict[str, Any]] | None
+    settings: dict[str, Any]
+    logprobs: bool
+
+
+def own_kwargs(lm: LM) -> dict[str, Any]:
+    """Return what `dspy.LM.kwargs` holds for `lm`: the settings that steer its answers."""
+    kwargs = dict(lm.kwargs)
+    tokens = kwargs.pop("max_completion_tokens", kwargs.get("max_tokens"))
+    # Optimisers count on from here.
+    rollout = {"rollout_id": lm.spec.rollout_id} if isinstance(lm.spec.rollout_id, int) else {}
+    return {**kwargs, "max_tokens": tokens, **rollout}
+
+
+def changes(own: Mapping[str, Any], wanted: Mapping[str, Any], lm: LM) -> dict[str, Any]:
+    """Return the settings with which `lm`, whose own kwargs are `own`, does what is wanted.
+
+    What `own` has and `wanted` lacks was taken away: it is left to the provider.
+    """
+    settings: dict[str, Any] = {}
+    extra: dict[str, Any] = dict(lm.spec.extra)
+    for name, value in wanted.items():
+        if name in own and own[name] == value:
+            continue
+        if name == "extra":
+            extra.update(plain(value))
+        elif name in extra or name in _BODY:
+            extra[name] = plain(value)
+        elif name == "response_format":
+            settings[name] = plain(written_format(value))
+        else:
+            known = "max_tokens" if name == "max_completion_tokens" else name
+            settings[known] = plain(value)
+    for name in own:
+        if name not in wanted:
+            if name in lm.spec.extra:
+                extra.pop(name, None)
+            else:
+                settings[name] = None
+    if extra != lm.spec.extra:
+        settings["extra"] = extra
+    return settings

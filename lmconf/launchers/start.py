@@ -1,0 +1,126 @@
+"""Starts a server under its supervisor, and returns it when it is ready to answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lmconf.errors import LaunchError
+from lmconf.launchers.environments import passed_on
+from lmconf.launchers.exit_reasons import PORT_TAKEN
+from lmconf.launchers.logs import log_tail, opened_log
+from lmconf.launchers.ports import claimed, reserved
+from lmconf.launchers.processes import Command, ServerProcess
+from lmconf.launchers.records import write_record
+from lmconf.launchers.server_protocol import PLAIN, Manner
+from lmconf.launchers.specs import LaunchSpec
+from lmconf.secrets.redaction import known_spellings, without_secrets
+from lmconf.system.paths import with_home
+
+__all__ = ["start", "start_listening"]
+
+
+class _PortTaken(LaunchError):
+    """The port that was free a moment ago no longer is."""
+
+
+def start_listening(
+    make: Callable[[int], Command], spec: LaunchSpec, manner: Manner = PLAIN
+) -> ServerProcess:
+    """Start the command that `make` returns for a port, and return it when it is ready.
+
+    The port is that of `spec`, else a free one that nobody is given meanwhile; should a server
+    not take one that is held for it, it gets another that is not.
+
+    Raises:
+        LaunchError: as `start`; or the port that `spec` states is taken.
+    """
+    if spec.port:
+        with claimed(spec.host, spec.port):
+            return start(make(spec.port), spec, manner)
+    reason = ""
+    for attempt in range(3):
+        try:
+            with reserved(spec.host, hold=attempt == 0) as port:
+                return start(make(port), spec, manner)
+        except _PortTaken as taken:  # noqa: PERF203 - each attempt is a process
+            reason = str(taken)
+    raise LaunchError(reason)
+
+
+def start(command: Command, spec: LaunchSpec, manner: Manner = PLAIN) -> ServerProcess:
+    """Start `command` and return it when it is ready.
+
+    Raises:
+        LaunchError: it did not become ready; the message ends with the last lines of its log, and
+            nothing of it is left running.
+    """
+    log = with_home(spec.log.path) if spec.log.path else command.folder / "server.log"
+    supervisor = _supervise(command, spec, log)
+    server = ServerProcess(supervisor, command, log, spec.stop_grace, manner)
+    if manner.told is not None:
+        manner.told(log)
+    reason = ""
+    try:
+        write_record(command.folder, server.record())
+        server.wait_until_ready(spec.ready.timeout, spec.ready.interval)
+        write_record(command.folder, server.record())
+        if manner.detached:
+            server.let_go()
+    except LaunchError as error:
+        server.stop()
+        reason = without_secrets(str(error), command.hidden)  # it may say what the server said
+    except BaseException:
+        server.stop()
+        raise
+    if reason:
+        tail = log_tail(log, command.hidden)
+        failure = _PortTaken if PORT_TAKEN.search(tail) else LaunchError
+        raise failure(f"{reason}\nlog {log}:\n{tail}")
+    return server
+
+
+def _supervise(command: Command, spec: LaunchSpec, log: Path) -> subprocess.Popen[bytes]:
+    if not sys.executable:
+        raise LaunchError("a server needs a Python interpreter to watch it, and there is none")
+    order = {
+        "argv": command.argv,
+        "env": dict(command.env),
+        "cwd": command.cwd,
+        "input": command.input,
+        "log": str(log.absolute()),
+        "log_size": spec.log.size,
+        "grace": spec.stop_grace,
+        "folder": str(command.folder),
+        "hidden": sorted(known_spellings(command.hidden)),
+        "owner": os.getpid(),
+    }
+    own_log = opened_log(log)
+    try:
+        supervisor = subprocess.Popen(
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                str(Path(__file__).parents[1] / "system" / "supervisor.py"),
+            ],
+            env=passed_on(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=own_log,
+            start_new_session=True,
+        )
+    finally:
+        os.close(own_log)
+    assert supervisor.stdin is not None
+    try:
+        supervisor.stdin.write(json.dumps(order).encode() + b"\n")
+        supervisor.stdin.flush()
+    except BrokenPipeError:
+        # It ended at once: waiting for readiness finds that and shows its log.
+        return supervisor
+    return supervisor

@@ -1,0 +1,266 @@
+"""Where profiles are: from a name or a path to a file, nearest first.
+
+The order: `$LMCONF_PATH`; `profiles/` and `lmconf.yaml` from the working folder up to the
+repository's root; the user's configuration folder; the profiles shipped with lmconf.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from lmconf.diagnostics.model import Diagnostic, Mark
+from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.errors import ProfileError
+from lmconf.providers.catalogue import PROVIDERS, provider_of
+from lmconf.spec.profile import NAME_PATTERN
+from lmconf.system.paths import shipped, with_home
+
+__all__ = [
+    "Found",
+    "find",
+    "find_beside",
+    "is_path",
+    "nearest",
+    "places_searched",
+    "split",
+    "survey",
+    "upwards",
+    "without_links",
+]
+
+SUFFIXES = (".yaml", ".yml", ".json")
+NEAREST_NAME = "lmconf.yaml"
+
+
+class Found(Struct, frozen=True):
+    """One profile's file: its name, and which kind of place it was found in."""
+
+    name: str
+    path: Path
+    place: str
+
+
+def is_path(name: str) -> bool:
+    """Say whether `name` is written as a path and not as a profile's name."""
+    return name.endswith(SUFFIXES) or "/" in name or os.sep in name or name.startswith("~")
+
+
+def without_links(path: Path) -> Path:
+    """Return the file that `path` leads to; `path` itself where no file can have that name."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:
+        return path.absolute()
+
+
+def split(name: str) -> tuple[str, str | None]:
+    """Return the profile and the LM that `profile:lm` names; the LM is None when it is left out."""
+    profile, colon, lm_name = name.rpartition(":")
+    if colon and profile and re.match(NAME_PATTERN, lm_name):
+        return profile, lm_name
+    return name, None
+
+
+def find(name: str, environment: Mapping[str, str]) -> Path:
+    """Return the file that `name`, a profile's name or a path, means.
+
+    Raises:
+        ProfileError: there is none; the message says where it was looked for, and near names.
+    """
+    if is_path(name):
+        path = with_home(name)
+        if _is_file(path):
+            return path
+        raise ProfileError([_no_file(path, name)])
+    for found in survey(environment):
+        if found.name == name:
+            return found.path
+    raise ProfileError([_no_profile(name, environment)])
+
+
+def nearest(environment: Mapping[str, str]) -> str:
+    """Return what is meant when no profile is named: `$LMCONF_PROFILE`, else `lmconf.yaml`.
+
+    Raises:
+        ProfileError: neither exists.
+    """
+    named = environment.get("LMCONF_PROFILE")
+    if named:
+        return named
+    for folder in upwards():
+        if (folder / NEAREST_NAME).is_file():
+            return str(folder / NEAREST_NAME)
+    raise ProfileError(
+        [
+            Diagnostic(
+                code="no-profile",
+                message="no profile was named, and there is no lmconf.yaml from here up to the"
+                " repository's root",
+                help="name one (`lmconf list` shows them), set LMCONF_PROFILE, or run `lmconf init`",
+            )
+        ]
+    )
+
+
+def find_beside(name: str, child: Path | None, place: Mark) -> Path:
+    """Return the file that the `extends` entry `name`, standing at `place` in `child`, means.
+
+    A path is relative to its child; a bare name is looked up beside the child and in the
+    `profiles` folders of the child's own project, and nowhere else.
+
+    Raises:
+        ProfileError: there is none.
+    """
+    start = child.parent if child is not None else Path.cwd()
+    if is_path(name):
+        path = without_links(start / with_home(name))
+        if _is_file(path):
+            return path
+        beside = did_you_mean(path.name, [other.name for other in _files(path.parent)])
+        near = name.removesuffix(Path(name).name) + beside if beside else None
+        raise ProfileError([_no_parent(name, place, [path], near)])
+    folders = [start, *(folder / "profiles" for folder in upwards(start))]
+    for folder in folders:
+        found = _in_folder(folder, name)
+        if found is not None:
+            return found
+    near = did_you_mean(name, {f.stem for folder in folders for f in _files(folder)})
+    raise ProfileError([_no_parent(name, place, folders, near)])
+
+
+def survey(environment: Mapping[str, str]) -> list[Found]:
+    """Return every profile that can be named, nearest first; later ones of a name are shadowed."""
+    found = []
+    for folder, place in _folders(environment):
+        alone = folder.parent / NEAREST_NAME
+        if place == "project" and alone.is_file():
+            found.append(Found(alone.stem, alone, place))
+        found += [Found(path.stem, path, place) for path in _files(folder)]
+    return found
+
+
+def places_searched(environment: Mapping[str, str]) -> list[Path]:
+    """Return the folders that are searched for a profile's name, in order."""
+    return [folder for folder, _ in _folders(environment)]
+
+
+def _folders(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """Yield each folder once, where it comes first, with the kind of place that it is."""
+    listed = [entry for entry in environment.get("LMCONF_PATH", "").split(os.pathsep) if entry]
+    folders = [(with_home(entry), "LMCONF_PATH") for entry in listed]
+    folders += [(folder / "profiles", "project") for folder in upwards()]
+    folders += [(_user_folder(environment), "user"), (shipped("profiles"), "shipped")]
+    seen = set()
+    for folder, place in folders:
+        whole = os.path.realpath(folder)
+        if whole not in seen:
+            seen.add(whole)
+            yield folder, place
+
+
+def _user_folder(environment: Mapping[str, str]) -> Path:
+    from platformdirs import user_config_path
+
+    return user_config_path("lmconf", appauthor=False) / "profiles"
+
+
+def upwards(start: Path | None = None) -> Iterator[Path]:
+    """Yield `start` (the working folder) and its parents up to the repository's root.
+
+    Outside a repository only `start` itself is a project.
+    """
+    here = (start or Path.cwd()).resolve()
+    climb = [here, *here.parents]
+    for index, folder in enumerate(climb):
+        if (folder / ".git").exists():
+            yield from climb[: index + 1]
+            return
+    yield here
+
+
+def _in_folder(folder: Path, name: str) -> Path | None:
+    for suffix in SUFFIXES:
+        path = folder / f"{name}{suffix}"
+        if _is_file(path):
+            return path
+    return None
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - `is_file` raises for names longer than can be
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the profiles in `folder`, by name; of one name, the one that it means first."""
+    try:
+        entries = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
+    except (OSError, ValueError):
+        return []
+    entries.sort(key=lambda path: (path.stem, SUFFIXES.index(path.suffix)))
+    return [path for path in entries if _is_file(path)]
+
+
+def _no_file(path: Path, name: str) -> Diagnostic:
+    if provider_of(name)[0] in PROVIDERS:
+        return Diagnostic(
+            code="no-profile",
+            message=f"`{name}` is a model, and no profile or file of that name exists",
+            help=f'in Python that LM is lmconf.LM("{name}"); the command line wants a profile:'
+            f" a file that says `model: {name}`",
+        )
+    if os.path.isdir(path):  # noqa: PTH112 - `is_dir` raises for names longer than a name can be
+        return Diagnostic(
+            code="no-profile",
+            message=f"{path} is a folder",
+            help="name a file in it; `lmconf validate` takes whole folders",
+        )
+    near = did_you_mean(path.name, [other.name for other in _files(path.parent)])
+    return Diagnostic(
+        code="no-profile",
+        message=f"there is no file {path}",
+        help=f"did you mean {path.parent / near}?"
+        if near
+        else f"the working folder is {Path.cwd()}",
+    )
+
+
+def _no_profile(name: str, environment: Mapping[str, str]) -> Diagnostic:
+    near = did_you_mean(name, {found.name for found in survey(environment)})
+    folders = ", ".join(_shown(folder) for folder in places_searched(environment))
+    profile, lm_name = split(name)
+    if lm_name is not None:
+        help_ = f"in Python one LM is lmconf.lm({name!r}), and lmconf.load({profile!r}) loads all"
+    elif near:
+        help_ = f"did you mean `{near}`?"
+    else:
+        help_ = "`lmconf list` shows every profile; `lmconf init` writes a first one"
+    return Diagnostic(
+        code="no-profile",
+        message=f"there is no profile named `{name}`; looked in {folders}",
+        help=help_,
+    )
+
+
+def _no_parent(name: str, place: Mark, tried: list[Path], near: str | None) -> Diagnostic:
+    looked = ", ".join(_shown(path) for path in tried)
+    looked = looked if is_path(name) else f"{looked.replace(', ', '/, ')}/"
+    return Diagnostic(
+        code="unknown-parent",
+        message=f"there is no profile `{name}` to extend",
+        mark=place,
+        path=("extends",),
+        label=f"did you mean `{near}`?" if near else "",
+        help=f"looked for it at {looked}" if is_path(name) else f"looked for it in {looked}",
+    )
+
+
+def _shown(path: Path) -> str:
+    try:
+        return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    except ValueError:
+        return str(path)

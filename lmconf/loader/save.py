@@ -1,0 +1,42 @@
+"""Writing states as documents, to text and to files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lmconf.document.yaml.writer import write
+from lmconf.errors import UsageError
+from lmconf.loader.profile import Profile
+from lmconf.runtime.lm import LM
+from lmconf.spec.state import Style
+from lmconf.system.files import write_atomically
+from lmconf.system.tracebacks import without_frames
+
+__all__ = ["dump", "dumps"]
+
+
+@without_frames
+def dumps(what: LM | Profile, format: Style = "resolved") -> str:
+    """Return the state of an LM or a profile as a YAML document.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if not isinstance(what, LM | Profile):
+        raise UsageError(f"an LM or a profile is dumped, not {type(what).__name__}")
+    return write(what.dump_state(format))
+
+
+@without_frames
+def dump(what: LM | Profile, path: str | os.PathLike[str], format: Style = "resolved") -> None:
+    """Write the state of an LM or a profile to `path`, as a YAML document.
+
+    The file is replaced as a whole: a reader sees the old content or the new, and a failure
+    leaves the old.
+
+    Raises:
+        OSError: the file cannot be written.
+        UsageError: it is neither.
+    """
+    write_atomically(Path(path), dumps(what, format))

@@ -1,0 +1,315 @@
+"""The layer that refuses the call that would exceed a budget, and counts what the others cost."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+from lmconf import caches
+from lmconf.budgets.ledger import MemoryLedger
+from lmconf.caches.specs import DiskStore, RedisStore
+from lmconf.errors import BadResponse, BudgetExceeded, CallError, Closed, Error, Timeout
+from lmconf.limits import Amount, Ledger, Most, NotKept, answer_tokens, period_of, prompt_tokens
+from lmconf.providers.catalogue import provider_of
+from lmconf.runtime.call import Call, Command, Next, Perform, Steps
+from lmconf.spec.compiled import Compiled
+from lmconf.spec.lm import LMSpec
+from lmconf.spec.policies import Budget, Pricing
+from lmconf.system.background import afterwards
+from lmconf.system.fork import Mutex
+from lmconf.transports import Json
+
+__all__ = ["BudgetWarning", "Charge", "Reservation", "charges_of", "price", "priced", "spend"]
+
+_PATIENCE = 1.0
+"""Seconds that a call waits for what streams have still to give back."""
+
+
+class BudgetWarning(UserWarning):
+    """What a call spent could not be written down; its answer is returned all the same."""
+
+
+class Charge:
+    """One budget that the calls of an LM are charged to, under the name `account`.
+
+    `called` is what messages call `whose` it is.
+    """
+
+    def __init__(
+        self, account: str, whose: Literal["lm", "profile"], called: str, budget: Budget
+    ) -> None:
+        self.account = account
+        self.whose = whose
+        self.called = called
+        self.budget = budget
+        self.most = Most(budget.cost_usd, budget.tokens)
+        self.ledger = _ledger_of(budget)
+
+    def reservation(self, estimate: Amount) -> Reservation:
+        """Return a part of the budget that is not taken yet."""
+        return Reservation(self, estimate)
+
+
+class Reservation:
+    """What a call may cost, counted as spent until it is known what it did cost."""
+
+    def __init__(self, charge: Charge, estimate: Amount) -> None:
+        self._charge = charge
+        self._estimate = estimate
+        self._period = period_of(charge.budget.per, time.time())
+        self._process = os.getpid()
+        self._lock = Mutex()
+        self._taken = self._settled = False
+
+    @property
+    def blocks(self) -> bool:
+        """Whether `take` and `settle` may wait for a disk or a network."""
+        return self._charge.ledger.blocks
+
+    def take(self) -> None:
+        """Take the part.
+
+        Raises:
+            BudgetExceeded: there is not as much left.
+            CallError: what was spent cannot be kept.
+        """
+        charge = self._charge
+        if self.blocks:
+            afterwards().prepare()
+            # What streams gave back since is there for this call.
+            afterwards().finish(_PATIENCE)
+        failure: NotKept | None = None
+        spent = None
+        try:
+            spent = charge.ledger.spend(charge.account, self._period, self._estimate, charge.most)
+        except NotKept as error:
+            failure = error
+        if failure is not None:
+            raise CallError(
+                f"what {charge.called} has spent cannot be kept: {failure}",
+                setting="budget",
+                help=f"{failure.help}; a call that cannot be counted is not sent",
+            )
+        if spent is not None:
+            raise self._exceeded(spent)
+        with self._lock:
+            self._taken, late = True, self._settled
+        if late:  # the call was cancelled while another thread was at it
+            self._add(-self._estimate)
+
+    def settle(self, used: Amount | None) -> None:
+        """Count what the call `used`, in the place of the estimate; None lets that stand.
+
+        It is done once, whoever asks for it again: not by a forked child, either.
+        """
+        with self._lock:
+            if self._settled or self._process != os.getpid():
+                return
+            self._settled, taken = True, self._taken
+        if taken and used is not None:
+            self._add(used + -self._estimate)
+
+    def settle_soon(self, used: Amount | None) -> None:
+        """Do what `settle` does, without waiting for anything."""
+        if self.blocks:
+            afterwards().do(lambda: self.settle(used))
+        else:
+            self.settle(used)
+
+    def _add(self, more: Amount) -> None:
+        try:
+            self._charge.ledger.add(self._charge.account, self._period, more)
+        except NotKept as error:
+            warnings.warn(
+                f"what {self._charge.called} has spent is not up to date: {error}",
+                BudgetWarning,
+                stacklevel=2,
+            )
+
+    def _exceeded(self, spent: Amount) -> BudgetExceeded:
+        most, budget, more = self._charge.most, self._charge.budget, self._estimate
+        if not Most(cost=most.cost).has_room(spent, more):
+            unit, limit, gone, asked = "cost_usd", most.cost or 0.0, spent.cost, more.cost
+            texts = [f"${amount:.6g}" for amount in (limit, gone, asked)]
+        else:
+            unit, limit, gone, asked = "tokens", most.tokens or 0, spent.tokens, more.tokens
+            texts = [f"{limit:,} tokens", f"{gone:,}", f"{asked:,}"]
+        resets = self._period.ends
+        help_ = f"raise `budget.{unit}`, or lower `max_tokens`"
+        if resets is not None:
+            date = datetime.fromtimestamp(resets, timezone.utc)
+            help_ += f"; the next {budget.per} begins at {date:%Y-%m-%d %H:%M} UTC"
+        return BudgetExceeded(
+            f"the budget of {self._charge.called} is {texts[0]} per {budget.per}: {texts[1]} is"
+            f" spent, and this call may use {texts[2]}",
+            whose=self._charge.whose,
+            unit=unit,
+            spent=gone,
+            estimate=asked,
+            limit=limit,
+            resets=resets,
+            setting="budget",
+            help=help_,
+        )
+
+
+def charges_of(compiled: Compiled) -> tuple[Charge, ...]:
+    """Return the budgets that the LM's calls are charged to: its own, and its profile's."""
+    charges = []
+    if compiled.spec.budget is not None:
+        # A mapping or a state has no name of its own.
+        model = f" {compiled.spec.model}" if compiled.name.startswith("<") else ""
+        account = f"lm:{compiled.name}{model}"
+        charges.append(Charge(account, "lm", "this LM", compiled.spec.budget))
+    if compiled.profile_budget is not None:
+        name, budget = compiled.profile_budget
+        charges.append(Charge(f"profile:{name}", "profile", f"the profile `{name}`", budget))
+    return tuple(charges)
+
+
+def price(spec: LMSpec, usage: Mapping[str, int]) -> float | None:
+    """Return what `usage` may cost with `spec`, in US dollars: as if nothing were cached.
+
+    None where no price is known.
+    """
+    if spec.pricing is not None:
+        return priced(spec.pricing, usage)
+    from lmconf.providers import prices
+
+    prompt, answer = usage["prompt_tokens"], usage["completion_tokens"]
+    rates = prices.rates(*provider_of(spec.model), spec.base_model, prompt)
+    return None if rates is None else prompt * rates[0] + answer * rates[1]
+
+
+def priced(pricing: Pricing, usage: Mapping[str, Any]) -> float:
+    """Return what `usage` costs at the stated prices, in US dollars."""
+    prompt = usage.get("prompt_tokens") or 0
+    details = usage.get("prompt_tokens_details") or {}
+    cached = 0
+    if pricing.cached_input is not None:
+        cached = min(details.get("cached_tokens") or 0, prompt)
+    total = (
+        (prompt - cached) * pricing.input
+        + cached * (pricing.cached_input or 0.0)
+        + (usage.get("completion_tokens") or 0) * pricing.output
+    )
+    return total / 1_000_000
+
+
+@functools.cache
+def _memory() -> MemoryLedger:
+    # A run is a process, and so is what it spends.
+    return MemoryLedger()
+
+
+def _ledger_of(budget: Budget) -> Ledger:
+    match budget.store:
+        case DiskStore(path=path):
+            from lmconf.budgets.disk import DiskLedger
+
+            return DiskLedger(path or caches.default_folder())
+        case RedisStore(url=url, namespace=namespace) as store:
+            from lmconf.budgets.redis import RedisLedger
+            from lmconf.system.redis import see_that_redis_is_installed
+
+            see_that_redis_is_installed()
+            return caches.shared(
+                ("spending", url, namespace),
+                lambda: RedisLedger(functools.partial(caches.address_of, store), namespace),
+            )
+        case _:
+            return _memory()
+
+
+def spend(call: Call, following: Next) -> Steps:
+    """Send if the budgets of the call have room for what it may cost."""
+    # No generator of its own: an LM without a budget does not pay for one.
+    return following(call) if not call.parts.charges else _spending(call, following)
+
+
+def _spending(call: Call, following: Next) -> Steps:
+    spec = call.spec
+    prompt = prompt_tokens(call.messages, spec.tools, spec.response_format)
+    estimate = _amount(call, prompt, answer_tokens(spec.max_tokens, spec.n))
+    taken: list[Reservation] = []
+    failure: Error
+    try:
+        for charge in call.parts.charges:
+            reservation = charge.reservation(estimate)
+            taken.append(reservation)
+            yield from _carried_out((reservation,), reservation.take)
+        reply = yield from following(call)
+    except Error as error:
+        failure = error  # it is raised when that is done
+    except BaseException as error:
+        # Cancelled, interrupted, dropped or a bug: nothing may be waited for.
+        _settle_soon(taken, _lost(call, prompt, error))
+        raise
+    else:
+        if reply.response is not None:
+            used = _used(call, reply.response)
+            yield from _carried_out(taken, lambda: _settle(taken, used))
+        else:
+            reply.when_done(
+                lambda response: _settle_soon(taken, _used(call, response)),
+                lambda error: _settle_soon(taken, _lost(call, prompt, error)),
+            )
+        return reply
+    lost = _lost(call, prompt, failure)
+    yield from _carried_out(taken, lambda: _settle(taken, lost))
+    raise failure
+
+
+def _carried_out(
+    reservations: Sequence[Reservation], work: Callable[[], None]
+) -> Generator[Command, Any, None]:
+    """Do `work` with reservations; where it may take long, the driver of the call does it."""
+    if any(reservation.blocks for reservation in reservations):
+        yield Perform(work)
+    else:
+        work()
+
+
+def _settle(taken: list[Reservation], used: Amount | None) -> None:
+    for reservation in taken:
+        reservation.settle(used)
+
+
+def _settle_soon(taken: list[Reservation], used: Amount | None) -> None:
+    for reservation in taken:
+        reservation.settle_soon(used)
+
+
+def _amount(call: Call, prompt: int, answer: int) -> Amount:
+    usage = {"prompt_tokens": prompt, "completion_tokens": answer}
+    wants = any(charge.most.cost is not None for charge in call.parts.charges)
+    return Amount((price(call.spec, usage) or 0.0) if wants else 0.0, prompt + answer)
+
+
+def _used(call: Call, response: Json) -> Amount | None:
+    """Return what an answer cost; None where its server does not say."""
+    usage: Any = response.get("usage")
+    if not isinstance(usage, Mapping):
+        return None
+    prompt, answer = (usage.get(f"{part}_tokens") or 0 for part in ("prompt", "completion"))
+    total = usage.get("total_tokens") or prompt + answer
+    if not total:
+        return None
+    cost = call.parts.cost_of(call, response)
+    return Amount(_amount(call, prompt, answer).cost if cost is None else cost, total)
+
+
+def _lost(call: Call, prompt: int, error: BaseException) -> Amount | None:
+    """Return what a call that failed has cost; None where the server may have done its work."""
+    if call.attempts == 0:
+        return Amount()
+    if isinstance(error, Closed) or (isinstance(error, CallError) and error.partial):
+        return _amount(call, prompt, prompt_tokens(({"content": error.partial},)))
+    if isinstance(error, CallError) and not isinstance(error, (Timeout, BadResponse)):
+        return Amount()
+    return None

@@ -1,0 +1,163 @@
+"""The layer that has one member of a pool make the attempt."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from lmconf.errors import CallError
+from lmconf.retries.breaker import Breaker
+from lmconf.retries.origins import origins
+from lmconf.retries.reasons import speaks_against_the_server
+from lmconf.runtime.call import Call, Next, Steps
+from lmconf.spec.lm import LMSpec
+from lmconf.spec.rules.pools import SHARED
+from lmconf.system.fork import Mutex
+
+if TYPE_CHECKING:
+    from lmconf.runtime.resources import Parts
+
+__all__ = ["Members", "pick"]
+
+_FROM_THE_POOL = tuple(
+    sorted((SHARED - {"model", "model_type", "base_model", "pricing"}) | {"timeout", "max_body"})
+)
+MOST_REMEMBERED = 256
+
+
+class Members:
+    """A pool's members, how many requests each has in flight, and whose turn it is.
+
+    `find` returns the live parts of a member; `spec` is the pool's.
+    """
+
+    def __init__(self, find: Sequence[Callable[[], Parts]], spec: LMSpec) -> None:
+        self._find = find
+        self._pick = spec.pick
+        weighs = spec.pick == "weighted" and bool(spec.weights)
+        self._weights = spec.weights if weighs else (1.0,) * len(find)
+        self._in_flight = [0] * len(find)
+        self._credit = [0.0] * len(find)
+        self._turn = itertools.count()
+        self._specs: dict[tuple[int, int], tuple[LMSpec, LMSpec, LMSpec]] = {}
+        self._lock = Mutex()
+
+    def __len__(self) -> int:
+        return len(self._find)
+
+    def parts(self, index: int) -> Parts:
+        """Return the live parts of a member."""
+        return self._find[index]()
+
+    def spec_of(self, call: Call, index: int) -> LMSpec:
+        """Return the spec of the member for `call`: its own connection, the pool's settings."""
+        own = self.parts(index).spec
+        known = self._specs.get((index, id(call.spec)))
+        if known is not None and known[1] is own:
+            return known[2]
+        said = {name: getattr(call.spec, name) for name in _FROM_THE_POOL}
+        made = msgspec.structs.replace(own, **said, deadline=call.spec.deadline)
+        if len(self._specs) >= MOST_REMEMBERED:
+            self._specs = {}
+        # The specs are kept beside it, so that no other objects can take over their ids.
+        self._specs[index, id(call.spec)] = (call.spec, own, made)
+        return made
+
+    def breaker(self, index: int) -> Breaker:
+        """Return what is known of a member's server."""
+        parts = self.parts(index)
+        return origins().breaker(parts.origin_of(parts.spec), parts.spec.model)
+
+    def choose(self, call: Call) -> int:
+        """Return the member to ask now, which counts as busy until `done`.
+
+        Those that `call` has tried come last, and those whose breaker is open are passed over;
+        where all are, the first in line is asked: a pool fails no call that a member may answer.
+        """
+        with self._lock:
+            line = self._line()
+        line.sort(key=lambda index: index in call.tried)
+        for index in line:
+            if self.breaker(index).admits(call.spec.retry.breaker):
+                break
+        else:
+            index = line[0]
+        with self._lock:
+            self._in_flight[index] += 1
+            if self._pick == "weighted":
+                self._credit[index] -= sum(self._weights)
+        return index
+
+    def done(self, index: int) -> None:
+        """Take note that a request of the member has ended."""
+        with self._lock:
+            self._in_flight[index] -= 1
+
+    def has_another(self, call: Call) -> bool:
+        """Say whether a member is well that `call` has not tried."""
+        return any(
+            not self.breaker(index).is_open and self._weights[index] > 0
+            for index in range(len(self))
+            if index not in call.tried
+        )
+
+    def _line(self) -> list[int]:
+        """Return the members in the order in which they are to be asked."""
+        count = len(self)
+        turn = next(self._turn) % count
+        line = [(turn + step) % count for step in range(count)]
+        if self._pick == "least_busy":
+            line.sort(key=self._in_flight.__getitem__)
+        elif self._pick == "weighted":
+            # "Smooth weighted round-robin", as nginx has it: shares are kept, and no bursts come.
+            self._credit = [c + w for c, w in zip(self._credit, self._weights, strict=True)]
+            line = [index for index in line if self._weights[index] > 0]
+            line.sort(key=self._credit.__getitem__, reverse=True)
+        return line
+
+
+def pick(call: Call, following: Next) -> Steps:
+    """Have a member of the pool make the attempt, if the LM is one."""
+    members = call.parts.members
+    # No generator of its own: an LM that is no pool does not pay for one.
+    return following(call) if members is None else _picking(call, members, following)
+
+
+def _picking(call: Call, members: Members, following: Next) -> Steps:
+    index = members.choose(call)
+    breaker = members.breaker(index)
+    over = False
+    try:
+        call.tried.add(index)
+        standing = _made_by(call, members, index)
+        call.member = standing
+        try:
+            reply = yield from following(standing)
+        finally:
+            call.attempts, call.first_token = standing.attempts, standing.first_token
+        breaker.succeeded()
+        if reply.response is None:
+            over = True
+            reply.when_done(lambda _: members.done(index), lambda _: members.done(index))
+        return reply
+    except CallError as error:
+        if speaks_against_the_server(error) and call.left > 0:
+            breaker.failed(call.spec.retry.breaker, error.retry_after)
+        else:
+            breaker.let_go()
+        raise
+    except BaseException:
+        breaker.let_go()
+        raise
+    finally:
+        if not over:
+            members.done(index)
+
+
+def _made_by(call: Call, members: Members, index: int) -> Call:
+    """Return `call` as the member makes it: once, for a retry is the pool's to decide."""
+    parts, spec = members.parts(index), members.spec_of(call, index)
+    return call.made_by(parts, spec, call.read, attempts=call.attempts)

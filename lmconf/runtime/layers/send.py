@@ -1,0 +1,81 @@
+"""The innermost layer: it sends the request once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from lmconf.callbacks import Attempt, FirstToken
+from lmconf.errors import Timeout
+from lmconf.providers.catalogue import origin
+from lmconf.runtime.call import Call, Command, Next, Opened, Reply, Send, Steps, Wait
+from lmconf.transports import REQUEST_ID, Json
+
+if TYPE_CHECKING:
+    from lmconf.launchers.server_protocol import Server
+
+__all__ = ["send"]
+
+
+def send(call: Call, following: Next) -> Steps:
+    """Send the request once."""
+    if call.left <= 0:
+        raise Timeout(
+            f"the call's deadline of {call.spec.deadline:.3g}s has passed",
+            retryable=False,
+            setting="deadline",
+        )
+    if call.parts.must_start:
+        return (yield from _send_to_own_server(call))
+    return (yield from _send(call, None))
+
+
+def _send_to_own_server(call: Call) -> Steps:
+    """Send the request to the LM's own server, which is not idle until the answer has ended."""
+    done = call.parts.call_begins()
+    try:
+        server = call.parts.own_server or (yield from _start(call))
+        reply = yield from _send(call, call.parts.base_at(server))
+    except BaseException:
+        done()
+        raise
+    reply.when_done(done, done)
+    return reply
+
+
+def _start(call: Call) -> Generator[Command, Any, Server]:
+    """Wait for the start of the LM's own server, which goes on when the call may wait no longer."""
+    loading = call.parts.begin_start()
+    try:
+        ended = yield Wait(loading.signal, call.left)
+    except (KeyboardInterrupt, SystemExit):
+        loading.cancel()
+        raise
+    if not ended:
+        raise Timeout(
+            f"its server was not ready within the call's deadline of {call.spec.deadline:.3g}s, and"
+            " goes on loading: raise `deadline`, or call launch() beforehand",
+            retryable=False,
+            setting="deadline",
+        )
+    return loading.result()
+
+
+def _send(call: Call, base: str | None) -> Steps:
+    request = call.parts.request_of(call, base)
+    call.attempts += 1
+    if call.dispatcher:
+        call.tell(
+            Attempt,
+            number=call.attempts,
+            of=call.spec.num_retries + 1,
+            origin=origin(request.connection.base or "") or None,
+        )
+    outcome = yield Send(call.parts.transport, request, call.stream)
+    if isinstance(outcome, Opened):
+        call.first_token = time.monotonic() - call.started
+        call.tell(FirstToken, seconds=call.first_token)
+        return Reply(opened=outcome)
+    response: Json = outcome
+    return Reply(response, request_id=response.pop(REQUEST_ID, None))

@@ -1,0 +1,73 @@
+"""The LMs that stand behind one LM, its fallbacks or a pool's members: made when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from lmconf.spec.compiled import Compiled, fallback_of
+from lmconf.system.refcount import Shared
+
+if TYPE_CHECKING:
+    from lmconf.runtime.lm import LM
+    from lmconf.runtime.resources import Parts
+
+__all__ = ["Named", "Others", "Role"]
+
+Role: TypeAlias = Literal["fallbacks", "pool"]
+"""What an LM is to the one that it stands behind: the field that lists it."""
+
+Named: TypeAlias = Callable[[str], "LM | None"]
+"""Returns the live LM of a profile that has a name, None where there is none any more."""
+
+
+class Others(Shared):
+    """The fallbacks of an LM and of its copies, and the members of a pool.
+
+    One that the profile names is the profile's own, with its server and its connections; one
+    that is written in place is made here, and closed with the last of the LMs that need it.
+    """
+
+    def __init__(
+        self, compiled: Compiled, make: Callable[[Compiled], LM], named: Named | None = None
+    ) -> None:
+        super().__init__()
+        self.compiled = compiled
+        self.named = named
+        self._make = make
+        self._made: dict[tuple[Role, int], LM] = {}
+
+    def fits(self, compiled: Compiled) -> bool:
+        """Say whether behind the LM of `compiled` stand these very LMs."""
+        mine, theirs = self.compiled.spec, compiled.spec
+        same = (mine.fallbacks, mine.pool) == (theirs.fallbacks, theirs.pool)
+        return same and self.compiled.given == compiled.given
+
+    def parts(self, role: Role, index: int) -> Parts:
+        """Return the live parts of an LM, by its place in the list."""
+        compiled = self.compiled
+        names = compiled.member_names if role == "pool" else compiled.fallback_names
+        name = names[index] if names else None
+        lm = None if name is None or self.named is None else self.named(name)
+        if lm is None:
+            with self.lock:
+                lm = self._made.get((role, index))
+                if lm is None:
+                    lm = self._make(fallback_of(compiled, index, role))
+                    self._made[role, index] = lm
+        return lm._parts()  # noqa: SLF001 - an LM is asked for what its calls share
+
+    def end(self) -> None:
+        """Close the LMs that were made here."""
+        for lm in self._taken():
+            lm.close()
+
+    async def aend(self) -> None:
+        """Close the LMs that were made here, from an event loop."""
+        for lm in self._taken():
+            await lm.aclose()
+
+    def _taken(self) -> list[LM]:
+        with self.lock:
+            made, self._made = list(self._made.values()), {}
+        return made

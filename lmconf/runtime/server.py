@@ -1,0 +1,329 @@
+"""The local server behind an LM and its copies: started once, ended when nobody needs it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from lmconf.errors import LaunchError, UsageError
+from lmconf.launchers import LAUNCH, LaunchSpec, launcher
+from lmconf.launchers.server_protocol import Manner
+from lmconf.schema.declaration import fields
+from lmconf.schema.serialize import write
+from lmconf.system.fork import Mutex
+from lmconf.system.paths import with_home
+from lmconf.system.refcount import Shared
+from lmconf.system.signal import Signal
+from lmconf.system.tracebacks import without_frames
+
+if TYPE_CHECKING:
+    from lmconf.launchers.server_protocol import Server
+
+__all__ = ["Launched", "Loading", "fingerprint_of"]
+
+
+class Loading:
+    """The start of one server as `spec` says, in a thread of its own: nobody's wait ends it.
+
+    `signal` is given when it has ended, well or not; `result` is what came of it then.
+    """
+
+    def __init__(self, spec: LaunchSpec, work: Callable[[Loading], Server]) -> None:
+        self.spec = spec
+        self.signal = Signal()
+        self._work = work
+        self._unwanted = False
+        self._process = os.getpid()
+        self._server: Server | None = None
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="lmconf-launch", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._server = self._work(self)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the server is waited for
+            self._failure = error
+        finally:
+            del self._work
+            self.signal.give()
+
+    def unwanted(self) -> bool:
+        """Say whether it was cancelled."""
+        return self._unwanted
+
+    def cancel(self) -> None:
+        """Give the start up; whoever waits for it gets an error."""
+        self._unwanted = True
+
+    @property
+    def joinable(self) -> bool:
+        """Whether it goes on and may come to something here: a fork has no part in it."""
+        here = self._process == os.getpid()
+        return here and not self._unwanted and not self.signal.given
+
+    def wait(self) -> None:
+        """Wait for the end of it; the thread that does the work waits for nobody."""
+        if threading.current_thread() is not self._thread and self._process == os.getpid():
+            self.signal.wait(math.inf)
+
+    def result(self) -> Server:
+        """Return the server, once `signal` was given.
+
+        Raises:
+            LaunchError: it could not be started. Everybody has an error of their own.
+        """
+        failure = self._failure
+        if isinstance(failure, LaunchError):
+            raise LaunchError(str(failure))
+        if failure is not None:
+            raise failure
+        assert self._server is not None
+        return self._server
+
+
+_STEERING = tuple(name for name, field in fields(LaunchSpec).items() if field.role == "identity")
+_OF_THE_PROCESS = (*_STEERING, "host", "env", "gpus", "python")
+"""What two processes must say alike before one uses the other's server."""
+
+_LOOK = 5.0
+"""The most seconds between two looks at how long a server has been idle."""
+
+
+class Launched(Shared):
+    """A server that is started when it is first needed.
+
+    LMs that are copies of one another share one as long as they say the same of it. It ends when
+    the last of them is closed or gone, and with the interpreter. One that the command line keeps
+    running is used in place of another like it, and stays.
+
+    `lock` is held for moments only: event loops take it, and finalizers. Whoever starts or stops a
+    server has the turn, and needs no lock while it has it.
+    """
+
+    def __init__(
+        self, spec: LaunchSpec, model: str, given: Mapping[str, str], name: str = ""
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.model = model
+        self.name = name
+        self._given = given
+        # A finalizer that ends it may come in any thread.
+        self._turn = Mutex()
+        self._loading: Loading | None = None
+        self._leaving: list[Server] = []
+        self._server: Server | None = None
+        self._at_exit: weakref.finalize[[], Launched] | None = None
+        self._started = spec
+        self._stays = False
+        self._calls = 0
+        self._used = time.monotonic()
+
+    @property
+    def server(self) -> Server | None:
+        """The running server; None before it was started and after it ended."""
+        server = self._server
+        return server if server is not None and server.status() == "running" else None
+
+    def fits(self, spec: LaunchSpec | None, model: str) -> bool:
+        """Say whether an LM with `spec` and `model` wants this very server."""
+        return spec == self.spec and model == self.model
+
+    @without_frames
+    def start(self, spec: LaunchSpec | None = None, manner: Manner | None = None) -> Server:
+        """Return the running server, started now if it is not running, as `spec` says.
+
+        Raises:
+            LaunchError: it cannot be started, or runs and is not as `spec` says.
+            UsageError: `spec` asks for a server that would give other answers.
+        """
+        wanted = spec or self.spec
+        for name in _STEERING:
+            if getattr(wanted, name) != getattr(self.spec, name):
+                raise UsageError(
+                    f"`launch_kwargs.{name}` decides what the server answers, and belongs to the"
+                    f" LM: use lm.copy(launch_kwargs=…).launch()"
+                )
+        with self.lock:
+            begun, server = self._begun(), self.server  # in this order: see `_keep`
+            as_it_is = self._started if server is not None else begun.spec if begun else wanted
+            if spec is not None and spec != as_it_is:
+                raise LaunchError("the server runs with other arguments: call kill() first")
+            if server is not None:
+                return server
+            loading = begun or self._begin(wanted, manner)
+        try:
+            loading.wait()
+        except BaseException:
+            loading.cancel()
+            loading.wait()
+            raise
+        return loading.result()
+
+    def begin(self) -> Loading:
+        """Return the start of the server, which goes on by itself, begun now if it was not.
+
+        Raises:
+            LaunchError: nothing says which kind of server to start.
+        """
+        with self.lock:
+            return self._begun() or self._begin(self.spec, None)
+
+    def _begun(self) -> Loading | None:
+        return self._loading if self._loading is not None and self._loading.joinable else None
+
+    def _begin(self, wanted: LaunchSpec, manner: Manner | None) -> Loading:
+        if wanted.use is None:
+            raise LaunchError("nothing says which kind of server to start: state `use`")
+        self._loading = Loading(wanted, lambda loading: self._load(loading, manner))
+        return self._loading
+
+    def _load(self, loading: Loading, manner: Manner | None) -> Server:
+        """Return the server that `loading` is the start of, and keep it."""
+        with self._turn:
+            server = self.server
+            if server is None:
+                self._stop(for_all=False)  # one that died
+                server = self._found(loading.spec)
+                if server is not None:
+                    self._keep(server, loading.spec, stays=True)
+                else:
+                    server = self._made(loading, manner)
+        return server
+
+    def _made(self, loading: Loading, manner: Manner | None) -> Server:
+        wanted = loading.spec
+        manner = msgspec.structs.replace(
+            manner or Manner(name=self.name),
+            fingerprint=fingerprint_of(wanted, self.model),
+            unwanted=loading.unwanted,
+        )
+        assert wanted.use is not None
+        server = launcher(wanted.use).start(wanted, self.model, self._given, manner)
+        self._keep(server, wanted, stays=manner.detached)
+        # One that is kept for other processes is not idle because this one sends nothing.
+        if wanted.ttl is not None and not manner.detached and not manner.shared:
+            _watch(self, server, wanted.ttl)
+        return server
+
+    def _keep(self, server: Server, spec: LaunchSpec, *, stays: bool) -> None:
+        """Have `server` found by whoever looks, before nobody is found any more who starts it."""
+        if not stays:
+            self._at_exit = weakref.finalize(self, server.stop)
+        self._stays, self._started, self._used = stays, spec, time.monotonic()
+        self._server = server
+
+    def _found(self, wanted: LaunchSpec) -> Server | None:
+        """Return a server of another process that is like the one that is wanted."""
+        from lmconf.launchers.records import Attached, running
+
+        if self._given:
+            return None  # what was given in code is in no fingerprint
+        fingerprint = fingerprint_of(wanted, self.model)
+        for record in running():
+            port = record.url.rpartition(":")[2]
+            if (
+                record.shared
+                and not record.loads
+                and record.fingerprint == fingerprint
+                and (not wanted.port or port == str(wanted.port))
+            ):
+                return Attached(record)
+        return None
+
+    def call_begins(self) -> Callable[..., None]:
+        """Take note of a call that needs the server; what is returned is called at its end."""
+        with self.lock:
+            self._calls += 1
+        return self._call_ends
+
+    def _call_ends(self, *_: object) -> None:
+        with self.lock:
+            self._calls -= 1
+            self._used = time.monotonic()
+
+    def end_if_idle(self, server: Server, ttl: float) -> float | None:
+        """End `server` if it was not used for `ttl` seconds; return when to look again."""
+        with self.lock:
+            if self._server is not server:
+                return None
+            left = self._used + ttl - time.monotonic()
+            if self._calls or left > 0:
+                return ttl if self._calls else max(left, 0.05)
+            # A call that begins now starts another, once this one has left its port.
+            self._leaving.append(server)
+            self._server = None
+        with self._turn:
+            self._stop(for_all=False)
+        return None
+
+    def end(self) -> None:
+        """End the server if it runs or is started, and is nobody else's; `start` starts another."""
+        self._end(for_all=False)
+
+    def kill(self) -> None:
+        """End the server if it runs or is started, also one that stays without this process."""
+        self._end(for_all=True)
+
+    def _end(self, *, for_all: bool) -> None:
+        loading = self._loading
+        if loading is not None:
+            loading.cancel()
+        with self._turn:
+            self._stop(for_all=for_all)
+
+    def _stop(self, *, for_all: bool) -> None:
+        """Stop what runs, and what is to be stopped since; only who has the turn may."""
+        server, self._server = self._server, None
+        if server is not None and (for_all or not self._stays):
+            self._leaving.append(server)
+        while self._leaving:
+            self._leaving.pop().stop()
+        if self._at_exit is not None:
+            self._at_exit.detach()
+        self._at_exit, self._stays = None, False
+
+
+def fingerprint_of(spec: LaunchSpec, model: str) -> str:
+    """Return what servers have in common that may stand in for one another.
+
+    References count by what they name, weights by where they are; a file that changed since is
+    another.
+    """
+    said = write(LAUNCH, spec)
+    stated = {name: said[name] for name in _OF_THE_PROCESS if name in said}
+    weights = with_home(spec.weights or model)
+    try:
+        found = weights.stat()
+        file = [str(weights.absolute()), found.st_mtime_ns, found.st_size]
+    except (OSError, ValueError):
+        file = []
+    text = json.dumps([model, stated, file, os.getuid()], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _watch(launched: Launched, server: Server, ttl: float) -> None:
+    """End `server` once it was idle for `ttl` seconds; the thread keeps neither of them."""
+    held, watched = weakref.ref(launched), weakref.ref(server)
+
+    def look() -> None:
+        wait: float | None = ttl
+        while wait is not None:
+            time.sleep(min(wait, _LOOK))
+            owner, running = held(), watched()
+            if owner is None or running is None:
+                return
+            wait = owner.end_if_idle(running, ttl)
+            del owner, running
+
+    threading.Thread(target=look, name="lmconf-idle-server", daemon=True).start()

@@ -1,0 +1,310 @@
+"""Judging plain data against a shape: every fault at once, each at its own path, in our words."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import Struct
+
+from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.schema.declaration import fields
+from lmconf.schema.description import describe
+from lmconf.schema.fault import Fault, Path
+from lmconf.schema.fault_messages import cut, kind_shown, mend, named, shown
+from lmconf.schema.json_schema import Writer
+from lmconf.schema.literals import literal_secrets
+from lmconf.schema.lookup import REFERENCES, Unread, choose, kind_of, shape_at, step_into
+from lmconf.schema.quantities import LEAST, MOST
+from lmconf.schema.quick_check import fully_fits
+from lmconf.schema.shapes import (
+    Choice,
+    Duration,
+    Integer,
+    Json,
+    Kinds,
+    MapOf,
+    Number,
+    Record,
+    Shape,
+    Size,
+    Text,
+)
+from lmconf.secrets.references import File
+from lmconf.secrets.secret_names import is_secret_name
+from lmconf.system.paths import with_home
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+__all__ = ["MOST_FAULTS", "Fault", "check"]
+
+MOST_FAULTS = 500
+"""The most faults that are looked for by a schema: a list may hold a hundred thousand."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def check(
+    shape: Record | Kinds | MapOf, data: Mapping[str, object], *, partial: bool = False
+) -> list[Fault]:
+    """Return every fault of `data` against `shape`, in the order of the document.
+
+    `data` is plain JSON data with references as `Env`, `File`, `Given` and `Public` objects and
+    `Unread()` where something was already reported. An empty list means that `build` succeeds.
+    With `partial`, keys that `data` lacks at its root are no fault.
+    """
+    unsayable = list(_unsayable(data, ()))
+    if unsayable:
+        return unsayable
+    faults: dict[tuple[Path, bool], Fault] = {}
+    for fault in (
+        *literal_secrets(shape, data),
+        *_homeless(shape, data, ()),
+        *_schema_faults(shape, data, partial),
+    ):
+        if not (partial and fault.code == "missing-key" and fault.path == ()):
+            faults.setdefault((fault.path, fault.at_key), fault)
+    unknown = [fault.path for fault in faults.values() if fault.code == "unknown-key"]
+    return [
+        fault
+        for fault in faults.values()
+        if fault.code != "literal-secret" or not any(_below(fault.path, key) for key in unknown)
+    ]
+
+
+def _below(path: Path, other: Path) -> bool:
+    return path[: len(other)] == other
+
+
+def _homeless(shape: Shape | None, value: object, path: Path) -> Iterator[Fault]:
+    """Find paths that lead nowhere on any machine, or below the home folder of nobody here."""
+    if shape is None or isinstance(shape, Json):
+        return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _homeless(shape_at(shape, value, (key,)), item, (*path, key))
+    elif isinstance(value, list | tuple):
+        inner = shape_at(shape, value, (0,))
+        for index, item in enumerate(value):
+            yield from _homeless(inner, item, (*path, index))
+    elif isinstance(value, File):
+        yield from _no_home(value.path, path)
+    elif isinstance(value, str) and value:
+        chosen = choose(shape, value)
+        if isinstance(chosen, Text) and chosen.path == "path":
+            yield from _no_home(value, path)
+
+
+def _no_home(stated: str, path: Path) -> Iterator[Fault]:
+    if "\0" in stated:
+        yield Fault("bad-path", path, "no path holds a NUL character")
+    elif stated.startswith("~") and str(with_home(stated)).startswith("~"):
+        yield Fault(
+            "bad-path",
+            path,
+            f"there is no home folder `{stated.partition('/')[0]}` on this machine",
+            help="write the whole path; `./~…` is a folder of this name",
+        )
+
+
+def _unsayable(value: object, path: Path) -> Iterator[Fault]:
+    """Find what no document can hold: it came from code, and could not be dumped."""
+    match value:
+        case Mapping():
+            for key, item in value.items():
+                yield from _unsayable(key, (*path, key))
+                yield from _unsayable(item, (*path, key))
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from _unsayable(item, (*path, index))
+        case bool():
+            return
+        case int() if not LEAST <= value <= MOST:
+            yield Fault("out-of-range", path, "a number beyond 64 bits cannot stand in a document")
+        case float() if not math.isfinite(value):
+            yield Fault("out-of-range", path, "NaN and infinities cannot stand in a document")
+        case str() if _SURROGATE.search(value):
+            message = "text with half of a surrogate pair cannot stand in a document"
+            yield Fault("bad-text", path, message)
+
+
+def _schema_faults(
+    shape: Record | Kinds | MapOf, data: Mapping[str, object], partial: bool
+) -> Iterator[Fault]:
+    if fully_fits(shape, data, partial=partial):
+        return
+    errors = _validator(shape).iter_errors(cast(Any, _listed(data)))
+    # An error may have a fault for each of very many keys.
+    yield from itertools.islice(_translated(shape, data, errors), MOST_FAULTS)
+
+
+def _translated(
+    shape: Shape, data: Mapping[str, object], errors: Iterable[ValidationError]
+) -> Iterator[Fault]:
+    for error in itertools.islice(errors, MOST_FAULTS):
+        path: Path = tuple(error.absolute_path)
+        if not any(isinstance(_at(data, path[:end]), Unread) for end in range(len(path) + 1)):
+            yield from _translate(shape, data, path, error)
+
+
+@functools.cache
+def _validator(shape: Record | Kinds | MapOf) -> Validator:
+    # jsonschema takes 60 ms to import, and reads remote references unless given a registry.
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+    from referencing import Registry
+
+    types = Draft202012Validator.TYPE_CHECKER.redefine("reference", _is_reference)
+    writer = Writer("checked")
+    schema = writer.finish("check", "urn:lmconf:check", writer.schema(shape))
+    registry: Registry[Any] = Registry()
+    checker: type[Validator] = extend(  # type: ignore[no-untyped-call]
+        Draft202012Validator, type_checker=types
+    )
+    return checker(schema, registry=registry)
+
+
+def _is_reference(checker: object, value: object) -> bool:
+    return isinstance(value, REFERENCES)
+
+
+def _listed(data: object) -> object:
+    """Return `data` with tuples as lists, which is what JSON Schema knows."""
+    if isinstance(data, Mapping):
+        return {key: _listed(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_listed(value) for value in data]
+    return data
+
+
+def _at(data: object, path: Path) -> object:
+    for step in path:
+        data = step_into(data, step)
+    return data
+
+
+def _translate(
+    shape: Shape, data: Mapping[str, object], path: Path, error: ValidationError
+) -> Iterator[Fault]:
+    here = shape_at(shape, data, path)
+    value = _at(data, path)
+    if error.validator == "additionalProperties" and isinstance(value, Mapping):
+        yield from _unknown_keys(here, value, path)
+    elif error.validator == "required" and isinstance(value, Mapping) and here is not None:
+        type_ = _record_type(here, value)
+        known = fields(type_) if type_ is not None else {}
+        misspelt = {did_you_mean(key, known) for key in value if key not in known}
+        for key in cast(list[str], error.validator_value):
+            if key in value or key in misspelt:
+                continue
+            yield Fault(
+                "missing-key",
+                path,
+                f"`{key}` is missing{_inside(path)}",
+                help=_addition(key, known[key].shape if key in known else here),
+            )
+    elif error.validator == "propertyNames" or "propertyNames" in error.absolute_schema_path:
+        yield Fault(
+            "bad-name",
+            (*path, str(error.instance)),
+            f"`{error.instance}` is not a name",
+            help="templates stand in values, never in keys"
+            if "{{" in str(error.instance)
+            else "names are letters, digits, `_` and `-`, and begin with a letter or `_`",
+            at_key=True,
+        )
+    elif here is not None:
+        yield _wrong_value(here, value, path)
+
+
+def _addition(key: str, shape: Shape) -> str:
+    """Return how a missing `key` is added; `shape` is its own, or that of the kinds it tells."""
+    if isinstance(shape, Kinds):
+        return f"add `{key}`: {describe(Choice(tuple(k for k in shape.table if k != '*')))}"
+    return f"add `{key}`: {describe(shape)}"
+
+
+def _wrong_value(shape: Shape, value: object, path: Path) -> Fault:
+    chosen = choose(shape, value)
+    name = named(path)
+    expected = describe(shape)
+    secret = any(isinstance(step, str) and is_secret_name(step) for step in path)
+    if isinstance(chosen, Choice) and isinstance(value, str) and not secret:
+        near = did_you_mean(value, chosen.values)
+        return Fault(
+            "unknown-value",
+            path,
+            f"{name} cannot be `{cut(value)}`",
+            label=f"did you mean `{near}`?" if near else "",
+            help=f"expected {expected}",
+        )
+    if isinstance(chosen, Integer | Number) and kind_shown(value) == "a number":
+        code = "out-of-range"
+    elif isinstance(chosen, Duration | Size):
+        code = "bad-quantity"
+    else:
+        code = "wrong-type"
+    return Fault(
+        code,
+        path,
+        f"{name} must be {expected}, not {kind_shown(value) if secret else shown(value)}",
+        help="" if secret else mend(shape, value, path),
+    )
+
+
+def _unknown_keys(shape: Shape | None, value: Mapping[str, object], path: Path) -> Iterator[Fault]:
+    type_ = _record_type(shape, value)
+    if type_ is None:
+        return
+    known = fields(type_)
+    hints: Mapping[str, str] = getattr(type_, "__hints__", {})
+    for key in value:
+        if key in known:
+            continue
+        near = did_you_mean(key, known) or _ending(key, known)
+        hint = hints.get(key, "")
+        if is_secret_name(key):
+            hint = f"write `{near or key}: {{$env: NAME}}`: a secret never stands in a profile"
+        yield Fault(
+            "unknown-key",
+            (*path, key),
+            f"unknown key `{key}`{_inside(path)}",
+            label=f"did you mean `{near}`?" if near and key not in hints else "",
+            help=hint or ("" if near else _instead(key, value, known)),
+            at_key=True,
+        )
+
+
+def _ending(key: str, known: Mapping[str, object]) -> str | None:
+    """Return the known key that `key` ends with: `openai_api_key` is `api_key` here."""
+    return next(
+        (name for name in known if len(name) > 3 and key.lower().endswith(f"_{name}")), None
+    )
+
+
+def _instead(key: str, value: Mapping[str, object], known: Mapping[str, object]) -> str:
+    if key[:1].isdigit() and value[key] is None:
+        # `{initial: 0,5s}` is `initial: 0` and a key `5s`.
+        return "a decimal is written with a point, such as `0.5s`"
+    if "args" in known and "model" not in known:
+        return f"arguments go under `args`: `args: {{{key}: …}}`"
+    if "extra" in known:
+        return "keys for the request's body go under `extra`; `lmconf schema` lists those of lmconf"
+    return f"known keys: {', '.join(known)}"
+
+
+def _record_type(shape: Shape | None, value: Mapping[str, object]) -> type[Struct] | None:
+    chosen = choose(shape, value) if shape is not None else None
+    if isinstance(chosen, Record):
+        return chosen.type
+    return kind_of(chosen, value) if isinstance(chosen, Kinds) else None
+
+
+def _inside(path: Path) -> str:
+    return f" in `{'.'.join(str(step) for step in path)}`" if path else ""

@@ -1,0 +1,1 @@
+"""References to values outside of documents, the names that are secret, and masking."""

@@ -1,0 +1,346 @@
+"""Where the requests of an LM go, and which of its values may go there.
+
+A credential belongs to the destination of the block that states it: the address that stands beside
+it or that the block inherits, else the provider's own. An LM that takes the credential over and
+sends its requests elsewhere must restate it. Destinations are alike where provider and origin
+(scheme, host and port) are; a referenced address is like the same reference alone; the servers that
+lmconf launches are alike; regions, projects and versions are the provider's own to place.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from lmconf.diagnostics.model import Diagnostic, Mark, Note
+from lmconf.document.nodes import (
+    Broken,
+    Change,
+    Map,
+    Node,
+    Path,
+    Reference,
+    Scalar,
+    Seq,
+    Verbatim,
+    nearest_mark,
+)
+from lmconf.providers.catalogue import NOWHERE, PROVIDERS, origin, provider_of
+from lmconf.schema.declaration import fields
+from lmconf.schema.lookup import Unread
+from lmconf.secrets.references import Env, File, Given, Public
+from lmconf.secrets.secret_names import is_secret_name
+from lmconf.spec.lm import LMSpec
+from lmconf.spec.merge_rules import CREDENTIALS
+from lmconf.spec.plain_data import to_data
+from lmconf.spec.rules.fields import launches, text_of
+
+__all__ = [
+    "CARRIED",
+    "Destination",
+    "Stated",
+    "Statement",
+    "alike",
+    "credentials_in",
+    "crossed",
+    "destination_of",
+    "identities",
+    "leaves_of",
+    "place_of",
+    "where",
+    "without_credentials",
+]
+
+_SECRETS = frozenset(name for name, field in fields(LMSpec).items() if field.role == "secret")
+_BODY = frozenset(("extra", "metadata"))
+
+_PROFILE = "aws_profile_name"
+
+CARRIED = tuple(sorted(CREDENTIALS | _BODY | {_PROFILE}))
+"""Fields of which something belongs to a destination."""
+
+_WHERE = ("model", "provider", "api_base", "launch_kwargs")
+
+_LAUNCHED: Literal["launched"] = "launched"
+_UNKNOWN: Literal["unknown"] = "unknown"
+_PORTS = {"http": 80, "https": 443}
+
+Server: TypeAlias = "str | Env | File | Given"
+
+
+class Destination(Struct, frozen=True):
+    """A provider, and a server: its origin, the reference to its address, or `launched`.
+
+    `server` is empty where the provider has an address of its own that is not known here.
+    """
+
+    provider: str
+    server: Server
+
+    def __str__(self) -> str:
+        provider = PROVIDERS.get(self.provider)
+        match self.server:
+            case Env(name=name) if provider is None or name != provider.base_env:
+                return f"the address in {name}"
+            case File(path=path):
+                return f"the address in {path}"
+            case Given():
+                return "the address that code gives"
+            case "launched":
+                return "a server that is launched"
+            case "unknown":
+                return "an address that is not known"
+            case str(server) if server and (provider is None or server != _own(provider.base)):
+                return server
+            case _:
+                return f"{self.provider or 'its provider'}'s own address"
+
+
+class Statement(Struct, frozen=True):
+    """A value of an LM, where it stands in it, and the block that states it.
+
+    `beside` is what that block says or inherits of where requests go, in the document that states
+    the value.
+    """
+
+    path: Path
+    node: Node
+    beside: Map
+
+
+class Stated(Struct, frozen=True):
+    """What an LM has that may belong to a destination; `unset` is where its address was unset."""
+
+    values: tuple[Statement, ...] = ()
+    unset: Mark | None = None
+
+
+def destination_of(data: Mapping[str, Any], provider: str = "") -> Destination | None:
+    """Return where the LM of `data` is asked, None where nothing is sent or that is not known.
+
+    `provider` is the one of a block that has no model.
+    """
+    if any(isinstance(data.get(name), Unread) for name in _WHERE):
+        return None
+    model = text_of(data, "model")
+    name = provider if model is None else provider_of(model)[0]
+    if launches(data):
+        return Destination(name, _LAUNCHED)
+    base = data.get("api_base")
+    if isinstance(base, Public):
+        base = base.value
+    if base == NOWHERE:
+        return None
+    if isinstance(base, Env | File | Given):
+        return Destination(name, base)
+    if isinstance(base, str):
+        return Destination(name, _own(base) or base)
+    known = PROVIDERS.get(name)
+    if known is None:
+        return Destination(name, "")
+    return Destination(name, Env(known.base_env) if known.base_env else _own(known.base))
+
+
+def alike(path: Path, one: Destination, other: Destination) -> bool:
+    """Say whether the value at `path` of an LM that is asked at `one` may be sent to `other`.
+
+    A profile of AWS's configuration files is an account's, whichever of its services is asked.
+    """
+    return one == other or (path[0] == _PROFILE and one.server == other.server)
+
+
+@functools.lru_cache(maxsize=256)
+def _own(address: str | None) -> str:
+    """Return the origin of `address` without the port that its scheme has anyway."""
+    found = origin(address or "")
+    if not found:
+        return ""
+    parts = urlsplit(found)
+    return found.removesuffix(f":{_PORTS.get(parts.scheme)}")
+
+
+def leaves_of(lm: Map) -> Iterator[tuple[Path, Node]]:
+    """Yield path and node of each value that belongs to a provider or to an address."""
+    for key in CARRIED:
+        value = lm.get(key)
+        for path, node in () if value is None else _leaves(value, (key,)):
+            if key in CREDENTIALS or _is_credential(path, node):
+                yield path, node
+
+
+def _leaves(node: Node, path: Path) -> Iterator[tuple[Path, Node]]:
+    match node:
+        case Map():
+            for key, value in node:
+                yield from _leaves(value, (*path, key))
+        case Seq(items=items):
+            for index, item in enumerate(items):
+                yield from _leaves(item, (*path, index))
+        case Broken():
+            pass
+        case _:
+            yield path, node
+
+
+def credentials_in(lm: Map) -> Iterator[tuple[Path, Node]]:
+    """Yield path and node of each value of `lm` that only its destination may be told."""
+    provider = PROVIDERS.get(provider_of(text_of(_plain(lm), "model") or "")[0])
+    for path, node in leaves_of(lm):
+        # One that no SDK of a cloud reads is sent nowhere.
+        idle = path == (_PROFILE,) and not (provider and provider.credentials == "cloud")
+        if not idle and _is_credential(path, node):
+            yield path, node
+
+
+def _is_credential(path: Path, node: Node) -> bool:
+    field = path[0]
+    if field == "api_base":
+        return False
+    match node:
+        case Reference(to=Env(type=kind)) if field in _BODY and kind != "str":
+            return False
+        case Reference():
+            return True
+        case Scalar(value=value) | Verbatim(value=value):
+            secret = field in _SECRETS or field == _PROFILE
+            return bool(value) and (
+                secret or any(isinstance(step, str) and is_secret_name(step) for step in path[1:])
+            )
+        case _:
+            return False
+
+
+def without_credentials(lm: Map) -> Map:
+    """Return `lm` without what belongs to its provider and address; lists go as wholes."""
+    lost = {path[: _up_to_list(path)] for path, _ in credentials_in(lm)}
+    lost |= {(key,) for key in CREDENTIALS}
+
+    def left(node: Node, path: Path) -> Node:
+        if not isinstance(node, Map):
+            return node
+        kept = {k: left(v, (*path, k)) for k, v in node if (*path, k) not in lost}
+        return Map(kept, node.keys, node.mark)
+
+    found = left(lm, ())
+    assert isinstance(found, Map)
+    return found
+
+
+def _up_to_list(path: Path) -> int:
+    return next((end for end, step in enumerate(path) if isinstance(step, int)), len(path))
+
+
+def where(lm: Map) -> Map:
+    """Return what of `lm` decides where its requests go."""
+    return Map({key: lm.entries[key] for key in _WHERE if key in lm}, lm.keys, lm.mark)
+
+
+def identities(node: Node | None, found: set[int] | None = None) -> set[int]:
+    """Return the identity of every node that `node` is or has in it, operators of lists included.
+
+    Folding keeps what it takes over: by its identity a value is found again where it was stated.
+    """
+    found = set() if found is None else found
+    if node is None:
+        return found
+    found.add(id(node))
+    match node:
+        case Map(entries=entries):
+            for value in entries.values():
+                identities(value, found)
+        case Seq(items=items):
+            for item in items:
+                identities(item, found)
+        case Change(base=base, prepend=prepend, append=append):
+            for part in (base, *prepend, *append):
+                identities(part, found)
+        case _:
+            pass
+    return found
+
+
+def crossed(stated: Stated, lm: Map, path: Path = ()) -> list[Diagnostic]:
+    """Return a diagnostic for each value that would be sent elsewhere than where it belongs.
+
+    `lm` is the LM as it is in the end, at `path` in its document. Templates in it, and in what
+    stands beside the values, are rendered.
+    """
+    now = destination_of(_plain(lm))
+    if now is None or "model" not in lm or not stated.values:
+        return []
+    credentials = dict(credentials_in(lm))
+    known: dict[int, Destination] = {}
+    found = []
+    for said in stated.values:
+        if id(said.beside) not in known:
+            known[id(said.beside)] = _home(said.beside, now)
+        was = known[id(said.beside)]
+        if alike(said.path, was, now):
+            continue
+        if was.provider != now.provider and said.path[0] != _PROFILE:
+            if said.path[0] in CREDENTIALS or said.path in credentials:
+                found.append(_to_another_provider(said, was, now, lm, path))
+        elif said.path in credentials:
+            place = place_of(lm, stated.unset)
+            found.append(_to_another_address(said, was, now, place, path))
+    return found
+
+
+def _home(beside: Map, now: Destination) -> Destination:
+    """Return where the block `beside` leads; no LM is like one of which that cannot be read."""
+    said = _plain(beside)
+    model = text_of(said, "model")
+    provider = now.provider if model is None else provider_of(model)[0]
+    return destination_of(said, provider) or Destination(provider, _UNKNOWN)
+
+
+def _plain(lm: Map) -> dict[str, Any]:
+    data = to_data(where(lm))
+    assert isinstance(data, dict)
+    return data
+
+
+def _to_another_provider(
+    said: Statement, was: Destination, now: Destination, lm: Map, path: Path
+) -> Diagnostic:
+    name = ".".join(map(str, said.path))
+    return Diagnostic(
+        code="credential-crosses",
+        message=f"`{name}` belongs to {was.provider} and would be sent to {now.provider}",
+        mark=said.node.mark,
+        path=(*path, *said.path),
+        label=f"stated for {was.provider}",
+        help=f"state `{name}` beside the new model",
+        notes=(Note(f"this model is served by {now.provider}", lm.entries["model"].mark),),
+    )
+
+
+def _to_another_address(
+    said: Statement, was: Destination, now: Destination, place: Mark, path: Path
+) -> Diagnostic:
+    name = ".".join(map(str, said.path))
+    none = '`""`' if said.path == ("api_key",) else "`{$unset: true}`"
+    # Code has no word that takes a key out of data.
+    can_be_unset = place.line or said.path[0] not in _BODY
+    return Diagnostic(
+        code="credential-crosses",
+        message=f"`{name}` belongs to {was} and would be sent to {now}",
+        mark=said.node.mark,
+        path=(*path, *said.path),
+        label=f"stated for {was}",
+        help=f"state `{name}` beside the new address"
+        + (f", or {none} there to send none" if can_be_unset else ""),
+        notes=(Note(f"this leads to {now}", place),),
+    )
+
+
+def place_of(lm: Map, unset: Mark | None = None) -> Mark:
+    """Return the place that decides the address of `lm`."""
+    decides = next((key for key in ("launch_kwargs", "api_base", "provider") if key in lm), None)
+    if decides is None:
+        return unset or lm.entries["model"].mark
+    return nearest_mark(lm, (decides,))

@@ -1,0 +1,164 @@
+"""From nodes to the plain data that checking and building read, and from faults back to places."""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Iterable
+from pathlib import PurePath
+
+from lmconf.diagnostics.model import Diagnostic, Mark
+from lmconf.diagnostics.render import line_starts
+from lmconf.document.nodes import (
+    Broken,
+    Change,
+    Map,
+    Node,
+    Path,
+    Public,
+    Reference,
+    Scalar,
+    Seq,
+    Verbatim,
+    at,
+    nearest_mark,
+)
+from lmconf.schema.check import Fault
+from lmconf.schema.fault_messages import named
+from lmconf.schema.lookup import Unread, child, choose
+from lmconf.schema.shapes import Shape, Text
+from lmconf.secrets.redaction import mask
+from lmconf.secrets.references import File
+from lmconf.secrets.references import Public as PublicValue
+
+__all__ = ["places", "to_data", "to_diagnostics", "with_absolute_paths"]
+
+
+def to_data(node: Node) -> object:
+    """Return `node` as plain data: references as objects, `Unread()` where something is broken."""
+    match node:
+        case Scalar(value=value):
+            return value
+        case Seq(items=items):
+            return [to_data(item) for item in items]
+        case Map(entries=entries):
+            return {key: to_data(value) for key, value in entries.items()}
+        case Verbatim(value=value):
+            return value
+        case Public(value=value):
+            return PublicValue(value)
+        case Reference(to=reference):
+            return reference
+        case Broken() | Change():
+            return Unread()
+
+
+def with_absolute_paths(node: Node, shape: Shape | None, folder: str) -> Node:
+    """Return `node` with relative paths made absolute against the file that states each.
+
+    `shape` says which texts are paths; those that no file states start at `folder`.
+    """
+    if shape is None:
+        return node
+    match node:
+        case Scalar(value=str() as value, mark=mark):
+            absolute = _absolute(value, shape, mark, folder)
+            return node if absolute is value else Scalar(absolute, mark, quoted=True)
+        case Reference(to=File(path=path, format=format), mark=mark):
+            absolute = _joined(path, mark, folder)
+            return node if absolute == path else Reference(File(path=absolute, format=format), mark)
+        case Seq(items=items, mark=mark):
+            inner = child(choose(shape, []), [], 0)
+            found = tuple(with_absolute_paths(item, inner, folder) for item in items)
+            same = all(old is new for old, new in zip(items, found, strict=True))
+            return node if same else Seq(found, mark)
+        case Map(keys=keys, mark=mark):
+            # Only the tag, a scalar, decides which kind's fields stand here.
+            tags = {key: value.value for key, value in node if isinstance(value, Scalar)}
+            chosen = choose(shape, tags)
+            changed = {
+                key: with_absolute_paths(value, child(chosen, tags, key), folder)
+                for key, value in node
+            }
+            return Map(changed, keys, mark)
+        case _:
+            return node
+
+
+def _absolute(value: str, shape: Shape, mark: Mark, folder: str) -> str:
+    chosen = choose(shape, value)
+    if not isinstance(chosen, Text) or not chosen.path or not value:
+        return value
+    if chosen.path == "dotted" and not re.match(r"\.\.?([/\\]|$)", value):
+        return value
+    return _joined(value, mark, folder)
+
+
+def _joined(value: str, mark: Mark, folder: str) -> str:
+    if value.startswith("~") or PurePath(value).is_absolute():
+        return value
+    start = folder if mark.source.path is None else PurePath(mark.source.path).parent
+    # By its text alone: compiling looks at no file.
+    return os.path.normpath(PurePath(start, value))
+
+
+def places(node: Map) -> dict[Path, Mark]:
+    """Return where an LM and each of its fields stand."""
+    return {(): node.mark, **{(key,): value.mark for key, value in node}}
+
+
+def to_diagnostics(
+    faults: Iterable[Fault], node: Node, prefix: Path = (), *, shown: Path | None = None
+) -> list[Diagnostic]:
+    """Return `faults`, whose paths begin at `node`, as diagnostics at their places.
+
+    `prefix` is the path of `node` in the document; `shown` takes its place where people know the
+    document by other paths.
+    """
+    return [_to_diagnostic(fault, node, prefix if shown is None else shown) for fault in faults]
+
+
+def _to_diagnostic(fault: Fault, node: Node, prefix: Path) -> Diagnostic:
+    mark = nearest_mark(node, fault.path)
+    parent = at(node, fault.path[:-1]) if fault.path else None
+    if fault.at_key and isinstance(parent, Map):
+        mark = parent.keys.get(str(fault.path[-1]), mark)
+    path, message = _as_written(fault, node)
+    label, help_ = fault.label, fault.help
+    if not fault.at_key and _is_rendered(at(node, fault.path)):
+        label = label or "what this template gives"
+        help_ = "" if "quotes" in help_ else help_
+    return Diagnostic(
+        code=fault.code,
+        # A key that was pasted into the field of something else is known by its looks alone.
+        message=mask(message),
+        mark=mark,
+        path=(*prefix, *path),
+        label=mask(label),
+        help=mask(help_),
+    )
+
+
+def _is_rendered(node: Node | None) -> bool:
+    """Say whether `node` is the value of a template, which its place in the source shows."""
+    if not isinstance(node, Scalar) or not node.mark.line or not node.mark.source.text:
+        return False
+    text, mark = node.mark.source.text, node.mark
+    start = line_starts(text)[mark.line - 1] + mark.column - 1
+    return "{{" in text[start : start + mark.end - mark.column]
+
+
+def _as_written(fault: Fault, node: Node) -> tuple[Path, str]:
+    """Return path and message of `fault` as a person knows the value: `timeout`, not its `total`.
+
+    What a shorthand stands for has the shorthand's own place.
+    """
+    path = fault.path
+    while path and not fault.at_key:
+        value, parent = at(node, path), at(node, path[:-1])
+        if value is None or parent is None or value.mark is not parent.mark or not value.mark.line:
+            break
+        path = path[:-1]
+    if path == fault.path or not path:
+        return fault.path, fault.message
+    return path, fault.message.replace(named(fault.path), named(path), 1)

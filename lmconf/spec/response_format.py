@@ -1,0 +1,359 @@
+"""The forms that an answer may be asked to have: from a class to its JSON Schema, and back.
+
+A class is a pydantic model, or anything that msgspec has a JSON Schema for: a Struct, a dataclass,
+a TypedDict, a NamedTuple. What is sent is the `response_format` of the OpenAI API ("Structured
+model outputs"); its strict mode demands that every object names all of its properties as required
+and allows no others, so a schema is brought into that form, or sent without `strict` where it
+cannot be.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any, TypeAlias, cast
+
+from msgspec import Struct
+
+from lmconf.errors import UsageError
+from lmconf.schema.frozen import thaw
+from lmconf.schema.user_patterns import OutOfTime, Stopwatch, UserPattern, why_no_pattern
+
+__all__ = [
+    "Format",
+    "Misfit",
+    "Read",
+    "format_of",
+    "is_class",
+    "read_as",
+    "reader_of",
+    "written_format",
+]
+
+Read: TypeAlias = Callable[[str], object]
+
+
+class Misfit(ValueError):
+    """A text is not of the form that was asked for; the message says where and why."""
+
+
+class Format(Struct, frozen=True, eq=False):
+    """A class as a form of answers: `written` is what is sent, `read` makes an object of a text.
+
+    `read` raises `Misfit`.
+    """
+
+    written: Mapping[str, Any]
+    read: Read
+
+
+def is_class(value: object) -> bool:
+    """Say whether `value` is a class or an alias such as `list[int]`, rather than data."""
+    return isinstance(value, type) or hasattr(value, "__origin__")
+
+
+def written_format(value: object) -> object:
+    """Return what a `response_format` is as data: the form of a class, anything else as it is.
+
+    Raises:
+        UsageError: the class has no schema.
+    """
+    return thaw(format_of(value).written) if is_class(value) else value
+
+
+@functools.lru_cache(maxsize=256)
+def format_of(kind: Any) -> Format:
+    """Return the form that the class `kind` asks for.
+
+    Raises:
+        UsageError: it has no JSON Schema, or none of an object.
+    """
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", getattr(kind, "__name__", str(kind)))[:64]
+    schema, read = _pydantic(kind) if hasattr(kind, "model_json_schema") else _msgspec(kind, name)
+    schema = _with_root(schema)
+    if schema.get("type") != "object":
+        raise UsageError(
+            f"response_format={name}: an answer must be an object, and the schema of this class"
+            " is not that of one; wrap it in a class with a field"
+        )
+    strict = _strict(schema)
+    form: dict[str, Any] = {"name": name, "schema": schema if strict is None else strict}
+    if strict is not None:
+        form["strict"] = True
+    return Format({"type": "json_schema", "json_schema": form}, read)
+
+
+def read_as(written: Mapping[str, Any]) -> Read | None:
+    """Return what reads answers of the form `written`, as data; None where any text will do.
+
+    Raises:
+        UsageError: the JSON Schema in it is none.
+    """
+    match written.get("type"):
+        case "json_object":
+            return _decoded
+        case "json_schema":
+            schema = (written.get("json_schema") or {}).get("schema")
+            if isinstance(schema, Mapping):
+                return _by_schema(json.dumps(thaw(schema), sort_keys=True))
+            return _decoded
+        case _:
+            return None
+
+
+def reader_of(asked: object, written: Mapping[str, Any]) -> Read | None:
+    """Return what reads answers of the form `written`, which came from `asked` if it is a class.
+
+    Raises:
+        UsageError: the JSON Schema is none.
+    """
+    return format_of(asked).read if is_class(asked) else read_as(written)
+
+
+def _pydantic(kind: Any) -> tuple[dict[str, Any], Read]:
+    from pydantic import ValidationError
+    from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
+
+    try:
+        schema = kind.model_json_schema()
+    except (PydanticInvalidForJsonSchema, PydanticUserError) as error:
+        raise UsageError(f"{kind.__name__} has no JSON Schema: {error.message}") from None
+
+    def read(text: str) -> object:
+        try:
+            return kind.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = "".join(f"[{x}]" if isinstance(x, int) else f".{x}" for x in first["loc"])
+            raise Misfit(f"{first['msg']} - at `${place}`") from None
+
+    return schema, read
+
+
+def _msgspec(kind: Any, name: str) -> tuple[dict[str, Any], Read]:
+    import msgspec
+
+    try:
+        if inspect.isclass(kind) and not hasattr(kind, "__annotations__"):
+            raise TypeError("it declares no fields")
+        schema = msgspec.json.schema(kind)
+        decoder = msgspec.json.Decoder(kind)
+    except (TypeError, NameError) as error:
+        raise UsageError(
+            f"response_format={name} has no JSON Schema: {str(error).splitlines()[0]}; use a"
+            " pydantic model, a msgspec Struct, a dataclass or a TypedDict, or write the schema"
+        ) from None
+
+    def read(text: str) -> object:
+        try:
+            return decoder.decode(text)
+        except msgspec.DecodeError as error:
+            raise Misfit(str(error)) from None
+
+    return schema, read
+
+
+def _with_root(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `schema` with the definition that its root refers to in the root's place."""
+    found = dict(schema)
+    reference, defined = found.get("$ref"), found.get("$defs")
+    if not isinstance(reference, str) or not isinstance(defined, Mapping):
+        return found
+    name = reference.rpartition("/")[2]
+    root = {**defined[name], "$defs": dict(defined)}
+    if f'"{reference}"' not in json.dumps(defined):  # else the class refers to itself
+        del root["$defs"][name]
+    if not root["$defs"]:
+        del root["$defs"]
+    return root
+
+
+def _strict(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return `schema` as strict mode wants it; None where an object's keys are not all known."""
+    try:
+        return cast("dict[str, Any]", _closed(schema))
+    except _Open:
+        return None
+
+
+class _Open(Exception):
+    """A schema holds an object whose keys are not all known."""
+
+
+def _closed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_closed(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    closed: dict[str, Any] = {}
+    for key, item in value.items():
+        if key in ("properties", "$defs", "patternProperties"):
+            closed[key] = {name: _closed(inner) for name, inner in item.items()}
+        elif key in ("enum", "const", "examples", "required"):
+            closed[key] = item
+        elif key != "default":
+            closed[key] = _closed(item)
+    if closed.get("type") == "object":
+        named = closed.get("properties")
+        if not named or isinstance(closed.get("additionalProperties"), Mapping):
+            raise _Open
+        closed["required"] = list(named)
+        closed["additionalProperties"] = False
+    return closed
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Misfit(f"it is no JSON: {error}") from None
+
+
+@functools.lru_cache(maxsize=256)
+def _by_schema(schema: str) -> Read:
+    from jsonschema import SchemaError, validators
+    from jsonschema.exceptions import best_match
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+
+    plain = json.loads(schema)
+    validator = validators.validator_for(plain, default=validators.Draft202012Validator)
+    try:
+        validator.check_schema(plain)
+    except SchemaError as error:
+        raise UsageError(
+            f"response_format: its JSON Schema is none: {error.message} at {error.json_path}"
+        ) from None
+    for ref in _references_in(plain):
+        if not ref.startswith("#") and "$id" not in schema:
+            raise UsageError(
+                f"response_format: `$ref: {ref}` leads out of its JSON Schema, and nothing is fetched:"
+                " put that under `$defs`"
+            )
+    for pattern in _patterns_of(plain):
+        why = why_no_pattern(pattern)
+        if why is not None:
+            raise UsageError(f"response_format: the pattern `{pattern}` {why}")
+    extend: Callable[..., Any] = validators.extend
+    bounded = extend(
+        validator,
+        {
+            "pattern": _pattern,
+            "patternProperties": _pattern_properties,
+            "additionalProperties": _additional_properties,
+            **{
+                key: _timed(follow)
+                for key, follow in validator.VALIDATORS.items()
+                if key in ("$ref", "$dynamicRef", "$recursiveRef")
+            },
+        },
+    )
+    checker = bounded(plain, registry=Registry())
+
+    def read(text: str) -> object:
+        found = _decoded(text)
+        watch = Stopwatch(_SECONDS)
+        searching = _watch.set(watch)
+        try:
+            worst = best_match(checker.iter_errors(found))
+        except OutOfTime:
+            raise Misfit("it could not be compared with its form in time") from None
+        except RecursionError:
+            raise Misfit("its form, or it, is nested too deep, or without end") from None
+        except Unresolvable as error:
+            raise Misfit(f"its form names a part that is not in it: {error.ref}") from None
+        finally:
+            _watch.reset(searching)
+        if worst is not None:
+            raise Misfit(f"{worst.message[:300]} - at `{worst.json_path}`")
+        return found
+
+    return read
+
+
+_SECONDS = 1.0
+"""How much processor time the patterns and references of a schema may take in one answer."""
+
+_watch: ContextVar[Stopwatch] = ContextVar("_watch")
+
+
+def _timed(follow: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Return the keyword `follow`, which looks at another part, bounded: parts may double."""
+
+    def followed(validator: Any, ref: str, found: object, schema: Any) -> Iterator[Any]:
+        if _watch.get().left <= 0:
+            raise OutOfTime
+        yield from follow(validator, ref, found, schema)
+
+    return followed
+
+
+_DATA = frozenset(("const", "default", "enum", "examples"))
+
+
+def _references_in(schema: object) -> Iterator[str]:
+    if isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
+        yield schema["$ref"]
+    if isinstance(schema, Mapping):
+        # Values of these are no schemas; a property of such a name is found when it is followed.
+        inner = [item for key, item in schema.items() if key not in _DATA]
+    else:
+        inner = schema if isinstance(schema, list) else []
+    for item in inner:
+        yield from _references_in(item)
+
+
+def _patterns_of(schema: object) -> Iterator[str]:
+    """Yield the regular expressions of a JSON Schema, and of all that stands in it."""
+    if isinstance(schema, Mapping):
+        stated, named = schema.get("pattern"), schema.get("patternProperties")
+        yield from [stated] if isinstance(stated, str) else []
+        yield from named if isinstance(named, Mapping) else []
+    if isinstance(schema, Mapping | list):
+        for item in schema.values() if isinstance(schema, Mapping) else schema:
+            yield from _patterns_of(item)
+
+
+def _found(pattern: str, text: str) -> bool:
+    return UserPattern(pattern).found_in(text, _watch.get())
+
+
+# As jsonschema's own keywords, but for the engine.
+
+
+def _pattern(validator: Any, pattern: str, found: object, schema: Any) -> Iterator[Any]:
+    from jsonschema import ValidationError
+
+    if isinstance(found, str) and not _found(pattern, found):
+        yield ValidationError(f"{found!r} does not match {pattern!r}")
+
+
+def _pattern_properties(validator: Any, named: Any, found: object, schema: Any) -> Iterator[Any]:
+    if not isinstance(found, dict):
+        return
+    for pattern, inner in named.items():
+        for key, value in found.items():
+            if _found(pattern, key):
+                yield from validator.descend(value, inner, path=key, schema_path=pattern)
+
+
+def _additional_properties(validator: Any, inner: Any, found: object, schema: Any) -> Iterator[Any]:
+    from jsonschema import ValidationError
+
+    if not isinstance(found, dict):
+        return
+    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    further = [
+        key
+        for key in found
+        if key not in known and not any(_found(pattern, key) for pattern in patterns)
+    ]
+    if isinstance(inner, dict):
+        for key in further:
+            yield from validator.descend(found[key], inner, path=key)
+    elif not inner and further:
+        yield ValidationError(f"additional properties are not allowed: {', '.join(further)}")

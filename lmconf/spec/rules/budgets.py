@@ -1,0 +1,96 @@
+"""Rules of budgets: what one says, and whether what it counts in dollars has a price."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lmconf.providers.catalogue import provider_of
+from lmconf.schema.check import Fault
+from lmconf.spec.rules.fields import launches, text_of, transport_of
+
+__all__ = ["judge_budget", "judge_whole_budget"]
+
+Data = Mapping[str, Any]
+
+
+def judge_budget(data: Data) -> Iterator[Fault]:
+    """Yield what is wrong with the budget of an LM, or of a pool."""
+    budget = data.get("budget")
+    if not isinstance(budget, Mapping):
+        return
+    yield from _is_one(budget)
+    if _counts_dollars(budget) and not _is_priced(data):
+        yield Fault(
+            "no-price",
+            ("budget", "cost_usd"),
+            f"what {_called(data)} costs is not known",
+            help="add `pricing: {input: …, output: …}`, in dollars per million tokens, or limit"
+            " `tokens`",
+        )
+
+
+def judge_whole_budget(budget: Data, lms: Mapping[str, object]) -> Iterator[Fault]:
+    """Yield what is wrong with the budget of a whole profile, to which all `lms` are charged."""
+    yield from _is_one(budget)
+    unpriced = [called for name, data in lms.items() for called in _unpriced(name, data)]
+    if _counts_dollars(budget) and unpriced:
+        yield Fault(
+            "no-price",
+            ("budget", "cost_usd"),
+            f"what these LMs cost is not known: {', '.join(unpriced)}",
+            help="add `pricing: {input: …, output: …}` to each, in dollars per million tokens, or"
+            " limit `tokens`",
+        )
+
+
+def _unpriced(name: str, data: object) -> Iterator[str]:
+    """Yield how messages call the LM and those of its fallbacks in place that have no price."""
+    if not isinstance(data, Mapping):
+        return
+    if not _is_priced(data):
+        yield f"`{name}`"
+    fallbacks = data.get("fallbacks")
+    for item in fallbacks if isinstance(fallbacks, list) else ():
+        if isinstance(item, Mapping) and not _is_priced(item):
+            yield f"{_called(item)}, on which `{name}` falls back"
+
+
+def _is_one(budget: Data) -> Iterator[Fault]:
+    """Yield what is wrong within a budget, wherever it stands."""
+    if "cost_usd" not in budget and "tokens" not in budget:
+        yield Fault(
+            "missing-key",
+            ("budget",),
+            "`budget` says neither what may be paid nor how many tokens may be used",
+            help="add `cost_usd: …` or `tokens: …`",
+            at_key=True,
+        )
+    if "store" in budget and budget.get("per", "run") == "run":
+        yield Fault(
+            "contradiction",
+            ("budget", "store"),
+            "a run is one process: what it spends is not kept for others",
+            help="add `per: hour`, `per: day` or `per: month`, or leave `store` out",
+            at_key=True,
+        )
+
+
+def _counts_dollars(budget: Data) -> bool:
+    return isinstance(budget.get("cost_usd"), int | float)
+
+
+def _called(data: Data) -> str:
+    return f"`{text_of(data, 'base_model') or text_of(data, 'model')}`"
+
+
+def _is_priced(data: Data) -> bool:
+    """Say whether it is known what the tokens of an LM cost, or its transport may know."""
+    model = text_of(data, "model")
+    if model is None or "pricing" in data or transport_of(data) != "litellm":
+        return True
+    if launches(data):
+        return False
+    from lmconf.providers import prices  # the table is read for budgets alone
+
+    return prices.rates(*provider_of(model), text_of(data, "base_model")) is not None

@@ -1,0 +1,83 @@
+"""Pools: LMs that are several deployments of one model behind one name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from lmconf.schema.check import Fault
+from lmconf.schema.declaration import fields
+from lmconf.spec.lm import LMSpec
+
+__all__ = ["SHARED", "as_pool", "is_pool", "judge_pool"]
+
+Data = Mapping[str, Any]
+
+_DECLARED = fields(LMSpec)
+
+SHARED = frozenset(
+    name for name, field in _DECLARED.items() if field.role == "identity" and name != "endpoint"
+) | {"pricing", "user", "metadata", "service_tier"}
+"""What a pool has from its first member, unless it says otherwise."""
+
+_OF_MEMBERS = frozenset(
+    name for name, field in _DECLARED.items() if field.role in ("connection", "secret")
+) | {"transport", "launch_kwargs", "provider", "limits"}
+"""What says where and how requests are sent: that is each member's own."""
+
+
+def is_pool(data: Data) -> bool:
+    """Say whether the data of an LM is that of a pool."""
+    return isinstance(data.get("pool"), list) and bool(data["pool"])
+
+
+def as_pool(
+    data: Data, soft: frozenset[str], member: Callable[[object], Data | None]
+) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return the data of a pool with what it has from its first member, and the names of that.
+
+    `soft` names the fields that came from `defaults`, which say nothing of a pool's connection.
+    `member` returns the data of what stands in `pool`, None where that is nothing to go by.
+    """
+    own = {name: value for name, value in data.items() if name not in soft & _OF_MEMBERS}
+    first = member(data["pool"][0]) or {}
+    taken = {name: first[name] for name in SHARED if name in first and name not in own}
+    return {**own, **taken}, frozenset(taken) | {"model"} - own.keys()
+
+
+def judge_pool(data: Data) -> Iterator[Fault]:
+    """Yield a fault for everything in the data of a pool that contradicts its being one."""
+    for name in sorted(_OF_MEMBERS & data.keys()):
+        if not _says_nothing(name, data[name]):
+            yield Fault(
+                "contradiction",
+                (name,),
+                f"`{name}` says where or how requests are sent, which each of a pool's members does",
+                help="state it in the members",
+                at_key=True,
+            )
+    weights, pool = data.get("weights"), data["pool"]
+    if data.get("pick") == "weighted" and not weights:
+        yield Fault(
+            "missing-key",
+            ("pick",),
+            "`pick: weighted` needs the weights",
+            help=f"add `weights: {[1] * len(pool)}`, one for each of `pool`",
+        )
+    if isinstance(weights, list) and weights:
+        if len(weights) != len(pool):
+            yield Fault(
+                "contradiction",
+                ("weights",),
+                f"there are {len(weights)} weights for {len(pool)} members of the pool",
+                help="state one for each, in the same order",
+            )
+        elif not any(weights):
+            yield Fault("contradiction", ("weights",), "no member of the pool has a weight")
+
+
+def _says_nothing(name: str, value: object) -> bool:
+    """Say whether `value` is what a dump writes of a field that was never stated."""
+    if name == "transport" and isinstance(value, Mapping):
+        return value.get("use", "litellm") == "litellm" and not value.get("args")
+    return value is None or value is False or value == {}

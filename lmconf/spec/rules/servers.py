@@ -1,0 +1,82 @@
+"""Rules of the server behind an LM: which kind it is, and whether it can answer for the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.launchers.rules import faults_of
+from lmconf.launchers.specs import LAUNCHER_NAMES
+from lmconf.providers.catalogue import PROVIDERS, provider_of
+from lmconf.schema.check import Fault
+from lmconf.trainers.specs import TRAINER_NAMES
+
+__all__ = ["server_fits"]
+
+Data = Mapping[str, Any]
+
+
+def server_fits(data: Data) -> Iterator[Fault]:
+    """Yield what is wrong with the server that an LM says it has, and with its `provider`."""
+    provider = data.get("provider")
+    known = (*LAUNCHER_NAMES, *TRAINER_NAMES)
+    if isinstance(provider, str) and provider not in known:
+        near = did_you_mean(provider, known)
+        yield Fault(
+            "unknown-value",
+            ("provider",),
+            f"`provider` cannot be `{provider}`",
+            label=f"did you mean `{near}`?" if near else "",
+            help=f"kinds of servers and trainers: {', '.join(dict.fromkeys(known))}",
+        )
+    server = data.get("launch_kwargs")
+    if not isinstance(server, Mapping) or not server:
+        return
+    if "use" not in server and provider not in LAUNCHER_NAMES:
+        yield Fault(
+            "missing-key",
+            ("launch_kwargs",),
+            "`launch_kwargs` does not say which kind of server is started",
+            help=f"add `use: …` to it (one of {', '.join(LAUNCHER_NAMES)}), or `provider: …`",
+            at_key=True,
+        )
+    for fault in faults_of(server, server.get("use", provider)):
+        yield replace(fault, path=("launch_kwargs", *fault.path))
+    yield from _answers_come_from_a_server(data)
+    if "api_base" in data:
+        yield Fault(
+            "contradiction",
+            ("api_base",),
+            "this LM's server is started by lmconf, which knows its address",
+            help="leave `api_base` out, or `launch_kwargs` if the server is started elsewhere",
+            at_key=True,
+        )
+
+
+_LAUNCHABLE = frozenset(
+    "anthropic custom_openai databricks hosted_vllm litellm_proxy llamafile lm_studio ollama"
+    " ollama_chat openai openai_like text-completion-openai together_ai xinference".split()
+)
+"""Providers whose API a server speaks that can be started here (Anthropic's: llama.cpp's)."""
+
+
+def _answers_come_from_a_server(data: Data) -> Iterator[Fault]:
+    model = data.get("model")
+    transport = data.get("transport")
+    if not isinstance(model, str) or not isinstance(transport or {}, Mapping):
+        return
+    if transport and transport.get("use", "litellm") != "litellm":
+        return
+    provider, name = provider_of(model)
+    if provider in PROVIDERS and provider not in _LAUNCHABLE:
+        yield Fault(
+            "contradiction",
+            ("launch_kwargs",),
+            f"`{provider}` is a service, and no server that answers for it can be started here",
+            help=f"leave `launch_kwargs` out, or write `model: openai/{name}` for a server of"
+            " one's own",
+            at_key=True,
+        )

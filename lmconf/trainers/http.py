@@ -1,0 +1,205 @@
+"""The few HTTP requests of a fine-tuning API: bounded, without redirects, the key in one header."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from lmconf.errors import TrainError
+from lmconf.schema.frozen import FrozenMap
+from lmconf.secrets.redaction import without_secrets
+from lmconf.trainers.trainer_protocol import Access
+
+__all__ = ["Refused", "Unreachable", "delete", "get", "post", "shown", "upload"]
+
+TIMEOUT = 60.0
+UPLOAD_TIMEOUT = 1800.0
+LARGEST = 16 * 2**20
+"""What an answer may hold at most."""
+TRIES = 4
+RETRYABLE = frozenset((408, 409, 429, 500, 502, 503, 504, 529))
+
+
+class Unreachable(TrainError):
+    """The server could not be asked now; later it may answer."""
+
+
+class Refused(TrainError):
+    """The server refused; `status` is the HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Question(Struct, frozen=True, kw_only=True):
+    """What is asked: a path below the base, with a query, a JSON body, or a file with its name."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = FrozenMap()
+    body: Mapping[str, Any] | None = None
+    file: Path | None = None
+    name: str = ""
+
+
+class _Answer(Struct, frozen=True):
+    status: int
+    body: bytes
+    wait: float | None = None
+
+
+def get(access: Access, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the JSON object at `path`.
+
+    Raises:
+        Unreachable: the server did not answer, or was busy, each of a few times.
+        Refused: it answered that it will not.
+    """
+    return _asked(access, _Question(method="GET", path=path, query=query or {}))
+
+
+def post(access: Access, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Send `body` and return the JSON object that comes back.
+
+    It is sent again only after answers that say that nothing was done.
+
+    Raises:
+        Unreachable, Refused: as `get`.
+    """
+    return _asked(access, _Question(method="POST", path=path, body=body))
+
+
+def delete(access: Access, path: str) -> None:
+    """Delete what is at `path`.
+
+    Raises:
+        Unreachable, Refused: as `get`.
+    """
+    _asked(access, _Question(method="DELETE", path=path))
+
+
+def upload(access: Access, file: Path, name: str) -> dict[str, Any]:
+    """Send a file of training data, and return what the server says of it.
+
+    Raises:
+        Unreachable, Refused: as `get`.
+    """
+    return _asked(access, _Question(method="POST", path="files", file=file, name=name))
+
+
+def _asked(access: Access, question: _Question) -> dict[str, Any]:
+    what = f"{question.method} {access.base}/{question.path}"
+    # Whether a request without an answer was carried out is not known.
+    repeatable = question.method != "POST"
+    problem = ""
+    for number in range(TRIES):
+        pause = min(0.5 * 2**number, 8.0)
+        answer = _sent(access, question)
+        if isinstance(answer, str):
+            problem = answer
+            if not repeatable:
+                break
+        elif answer.status < 300:
+            return _object(what, answer)
+        else:
+            problem = f"{what} was refused ({answer.status}): {_reason(access, answer)}"
+            if answer.status not in RETRYABLE:
+                raise Refused(problem, answer.status)
+            if answer.status >= 500 and not repeatable:
+                raise Unreachable(problem)
+            pause = pause if answer.wait is None else min(answer.wait, 30.0)
+        if number + 1 < TRIES:
+            time.sleep(pause)
+    raise Unreachable(f"{what} did not succeed: {problem}")
+
+
+def _sent(access: Access, question: _Question) -> _Answer | str:
+    """Return the answer to one request, or why there is none."""
+    import httpx
+
+    query = dict(question.query)
+    if access.api_version is not None:
+        query["api-version"] = access.api_version
+    wait = TIMEOUT if question.file is None else UPLOAD_TIMEOUT
+    content: dict[str, Any] = {} if question.body is None else {"json": question.body}
+    try:
+        with contextlib.ExitStack() as open_:
+            timeout = httpx.Timeout(wait, connect=15.0)
+            client = open_.enter_context(
+                httpx.Client(trust_env=False, follow_redirects=False, timeout=timeout)
+            )
+            if question.file is not None:
+                file = open_.enter_context(question.file.open("rb"))
+                content["files"] = {"file": (question.name, file, "application/jsonl")}
+                content["data"] = {"purpose": "fine-tune"}
+            request = client.build_request(
+                question.method,
+                f"{access.base}/{question.path}",
+                params=query,
+                headers=_headers(access),
+                **content,
+            )
+            return _received(client.send(request, stream=True))
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
+        return shown(access, f"{type(error).__name__}: {error}")
+
+
+def _received(response: Any) -> _Answer | str:
+    body = bytearray()
+    try:
+        for piece in response.iter_bytes():
+            body += piece
+            if len(body) > LARGEST:
+                return "its answer is larger than 16 MiB"
+    finally:
+        response.close()
+    wait = response.headers.get("retry-after", "")
+    return _Answer(
+        response.status_code, bytes(body), float(wait) if re.fullmatch(r"\d{1,6}", wait) else None
+    )
+
+
+def _headers(access: Access) -> dict[str, str]:
+    headers = {"Accept": "application/json", "User-Agent": "lmconf"}
+    if access.key:
+        azure = access.api_version is not None and not access.by_token
+        headers |= {"api-key": access.key} if azure else {"Authorization": f"Bearer {access.key}"}
+    if access.organization:
+        headers["OpenAI-Organization"] = access.organization
+    if access.project:
+        headers["OpenAI-Project"] = access.project
+    return {**headers, **access.headers}
+
+
+def _object(what: str, answer: _Answer) -> dict[str, Any]:
+    try:
+        found = json.loads(answer.body)
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return found
+    raise Unreachable(f"{what} answered something that is no JSON object")
+
+
+def _reason(access: Access, answer: _Answer) -> str:
+    text = answer.body.decode("utf-8", "replace")
+    try:
+        told = json.loads(text)
+        error = told.get("error", told)
+        text = str(error.get("message", error) if isinstance(error, dict) else error)
+    except (ValueError, AttributeError):
+        return shown(access, text)[:500]
+    return shown(access, text)[:1000]
+
+
+def shown(access: Access, text: str) -> str:
+    """Return `text`, which comes from outside, without anything secret."""
+    return without_secrets(text, (access.key, *access.hidden))

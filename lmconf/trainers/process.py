@@ -1,0 +1,316 @@
+"""Trainings in processes of this machine: started apart from their owner, watched by locks."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from lmconf.errors import TrainError
+from lmconf.secrets.redaction import known_spellings, mask
+from lmconf.secrets.references import Env, File, Given, Masked, Missing, Public, resolve_parts
+from lmconf.system.paths import is_held
+from lmconf.trainers.jobs import JobFolder
+from lmconf.trainers.trainer_protocol import Look, Order
+
+__all__ = [
+    "PASSED_ON",
+    "Ended",
+    "Program",
+    "checkpoints",
+    "end",
+    "environment",
+    "failure",
+    "look",
+    "partial",
+    "progress",
+    "start",
+]
+
+PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "HF_HOME",
+    "HF_HUB_OFFLINE",
+    "OMP_NUM_THREADS",
+)
+"""What a training sees of its owner's environment; `env` in the profile adds to it."""
+
+GRACE = 5.0
+LOG_SIZE = 16 * 2**20
+STARTING = 30.0
+LAST_LINES = 12
+ENDED = 4096
+"""The room that is kept for what is written down at the end, in bytes."""
+
+
+class Program(Masked, Struct, frozen=True, eq=False, kw_only=True):
+    """What is run; `hidden` are the secret values in `env`, `input` is what it is told."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    hidden: tuple[str, ...] = ()
+    input: str = ""
+    cwd: Path
+
+    def __repr__(self) -> str:
+        return "Program(…)"
+
+
+class Ended(Struct, frozen=True):
+    """How a program ended: its exit status, or a sentence about why there is none.
+
+    `tail` is what it said last; `cut` means that it was not its own doing.
+    """
+
+    code: int = 0
+    why: str = ""
+    error: str = ""
+    tail: str = ""
+
+    @property
+    def well(self) -> bool:
+        """Whether it did what it was to do."""
+        return not (self.why or self.error or self.code)
+
+    @property
+    def cut(self) -> bool:
+        """Whether it was killed or interrupted, and not asked to end by who began it."""
+        return self.why == "interrupted" or (not self.why and self.code < 0)
+
+
+def environment(order: Order) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the training's environment, and the values in it that are secret.
+
+    Raises:
+        TrainError: a reference in `train_kwargs.env` leads nowhere.
+    """
+    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    hidden: list[str] = []
+    for name, value in order.spec.env.items():
+        env[name] = _resolved(name, value, order.given, hidden)
+    return env, tuple(hidden)
+
+
+def _resolved(name: str, value: object, given: Mapping[str, str], hidden: list[str]) -> str:
+    """Return the text of a literal or a reference; that of a reference is added to `hidden`."""
+    reason = ""
+    parts = ("", "")
+    match value:
+        case Public(value=public):
+            return "" if public is None else str(public)
+        case Given(name=key) if key in given:
+            parts = (given[key], given[key])
+        case Given(name=key):
+            reason = f"`{key}` was given in code, and no job keeps it"
+        case Env() | File():
+            try:
+                parts = resolve_parts(value)
+            except Missing as missing:
+                reason = str(missing)
+        case _:
+            return str(value)
+    if reason:
+        raise TrainError(f"`train_kwargs.env.{name}` cannot be had: {reason}")
+    hidden += [part for part in dict.fromkeys(parts) if part]
+    return parts[0]
+
+
+def partial(order: Order) -> Path:
+    """Return where the output grows; it is moved to `order.output` when it is whole."""
+    return order.folder / "output.partial"
+
+
+def checkpoints(order: Order) -> Path:
+    """Return the folder of what a training that is cut off can go on from; a good end removes it."""
+    return order.folder / "checkpoints"
+
+
+def start(order: Order, program: Program, said: str = "") -> Look:
+    """Have `program` run apart from this process; `said` goes before what it says in the log.
+
+    What cannot be started has failed.
+
+    Raises:
+        TrainError: what was started before still runs.
+    """
+    if not sys.executable:
+        raise TrainError("a training needs a Python interpreter to watch it, and there is none")
+    problem = ""
+    try:
+        with _watch(order) as watch:
+            _prepare(order)
+            problem = _started(order, program, watch, said)
+    except subprocess.TimeoutExpired:
+        problem = "its supervisor did not start in time"
+    except BlockingIOError:
+        raise TrainError(f"the training of the job {order.id} runs already") from None
+    except OSError as error:
+        problem = (error.strerror or type(error).__name__).lower()
+    if problem:
+        shutil.rmtree(partial(order), ignore_errors=True)
+        return Look(status="failed", error=f"the training cannot be started: {problem}")
+    return Look(status="running")
+
+
+@contextlib.contextmanager
+def _watch(order: Order) -> Iterator[int]:
+    """Hold the lock that the supervisor takes over: at no time is it free between the two."""
+    fd = os.open(order.folder / "watch", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _prepare(order: Order) -> None:
+    for folder in (partial(order), checkpoints(order)):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    (order.folder / "ended.json").unlink(missing_ok=True)
+    fd = os.open(order.folder / ".ended", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as room:
+        room.write(b" " * ENDED)
+
+
+def _started(order: Order, program: Program, watch: int, said: str) -> str:
+    """Start the supervisor, and return what is wrong if it cannot be."""
+    line = {
+        "argv": program.argv,
+        "env": dict(program.env),
+        "input": program.input,
+        "folder": str(order.folder),
+        "cwd": str(program.cwd),
+        "partial": str(partial(order)),
+        "checkpoints": str(checkpoints(order)),
+        "watch": watch,
+        "hidden": sorted(known_spellings(program.hidden)),
+        "timeout": order.spec.timeout,
+        "grace": GRACE,
+        "log_size": LOG_SIZE,
+    }
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    with os.fdopen(os.open(order.log, flags, 0o600), "ab") as log:
+        if said:
+            log.write(f"{said}\n".encode())
+            log.flush()
+        child = subprocess.run(
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("training_supervisor.py"))],
+            input=json.dumps(line).encode() + b"\n",
+            env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            cwd=order.folder,
+            start_new_session=True,
+            pass_fds=(watch,),
+            timeout=STARTING,
+            check=False,
+        )
+    return f"its supervisor ended with status {child.returncode}" if child.returncode else ""
+
+
+def look(order: Order) -> Ended | None:
+    """Say how the training ended; None while it runs.
+
+    Where its supervisor was killed, what is left of the training is ended, too.
+    """
+    if is_held(order.folder / "watch"):
+        return None
+    # It was held from the start on: what there is to read was written before it was let go.
+    ended = _written_down(order)
+    if ended is not None:
+        return ended
+    _kill_rest(order)
+    shutil.rmtree(partial(order), ignore_errors=True)
+    return Ended(
+        why="interrupted",
+        error="the process of the training was killed (or the machine restarted)",
+        tail=JobFolder(order.folder).log_text(4096),
+    )
+
+
+def end(order: Order) -> None:
+    """End the training, and wait until nothing of it runs.
+
+    Raises:
+        TrainError: it does not end.
+    """
+    until = time.monotonic() + GRACE + 10
+    (order.folder / "cancel").touch(mode=0o600)
+    while is_held(order.folder / "watch"):
+        if time.monotonic() > until:
+            _kill_rest(order)
+            raise TrainError(f"the training of the job {order.id} does not end")
+        time.sleep(0.02)
+    _kill_rest(order)
+    for folder in (partial(order), checkpoints(order), order.output):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def failure(order: Order, ended: Ended, next_step: str = "") -> Look:
+    """Return what to tell of a training that ended otherwise than well, and what to do next."""
+    if ended.why == "cancelled":
+        return Look(status="cancelled")
+    reason = ended.error
+    if ended.why == "timeout":
+        reason = f"it took longer than its `timeout` of {order.spec.timeout:g} s, and was ended"
+    elif not reason and ended.why == "interrupted":
+        reason = "the training was told to end, as by a shutdown of the machine"
+    elif not reason:
+        how = f"by signal {-ended.code}" if ended.code < 0 else f"with status {ended.code}"
+        reason = f"the training ended {how}"
+    told = "\n".join(mask(ended.tail).strip().splitlines()[-LAST_LINES:])
+    parts = [reason, f"log {order.log}:\n{told}" if told else "", next_step]
+    return Look(
+        status="failed",
+        progress=progress(order),
+        error="\n".join(part for part in parts if part),
+    )
+
+
+def progress(order: Order) -> dict[str, Any]:
+    """Return what the training tells of its progress, if anything."""
+    try:
+        told = json.loads((order.folder / "progress.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _written_down(order: Order) -> Ended | None:
+    try:
+        told = json.loads((order.folder / "ended.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    code, texts = told.get("code") or 0, [str(told.get(n, "")) for n in ("why", "error", "tail")]
+    return Ended(int(code), *texts)
+
+
+def _kill_rest(order: Order) -> None:
+    """End the training's process group if its lock says that something of it runs."""
+    if not is_held(order.folder / "running"):
+        return
+    try:
+        os.killpg(int((order.folder / "pid").read_text("ascii")), signal.SIGKILL)
+    except (OSError, ValueError):
+        return
+    for _ in range(500):
+        if not is_held(order.folder / "running"):
+            return
+        time.sleep(0.01)

@@ -1,0 +1,1 @@
+"""Fine-tuning an LM: jobs, and the LM that comes of one."""

@@ -1,0 +1,75 @@
+"""What a trainer is told of an LM: what is to be done, and how its provider is reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lmconf.errors import TrainError
+from lmconf.providers.catalogue import provider_of
+from lmconf.runtime.connection import base_of, connection_of, stated_of
+from lmconf.spec.compiled import Compiled
+from lmconf.trainers.specs import TrainSpec
+from lmconf.trainers.trainer_protocol import Access, Format, Order
+
+__all__ = ["access_of", "order_of"]
+
+
+def order_of(compiled: Compiled, folder: Path, format: Format, rows: int) -> Order:
+    """Return what a trainer is to do for the LM `compiled`."""
+    spec = compiled.spec
+    stated = spec.finetuning_model or spec.model
+    provider, model = provider_of(stated)
+    launch = spec.launch_kwargs
+    local = spec.finetuning_model is not None and (
+        not provider or stated.startswith((".", "/", "~"))
+    )
+    return Order(
+        id=folder.name,
+        folder=folder,
+        provider=provider or provider_of(spec.model)[0],
+        model=stated if local else model,
+        spec=spec.train_kwargs or TrainSpec(),
+        format=format,
+        rows=rows,
+        served_by=launch.use if launch is not None else None,
+        served=launch.weights if launch is not None else None,
+        given=compiled.given,
+    )
+
+
+def access_of(compiled: Compiled) -> Access:
+    """Return how the API of the LM's provider is reached now, every reference resolved.
+
+    Raises:
+        CallError: a reference leads nowhere.
+        TrainError: no address is known.
+    """
+    spec = compiled.spec
+    if spec.launch_kwargs is not None:
+        # Its key is the launched server's, and no word says whose key is the provider's.
+        raise TrainError(
+            f"{compiled.name} has a server of its own: train an LM without `launch_kwargs`, whose"
+            f" `api_key` is for the API of {provider_of(spec.model)[0]}"
+        )
+    base = base_of(spec, compiled)
+    if base is None:
+        raise TrainError(f"{compiled.name} has no address to train at: state `api_base`")
+    connection = connection_of(spec, compiled, base, stated_of(spec), [])
+    azure = provider_of(spec.model)[0] == "azure"
+    version = connection.other.get("api_version")
+    if azure and version is None:
+        raise TrainError(f"{compiled.name}: training at Azure needs `api_version`")
+    token = "azure_ad_token" in connection.other or connection.other.get("api_type") in (
+        "azure_ad",
+        "azuread",
+    )
+    return Access(
+        base=f"{base}/openai" if azure and not base.endswith("/openai") else base,
+        key=connection.key or "",
+        headers=connection.headers,
+        organization=connection.organization,
+        project=connection.project,
+        api_version=version if azure else None,
+        by_token=token,
+        hidden=connection.hidden,
+    )

@@ -1,0 +1,1 @@
+"""The HTTP client: attempts, connections, bodies and event streams."""

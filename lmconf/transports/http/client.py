@@ -1,0 +1,137 @@
+"""The HTTP client that litellm and the provider SDKs are made to send through.
+
+They are given a placeholder for the credential. Here, where the bytes leave, the placeholder is
+replaced by the credential, or its header is dropped where none is to be sent; headers that nobody
+asked for are dropped, too; and a request to any other origin than the expected one is refused. An
+error's status, a broken connection, a missed deadline or an interrupt ends the attempt at once:
+`Halt` passes through every `except Exception` on the way, so nothing above retries, logs or rewraps
+it.
+"""
+
+from __future__ import annotations
+
+import httpcore
+import httpx
+
+from lmconf.transports.http.attempt import Asked, Exchange, Halt, current_exchange
+from lmconf.transports.http.body import AsyncPieces, Pieces
+from lmconf.transports.http.connection_pool import FAULTS, Trust, async_pools, outgoing, sync_pools
+
+__all__ = ["AsyncWire", "Wire"]
+
+
+class Wire(httpx.BaseTransport):
+    """Sends synchronous requests for the exchange of the current context."""
+
+    def __init__(self, trust: Trust = httpx.create_ssl_context) -> None:
+        self._pools = sync_pools(trust)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request` as its exchange allows, and watch the answer."""
+        return _watched(self.open(request), request)
+
+    def open(self, request: httpx.Request | Asked) -> Pieces:
+        """Send `request` as its exchange allows, and return the body of the answer, watched.
+
+        Raises:
+            Halt: it failed, or the answer is an error.
+        """
+        exchange = current_exchange()
+        ready = exchange.prepare(request)
+        answer: httpcore.Response | None = None
+        halt: Halt | None = None
+        try:
+            pool = self._pools.towards(ready.url)
+            answer = pool.handle_request(outgoing(ready))
+        except FAULTS as error:
+            halt = exchange.broken(error)
+        except Exception as error:
+            halt = exchange.interrupted(error)
+            if halt is None:
+                raise
+        if answer is None:
+            raise halt or Halt()
+        response = _begun(answer, exchange)
+        exchange.body = pieces = Pieces(answer, response, exchange)
+        if response.status_code >= 300:
+            body = pieces.excerpt()
+            pieces.close()
+            raise exchange.refuse(response, body)
+        return pieces
+
+    def close(self) -> None:
+        """Close every connection; one that is waited for, as soon as its thread wakes up."""
+        for pool in self._pools.all():
+            pool.close()
+
+    def abandon(self) -> None:
+        """Let go of every connection without a word to the server; for a forked child."""
+        self._pools.sockets.abandon()
+
+
+class AsyncWire(httpx.AsyncBaseTransport):
+    """Sends asynchronous requests for the exchange of the current context, on one event loop."""
+
+    def __init__(self, trust: Trust = httpx.create_ssl_context) -> None:
+        self._pools = async_pools(trust)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request` as its exchange allows, and watch the answer."""
+        return _watched(await self.open(request), request)
+
+    async def open(self, request: httpx.Request | Asked) -> AsyncPieces:
+        """Send `request` as its exchange allows, and return the body of the answer, watched.
+
+        Raises:
+            Halt: it failed, or the answer is an error.
+        """
+        exchange = current_exchange()
+        ready = exchange.prepare(request)
+        answer: httpcore.Response | None = None
+        halt: Halt | None = None
+        try:
+            pool = self._pools.towards(ready.url)
+            answer = await pool.handle_async_request(outgoing(ready))
+        except FAULTS as error:
+            halt = exchange.broken(error)
+        except Exception as error:
+            halt = exchange.interrupted(error)
+            if halt is None:
+                raise
+        if answer is None:
+            raise halt or Halt()
+        response = _begun(answer, exchange)
+        exchange.body = pieces = AsyncPieces(answer, response, exchange)
+        if response.status_code >= 300:
+            body = await pieces.excerpt()
+            await pieces.aclose()
+            raise exchange.refuse(response, body)
+        return pieces
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for pool in self._pools.all():
+            await pool.aclose()
+
+    def abandon(self) -> None:
+        """Let go of every connection without a word to the server; for a forked child."""
+        self._pools.sockets.abandon()
+
+
+def _begun(answer: httpcore.Response, exchange: Exchange) -> httpx.Response:
+    """Return the head of `answer`, and note in `exchange` what it says."""
+    response = httpx.Response(answer.status, headers=answer.headers)
+    exchange.began(response)
+    return response
+
+
+def _watched(pieces: Pieces | AsyncPieces, request: httpx.Request) -> httpx.Response:
+    raw = pieces.response.headers.raw
+    headers = [pair for pair in raw if pair[0].lower() != b"content-encoding"]
+    return httpx.Response(
+        pieces.response.status_code,
+        headers=headers,
+        stream=pieces,
+        # Without the request's own headers: they hold the credential.
+        request=httpx.Request(request.method, request.url.copy_with(query=None)),
+    )

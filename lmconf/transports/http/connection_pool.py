@@ -1,0 +1,431 @@
+"""The pools of connections that are kept open between calls: one for each proxy, and for none."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+import sys
+import time
+import urllib.request
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import httpcore
+import httpx
+
+from lmconf.system.fork import Mutex
+from lmconf.transports.http.attempt import Asked, current_exchange
+from lmconf.transports.http.sockets import AsyncNetwork, Network, Sockets
+
+__all__ = [
+    "FAULTS",
+    "KEPT_FOR",
+    "AsyncConnections",
+    "Connections",
+    "Trust",
+    "async_pools",
+    "outgoing",
+    "sync_pools",
+]
+
+KEPT_FOR = 30.0
+"""How many seconds a connection stays open that nobody uses."""
+
+C = TypeVar("C", httpcore.ConnectionInterface, httpcore.AsyncConnectionInterface)
+
+_Origin: TypeAlias = tuple[bytes, bytes, int | None]
+_TIMED_OUT = 408
+_HINT = re.compile(rb"(?:^|[,;\s])(timeout|max)\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
+
+
+class _Kept(Generic[C]):
+    """The connections of one client: those in use, and those that are idle, by origin."""
+
+    def __init__(self, make: Callable[[httpcore.Origin], C]) -> None:
+        self._make: Callable[[httpcore.Origin], C] = make
+        self._lock = Mutex()
+        self._idle: dict[_Origin, deque[tuple[C, float]]] = {}
+        self._used: dict[int, C] = {}
+        self._closed = False
+
+    def take(self, origin: httpcore.Origin, *, new: bool) -> tuple[C, bool, list[C]]:
+        """Return a connection to `origin`, whether it was kept, and idle ones that have ended."""
+        ended: list[C] = []
+        found: C | None = None
+        with self._lock:
+            idle = None if new else self._idle.get(_key(origin))
+            while idle and found is None:
+                last, until = idle.pop()
+                if last.is_available() and time.monotonic() < until and not last.has_expired():
+                    found = last
+                else:
+                    ended.append(last)
+            kept = found is not None
+            if found is None:
+                found = self._make(origin)
+            self._used[id(found)] = found
+        return found, kept, ended
+
+    def give_back(self, connection: C, origin: httpcore.Origin, seconds: float = 0.0) -> list[C]:
+        """Take note that `connection` is no longer used; return what is to be closed.
+
+        It may be used again for so many `seconds`.
+        """
+        with self._lock:
+            self._used.pop(id(connection), None)
+            unfit = self._closed or seconds <= 0 or not connection.is_idle()
+            if unfit or _holds_more(connection):
+                return [connection]
+            idle = self._idle.setdefault(_key(origin), deque())
+            idle.append((connection, time.monotonic() + seconds))
+            ended = []
+            # Those that were used least of late stand first.
+            while len(idle) > 1 and (time.monotonic() > idle[0][1] or idle[0][0].has_expired()):
+                ended.append(idle.popleft()[0])
+            return ended
+
+    def all(self) -> list[C]:
+        """Return every connection, and take care that none is kept any more."""
+        with self._lock:
+            self._closed = True
+            found: list[C] = list(self._used.values())
+            for idle in self._idle.values():
+                found.extend(connection for connection, _ in idle)
+            self._idle.clear()
+        return found
+
+
+def _holds_more(connection: object) -> bool:
+    """Say whether the server said more than its answer: to the next request, it would be one.
+
+    httpcore notices only what was not read from the socket yet.
+    """
+    inner: object = connection
+    while inner is not None:
+        state = getattr(inner, "_h11_state", None)
+        if state is not None:
+            return bool(state.trailing_data[0])
+        inner = getattr(inner, "_connection", None)
+    return False
+
+
+class Connections:
+    """Sends requests from threads."""
+
+    def __init__(self, make: Callable[[httpcore.Origin], httpcore.ConnectionInterface]) -> None:
+        self._kept: _Kept[httpcore.ConnectionInterface] = _Kept(make)
+
+    def handle_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Send `request`; whoever has read the response closes it."""
+        response = self._sent(request, new=False) or self._sent(request, new=True)
+        assert response is not None
+        return response
+
+    def _sent(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
+        """Return the response; None: the server had closed a connection that was kept."""
+        origin, exchange = request.url.origin, current_exchange()
+        connection, kept, ended = self._kept.take(origin, new=new)
+
+        def done(seconds: float = 0.0) -> None:
+            for one in self._kept.give_back(connection, origin, seconds):
+                one.close()
+
+        try:
+            for one in ended:
+                one.close()
+            exchange.connected(kept=kept)
+            response = connection.handle_request(request)
+            if not (kept and _ended_idle(response)):
+                return _response(response, _Body(response, done))
+            connection.close()
+            done()
+        except BaseException as error:
+            connection.close()
+            done()
+            if not exchange.died_idle(error):
+                raise
+        return None
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in self._kept.all():
+            connection.close()
+
+
+class AsyncConnections:
+    """Sends requests on one event loop."""
+
+    def __init__(
+        self, make: Callable[[httpcore.Origin], httpcore.AsyncConnectionInterface]
+    ) -> None:
+        self._kept: _Kept[httpcore.AsyncConnectionInterface] = _Kept(make)
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Send `request`; whoever has read the response closes it."""
+        response = await self._sent(request, new=False) or await self._sent(request, new=True)
+        assert response is not None
+        return response
+
+    async def _sent(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
+        """Return the response; None: the server had closed a connection that was kept."""
+        origin, exchange = request.url.origin, current_exchange()
+        connection, kept, ended = self._kept.take(origin, new=new)
+
+        async def done(seconds: float = 0.0) -> None:
+            for one in self._kept.give_back(connection, origin, seconds):
+                await one.aclose()
+
+        try:
+            for one in ended:
+                await one.aclose()
+            exchange.connected(kept=kept)
+            response = await connection.handle_async_request(request)
+            if not (kept and _ended_idle(response)):
+                return _response(response, _AsyncBody(response, done))
+            self._kept.give_back(connection, origin)
+            await connection.aclose()
+        except BaseException as error:
+            # Noted first: where this task is being cancelled, closing may not come to its end.
+            self._kept.give_back(connection, origin)
+            await connection.aclose()
+            if not exchange.died_idle(error):
+                raise
+        return None
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for connection in self._kept.all():
+            await connection.aclose()
+
+
+class _Body:
+    """The body of a response, which gives its connection back when it is closed."""
+
+    def __init__(self, response: httpcore.Response, done: Callable[[float], None]) -> None:
+        self._stream: Any = response.stream
+        self._seconds = _kept_for(response)
+        self._done = done
+        self._closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except BaseException:
+            self._close(0.0)
+            raise
+
+    def close(self) -> None:
+        """Give the connection back; one whose body was not read to its end is closed."""
+        self._close(self._seconds)
+
+    def _close(self, seconds: float) -> None:
+        if not self._closed:
+            self._closed = True
+            whole = False
+            try:
+                self._stream.close()
+                whole = True
+            finally:
+                # What was stopped anywhere, by an interrupt, is in no state to be used again.
+                self._done(seconds if whole else 0.0)
+
+
+class _AsyncBody:
+    """The same, on an event loop."""
+
+    def __init__(self, response: httpcore.Response, done: Callable[[float], Any]) -> None:
+        self._stream: Any = response.stream
+        self._seconds = _kept_for(response)
+        self._done = done
+        self._closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._stream:
+                yield piece
+        except BaseException:
+            await self._aclose(0.0)
+            raise
+
+    async def aclose(self) -> None:
+        """Give the connection back; one whose body was not read to its end is closed."""
+        await self._aclose(self._seconds)
+
+    async def _aclose(self, seconds: float) -> None:
+        if not self._closed:
+            self._closed = True
+            whole = False
+            try:
+                await self._stream.aclose()
+                whole = True
+            finally:
+                await self._done(seconds if whole else 0.0)
+
+
+def _ended_idle(response: httpcore.Response) -> bool:
+    """Say whether `response` answers no request, and tells that the connection was idle too long."""
+    return response.status == _TIMED_OUT and any(
+        name.lower() == b"connection" and value.strip().lower() == b"close"
+        for name, value in response.headers
+    )
+
+
+def _kept_for(response: httpcore.Response) -> float:
+    """Return for how many seconds the connection of `response` may be used again.
+
+    The server's hint counts from when it has sent the answer, so we stop a while before it.
+    """
+    seconds = KEPT_FOR
+    for name, value in response.headers:
+        if name.lower() == b"keep-alive":
+            for what, number in _HINT.findall(value):
+                if what.lower() == b"timeout":
+                    seconds = min(seconds, float(number) - min(1.0, float(number) / 2))
+                elif int(number) == 0:
+                    seconds = 0.0
+    return seconds
+
+
+def _response(response: httpcore.Response, body: Any) -> httpcore.Response:
+    return httpcore.Response(
+        response.status, headers=response.headers, content=body, extensions=response.extensions
+    )
+
+
+def _key(origin: httpcore.Origin) -> _Origin:
+    return (origin.scheme, origin.host, origin.port)
+
+
+FAULTS = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
+"""Everything that a connection may fail with."""
+
+Trust: TypeAlias = Callable[[], ssl.SSLContext]
+"""Returns which servers are trusted; asked when the first one is spoken to by https."""
+
+P = TypeVar("P")
+
+
+class Pools(Generic[P]):
+    """Pools of one kind, each made when the first request goes its way."""
+
+    def __init__(self, make: Callable[[str | None, bool], P], sockets: Sockets) -> None:
+        self._make = make
+        self._made: dict[tuple[str | None, bool], P] = {}
+        self.sockets = sockets
+
+    def towards(self, url: httpx.URL) -> P:
+        """Return the pool that a request to `url` goes through."""
+        way = (_proxy(url), url.scheme == "https")
+        if way not in self._made:
+            return self._made.setdefault(way, self._make(*way))
+        return self._made[way]
+
+    def all(self) -> list[P]:
+        """Return the pools that were made."""
+        return list(self._made.values())
+
+
+def sync_pools(trust: Trust) -> Pools[Connections]:
+    """Return pools for threads."""
+    sockets = Sockets()
+    network = Network(sockets)
+
+    def make(proxy: str | None, secure: bool) -> Connections:
+        if proxy is None:
+            return Connections(_opening(httpcore.HTTPConnection, network, trust, secure))
+        kinds = (httpcore.HTTPProxy, httpcore.SOCKSProxy)
+        return Connections(_via(kinds, network, trust, proxy, secure))
+
+    return Pools(make, sockets)
+
+
+def async_pools(trust: Trust) -> Pools[AsyncConnections]:
+    """Return pools for one event loop."""
+    sockets = Sockets()
+    network = AsyncNetwork(sockets)
+
+    def make(proxy: str | None, secure: bool) -> AsyncConnections:
+        if proxy is None:
+            return AsyncConnections(_opening(httpcore.AsyncHTTPConnection, network, trust, secure))
+        kinds = (httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
+        return AsyncConnections(_via(kinds, network, trust, proxy, secure))
+
+    return Pools(make, sockets)
+
+
+def outgoing(request: Asked) -> httpcore.Request:
+    """Return `request` as a pool takes it."""
+    url = request.url
+    return httpcore.Request(
+        request.method,
+        httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        headers=request.headers,
+        content=request.content,
+    )
+
+
+# For mypy, the classes of both families take the same arguments, and share no type that says so.
+def _opening(kind: Any, network: Any, trust: Trust, tls: bool) -> Callable[[httpcore.Origin], Any]:
+    options = {
+        "keepalive_expiry": KEPT_FOR,
+        "network_backend": network,
+        "ssl_context": trust() if tls else None,
+    }
+    return lambda origin: kind(origin, **options)
+
+
+def _via(
+    kinds: tuple[Any, Any], network: Any, trust: Trust, via: str, tls: bool
+) -> Callable[[httpcore.Origin], Any]:
+    """Return what opens connections by way of the proxy `via`.
+
+    httpcore's proxies are pools, too; only what makes their connections is used.
+    """
+    http, socks = kinds
+    options = {
+        "keepalive_expiry": KEPT_FOR,
+        "network_backend": network,
+        "ssl_context": trust() if tls else None,
+    }
+    proxy = httpx.Proxy(via)
+    url = httpcore.URL(
+        scheme=proxy.url.raw_scheme,
+        host=proxy.url.raw_host,
+        port=proxy.url.port,
+        target=proxy.url.raw_path,
+    )
+    if proxy.url.scheme.startswith("socks"):
+        opening = socks(proxy_url=url, proxy_auth=proxy.raw_auth, **options)
+        return opening.create_connection  # type: ignore[no-any-return]
+    if proxy.url.scheme == "https":
+        options["proxy_ssl_context"] = trust()
+    headers = proxy.headers.raw
+    opening = http(proxy_url=url, proxy_auth=proxy.raw_auth, proxy_headers=headers, **options)
+    return opening.create_connection  # type: ignore[no-any-return]
+
+
+def _proxy(url: httpx.URL) -> str | None:
+    """Return the proxy that the machine's settings name for `url`, None for none."""
+    if url.host == "localhost" or url.host.startswith(("127.", "[::1", "::1")):
+        return None
+    # Elsewhere than on these two, a proxy is named by the environment alone.
+    if sys.platform not in ("darwin", "win32") and not any(map(os.environ.get, _VARIABLES)):
+        return None
+    proxies: Mapping[str, str] = urllib.request.getproxies()
+    found = proxies.get(url.scheme) or proxies.get("all")
+    return None if not found or urllib.request.proxy_bypass(url.host) else found
+
+
+_VARIABLES = tuple(
+    form
+    for scheme in ("http", "https", "all")
+    for form in (f"{scheme}_proxy", f"{scheme}_PROXY".upper())
+)

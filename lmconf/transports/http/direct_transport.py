@@ -1,0 +1,316 @@
+"""One request to an API that needs no litellm: shaped here, and sent through our own wire."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import closing
+from typing import Protocol
+
+import anyio
+
+from lmconf.errors import BadRequest, BadResponse, CallError, Timeout
+from lmconf.secrets.redaction import without_secrets
+from lmconf.system.tracebacks import is_interrupt
+from lmconf.transports.http.attempt import Asked, Exchange, Halt, exchanging
+from lmconf.transports.http.body import AsyncPieces, Pieces
+from lmconf.transports.http.client import AsyncWire, Wire
+from lmconf.transports.http.sse import Events
+from lmconf.transports.litellm.clients import Clients
+from lmconf.transports.response_checks import partial_text
+from lmconf.transports.status_errors import LONGEST, Advice
+from lmconf.transports.transport import REQUEST_ID, Json, Request
+
+__all__ = ["Answering", "Api", "Direct"]
+
+_LINGER = 0.2
+"""How many seconds a server may take to end the body of a stream whose answer has ended: the
+connection can then be used again."""
+
+_CUT = "the stream was cut short: the server never said that it ended"
+
+
+class Answering(Protocol):
+    """One answer as it is being streamed.
+
+    `ended` says that the server has said how the answer ends, `over` that nothing else of it is
+    awaited then.
+    """
+
+    @property
+    def ended(self) -> bool: ...
+
+    @property
+    def over(self) -> bool: ...
+
+    def take(self, event: Json) -> Iterable[Json]:
+        """Return the chunks that the next event of the stream stands for.
+
+        Raises:
+            CallError: the event says that the answer failed, or cannot be understood.
+        """
+
+
+class Api(Protocol):
+    """An API: how it is asked, and how its answers become those of chat completions."""
+
+    def asked(self, request: Request, *, stream: bool) -> Asked:
+        """Return `request` as it is sent, with a placeholder for the credential.
+
+        Raises:
+            BadRequest, UsageError: the API has no place for something in it.
+        """
+
+    def response_of(self, body: Json, request: Request, secrets: tuple[str, ...]) -> Json:
+        """Return the response that the body of an answer holds.
+
+        Raises:
+            CallError: it holds none.
+        """
+
+    def answering(self, request: Request, secrets: tuple[str, ...]) -> Answering:
+        """Return what reads a streamed answer."""
+
+
+class Direct:
+    """Sends requests to one API; its methods are those of a transport."""
+
+    def __init__(self, api: Api, clients: Clients, advice: Advice) -> None:
+        self._api = api
+        self._clients = clients
+        self._advice = advice
+
+    def complete(self, request: Request) -> Json:
+        """Send `request` once and return the response."""
+        wire = self._clients.sync("bare", request)
+        assert isinstance(wire, Wire)
+        exchange = Exchange(request, self._advice, whole=True)
+        sent = self._api.asked(request, stream=False)
+        answer: _Whole | None = None
+        failure: CallError | None = None
+        try:
+            with exchanging(exchange), closing(wire.open(sent)) as pieces:
+                answer = _Whole(b"".join(pieces))
+        except Halt:
+            failure = exchange.failure
+        except Exception as error:  # noqa: BLE001 - whatever httpx raises becomes a CallError
+            failure = _unforeseen(error, exchange)
+        return self._whole(answer, failure, exchange, request)
+
+    async def acomplete(self, request: Request) -> Json:
+        """Send `request` once and return the response."""
+        wire = await self._clients.on_loop("bare", request)
+        assert isinstance(wire, AsyncWire)
+        exchange = Exchange(request, self._advice, whole=True)
+        sent = self._api.asked(request, stream=False)
+        answer: _Whole | None = None
+        failure: CallError | None = None
+        try:
+            # The wire ends in time, and says what it was waiting for. `asyncio.wait_for` would
+            # answer a cancellation with what came in the same moment (up to Python 3.11).
+            with exchanging(exchange), anyio.fail_after(request.timeout.total + 0.1):
+                answer = await _all(wire, sent)
+        except Halt:
+            failure = exchange.failure
+        except TimeoutError as error:
+            exchange.interrupted(error)
+            failure = exchange.failure or Timeout(
+                f"no whole answer within {request.timeout.total:.3g}s"
+            )
+        except Exception as error:  # noqa: BLE001 - whatever httpx raises becomes a CallError
+            failure = _unforeseen(error, exchange)
+        return self._whole(answer, failure, exchange, request)
+
+    def stream(self, request: Request) -> Iterator[Json]:
+        """Send `request` once and yield the chunks of the response as they come."""
+        wire = self._clients.sync("bare", request)
+        assert isinstance(wire, Wire)
+        exchange = Exchange(request, self._advice, streaming=True, whole=True)
+        sent = self._api.asked(request, stream=True)
+        reading = _Reading(self._api.answering(request, exchange.secrets), exchange)
+        answer: Pieces | None = None
+        try:
+            pieces: Iterator[bytes] | None = None
+            while not reading.over:
+                try:
+                    with exchanging(exchange):
+                        if pieces is None:
+                            answer = wire.open(sent)
+                            pieces = iter(answer)
+                        # A piece has no name here: see `_whole`.
+                        chunks = reading.read(next(pieces, None))
+                except Halt:
+                    chunks = reading.stop(exchange.failure)
+                except Exception as error:  # noqa: BLE001 - becomes a CallError
+                    chunks = reading.stop(_unforeseen(error, exchange))
+                yield from chunks
+            if reading.ended and pieces is not None and exchange.interrupt is None:
+                exchange.linger(_LINGER)
+                with contextlib.suppress(Halt), exchanging(exchange):
+                    for _ in pieces:
+                        pass
+        finally:
+            if answer is not None:
+                answer.close()
+        reading.finish()
+
+    async def astream(self, request: Request) -> AsyncIterator[Json]:
+        """Send `request` once and yield the chunks of the response as they come."""
+        wire = await self._clients.on_loop("bare", request)
+        assert isinstance(wire, AsyncWire)
+        exchange = Exchange(request, self._advice, streaming=True, whole=True)
+        sent = self._api.asked(request, stream=True)
+        reading = _Reading(self._api.answering(request, exchange.secrets), exchange)
+        answer: AsyncPieces | None = None
+        try:
+            pieces: AsyncIterator[bytes] | None = None
+            while not reading.over:
+                try:
+                    with exchanging(exchange):
+                        if pieces is None:
+                            answer = await wire.open(sent)
+                            pieces = aiter(answer)
+                        chunks = reading.read(await anext(pieces, None))
+                except Halt:
+                    chunks = reading.stop(exchange.failure)
+                except Exception as error:  # noqa: BLE001 - becomes a CallError
+                    chunks = reading.stop(_unforeseen(error, exchange))
+                for chunk in chunks:
+                    yield chunk
+            if reading.ended and pieces is not None and exchange.interrupt is None:
+                exchange.linger(_LINGER)
+                with contextlib.suppress(Halt), exchanging(exchange):
+                    async for _ in pieces:
+                        pass
+        finally:
+            if answer is not None:
+                await answer.aclose()
+        reading.finish()
+
+    def _whole(
+        self,
+        answer: _Whole | None,
+        failure: CallError | None,
+        exchange: Exchange,
+        request: Request,
+    ) -> Json:
+        exchange.check_interrupt()
+        response: Json = {}
+        failure = failure or exchange.complained()
+        if failure is None:
+            assert answer is not None
+            try:
+                response = self._api.response_of(_json(answer.content), request, exchange.secrets)
+            except CallError as error:
+                failure = error.with_traceback(None)
+            except Exception as error:  # noqa: BLE001 - nobody knows all that servers may say
+                failure = _unreadable(error, exchange)
+        exchange.check_interrupt()
+        if failure is not None:
+            raise exchange.told_of(failure)
+        if exchange.request_id:
+            response[REQUEST_ID] = exchange.request_id
+        return response
+
+
+class _Whole:
+    """The body of an answer, which it does not show: it may repeat a secret, and whoever reports
+    an error shows what the frames held.
+    """
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+
+async def _all(wire: AsyncWire, sent: Asked) -> _Whole:
+    pieces = await wire.open(sent)
+    try:
+        return _Whole(b"".join([piece async for piece in pieces]))
+    finally:
+        await pieces.aclose()
+
+
+class _Reading:
+    """What was read of a stream; `over` says that there is nothing more to read."""
+
+    def __init__(self, answering: Answering, exchange: Exchange) -> None:
+        self.over = False
+        self._exchange = exchange
+        self._failure: CallError | None = None
+        self._events = Events()
+        self._answering = answering
+        self._seen: list[Json] = []
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server said that the answer has ended."""
+        return self._answering.ended
+
+    def read(self, piece: bytes | None) -> list[Json]:
+        """Return the chunks that the next piece of the body holds; None is the body's end."""
+        made: list[Json] = []
+        try:
+            for event in self._events.read(piece) if piece is not None else ():
+                made.extend(self._answering.take(event))
+                if self._answering.over:
+                    break
+        except CallError as error:
+            self._failure = error.with_traceback(None)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failure = _unreadable(error, self._exchange)
+        # An error inside of a stream says more than what follows from it.
+        self._failure = self._exchange.complained() or self._failure
+        done = piece is None or self._events.done or self._answering.over
+        self.over = done or self._failure is not None
+        self._seen.extend(made)
+        return made
+
+    def stop(self, failure: CallError | None) -> list[Json]:
+        """Note what ended the attempt before the server did."""
+        self.over, self._failure = True, failure
+        return []
+
+    def finish(self) -> None:
+        """Raise what went wrong, with the text so far."""
+        self._exchange.check_interrupt()
+        failure = self._failure
+        if failure is None and not self.ended:
+            failure = self._exchange.complained() or BadResponse(_CUT)
+        if failure is not None:
+            failure.partial = partial_text(self._seen)
+            raise self._exchange.told_of(failure)
+
+
+def _unforeseen(error: Exception, exchange: Exchange) -> CallError:
+    """Return what any other error of the client stands for, without its frames.
+
+    Of an interrupt, it is taken note in `exchange`.
+    """
+    exchange.interrupted(error)
+    said = without_secrets(str(error), exchange.secrets)[:LONGEST]
+    return exchange.failure or BadRequest(f"the request could not be sent: {said}")
+
+
+def _unreadable(error: Exception, exchange: Exchange) -> BadResponse:
+    """Return what stands for an answer with values where none like them belong.
+
+    Of an interrupt, it is taken note in `exchange`.
+    """
+    exchange.interrupted(error)
+    return BadResponse(f"the answer is malformed ({type(error).__name__})")
+
+
+def _json(body: bytes) -> Json:
+    found: object = None
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
+        found = None
+    if not isinstance(found, dict):
+        raise BadResponse("the answer is no JSON object")
+    return found

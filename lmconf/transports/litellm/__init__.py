@@ -1,0 +1,1 @@
+"""Requests that LiteLLM shapes, sent by our own client where it can be given one."""

@@ -1,0 +1,27 @@
+"""OpenAI's chat completions and completions, for servers that speak these APIs themselves.
+
+They are sent what was stated, as it was stated, and their answers need little reading (OpenAI API
+reference, "Chat", "Completions").
+"""
+
+from __future__ import annotations
+
+from lmconf.transports.http.attempt import Asked
+from lmconf.transports.openai.chat_request import asked
+from lmconf.transports.openai.chat_response import Answering, response_of
+from lmconf.transports.transport import Json, Request
+
+__all__ = ["StatedApi"]
+
+
+class StatedApi:
+    """Both APIs, for `lmconf.transports.http.direct_transport`: the request's route says which is asked."""
+
+    def asked(self, request: Request, *, stream: bool) -> Asked:
+        return asked(request, stream=stream)
+
+    def response_of(self, body: Json, request: Request, secrets: tuple[str, ...]) -> Json:
+        return response_of(body)
+
+    def answering(self, request: Request, secrets: tuple[str, ...]) -> Answering:
+        return Answering()

@@ -1,0 +1,54 @@
+"""The body, the address and the headers of a request that is sent as it was stated."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from lmconf.errors import BadRequest
+from lmconf.transports.http.attempt import Asked, merged, url_of
+from lmconf.transports.http.json_post import posted
+from lmconf.transports.transport import Json, Request
+
+__all__ = ["DEFAULT_AZURE_VERSION", "asked"]
+
+DEFAULT_AZURE_VERSION = "2024-10-21"
+"""Azure's generally available version of the API, used where a profile names none."""
+
+_PATHS = {"chat": "chat/completions", "text": "completions"}
+
+
+def asked(request: Request, *, stream: bool) -> Asked:
+    """Return `request` as it is sent, with a placeholder for the credential.
+
+    Raises:
+        BadRequest: it cannot be written as JSON, or has no address.
+    """
+    url = _address(request)
+    body: Json = {"model": request.model}
+    if request.route == "text":
+        body["prompt"] = request.prompt
+    else:
+        body["messages"] = list(request.messages)
+    body.update(request.settings)
+    if stream:
+        # Without these options servers leave the usage out.
+        body["stream"], body["stream_options"] = True, {"include_usage": True}
+    if request.extra:
+        body = merged(body, request.extra)
+    # Of streams, too, the type is JSON: OpenAI's own client says nothing else.
+    return posted(request, url_of(url), body, "application/json")
+
+
+def _address(request: Request) -> str:
+    base = request.connection.base
+    if not base:
+        raise BadRequest(f"{request.provider}/ has no address of its own", help="state `api_base`")
+    path = _PATHS[request.route]
+    if request.provider not in ("azure", "azure_text"):
+        return f"{base.rstrip('/')}/{path}"
+    root = base.partition("/openai")[0].rstrip("/")
+    version = request.connection.other.get("api_version") or DEFAULT_AZURE_VERSION
+    if version == "v1":
+        return f"{root}/openai/v1/{path}"
+    deployment = quote(request.model, safe="")
+    return f"{root}/openai/deployments/{deployment}/{path}?api-version={quote(version, safe='')}"

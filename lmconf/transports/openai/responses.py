@@ -1,0 +1,29 @@
+"""OpenAI's Responses API, asked and answered in the shape of chat completions.
+
+Everything above a transport speaks of messages, choices and chunks. Here they become the input
+items of `POST …/responses`, and its output items, or the events of its stream, become them again
+(OpenAI API reference, "Responses"; "Migrate to the Responses API").
+"""
+
+from __future__ import annotations
+
+from lmconf.transports.http.attempt import Asked
+from lmconf.transports.openai.responses_request import asked, limit_of
+from lmconf.transports.openai.responses_response import response_of
+from lmconf.transports.openai.responses_stream import Answering
+from lmconf.transports.transport import Json, Request
+
+__all__ = ["ResponsesApi"]
+
+
+class ResponsesApi:
+    """The Responses API, for `lmconf.transports.http.direct_transport`."""
+
+    def asked(self, request: Request, *, stream: bool) -> Asked:
+        return asked(request, stream=stream)
+
+    def response_of(self, body: Json, request: Request, secrets: tuple[str, ...]) -> Json:
+        return response_of(body, limit_of(request), secrets)
+
+    def answering(self, request: Request, secrets: tuple[str, ...]) -> Answering:
+        return Answering(limit_of(request), secrets)

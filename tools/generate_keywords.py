@@ -1,0 +1,151 @@
+"""The typed keyword arguments of calls and of LMs, as a module's text, read from the spec types."""
+
+from __future__ import annotations
+
+import textwrap
+
+from lmconf.schema.declaration import Declared, fields
+from lmconf.schema.shapes import (
+    Choice,
+    Duration,
+    Either,
+    Flag,
+    Integer,
+    Json,
+    Kinds,
+    ListOf,
+    MapOf,
+    Null,
+    Number,
+    Record,
+    Referable,
+    Secret,
+    Shape,
+    Size,
+    Text,
+)
+from lmconf.spec.build import CALL_FIELDS
+from lmconf.spec.lm import LMSpec
+
+__all__ = ["keywords_module"]
+
+_HEAD = '''\
+"""What calls and LMs take by keyword, with types that editors and type checkers read.
+
+    def ask_twice(lm: LM, prompt: str, **settings: Unpack[CallSettings]) -> list[str]: ...
+
+Written by `make generate` from the spec types; a change belongs there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+from lmconf.schema.declaration import Spec
+from lmconf.secrets.references import Reference
+
+__all__ = ["CallSettings", "CopySettings", "LMSettings"]
+'''
+
+# What Python can pass beside plain data.
+_IN_CODE = {
+    "callbacks": "Sequence[object] | str",
+    "response_format": "Mapping[str, Any] | type | None",
+}
+
+_PLAIN: dict[type[Shape], tuple[str, ...]] = {
+    Text: ("str",),
+    Flag: ("bool",),
+    Null: ("None",),
+    Integer: ("int",),
+    Number: ("float",),
+    Duration: ("float", "str"),
+    Size: ("int", "str"),
+    Kinds: ("Mapping[str, Any]", "Spec"),
+    Referable: ("str", "Reference", "Mapping[str, Any]"),
+    Secret: ("str", "Reference", "Mapping[str, Any]"),
+}
+
+
+def keywords_module() -> str:
+    """Return the text of `lmconf/spec/keywords.py`."""
+    declared = fields(LMSpec)
+    of_calls = [field for name, field in declared.items() if name in CALL_FIELDS]
+    named = ("model", "model_type")
+    of_lms = [
+        field for name, field in declared.items() if name not in CALL_FIELDS and name not in named
+    ]
+    parts = [
+        _class(
+            "CallSettings", "TypedDict", "The settings that a single call may change.", of_calls
+        ),
+        _class("LMSettings", "CallSettings", "The settings of an LM, beside its model.", of_lms),
+        _class(
+            "CopySettings",
+            "LMSettings",
+            "The settings that a copy of an LM may change.",
+            [declared[name] for name in named],
+        ),
+    ]
+    return _HEAD + "".join(f"\n\n{part}" for part in parts)
+
+
+def _class(name: str, base: str, doc: str, own: list[Declared]) -> str:
+    lines = [f"class {name}({base}, total=False):", f'    """{doc}"""', ""]
+    for field in own:
+        lines += [f"    {field.name}: {_type_of(field)}", *_docstring(field.doc)]
+    return "\n".join(lines) + "\n"
+
+
+def _type_of(field: Declared) -> str:
+    if field.name in _IN_CODE:
+        return _IN_CODE[field.name]
+    options = _options(field.shape)
+    if field.default is None and not field.required:
+        options.append("None")
+    unique = list(dict.fromkeys(options))
+    if "float" in unique:
+        # An int is a float to a type checker.
+        unique = [option for option in unique if option != "int"]
+    return " | ".join(sorted(unique, key=lambda option: option == "None"))
+
+
+MOST_TOLD = 8
+"""Of how many words a list's items may be for a type to name them all."""
+
+
+def _options(shape: Shape) -> list[str]:
+    """Return the types that Python may pass where `shape` is, without repetition in mind."""
+    match shape:
+        case Choice(values=values):
+            return [f"Literal[{', '.join(map(_quoted, values))}]"]
+        case ListOf(item=Choice(values=values), single=single) if len(values) > MOST_TOLD:
+            return ["Sequence[str]", *(("str",) if single else ()), "Mapping[str, Any]"]
+        case ListOf(item=item, single=single):
+            one = " | ".join(dict.fromkeys(_options(item)))
+            # A mapping is an operator: `{"$append": […]}`.
+            return [f"Sequence[{one}]", *(_options(item) if single else ()), "Mapping[str, Any]"]
+        case MapOf(value=value):
+            return [f"Mapping[str, {' | '.join(dict.fromkeys(_options(value)))}]"]
+        case Record(short=short):
+            return ["Mapping[str, Any]", "Spec", *(_options(short) if short is not None else ())]
+        case Json(mapping=mapping):
+            return ["Mapping[str, Any]" if mapping else "Any"]
+        case Either(options=several):
+            return [option for each in several for option in _options(each)]
+        case _:
+            return list(_PLAIN[type(shape)])
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'
+
+
+def _docstring(text: str) -> list[str]:
+    whole = f'    """{text}"""'
+    if len(whole) <= 100:
+        return [whole]
+    wrapped = textwrap.wrap(text, 92)
+    first, *rest = wrapped
+    return [f'    """{first}', *(f"    {line}" for line in rest), '    """']
