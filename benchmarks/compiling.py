@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.timing import Row, in_process
-from lmconf.loader.compile import examine
+from lmconf.loader.compile import compile_source
 
 HEAD = """\
 vars: {tier: mini}
@@ -59,7 +59,7 @@ def rows() -> Iterator[Row]:
         text = path.read_text()
 
         def compiled() -> None:
-            if examine(path).profile is None:
+            if compile_source(path).profile is None:
                 raise RuntimeError("the benchmark's profile is not valid")
 
         compiled()

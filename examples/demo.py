@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import lmconf
-from lmconf.system.paths import shipped
+from lmconf.system.paths import shipped_folder
 
 QUESTION = "What is the capital of Japan?"
 
@@ -33,7 +33,7 @@ def main() -> None:
 
 def from_the_shell() -> None:
     """Show the profile `demo`, check it beside a broken copy, and ask its LM."""
-    profile = (shipped("profiles") / "demo.yaml").read_text(encoding="utf-8")
+    profile = (shipped_folder("profiles") / "demo.yaml").read_text(encoding="utf-8")
     said = [line for line in profile.splitlines() if not line.startswith("#")]
 
     step("A profile is a small file. This one is called `demo`:")

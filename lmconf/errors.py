@@ -153,7 +153,7 @@ class CallError(Error):
             "place": None if self.place is None else str(self.place),
             "help": self.help or None,
             "causes": [structs.asdict(cause) for cause in self.causes],
-            "fallbacks": [_told(error) for error in self.fallbacks],
+            "fallbacks": [_error_fields(error) for error in self.fallbacks],
         }
 
     def __str__(self) -> str:
@@ -179,7 +179,7 @@ class CallError(Error):
         return text
 
 
-def _told(error: Error) -> dict[str, object]:
+def _error_fields(error: Error) -> dict[str, object]:
     if isinstance(error, CallError):
         return error.to_dict()
     return {"type": type(error).__name__, "message": str(error)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from lmconf.schema.declaration import Declared, fields
+from lmconf.schema.declaration import DeclaredField, fields
 from lmconf.schema.shapes import (
     Choice,
     Duration,
@@ -91,14 +91,14 @@ def keywords_module() -> str:
     return _HEAD + "".join(f"\n\n{part}" for part in parts)
 
 
-def _class(name: str, base: str, doc: str, own: list[Declared]) -> str:
+def _class(name: str, base: str, doc: str, own: list[DeclaredField]) -> str:
     lines = [f"class {name}({base}, total=False):", f'    """{doc}"""', ""]
     for field in own:
         lines += [f"    {field.name}: {_type_of(field)}", *_docstring(field.doc)]
     return "\n".join(lines) + "\n"
 
 
-def _type_of(field: Declared) -> str:
+def _type_of(field: DeclaredField) -> str:
     if field.name in _IN_CODE:
         return _IN_CODE[field.name]
     options = _options(field.shape)

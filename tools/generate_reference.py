@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from lmconf.schema.declaration import Declared, fields
+from lmconf.schema.declaration import DeclaredField, fields
 from lmconf.schema.description import describe
 from lmconf.schema.serialize import write
 from lmconf.schema.shapes import Either, Kinds, ListOf, MapOf, Record, Shape
@@ -73,7 +73,7 @@ def _prose(doc: str) -> str:
     return "\n".join(line.strip() for line in doc.strip().splitlines())
 
 
-def _row(field: Declared) -> str:
+def _row(field: DeclaredField) -> str:
     takes = describe(field.shape)
     blocks = list(_blocks(field.shape))
     if blocks:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from lmconf.budgets.ledger import Amount, Most, NotKept, Period
+from lmconf.budgets.ledger import Amount, LedgerUnavailable, Period, SpendingLimit
 from lmconf.system.paths import with_home
 from lmconf.system.tracebacks import is_interrupt
 
@@ -42,7 +42,9 @@ class DiskLedger:
     def __init__(self, folder: str | Path) -> None:
         self._path = with_home(str(folder)) / FILE
 
-    def spend(self, account: str, period: Period, more: Amount, most: Most) -> Amount | None:
+    def spend(
+        self, account: str, period: Period, more: Amount, most: SpendingLimit
+    ) -> Amount | None:
         """Add `more` if there is room; else return what was spent.
 
         Raises:
@@ -75,7 +77,7 @@ class DiskLedger:
         try:
             with contextlib.closing(self._open()) as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                _set_up(connection)
+                _create_tables(connection)
                 yield connection
                 connection.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
@@ -84,7 +86,7 @@ class DiskLedger:
             why = f"{self._path}: {error}"
         else:
             return
-        raise NotKept(why, help="mend or remove that file")
+        raise LedgerUnavailable(why, help="mend or remove that file")
 
     def _open(self) -> sqlite3.Connection:
         path = self._path
@@ -94,7 +96,7 @@ class DiskLedger:
         return sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
 
 
-def _set_up(connection: sqlite3.Connection) -> None:
+def _create_tables(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
         connection.execute(_SCHEMA)

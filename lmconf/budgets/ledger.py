@@ -9,7 +9,16 @@ from msgspec import Struct
 
 from lmconf.system.fork import Mutex
 
-__all__ = ["Amount", "Ledger", "MemoryLedger", "Most", "NotKept", "Per", "Period", "period_of"]
+__all__ = [
+    "Amount",
+    "Ledger",
+    "LedgerUnavailable",
+    "MemoryLedger",
+    "Per",
+    "Period",
+    "SpendingLimit",
+    "period_of",
+]
 
 Per: TypeAlias = Literal["run", "hour", "day", "month"]
 
@@ -27,7 +36,7 @@ class Amount(Struct, frozen=True):
         return Amount(-self.cost, -self.tokens)
 
 
-class Most(Struct, frozen=True):
+class SpendingLimit(Struct, frozen=True):
     """What may be spent in a period; None is any amount."""
 
     cost: float | None = None
@@ -64,7 +73,7 @@ def period_of(per: Per, now: float) -> Period:
     return Period(f"{date:%Y-%m}", following.timestamp())
 
 
-class NotKept(Exception):
+class LedgerUnavailable(Exception):
     """What was spent cannot be read or written; the message says why, and `help` what to do."""
 
     def __init__(self, message: str, *, help: str) -> None:
@@ -77,7 +86,9 @@ class Ledger(Protocol):
 
     blocks: bool
 
-    def spend(self, account: str, period: Period, more: Amount, most: Most) -> Amount | None:
+    def spend(
+        self, account: str, period: Period, more: Amount, most: SpendingLimit
+    ) -> Amount | None:
         """Add `more` to what `account` spent in `period`, if `most` has room for it.
 
         If not, nothing is added, and what was spent is returned. Two that ask at once never both
@@ -105,7 +116,9 @@ class MemoryLedger:
         # A stream that is dropped is settled by a finalizer, in whatever its thread was doing.
         self._lock = Mutex()
 
-    def spend(self, account: str, period: Period, more: Amount, most: Most) -> Amount | None:
+    def spend(
+        self, account: str, period: Period, more: Amount, most: SpendingLimit
+    ) -> Amount | None:
         """Add `more` if there is room; else return what was spent."""
         with self._lock:
             spent = self._spent.get((account, period.name), Amount())

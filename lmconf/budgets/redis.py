@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from lmconf.budgets.ledger import Amount, Most, NotKept, Period
-from lmconf.system.redis import Link, Unreachable
+from lmconf.budgets.ledger import Amount, LedgerUnavailable, Period, SpendingLimit
+from lmconf.system.redis import RedisLink, RedisUnreachable
 
 if TYPE_CHECKING:
     import redis
@@ -58,17 +58,19 @@ class RedisLedger:
     blocks = True
 
     def __init__(self, url: Callable[[], str], namespace: str) -> None:
-        self._prefix = f"lmconf:spending:1:{_quoted(namespace)}:"
-        self._link = Link(url, (_PATIENCE,), longest_rest=_LONGEST_REST)
+        self._prefix = f"lmconf:spending:1:{_quote(namespace)}:"
+        self._link = RedisLink(url, (_PATIENCE,), longest_rest=_LONGEST_REST)
 
-    def spend(self, account: str, period: Period, more: Amount, most: Most) -> Amount | None:
+    def spend(
+        self, account: str, period: Period, more: Amount, most: SpendingLimit
+    ) -> Amount | None:
         """Add `more` if there is room; else return what was spent.
 
         Raises:
             NotKept: the server cannot be used. If it stopped in the middle of this, `more` may
                 count as spent all the same.
         """
-        key = f"{self._prefix}{{{_quoted(account)}:{period.name}}}"
+        key = f"{self._prefix}{{{_quote(account)}:{period.name}}}"
         forgotten = "" if period.ends is None else f"{period.ends + _KEPT:.0f}"
         said = (
             repr(more.cost),
@@ -87,10 +89,10 @@ class RedisLedger:
         found: object = None
         try:
             found = self._link.do(add, _PATIENCE, again=True)
-        except Unreachable as error:
+        except RedisUnreachable as error:
             why = str(error)
         if why:
-            raise NotKept(
+            raise LedgerUnavailable(
                 f"Redis: {why}",
                 help="see that the server runs, and that the store's `url` and account are right",
             )
@@ -105,13 +107,13 @@ class RedisLedger:
         Raises:
             NotKept: the server cannot be used.
         """
-        self.spend(account, period, more, Most())
+        self.spend(account, period, more, SpendingLimit())
 
     def close(self) -> None:
         """Close the connections; later calls open them again."""
         self._link.close()
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     # What is in braces says where a cluster keeps a key: both keys must be kept at one place.
     return quote(name, safe="", errors="surrogatepass")

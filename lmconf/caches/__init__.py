@@ -8,25 +8,25 @@ from collections.abc import Callable, Hashable
 from typing import Literal
 
 from lmconf.caches.keys import cache_key, request_key, spec_digest
-from lmconf.caches.process_locks import Claims
-from lmconf.caches.registry import shared
+from lmconf.caches.process_locks import ProcessLocks
+from lmconf.caches.registry import shared_resource
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore, StoreSpec
-from lmconf.caches.store import CacheWarning, DatedStore, Found, Stats, Store
-from lmconf.caches.tiers import Tiers
+from lmconf.caches.store import CacheWarning, DatedStore, Stats, Store, StoredHit
+from lmconf.caches.tiers import TieredStore
 from lmconf.diagnostics.model import Mark
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import UsageError
-from lmconf.secrets.references import Env, File, Missing, Public, resolve
+from lmconf.secrets.references import Env, File, MissingReference, Public, resolve
 
 __all__ = [
     "KINDS",
     "CacheWarning",
-    "Claims",
     "DatedStore",
-    "Found",
+    "ProcessLocks",
     "Stats",
     "Store",
-    "Tiers",
+    "StoredHit",
+    "TieredStore",
     "address_of",
     "cache_key",
     "claims_folder",
@@ -36,7 +36,7 @@ __all__ = [
     "override_from_environment",
     "place",
     "request_key",
-    "shared",
+    "shared_resource",
     "spec_digest",
 ]
 
@@ -53,22 +53,22 @@ def _memory(spec: StoreSpec) -> Store:
 
 def _disk(spec: StoreSpec) -> Store:
     from lmconf.caches.disk import DiskCache
-    from lmconf.caches.write_behind import WriteBehind
+    from lmconf.caches.write_behind import WriteBehindStore
 
     assert isinstance(spec, DiskStore)
     folder, size = spec.path or default_folder(), spec.max_size
-    return WriteBehind(lambda: DiskCache(folder, size), most=min(4 * 2**20, size // 8))
+    return WriteBehindStore(lambda: DiskCache(folder, size), most=min(4 * 2**20, size // 8))
 
 
 def _redis(spec: StoreSpec) -> Store:
     from lmconf.caches.redis import RedisCache
-    from lmconf.caches.write_behind import WriteBehind
-    from lmconf.system.redis import see_that_redis_is_installed
+    from lmconf.caches.write_behind import WriteBehindStore
+    from lmconf.system.redis import require_redis
 
     assert isinstance(spec, RedisStore)
-    see_that_redis_is_installed()
+    require_redis()
     address, namespace = functools.partial(address_of, spec), spec.namespace
-    return WriteBehind(lambda: RedisCache(address, namespace))
+    return WriteBehindStore(lambda: RedisCache(address, namespace))
 
 
 KINDS: dict[str, Callable[[StoreSpec], Store]] = {
@@ -100,7 +100,7 @@ def live_store(spec: StoreSpec, said: Mark | None = None) -> Store:
             way.
     """
     folder = default_folder() if isinstance(spec, DiskStore) and spec.path is None else None
-    return shared((spec, folder), lambda: open_store(spec), place=place(spec), said=said)
+    return shared_resource((spec, folder), lambda: open_store(spec), place=place(spec), said=said)
 
 
 def place(spec: StoreSpec) -> Hashable:
@@ -127,7 +127,7 @@ def address_of(spec: RedisStore) -> str:
     if isinstance(spec.url, Env | File):
         try:
             return resolve(spec.url)
-        except Missing as error:
+        except MissingReference as error:
             raise UsageError(str(error)) from None
     raise UsageError("the address of a store is never given in code: name a variable that holds it")
 

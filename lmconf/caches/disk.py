@@ -23,8 +23,8 @@ from lmconf.caches.sqlite_file import (
     set_aside,
     transaction,
 )
-from lmconf.caches.store import Entry, Found, Kept, Stats, WarnsOnce
-from lmconf.system.fork import stand_still_at_forks
+from lmconf.caches.store import Entry, Stats, StoredAnswer, StoredHit, WarnsOnce
+from lmconf.system.fork import register_forkable
 from lmconf.system.tracebacks import is_interrupt
 
 __all__ = ["DiskCache"]
@@ -93,14 +93,14 @@ class DiskCache:
         self._since_check = self._step
         self._touched: dict[int, float] = {}
         self._lock = threading.RLock()
-        stand_still_at_forks(self)
+        register_forkable(self)
 
     def get(self, key: str) -> bytes | None:
         """Return what was put under `key`, or None."""
         found = self.find(key)
         return None if found is None else found.value
 
-    def find(self, key: str) -> Found | None:
+    def find(self, key: str) -> StoredHit | None:
         """Return what was put under `key` with its remaining time, or None."""
         with self._lock:
             return self._do(lambda file: self._find(file, key))
@@ -157,7 +157,7 @@ class DiskCache:
         with self._lock:
             return self._do(_stats) or nothing
 
-    def entries(self) -> Iterator[Kept]:
+    def entries(self) -> Iterator[StoredAnswer]:
         """Return everything that is kept and not expired; damaged rows are left out."""
         last = 0
         while True:
@@ -171,7 +171,7 @@ class DiskCache:
                 name = key.decode("utf-8", "replace")
                 whole = _is_whole(name, value, checksum, expires, used)
                 if whole and type(created) is float and (expires is None or expires > now):
-                    yield Kept(name, value, created, expires, used)
+                    yield StoredAnswer(name, value, created, expires, used)
 
     def drop(self, keys: Iterable[str]) -> None:
         """Drop what is kept under `keys`."""
@@ -284,7 +284,7 @@ class DiskCache:
 
     # --- what is done with the open file ---
 
-    def _find(self, file: OpenFile, key: str) -> Found | None:
+    def _find(self, file: OpenFile, key: str) -> StoredHit | None:
         row = file.connection.execute(_FIND, (key,)).fetchone()
         if row is None:
             return None
@@ -300,7 +300,7 @@ class DiskCache:
             if len(self._touched) >= _TOUCHES:
                 self._write_touched(file)
         left = None if expires is None or expires == math.inf else expires - now
-        return Found(value, left)
+        return StoredHit(value, left)
 
     def _put(self, file: OpenFile, rows: list[tuple[object, ...]], size: int) -> None:
         try:

@@ -8,8 +8,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from lmconf.caches.store import Found, Stats
-from lmconf.system.fork import stand_still_at_forks
+from lmconf.caches.store import Stats, StoredHit
+from lmconf.system.fork import register_forkable
 
 __all__ = ["MemoryCache"]
 
@@ -31,17 +31,17 @@ class MemoryCache:
         self._max_entries = max_entries
         self._max_size = max_size
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[Found, float]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[StoredHit, float]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
-        stand_still_at_forks(self)
+        register_forkable(self)
 
     def get(self, key: str) -> bytes | None:
         """Return what was put under `key`, or None."""
         found = self.find(key)
         return None if found is None else found.value
 
-    def find(self, key: str) -> Found | None:
+    def find(self, key: str) -> StoredHit | None:
         """Return what was put under `key` with its remaining time, or None."""
         with self._lock:
             kept = self._kept.get(key)
@@ -53,7 +53,7 @@ class MemoryCache:
                 if left <= 0:
                     self._drop(key)
                     return None
-                found = Found(found.value, left)
+                found = StoredHit(found.value, left)
             self._kept.move_to_end(key)
             return found
 
@@ -65,7 +65,7 @@ class MemoryCache:
             self._drop(key)
             if len(value) > self._max_size:
                 return
-            self._kept[key] = (Found(value, None), expires)
+            self._kept[key] = (StoredHit(value, None), expires)
             self._size += len(value)
             while self._size > self._max_size or len(self._kept) > self._max_entries:
                 self._drop(next(iter(self._kept)))

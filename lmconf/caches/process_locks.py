@@ -14,10 +14,10 @@ import struct
 import time
 from pathlib import Path
 
-from lmconf.system.fork import Mutex, stand_still_at_forks
+from lmconf.system.fork import Mutex, register_forkable
 from lmconf.system.tracebacks import is_interrupt
 
-__all__ = ["CLAIMS", "Claims"]
+__all__ = ["CLAIMS", "ProcessLocks"]
 
 CLAIMS = "answers.v1.claims"
 _COUNTS = 65536
@@ -28,7 +28,7 @@ _LOOKS = 1.0
 """Seconds between looks whether the file is still in its place."""
 
 
-class Claims:
+class ProcessLocks:
     """The claims in `folder`; nothing is touched before the first one.
 
     One process asks for one key at a time only: its threads agree among themselves before.
@@ -41,7 +41,7 @@ class Claims:
         self._looked = 0.0
         self._given_up = not _are_there()
         self._lock = Mutex()  # a dropped stream lets go in a finalizer
-        stand_still_at_forks(self)
+        register_forkable(self)
 
     def take(self, key: str) -> bool:
         """Claim `key`, and say whether it is ours: another process may be asking for it.
@@ -61,7 +61,7 @@ class Claims:
             if unshared:
                 with contextlib.suppress(OSError):
                     place = _count_of(key)
-                    os.pwrite(handle, bytes([(_read(handle, place) + 1) % 256]), place)
+                    os.pwrite(handle, bytes([(_read_descriptor(handle, place) + 1) % 256]), place)
             self._set(handle, key, taken=False)
 
     def count(self, key: str) -> int:
@@ -71,7 +71,7 @@ class Claims:
             if handle is None:
                 return 0
             with contextlib.suppress(OSError):
-                return _read(handle, _count_of(key))
+                return _read_descriptor(handle, _count_of(key))
             return 0
 
     def close(self) -> None:
@@ -158,6 +158,6 @@ def _count_of(key: str) -> int:
     return int(key[15:19], 16)
 
 
-def _read(handle: int, place: int) -> int:
+def _read_descriptor(handle: int, place: int) -> int:
     found = os.pread(handle, 1, place)
     return found[0] if found else 0

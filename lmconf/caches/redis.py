@@ -15,8 +15,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from lmconf.caches.store import Entry, Found, Kept, Stats, WarnsOnce
-from lmconf.system.redis import Link, Unreachable
+from lmconf.caches.store import Entry, Stats, StoredAnswer, StoredHit, WarnsOnce
+from lmconf.system.redis import RedisLink, RedisUnreachable
 
 if TYPE_CHECKING:
     import redis
@@ -58,7 +58,7 @@ class RedisCache:
         self._prefix = f"lmconf:1:{quote(namespace, safe='')}:"
         self._clock = clock
         self._warn = WarnsOnce(f"cache in Redis under {namespace}")
-        self._link = Link(
+        self._link = RedisLink(
             url,
             (_PATIENCE, _WRITING),
             longest_rest=_LONGEST_REST,
@@ -70,7 +70,7 @@ class RedisCache:
         found = self.find(key)
         return None if found is None else found.value
 
-    def find(self, key: str) -> Found | None:
+    def find(self, key: str) -> StoredHit | None:
         """Return what was put under `key` with its remaining time, or None."""
         return self._do(lambda client: self._find(client, key), _PATIENCE)
 
@@ -97,7 +97,7 @@ class RedisCache:
         """Return how many answers are kept under the namespace, and their bytes."""
         return self._do(self._stats, _WRITING) or {"entries": 0, "bytes": 0}
 
-    def entries(self) -> Iterator[Kept]:
+    def entries(self) -> Iterator[StoredAnswer]:
         """Return everything that is kept; damaged values are left out."""
         names = self._do(lambda client: [*itertools.chain(*self._names(client))], _WRITING) or []
         for begin in range(0, len(names), 200):
@@ -106,10 +106,12 @@ class RedisCache:
             now = self._clock()
             for name, kept, left in zip(page, found[::2], found[1::2], strict=False):
                 key = name.decode("utf-8", "surrogatepass").removeprefix(self._prefix)
-                value = _opened(key, kept) if kept is not None else None
+                value = _decode_value(key, kept) if kept is not None else None
                 if value is not None:
                     made = _HEAD.unpack_from(kept)[1]
-                    yield Kept(key, value, made, None if left < 0 else now + left / 1000, made)
+                    yield StoredAnswer(
+                        key, value, made, None if left < 0 else now + left / 1000, made
+                    )
 
     def drop(self, keys: Iterable[str]) -> None:
         """Drop what is kept under `keys`."""
@@ -129,12 +131,12 @@ class RedisCache:
         try:
             # Only the first call waits for a connection: after a failure calls go on at once.
             return self._link.do(work, patience, waits_once=patience == _PATIENCE)
-        except Unreachable:
+        except RedisUnreachable:
             return None
 
     # --- what is done with the server ---
 
-    def _find(self, client: redis.Redis, key: str) -> Found | None:
+    def _find(self, client: redis.Redis, key: str) -> StoredHit | None:
         name = self._prefix + key
         with client.pipeline(transaction=False) as pipeline:
             pipeline.get(name)
@@ -142,11 +144,11 @@ class RedisCache:
             kept, left = pipeline.execute()
         if kept is None or left == -2:
             return None
-        value = _opened(key, kept)
+        value = _decode_value(key, kept)
         if value is None:
             client.unlink(name)
             return None
-        return Found(value, None if left < 0 else left / 1000)
+        return StoredHit(value, None if left < 0 else left / 1000)
 
     def _put(self, client: redis.Redis, entries: list[Entry]) -> None:
         now = self._clock()
@@ -158,7 +160,7 @@ class RedisCache:
                     pipeline.unlink(name)
                 else:
                     lives = None if left >= _FOR_EVER else max(1, math.ceil(left * 1000))
-                    pipeline.set(name, _closed(entry), px=lives)
+                    pipeline.set(name, _encode_value(entry), px=lives)
             pipeline.execute()
 
     def _stats(self, client: redis.Redis) -> Stats:
@@ -186,11 +188,11 @@ class RedisCache:
             yield found
 
 
-def _closed(entry: Entry) -> bytes:
+def _encode_value(entry: Entry) -> bytes:
     return _HEAD.pack(_MARK, entry.created, _checksum(entry.key, entry.value)) + entry.value
 
 
-def _opened(key: str, kept: bytes) -> bytes | None:
+def _decode_value(key: str, kept: bytes) -> bytes | None:
     """Return the value that `kept` holds; None where it is not what was put under `key`."""
     if len(kept) < _HEAD.size:
         return None

@@ -11,33 +11,33 @@ from typing import Protocol, TypeVar, cast
 
 from lmconf.diagnostics.model import Diagnostic, Mark, Note
 from lmconf.errors import ProfileError
-from lmconf.system.fork import stand_still_at_forks
+from lmconf.system.fork import register_forkable
 
-__all__ = ["close_at_exit", "shared"]
+__all__ = ["close_at_exit", "shared_resource"]
 
 
-class Closing(Protocol):
+class Closable(Protocol):
     """Something that is closed when the process ends."""
 
     def close(self) -> None:
         """Let go of what is open."""
 
 
-T = TypeVar("T", bound=Closing)
+T = TypeVar("T", bound=Closable)
 
 
-class _Live:
+class _SharedResources:
     def __init__(self) -> None:
-        self._stores: dict[Hashable, Closing] = {}
+        self._stores: dict[Hashable, Closable] = {}
         self._places: dict[Hashable, tuple[Hashable, Mark | None]] = {}
-        self._others: weakref.WeakSet[Closing] = weakref.WeakSet()
+        self._others: weakref.WeakSet[Closable] = weakref.WeakSet()
         # A store that is made under this lock asks to be closed.
         self._lock = threading.RLock()
         self._prepared = False
 
     def shared(
-        self, key: Hashable, make: Callable[[], Closing], place: Hashable, said: Mark | None
-    ) -> Closing:
+        self, key: Hashable, make: Callable[[], Closable], place: Hashable, said: Mark | None
+    ) -> Closable:
         with self._lock:
             self._prepare()
             store = self._stores.get(key)
@@ -78,7 +78,7 @@ class _Live:
                 ]
             )
 
-    def close_at_exit(self, store: Closing) -> None:
+    def close_at_exit(self, store: Closable) -> None:
         with self._lock:
             self._prepare()
             self._others.add(store)
@@ -86,7 +86,7 @@ class _Live:
     def _prepare(self) -> None:
         if not self._prepared:
             self._prepared = True
-            stand_still_at_forks(self)
+            register_forkable(self)
             atexit.register(self._close)
 
     def _close(self) -> None:
@@ -106,10 +106,10 @@ class _Live:
 
 
 # One a process by definition: two LMs that name equal stores must meet in the same one.
-_LIVE = _Live()
+_LIVE = _SharedResources()
 
 
-def shared(
+def shared_resource(
     key: Hashable, make: Callable[[], T], *, place: Hashable = None, said: Mark | None = None
 ) -> T:
     """Return what this process has under `key`, made by `make` when first asked for.
@@ -122,6 +122,6 @@ def shared(
     return cast(T, _LIVE.shared(key, make, place, said))
 
 
-def close_at_exit(store: Closing) -> None:
+def close_at_exit(store: Closable) -> None:
     """Have `store` closed when the process ends, if anybody has it still."""
     _LIVE.close_at_exit(store)

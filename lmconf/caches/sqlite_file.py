@@ -125,7 +125,7 @@ def open_file(folder: Path, max_size: int, patience: float) -> OpenFile:
         _close_to_others(path)
         connection = _connect(path, "mode=rw", patience)
         try:
-            _set_up(connection, max_size)
+            _create_tables(connection, max_size)
             return OpenFile(connection, True, path.stat().st_ino, lock)
         except BaseException:
             connection.close()
@@ -227,7 +227,7 @@ def _open_for_reading(path: Path, patience: float) -> OpenFile:
     raise AssertionError("the last way returns or raises")
 
 
-def _set_up(connection: sqlite3.Connection, max_size: int) -> None:
+def _create_tables(connection: sqlite3.Connection, max_size: int) -> None:
     _check_version(connection)
     # NORMAL: after a power cut the last answers may be missing, the file is never damaged.
     connection.execute("PRAGMA synchronous = NORMAL")

@@ -15,10 +15,10 @@ __all__ = [
     "CacheWarning",
     "DatedStore",
     "Entry",
-    "Found",
-    "Kept",
     "Stats",
     "Store",
+    "StoredAnswer",
+    "StoredHit",
     "WarnsOnce",
     "WritesLater",
 ]
@@ -66,7 +66,7 @@ class Entry(NamedTuple):
     expires: float | None
 
 
-class Kept(NamedTuple):
+class StoredAnswer(NamedTuple):
     """An answer that a store holds, with its times in seconds since 1970.
 
     `used` is when it was last asked for, as far as the store knows.
@@ -79,7 +79,7 @@ class Kept(NamedTuple):
     used: float
 
 
-class Found(NamedTuple):
+class StoredHit(NamedTuple):
     """A kept answer, and for how many seconds more it may be used (None: for ever)."""
 
     value: bytes
@@ -90,7 +90,7 @@ class Found(NamedTuple):
 class DatedStore(Store, Protocol):
     """A store that also knows how long an answer may still be used."""
 
-    def find(self, key: str) -> Found | None:
+    def find(self, key: str) -> StoredHit | None:
         """Return what `get` returns, with its remaining time."""
 
 
@@ -108,7 +108,7 @@ class WritesLater(Store, Protocol):
 class OpenStore(DatedStore, Protocol):
     """A store that shows what it holds, for whoever looks after it."""
 
-    def entries(self) -> Iterator[Kept]:
+    def entries(self) -> Iterator[StoredAnswer]:
         """Return everything that is kept and not expired, in no order; damaged rows are left out."""
 
     def put_all(self, entries: Iterable[Entry]) -> None:

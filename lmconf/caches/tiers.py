@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from lmconf.caches.store import DatedStore, Found, Stats, Store, WarnsOnce, WritesLater
+from lmconf.caches.store import DatedStore, Stats, Store, StoredHit, WarnsOnce, WritesLater
 from lmconf.system.interrupts import is_interrupt
 
-__all__ = ["Tiers"]
+__all__ = ["TieredStore"]
 
 T = TypeVar("T")
 
 
-class Tiers:
+class TieredStore:
     """The stores from near (memory) to far (disk, server); a store that raises is passed over.
 
     A store with `far = True` is on another machine.
@@ -35,12 +35,12 @@ class Tiers:
         found = self.nearest(key)
         return None if found is None else found[1].value
 
-    def find(self, key: str) -> Found | None:
+    def find(self, key: str) -> StoredHit | None:
         """Return what `get` returns, with its remaining time."""
         found = self.nearest(key)
         return None if found is None else found[1]
 
-    def nearest(self, key: str) -> tuple[str, Found] | None:
+    def nearest(self, key: str) -> tuple[str, StoredHit] | None:
         """Return what `find` returns, with the name of the store that has it.
 
         The nearer stores keep the answer for that time. Where a store does not know the time, they
@@ -48,11 +48,11 @@ class Tiers:
         """
         return self._first(key, 0, len(self._stores))
 
-    def near(self, key: str) -> tuple[str, Found] | None:
+    def near(self, key: str) -> tuple[str, StoredHit] | None:
         """Return what `nearest` returns of the stores on this machine."""
         return self._first(key, 0, self._first_far)
 
-    def far(self, key: str) -> tuple[str, Found] | None:
+    def far(self, key: str) -> tuple[str, StoredHit] | None:
         """Return what `nearest` returns of those on other machines, which may take a while."""
         return self._first(key, self._first_far, len(self._stores))
 
@@ -69,7 +69,7 @@ class Tiers:
                 return
         done()
 
-    def _first(self, key: str, begin: int, end: int) -> tuple[str, Found] | None:
+    def _first(self, key: str, begin: int, end: int) -> tuple[str, StoredHit] | None:
         for index in range(begin, end):
             try:
                 found = self._finds[index](key)
@@ -121,12 +121,12 @@ class Tiers:
         self._warn[index](f"raised {type(error).__name__}; the call went on without it")
 
 
-def _finder(store: Store) -> Callable[[str], Found | None]:
+def _finder(store: Store) -> Callable[[str], StoredHit | None]:
     if isinstance(store, DatedStore):
         return store.find
 
-    def find(key: str) -> Found | None:
+    def find(key: str) -> StoredHit | None:
         value = store.get(key)
-        return None if value is None else Found(value, None)
+        return None if value is None else StoredHit(value, None)
 
     return find

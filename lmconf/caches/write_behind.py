@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from lmconf.caches.registry import close_at_exit
-from lmconf.caches.store import Entry, Found, OpenStore, Stats
-from lmconf.system.fork import stand_still_at_forks
+from lmconf.caches.store import Entry, OpenStore, Stats, StoredHit
+from lmconf.system.fork import register_forkable
 
-__all__ = ["BatchStore", "WriteBehind"]
+__all__ = ["BatchStore", "WriteBehindStore"]
 
 _GATHERED = 0.005
 """Seconds for which answers are gathered before they are written."""
@@ -46,7 +46,7 @@ class _Batch:
         self.size = 0
 
 
-class WriteBehind:
+class WriteBehindStore:
     """The store that `make` makes, written by a thread; at most `most` bytes wait for it.
 
     Whoever puts more than that writes it in place of the thread. `clock` is the store's own.
@@ -68,7 +68,7 @@ class WriteBehind:
         self._most = most
         self._clock = clock
         # Told of a fork before the store is: it writes what waits while the store still works.
-        stand_still_at_forks(self)
+        register_forkable(self)
         self._store = make()
         self.far = self._store.far
         close_at_exit(self)
@@ -83,7 +83,7 @@ class WriteBehind:
         found = self.find(key)
         return None if found is None else found.value
 
-    def find(self, key: str) -> Found | None:
+    def find(self, key: str) -> StoredHit | None:
         """Return what was put under `key` with its remaining time, or None."""
         with self._noted:
             entry = self._waiting.entries.get(key)
@@ -92,9 +92,9 @@ class WriteBehind:
         if entry is None:
             return self._store.find(key)
         if entry.expires is None:
-            return Found(entry.value, None)
+            return StoredHit(entry.value, None)
         left = entry.expires - self._clock()
-        return Found(entry.value, None if left == float("inf") else left) if left > 0 else None
+        return StoredHit(entry.value, None if left == float("inf") else left) if left > 0 else None
 
     def put(self, key: str, value: bytes, *, ttl: float | None) -> None:
         """Keep `value` under `key` for `ttl` seconds (None: for ever)."""

@@ -37,7 +37,7 @@ from lmconf.diagnostics.model import Diagnostic
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import ProfileError, UsageError
 from lmconf.schema.frozen import thaw
-from lmconf.system.imports import check_allowed, imported
+from lmconf.system.imports import check_allowed, import_path
 
 __all__ = [
     "KINDS",
@@ -170,7 +170,7 @@ def make(
     args = spec.args
     if ":" in path:
         check_allowed(path, allow_imports)
-        return Deferred(path, lambda: imported(path, allow_imports)(**values(args)))
+        return Deferred(path, lambda: import_path(path, allow_imports)(**values(args)))
     factory = _REGISTERED.get(path)
     if factory is None:
         near = did_you_mean(path, names())

@@ -23,7 +23,7 @@ from lmconf.system.fork import Mutex
 from lmconf.system.interrupts import is_interrupt
 
 if TYPE_CHECKING:
-    from lmconf.callbacks.worker import Courier
+    from lmconf.callbacks.worker import CallbackWorker
 
 __all__ = ["Dispatcher"]
 
@@ -35,12 +35,12 @@ class _Hearer(NamedTuple):
 
     place: int
     hear: _Hear
-    courier: Courier | None
+    courier: CallbackWorker | None
 
 
-class _Opened(NamedTuple):
+class _OpenCallback(NamedTuple):
     callbacks: tuple[object, ...]
-    couriers: tuple[Courier | None, ...]
+    couriers: tuple[CallbackWorker | None, ...]
     hearing: dict[type[Event], tuple[_Hearer, ...]]
 
 
@@ -54,7 +54,7 @@ class Dispatcher:
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
         self._callbacks = tuple(callbacks)
-        self._opened: _Opened | None = None
+        self._opened: _OpenCallback | None = None
         self._warned: set[tuple[int, bool]] = set()
         self._unsaid: deque[str] = deque()
         self._lock = Mutex()
@@ -108,7 +108,7 @@ class Dispatcher:
                 self._guard(index, close)
         self._say()
 
-    def _open(self) -> _Opened:
+    def _open(self) -> _OpenCallback:
         if self._opened is not None:
             return self._opened
         with self._lock:
@@ -120,8 +120,8 @@ class Dispatcher:
                 self._opened = self._with(made)
             return self._opened
 
-    def _with(self, made: tuple[object, ...]) -> _Opened:
-        from lmconf.callbacks.worker import LEAVING, Courier  # it brings in asyncio
+    def _with(self, made: tuple[object, ...]) -> _OpenCallback:
+        from lmconf.callbacks.worker import LEAVING, CallbackWorker  # it brings in asyncio
 
         for callback in made:
             _check(callback)
@@ -130,7 +130,7 @@ class Dispatcher:
         couriers = tuple(
             None
             if getattr(callback, "inline", False) is True
-            else Courier(
+            else CallbackWorker(
                 functools.partial(note, index),
                 looping=_is_async(callback),
                 flush=next(_methods(callback, ("flush",)), None),
@@ -146,7 +146,7 @@ class Dispatcher:
             )
             for kind, method in METHODS.items()
         }
-        return _Opened(made, couriers, hearing)
+        return _OpenCallback(made, couriers, hearing)
 
     def _guard(self, index: int, call: _Hear, *events: object) -> None:
         try:

@@ -13,10 +13,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from lmconf.callbacks.events import Attempt, End, Event, Failure, Fallback, LimitWait, Retry
-from lmconf.callbacks.otel import Gathering
+from lmconf.callbacks.otel import CallRegistry
 from lmconf.callbacks.record_redaction import Redaction
 from lmconf.errors import CallError
-from lmconf.secrets.redaction import mask
+from lmconf.secrets.redaction import mask_key_shapes
 
 __all__ = ["JsonlCallback"]
 
@@ -44,7 +44,7 @@ class JsonlCallback:
         self._max_size = max_size
         self._keep = keep
         self._redaction = Redaction(redact)
-        self._heard: Gathering[dict[str, list[object]]] = Gathering()
+        self._heard: CallRegistry[dict[str, list[object]]] = CallRegistry()
 
     def on_attempt(self, event: Attempt) -> None:
         """Note where a request goes."""
@@ -52,15 +52,15 @@ class JsonlCallback:
 
     def on_retry(self, event: Retry) -> None:
         """Note why a request is sent again."""
-        self._note(event, "retries", _said(event))
+        self._note(event, "retries", _event_fields(event))
 
     def on_limit_wait(self, event: LimitWait) -> None:
         """Note what a call waited for."""
-        self._note(event, "limit_waits", _said(event))
+        self._note(event, "limit_waits", _event_fields(event))
 
     def on_fallback(self, event: Fallback) -> None:
         """Note which LM stands in for which."""
-        self._note(event, "fallbacks", _said(event))
+        self._note(event, "fallbacks", _event_fields(event))
 
     def _note(self, event: Event, name: str, what: object) -> None:
         heard = self._heard.get(event.call_id)
@@ -86,7 +86,7 @@ class JsonlCallback:
 
     def on_error(self, event: Failure) -> None:
         """Append the record of a failure."""
-        error = _told(event.error)
+        error = _error_fields(event.error)
         record: dict[str, object] = {
             "event": "error",
             **_common(event),
@@ -94,7 +94,7 @@ class JsonlCallback:
             **(self._heard.take(event.call_id) or {}),
         }
         if self._content:
-            _masked(error)
+            _mask_error(error)
             record["request"] = event.request
         else:
             _without_messages(error)  # they may quote the prompt
@@ -150,23 +150,23 @@ class JsonlCallback:
             return False
 
 
-def _told(error: BaseException) -> dict[str, object]:
+def _error_fields(error: BaseException) -> dict[str, object]:
     if isinstance(error, CallError):
         return error.to_dict()
     return {"type": type(error).__name__, "message": str(error)}
 
 
-def _masked(error: dict[str, object]) -> None:
-    for each in _all(error):
-        each["message"] = mask(str(each["message"]))
+def _mask_error(error: dict[str, object]) -> None:
+    for each in _error_chain(error):
+        each["message"] = mask_key_shapes(str(each["message"]))
 
 
 def _without_messages(error: dict[str, object]) -> None:
-    for each in _all(error):
+    for each in _error_chain(error):
         del each["message"]
 
 
-def _all(error: dict[str, object]) -> list[dict[str, object]]:
+def _error_chain(error: dict[str, object]) -> list[dict[str, object]]:
     """Return what is told of an error, and of the fallbacks that failed after it."""
     others = error.get("fallbacks")
     return [error, *(others if isinstance(others, list) else ())]
@@ -186,7 +186,7 @@ def _common(event: End | Failure) -> dict[str, object]:
     }
 
 
-def _said(event: Retry | LimitWait | Fallback) -> dict[str, object]:
+def _event_fields(event: Retry | LimitWait | Fallback) -> dict[str, object]:
     """Return what `event` says beside what all events say."""
     common = Event.__struct_fields__
     return {name: getattr(event, name) for name in event.__struct_fields__ if name not in common}

@@ -17,10 +17,10 @@ from typing import Any
 
 from lmconf.callbacks.events import End, Failure, Start
 from lmconf.callbacks.litellm_names import LITELLM_LOGGERS
-from lmconf.callbacks.otel import Gathering
+from lmconf.callbacks.otel import CallRegistry
 from lmconf.callbacks.packages import is_there
 from lmconf.errors import UsageError
-from lmconf.secrets.redaction import mask
+from lmconf.secrets.redaction import mask_key_shapes
 from lmconf.system.fork import Mutex
 
 __all__ = ["LiteLLMCallback"]
@@ -50,7 +50,7 @@ class LiteLLMCallback:
         self._import = litellm
         self._logger: Any = None
         self._lock = Mutex()
-        self._started: Gathering[Start] = Gathering()
+        self._started: CallRegistry[Start] = CallRegistry()
 
     def on_start(self, event: Start) -> None:
         """Note what is asked."""
@@ -58,7 +58,7 @@ class LiteLLMCallback:
 
     async def on_end(self, event: End) -> None:
         """Hand over an answer."""
-        logged, start, end = self._logged(event)
+        logged, start, end = self._log_call(event)
         litellm: Any = importlib.import_module("litellm")
         response = dict(event.response) if isinstance(event.response, Mapping) else {}
         result = litellm.ModelResponse(**response)
@@ -71,7 +71,7 @@ class LiteLLMCallback:
 
     async def on_error(self, event: Failure) -> None:
         """Hand over a failure."""
-        logged, start, end = self._logged(event)
+        logged, start, end = self._log_call(event)
         # Without its traceback, whose frames hold more than a logger may see.
         error = _bare(event.error)
         if self._logger is not None:
@@ -85,7 +85,7 @@ class LiteLLMCallback:
         if flush is not None:
             await flush()
 
-    def _logged(self, event: End | Failure) -> tuple[Any, datetime, datetime]:
+    def _log_call(self, event: End | Failure) -> tuple[Any, datetime, datetime]:
         self._open()
         start = self._started.take(event.call_id)
         request = event.request
@@ -122,7 +122,7 @@ class LiteLLMCallback:
             litellm: Any = self._import()
             machinery = _machinery()
             if self._name in litellm._known_custom_logger_compatible_callbacks:  # noqa: SLF001
-                self._logger = _made(machinery, self._name)
+                self._logger = _make_logger(machinery, self._name)
             elif self._name != "s3":  # which LiteLLM makes by itself
                 machinery.set_callbacks([self._name])
 
@@ -131,9 +131,9 @@ def _machinery() -> Any:
     return importlib.import_module("litellm.litellm_core_utils.litellm_logging")
 
 
-def _made(machinery: Any, name: str) -> Any:
+def _make_logger(machinery: Any, name: str) -> Any:
     """Return a logger of our own: one that LiteLLM shares would belong to another event loop."""
-    said = _Said()
+    said = _WarningCapture()
     logger = logging.getLogger("LiteLLM")
     logger.addHandler(said)
     shared = machinery._in_memory_loggers  # noqa: SLF001 - there is no other way to ask for one
@@ -148,7 +148,7 @@ def _made(machinery: Any, name: str) -> Any:
     return made
 
 
-class _Said(logging.Handler):
+class _WarningCapture(logging.Handler):
     """Why LiteLLM made no logger, which it only logs."""
 
     why = ""
@@ -157,7 +157,7 @@ class _Said(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             text = str(error).splitlines()[0] if str(error) else ""
-            self.why = f": {type(error).__name__}: {mask(text)[:300]}"
+            self.why = f": {type(error).__name__}: {mask_key_shapes(text)[:300]}"
 
 
 def _logging_of(logger: object) -> Callable[..., Any]:

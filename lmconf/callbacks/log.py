@@ -28,15 +28,15 @@ class LogCallback:
 
     def on_retry(self, event: Retry) -> None:
         """Log that a request is sent again."""
-        self._opened().warning("lm_retry", **_said(event))
+        self._opened().warning("lm_retry", **_event_fields(event))
 
     def on_fallback(self, event: Fallback) -> None:
         """Log that another LM is asked."""
-        self._opened().warning("lm_fallback", **_said(event))
+        self._opened().warning("lm_fallback", **_event_fields(event))
 
     def on_limit_wait(self, event: LimitWait) -> None:
         """Log that a call has waited for a limit."""
-        self._opened().info("lm_limit_wait", **_said(event))
+        self._opened().info("lm_limit_wait", **_event_fields(event))
 
     def on_end(self, event: End) -> None:
         """Log an answer."""
@@ -75,7 +75,7 @@ class LogCallback:
         return self._logger
 
 
-def _said(event: Event) -> dict[str, object]:
+def _event_fields(event: Event) -> dict[str, object]:
     return {name: getattr(event, name) for name in event.__struct_fields__ if name != "time"}
 
 

@@ -151,10 +151,10 @@ def read(path: str | Path) -> dict[str, Totals]:
         OSError: it cannot be read.
         ValueError: it holds something else.
     """
-    return _decoded(Path(path).read_bytes()).lms
+    return _decode_file(Path(path).read_bytes()).lms
 
 
-def _decoded(text: bytes) -> _File:
+def _decode_file(text: bytes) -> _File:
     found = msgspec.json.decode(text, type=_File)
     if found.version != _VERSION:
         raise ValueError(f"its version is {found.version}, and this lmconf reads {_VERSION}")
@@ -165,9 +165,9 @@ def _add_to(path: str, more: dict[str, Totals]) -> None:
     place = Path(path)
     if not place.parent.is_dir():
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone(f"{path}.lock"):
+    with _hold_lock(f"{path}.lock"):
         try:
-            found = _decoded(place.read_bytes())
+            found = _decode_file(place.read_bytes())
         except FileNotFoundError:
             found = _File()
         except ValueError:
@@ -182,7 +182,7 @@ def _add_to(path: str, more: dict[str, Totals]) -> None:
 
 
 @contextlib.contextmanager
-def _alone(path: str) -> Iterator[None]:
+def _hold_lock(path: str) -> Iterator[None]:
     import fcntl
 
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -26,14 +26,14 @@ from lmconf.callbacks.events import (
 )
 from lmconf.callbacks.packages import is_there
 from lmconf.errors import UsageError
-from lmconf.secrets.redaction import mask
+from lmconf.secrets.redaction import mask_key_shapes
 from lmconf.system.fork import Mutex
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram, MeterProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
-__all__ = ["MOST_GATHERED", "Gathering", "OtelCallback"]
+__all__ = ["MOST_GATHERED", "CallRegistry", "OtelCallback"]
 
 MOST_GATHERED = 10_000
 """Of how many calls at once something is kept; the oldest are forgotten."""
@@ -41,7 +41,7 @@ MOST_GATHERED = 10_000
 T = TypeVar("T")
 
 
-class Gathering(Generic[T]):
+class CallRegistry(Generic[T]):
     """Keeps something for each call by its id, until it is taken at the call's end."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class _Instruments(NamedTuple):
     first_chunk: Histogram
 
 
-class _Going(NamedTuple):
+class _OpenSpan(NamedTuple):
     span: Span
     identity: otel_semconv.Attributes
 
@@ -102,7 +102,7 @@ class OtelCallback:
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
         self._instruments: _Instruments | None = None
-        self._going: Gathering[_Going] = Gathering()
+        self._going: CallRegistry[_OpenSpan] = CallRegistry()
 
     def on_start(self, event: Start) -> None:
         """Begin the span of a call."""
@@ -118,7 +118,7 @@ class OtelCallback:
             attributes=attributes,
             start_time=_nanoseconds(event.time),
         )
-        self._going.keep(event.call_id, _Going(span, identity))
+        self._going.keep(event.call_id, _OpenSpan(span, identity))
 
     def on_attempt(self, event: Attempt) -> None:
         """Note where the request goes."""
@@ -198,7 +198,9 @@ class OtelCallback:
         if going is None:
             return
         error = {"error.type": type(event.error).__name__}
-        text = mask(str(event.error)) if self._content else None  # it may quote the prompt
+        text = (
+            mask_key_shapes(str(event.error)) if self._content else None
+        )  # it may quote the prompt
         going.span.set_status(Status(StatusCode.ERROR, text))
         going.span.set_attributes({**error, "lmconf.attempts": event.attempts})
         status = getattr(event.error, "status", None)

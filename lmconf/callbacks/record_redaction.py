@@ -56,25 +56,25 @@ class Redaction:
         watch = Stopwatch(_SECONDS)
         if isinstance(value, Mapping):
             # The names of a record's parts are ours.
-            return {key: self._searched(item, watch) for key, item in value.items()}
-        return self._searched(value, watch)
+            return {key: self._redact(item, watch) for key, item in value.items()}
+        return self._redact(value, watch)
 
-    def _searched(self, value: object, watch: Stopwatch) -> object:
+    def _redact(self, value: object, watch: Stopwatch) -> object:
         try:
             if isinstance(value, str):
                 for pattern in self._patterns:
                     value = pattern.replace(value, MASK, watch)
                 return value
             if isinstance(value, Mapping):
-                names = [self._searched(key, watch) for key in value]
+                names = [self._redact(key, watch) for key in value]
                 if value and watch.left <= 0:
                     return MASK
-                items = [self._searched(item, watch) for item in value.values()]
+                items = [self._redact(item, watch) for item in value.values()]
                 return dict(zip(names, items, strict=True))
         except OutOfTime:
             return MASK
         if isinstance(value, list):
-            return [self._searched(item, watch) for item in value]
+            return [self._redact(item, watch) for item in value]
         return value
 
 

@@ -28,7 +28,7 @@ from typing import Any
 
 from lmconf.system.fork import Mutex
 
-__all__ = ["LEAVING", "MOST_WAITING", "PATIENCE", "Courier"]
+__all__ = ["LEAVING", "MOST_WAITING", "PATIENCE", "CallbackWorker"]
 
 PATIENCE = 0.1
 """How many seconds a call waits for a callback, at most, when it ends."""
@@ -46,7 +46,7 @@ Hear = Callable[..., object]
 Report = Callable[[BaseException | None], None]
 
 
-class Courier:
+class CallbackWorker:
     """Calls the methods of one callback in a thread of its own, one after another.
 
     `report` is told in that thread of what a method raised, and with None that events were
@@ -86,7 +86,7 @@ class Courier:
         """Deliver what waits, then call `close`; say whether that was done in time."""
         if close is None and not self._queue.running:
             return True
-        item = _Item(close or self._flush or _nothing, (), awaited=True)
+        item = _Item(close or self._flush or _no_operation, (), awaited=True)
         self._queue.put(item)
         done = item.arrives(self._leaving)
         self._queue.end()
@@ -115,7 +115,7 @@ class _Item:
         return self.arrived is None or self.arrived.acquire(timeout=seconds)
 
 
-def _nothing() -> None:
+def _no_operation() -> None:
     return None
 
 
@@ -223,7 +223,7 @@ class _Queue:
         try:
             made: Any = item.call()
             if inspect.isawaitable(made):
-                asyncio.run(_awaited(made))
+                asyncio.run(_await_result(made))
         except BaseException as error:  # noqa: BLE001 - nothing may end the thread
             self._report(error)
         finally:
@@ -262,14 +262,14 @@ class _Queue:
         try:
             made: Any = item.call()
             if inspect.isawaitable(made):
-                await item.context.run(loop.create_task, _awaited(made))
+                await item.context.run(loop.create_task, _await_result(made))
         except BaseException as error:  # noqa: BLE001 - as above
             self._report(error)
         finally:
             item.has_arrived()
 
 
-class _Ending:
+class _ExitFlush:
     """Has queues flushed when the main thread ends, while threads and executors can still work.
 
     An exit handler would come too late for what needs them: to look up the name of a host, say.
@@ -302,17 +302,17 @@ class _Ending:
 
 
 # One a process by definition: there is one end of it.
-_ENDING = _Ending()
+_ENDING = _ExitFlush()
 
 
-async def _awaited(made: Any) -> None:
+async def _await_result(made: Any) -> None:
     await made
 
 
 async def _in_time(hear: Hear, seconds: float) -> None:
     made: Any = hear()
     if inspect.isawaitable(made):
-        await asyncio.wait_for(_awaited(made), seconds)
+        await asyncio.wait_for(_await_result(made), seconds)
 
 
 async def _cancel_the_rest(loop: asyncio.AbstractEventLoop) -> None:

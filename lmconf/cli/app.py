@@ -13,7 +13,7 @@ import lmconf
 from lmconf.cli.terminal import ColorChoice, Terminal
 from lmconf.diagnostics.suggest import did_you_mean
 
-__all__ = ["EXIT_CODES", "Command", "LazyGroup", "Listed", "command", "group", "terminal_of"]
+__all__ = ["EXIT_CODES", "Command", "LazyCommand", "LazyGroup", "command", "group", "terminal_of"]
 
 Example = tuple[str, str]
 """A command line, and what it does."""
@@ -97,7 +97,7 @@ def command(
     )
 
 
-class Listed(Struct, frozen=True):
+class LazyCommand(Struct, frozen=True):
     """A command that is not loaded yet: its module, and its line in the list of commands."""
 
     module: str
@@ -110,7 +110,7 @@ class LazyGroup(click.Group):
     def __init__(
         self,
         *args: Any,
-        listed: Mapping[str, Listed],
+        listed: Mapping[str, LazyCommand],
         examples: Sequence[Example] = (),
         notes: Mapping[str, Sequence[tuple[str, str]]],
         **attributes: Any,
@@ -157,41 +157,43 @@ class LazyGroup(click.Group):
                 formatter.write_dl(rows)
 
 
-COMMANDS: dict[str, Listed] = {
-    "init": Listed(
+COMMANDS: dict[str, LazyCommand] = {
+    "init": LazyCommand(
         "lmconf.cli.commands.init", "Write a first lmconf.yaml, with help for your editor."
     ),
-    "call": Listed("lmconf.cli.commands.call", "Send a prompt to an LM and print the answer."),
-    "batch": Listed("lmconf.cli.commands.batch", "Send a file of prompts to an LM, many at once."),
-    "launch": Listed(
+    "call": LazyCommand("lmconf.cli.commands.call", "Send a prompt to an LM and print the answer."),
+    "batch": LazyCommand(
+        "lmconf.cli.commands.batch", "Send a file of prompts to an LM, many at once."
+    ),
+    "launch": LazyCommand(
         "lmconf.cli.commands.launch", "Start the server behind an LM, and keep it running."
     ),
-    "ps": Listed("lmconf.cli.commands.ps", "List the servers that run."),
-    "logs": Listed("lmconf.cli.commands.logs", "Print what a server writes."),
-    "kill": Listed("lmconf.cli.commands.kill", "End servers."),
-    "validate": Listed(
+    "ps": LazyCommand("lmconf.cli.commands.ps", "List the servers that run."),
+    "logs": LazyCommand("lmconf.cli.commands.logs", "Print what a server writes."),
+    "kill": LazyCommand("lmconf.cli.commands.kill", "End servers."),
+    "validate": LazyCommand(
         "lmconf.cli.commands.validate", "Check profiles and tell every mistake in them."
     ),
-    "show": Listed(
+    "show": LazyCommand(
         "lmconf.cli.commands.show", "Print what a profile comes to, and where it says so."
     ),
-    "plan": Listed(
+    "plan": LazyCommand(
         "lmconf.cli.commands.plan", "Print what can happen to one call, and the worst case."
     ),
-    "list": Listed(
+    "list": LazyCommand(
         "lmconf.cli.commands.list", "List every profile that can be named, and its LMs."
     ),
-    "dump": Listed(
+    "dump": LazyCommand(
         "lmconf.cli.commands.dump", "Write an LM or a profile as a file that stands by itself."
     ),
-    "cache": Listed("lmconf.cli.commands.cache", "Look after the answers that are kept."),
-    "meter": Listed(
+    "cache": LazyCommand("lmconf.cli.commands.cache", "Look after the answers that are kept."),
+    "meter": LazyCommand(
         "lmconf.cli.commands.meter", "Print what LMs have used and cost, and how long it took."
     ),
-    "train": Listed("lmconf.cli.commands.train", "Fine-tune an LM on a file of rows."),
-    "jobs": Listed("lmconf.cli.commands.jobs", "Look after fine-tunings that were begun."),
-    "schema": Listed("lmconf.cli.commands.schema", "Print the JSON Schema of profiles."),
-    "completion": Listed(
+    "train": LazyCommand("lmconf.cli.commands.train", "Fine-tune an LM on a file of rows."),
+    "jobs": LazyCommand("lmconf.cli.commands.jobs", "Look after fine-tunings that were begun."),
+    "schema": LazyCommand("lmconf.cli.commands.schema", "Print the JSON Schema of profiles."),
+    "completion": LazyCommand(
         "lmconf.cli.commands.completion", "Print the script that completes in your shell."
     ),
 }

@@ -17,10 +17,10 @@ import click
 from msgspec import Struct
 from msgspec import json as msgspec_json
 
-from lmconf.cli.json_lines import Line, decoded, dumped
+from lmconf.cli.json_lines import Line, decode_line, dump_line
 from lmconf.cli.terminal import fit, write_file
 
-__all__ = ["Asking", "Kept", "fingerprint", "keep_aside", "kept_rows"]
+__all__ = ["Asking", "KeptRows", "fingerprint", "keep_aside", "read_kept_rows"]
 
 Asking: TypeAlias = Mapping[str, Any]
 """The settings that steer an answer, by name."""
@@ -42,10 +42,12 @@ class Row(Struct, frozen=True, eq=False):
 
     def at(self, index: int) -> str:
         """Return its text as the row of the input at `index`."""
-        return self.text if self.said["index"] == index else dumped({**self.said, "index": index})
+        return (
+            self.text if self.said["index"] == index else dump_line({**self.said, "index": index})
+        )
 
 
-class Kept(Struct, frozen=True, eq=False):
+class KeptRows(Struct, frozen=True, eq=False):
     """What an output holds for the lines of an input: rows by index, and those of no line."""
 
     answers: Mapping[int, str]
@@ -58,7 +60,9 @@ def fingerprint(digest: str, asked: Asking) -> str:
     return sha256(msgspec_json.encode([digest, asked], order="sorted")).hexdigest()[:32]
 
 
-def kept_rows(output: Path, source: str, lines: Sequence[Line], asked: Sequence[Asking]) -> Kept:
+def read_kept_rows(
+    output: Path, source: str, lines: Sequence[Line], asked: Sequence[Asking]
+) -> KeptRows:
     """Return what `output` holds for `lines`, which now ask with the settings `asked`.
 
     A row belongs to the line that says the same, wherever that stands; of equal lines, each has
@@ -84,7 +88,7 @@ def kept_rows(output: Path, source: str, lines: Sequence[Line], asked: Sequence[
             f"{output} holds {len(others):,} rows, and none of them is an answer to a line of"
             f" {source}: name another FILE, or start over with --force."
         )
-    return Kept(
+    return KeptRows(
         answers={index: row.at(index) for index, row in found.items() if row.is_answer},
         errors={index: row.at(index) for index, row in found.items() if not row.is_answer},
         others=[row.text for row in sorted(others, key=lambda row: row.said["index"])],
@@ -131,11 +135,11 @@ def _rows(output: Path, *, whole: bool = True) -> list[Row]:
 def _is_torn(text: bytes) -> bool:
     """Say whether `text`, a last line without its end, is the begin of a row: it was killed."""
     begun = text.startswith(_START) or _START.startswith(text)
-    return begun and bool(decoded(text)[1])
+    return begun and bool(decode_line(text)[1])
 
 
 def _row(output: Path, number: int, text: bytes) -> Row:
-    said, fault = decoded(text)
+    said, fault = decode_line(text)
     if fault or not isinstance(said, dict) or not _is_row(said):
         raise click.UsageError(
             f"{output} is no output of a batch (line {number}): it is left as it is."

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from lmconf.cli.terminal import fit, sized
+from lmconf.cli.terminal import fit, format_bytes
 from lmconf.errors import Error, UsageError
 from lmconf.system.paths import with_home
 
 if TYPE_CHECKING:
     from lmconf.caches.specs import StoreSpec
-    from lmconf.caches.store import Entry, Kept, OpenStore
+    from lmconf.caches.store import Entry, OpenStore, StoredAnswer
 
 __all__ = [
-    "Unusable",
+    "StoreUnusable",
     "line_of",
-    "opened",
+    "open_store",
     "plain",
     "read_line",
     "response_in",
@@ -31,12 +31,12 @@ __all__ = [
 ]
 
 
-class Unusable(Error):
+class StoreUnusable(Error):
     """A store cannot be used, or does not hold what was asked for: the message says which."""
 
 
 @contextmanager
-def opened(
+def open_store(
     name: str | None, folder: str | None, *, make: bool = False
 ) -> Iterator[tuple[OpenStore | None, str]]:
     """Open the store of the LM `name`, or the one in `folder`, or this machine's default one.
@@ -52,7 +52,9 @@ def opened(
     if name is not None and folder is not None:
         raise UsageError("a NAME and --path name two stores: give one of them")
     if folder is not None and not make and not with_home(folder).exists():
-        raise Unusable(f"there is no folder {folder}: --path names the folder of a store on disk")
+        raise StoreUnusable(
+            f"there is no folder {folder}: --path names the folder of a store on disk"
+        )
     spec = _spec_of(name, folder)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -64,7 +66,7 @@ def opened(
                 store.close()
     troubles = [str(each.message) for each in told if _is_trouble(each)]
     if troubles:
-        raise Unusable(troubles[0].replace("; calls go on without it", ""))
+        raise StoreUnusable(troubles[0].replace("; calls go on without it", ""))
 
 
 def _is_trouble(told: warnings.WarningMessage) -> bool:
@@ -91,14 +93,16 @@ def _spec_of(name: str | None, folder: str | None) -> StoreSpec:
 def _open(spec: StoreSpec, *, make: bool) -> tuple[OpenStore | None, str]:
     from lmconf.caches import default_folder, open_store
     from lmconf.caches.specs import DiskStore, RedisStore
-    from lmconf.caches.write_behind import WriteBehind
+    from lmconf.caches.write_behind import WriteBehindStore
 
     if isinstance(spec, DiskStore):
         from lmconf.caches.sqlite_file import FILE
 
         folder = with_home(spec.path or str(default_folder()))
         if folder.exists() and not folder.is_dir():
-            raise Unusable(f"{folder} is no folder: a store is the folder that its file lies in")
+            raise StoreUnusable(
+                f"{folder} is no folder: a store is the folder that its file lies in"
+            )
         if not make and not (folder / FILE).exists():
             return None, str(folder)
         called = str(folder)
@@ -106,14 +110,14 @@ def _open(spec: StoreSpec, *, make: bool) -> tuple[OpenStore | None, str]:
         assert isinstance(spec, RedisStore)
         called = f"Redis, namespace {spec.namespace}"
     store = open_store(spec)
-    assert isinstance(store, WriteBehind)
+    assert isinstance(store, WriteBehindStore)
     return store.store, called
 
 
 # --- answers as data ---
 
 
-def plain(kept: Kept) -> dict[str, Any]:
+def plain(kept: StoredAnswer) -> dict[str, Any]:
     """Return what is known of an answer, without the answer, as data that json writes."""
     response = response_in(kept.value) or {}
     return {
@@ -137,30 +141,30 @@ def texts_in(response: Mapping[str, Any]) -> list[str]:
 
 def _words(text: str) -> str:
     """Return the first words of a text, on one line."""
-    from lmconf.secrets.redaction import mask
+    from lmconf.secrets.redaction import mask_key_shapes
 
-    words = " ".join(mask(text).split())
+    words = " ".join(mask_key_shapes(text).split())
     return words if len(words) <= 80 else f"{words[:79]}…"
 
 
-def summary(kept: Kept, now: float) -> str:
+def summary(kept: StoredAnswer, now: float) -> str:
     """Return the line of a list that tells of an answer."""
     told = plain(kept)
     left = "for ever" if kept.expires is None else f"{_span(kept.expires - now)} left"
     return (
-        f"{kept.key[:12]}  {_when(kept.created)}  {sized(told['size']):>9}  {left:<10}"
+        f"{kept.key[:12]}  {_when(kept.created)}  {format_bytes(told['size']):>9}  {left:<10}"
         f"  {fit(str(told['model'] or '?')):<20}  {fit(told['words'])}"
     )
 
 
-def line_of(kept: Kept) -> str | None:
+def line_of(kept: StoredAnswer) -> str | None:
     """Return the line of an export: keys of credentials' shapes in an answer are masked.
 
     What no call would take for an answer has none.
     """
-    from lmconf.secrets.redaction import mask
+    from lmconf.secrets.redaction import mask_key_shapes
 
-    response = _masked(response_in(kept.value), mask)
+    response = _mask_value(response_in(kept.value), mask_key_shapes)
     if response is None:
         return None
     ttl = None if kept.expires is None else max(0.0, kept.expires - kept.created)
@@ -198,10 +202,10 @@ def _is_number(value: object) -> bool:
 def response_in(value: bytes) -> dict[str, Any] | None:
     """Return the response that `value` holds; None where a call would not take it for one."""
     from lmconf.errors import BadResponse
-    from lmconf.runtime.stored import read
+    from lmconf.runtime.stored import read_stored
     from lmconf.transports.response_checks import check_response
 
-    response = read(value)
+    response = read_stored(value)
     if response is None:
         return None
     try:
@@ -210,12 +214,12 @@ def response_in(value: bytes) -> dict[str, Any] | None:
         return None
 
 
-def _masked(value: Any, mask: Any) -> Any:
+def _mask_value(value: Any, mask: Any) -> Any:
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, dict):
-        return {key: _masked(item, mask) for key, item in value.items()}
-    return [_masked(item, mask) for item in value] if isinstance(value, list) else value
+        return {key: _mask_value(item, mask) for key, item in value.items()}
+    return [_mask_value(item, mask) for item in value] if isinstance(value, list) else value
 
 
 def _when(seconds: float) -> str:

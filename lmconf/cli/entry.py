@@ -16,9 +16,9 @@ import click
 from lmconf.cli.app import group
 from lmconf.cli.terminal import Terminal, fit, tell
 from lmconf.errors import CallError, Error, LaunchError, ProfileError, UsageError
-from lmconf.system.tracebacks import without_frames
+from lmconf.system.tracebacks import hide_frames
 
-__all__ = ["Misused", "Stopped", "main", "run"]
+__all__ = ["InvalidArgument", "Stopped", "main", "run"]
 
 PROGRAM = "lmconf"
 COMPLETE = "_LMCONF_COMPLETE"
@@ -30,7 +30,7 @@ INTERRUPTED = 128 + signal.SIGINT
 BROKEN_PIPE = 141
 
 
-class Misused(ProfileError):
+class InvalidArgument(ProfileError):
     """An argument such as `--set` is wrong by itself: told with its place, and exit code 2."""
 
 
@@ -44,7 +44,7 @@ class Stopped(BaseException):
 
 def main() -> NoReturn:
     """Run the command line with the arguments of this process, and exit with its code."""
-    _open_what_is_closed()
+    _open_closed_streams()
     warnings.formatwarning = _warning
     for number in (signal.SIGTERM, *_hang_up()):
         signal.signal(number, _stop)
@@ -56,7 +56,7 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _open_what_is_closed() -> None:
+def _open_closed_streams() -> None:
     """Give each standard stream that the program was started without (`>&-`) the null device.
 
     Otherwise a file that is opened later gets its number, and what a child prints with it.
@@ -68,10 +68,10 @@ def _open_what_is_closed() -> None:
 
 def _warning(message: Warning | str, *_: object, **__: object) -> str:
     """Return how the command line prints a warning: its words, without a line of Python."""
-    return _told(f"warning: {str(message).strip()}\n")
+    return _print_error(f"warning: {str(message).strip()}\n")
 
 
-@without_frames
+@hide_frames
 def run(arguments: Sequence[str]) -> int:
     """Run the command line `arguments` and return the exit code; a bug raises."""
     _keep_unencodable(sys.stdout)
@@ -96,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return _abandon_output()
     except OSError as error:
-        tell(_told(f"error: {_os_error(error)}"))
+        tell(_print_error(f"error: {_os_error(error)}"))
         return WRONG_INPUT
     except Error as error:
         return _tell_error(error, terminal)
@@ -108,8 +108,8 @@ def _tell_error(error: Error, terminal: Terminal) -> int:
         from lmconf.diagnostics.render import to_text
 
         tell(to_text(error.diagnostics, color=terminal.colors(sys.stderr)))
-        return WRONG_USAGE if isinstance(error, Misused) else WRONG_INPUT
-    tell(_told(f"error: {error}"))
+        return WRONG_USAGE if isinstance(error, InvalidArgument) else WRONG_INPUT
+    tell(_print_error(f"error: {error}"))
     if isinstance(error, CallError):
         return CALL_FAILED
     if isinstance(error, LaunchError):
@@ -117,7 +117,7 @@ def _tell_error(error: Error, terminal: Terminal) -> int:
     return WRONG_USAGE if isinstance(error, UsageError) else WRONG_INPUT
 
 
-def _told(text: str) -> str:
+def _print_error(text: str) -> str:
     return fit(text)
 
 

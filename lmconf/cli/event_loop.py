@@ -19,7 +19,7 @@ def run_on_loop(work: Coroutine[Any, Any, None]) -> None:
     A handler that raises, as the one of other commands does, would raise in the midst of the event
     loop or of an import, and leave a lock taken. A second signal does what the system says.
     """
-    before = {number: signal.getsignal(number) for number in _heeded()}
+    before = {number: signal.getsignal(number) for number in _handled_signals()}
     received: list[int] = []
 
     async def main() -> None:
@@ -48,7 +48,7 @@ def run_on_loop(work: Coroutine[Any, Any, None]) -> None:
         raise KeyboardInterrupt if received[0] == signal.SIGINT else Stopped(received[0])
 
 
-def _heeded() -> list[int]:
+def _handled_signals() -> list[int]:
     """Return the signals that ask this program to end, without those that it was told to ignore."""
     if threading.current_thread() is not threading.main_thread():
         return []

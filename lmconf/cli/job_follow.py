@@ -13,21 +13,21 @@ from lmconf.cli.terminal import fit, say, tell
 
 if TYPE_CHECKING:
     from lmconf.errors import Error
-    from lmconf.trainers.jobs import JobFolder, Record
+    from lmconf.trainers.jobs import JobFolder, JobRecord
     from lmconf.training.job import TrainingJob
 
-__all__ = ["FAILED", "GOES_ON", "conclude", "follow", "look_at_all", "progress_of"]
+__all__ = ["FAILED", "GOES_ON", "conclude", "follow", "progress_of", "read_all_jobs"]
 
 
-def look_at_all() -> Iterator[tuple[JobFolder, Record | None, Error | None]]:
+def read_all_jobs() -> Iterator[tuple[JobFolder, JobRecord | None, Error | None]]:
     """Yield every job, the oldest first, with its record, or why there is none that can be read."""
     from lmconf.trainers import jobs
 
-    for folder in jobs.every():
-        yield folder, *_looked_at(folder)
+    for folder in jobs.all_jobs():
+        yield folder, *_read_job(folder)
 
 
-def _looked_at(folder: JobFolder) -> tuple[Record | None, Error | None]:
+def _read_job(folder: JobFolder) -> tuple[JobRecord | None, Error | None]:
     from lmconf.errors import Error
     from lmconf.training.job import TrainingJob
 
@@ -73,7 +73,7 @@ def follow(job: TrainingJob, *, show: bool, timeout: float | None = None) -> boo
                 return True
             if until is not None and time.monotonic() >= until:
                 return False
-            _heed_trouble(job)
+            _warn_of_trouble(job)
             time.sleep(LOOK)
     except KeyboardInterrupt:
         tell(
@@ -82,12 +82,12 @@ def follow(job: TrainingJob, *, show: bool, timeout: float | None = None) -> boo
         raise
 
 
-def _heed_trouble(job: TrainingJob) -> None:
+def _warn_of_trouble(job: TrainingJob) -> None:
     if job.trouble is None:
         return
-    from lmconf.trainers.http import Unreachable
+    from lmconf.trainers.http import TrainerUnreachable
 
-    if not isinstance(job.trouble, Unreachable):
+    if not isinstance(job.trouble, TrainerUnreachable):
         raise job.trouble
     tell(fit(f"waiting: {job.trouble}"))
     time.sleep(2)
@@ -128,12 +128,12 @@ def conclude(ctx: click.Context, job: TrainingJob) -> None:
 
         say(dumps(trained, "minimal"), newline=False)
         return
-    from lmconf.loader.add_lm import Undeclared, declare
+    from lmconf.loader.add_lm import CannotAddLM, add_to_profile
 
     profile, name = record.save
     try:
-        declare(Path(profile), name, trained)
-    except (Undeclared, OSError) as error:
+        add_to_profile(Path(profile), name, trained)
+    except (CannotAddLM, OSError) as error:
         from lmconf.loader.add_lm import entry_of
 
         if isinstance(error, OSError):

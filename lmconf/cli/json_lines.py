@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from lmconf.runtime.answer import Answer
 
 __all__ = [
-    "InFile",
-    "InOrder",
+    "FileWriter",
+    "InvalidLines",
     "Line",
-    "Unfit",
+    "OrderedWriter",
     "Writer",
-    "decoded",
-    "dumped",
-    "outcome",
+    "decode_line",
+    "dump_line",
+    "outcome_row",
     "plain",
     "read",
-    "refuse",
+    "refuse_lines",
 ]
 
 
@@ -62,7 +62,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 _SHOWN = 50  # lines that are told of one by one
 
 
-class Unfit(Error):
+class InvalidLines(Error):
     """Lines of an input cannot be sent: the message tells every one of them with its number."""
 
 
@@ -85,7 +85,7 @@ def read(source: str) -> tuple[list[Line], dict[int, str]]:
     for number, text in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if not text.strip():
             continue
-        item, fault = decoded(text.strip())
+        item, fault = decode_line(text.strip())
         if fault:
             faults[number] = fault
         else:
@@ -93,17 +93,17 @@ def read(source: str) -> tuple[list[Line], dict[int, str]]:
     return lines, faults
 
 
-def decoded(text: bytes) -> tuple[object, str]:
+def decode_line(text: bytes) -> tuple[object, str]:
     """Return the value that a line says, or what is wrong with it."""
     try:
         item = msgspec_json.decode(text)
-        json.loads(text, object_pairs_hook=_without_doubles)
+        json.loads(text, object_pairs_hook=_reject_duplicates)
     except UnicodeDecodeError as error:
         return None, f"it is not UTF-8 text (byte {error.start + 1})"
     except DecodeError as error:
         told = str(error).removeprefix("JSON is malformed: ")
         return None, f"it is not JSON: {told[:1].lower()}{told[1:]}"
-    except _Doubled as doubled:
+    except _DuplicateKey as doubled:
         return None, f"the key `{fit(str(doubled))}` stands twice in one object"
     except RecursionError:
         return None, _TOO_DEEP
@@ -113,16 +113,16 @@ def decoded(text: bytes) -> tuple[object, str]:
 _TOO_DEEP = f"it is nested more than {DEPTH} deep"
 
 
-class _Doubled(Exception):
+class _DuplicateKey(Exception):
     """A key stands twice in one object: which of its values is meant cannot be known."""
 
 
-def _without_doubles(pairs: list[tuple[str, object]]) -> None:
+def _reject_duplicates(pairs: list[tuple[str, object]]) -> None:
     if len(pairs) > 1:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise _Doubled(key)
+                raise _DuplicateKey(key)
             seen.add(key)
 
 
@@ -142,7 +142,7 @@ def _is_deeper(item: object, depth: int) -> bool:
     return True
 
 
-def dumped(said: Mapping[str, Any]) -> str:
+def dump_line(said: Mapping[str, Any]) -> str:
     """Return a row of an output as one line; half of a surrogate pair, which none reads, is lost."""
     return _HALF.sub("\ufffd", json.dumps(said, ensure_ascii=False))
 
@@ -151,7 +151,7 @@ def _digest(item: object) -> str:
     return sha256(msgspec_json.encode(item, order="sorted")).hexdigest()[:32]
 
 
-def refuse(source: str, faults: Mapping[int, str]) -> None:
+def refuse_lines(source: str, faults: Mapping[int, str]) -> None:
     """Tell what is wrong with lines of `source`.
 
     Raises:
@@ -164,10 +164,10 @@ def refuse(source: str, faults: Mapping[int, str]) -> None:
         told = [*told[:_SHOWN], f"  and {len(told) - _SHOWN:,} more"]
     what = "1 line does" if len(faults) == 1 else f"{len(faults):,} lines do"
     name = "standard input" if source == "-" else source
-    raise Unfit("\n".join([f"{name}: {what} not fit, and nothing was sent", *told]))
+    raise InvalidLines("\n".join([f"{name}: {what} not fit, and nothing was sent", *told]))
 
 
-def outcome(
+def outcome_row(
     index: int, line: Line, asked: Mapping[str, Any], mark: str, found: Answer | Exception
 ) -> str:
     """Return the row that says what came of the input `line`, the one at `index`.
@@ -181,7 +181,7 @@ def outcome(
         "asked": asked,
     }
     if isinstance(found, Answer):
-        return dumped({**head, **plain(found)})
+        return dump_line({**head, **plain(found)})
     told: dict[str, Any] = {"type": type(found).__name__}
     if isinstance(found, CallError):
         told |= {
@@ -192,7 +192,7 @@ def outcome(
         }
     else:
         told["message"] = fit(str(found))
-    return dumped({**head, "error": told})
+    return dump_line({**head, "error": told})
 
 
 class Writer(Protocol):
@@ -205,7 +205,7 @@ class Writer(Protocol):
         """Write what is not written yet: everything is in order then."""
 
 
-class InOrder:
+class OrderedWriter:
     """Prints each line once those before it are printed."""
 
     def __init__(self) -> None:
@@ -225,7 +225,7 @@ class InOrder:
             say(self._waiting.pop(index))
 
 
-class InFile:
+class FileWriter:
     """Writes each line at once, so that none is lost; at the end, all are put in order.
 
     `kept` holds the rows of an earlier run: they stay until another takes their place.

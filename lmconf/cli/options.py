@@ -26,15 +26,15 @@ Decorator = Callable[[Decorated], Decorated]
 
 def complete_name(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of profiles and LMs that begin with `incomplete`."""
-    from lmconf.cli.commands.completion import names
+    from lmconf.cli.commands.completion import complete_names
 
-    return names(incomplete)
+    return complete_names(incomplete)
 
 
 def _complete_set(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from lmconf.cli.commands.completion import set_paths
+    from lmconf.cli.commands.completion import complete_set_paths
 
-    return set_paths(ctx.params.get("name"), incomplete)
+    return complete_set_paths(ctx.params.get("name"), incomplete)
 
 
 def not_empty(_: click.Context, __: click.Parameter, value: Any) -> Any:
@@ -132,7 +132,7 @@ def format_option(*formats: str, help: str) -> Decorator[Any]:
             type=click.Choice(formats),
             default=formats[0],
             show_default=True,
-            callback=_chosen_format,
+            callback=_choose_format,
             help=help,
         )
         return whole(short(function))
@@ -147,5 +147,5 @@ def _choose_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     ctx.meta[_JSON] = value
 
 
-def _chosen_format(ctx: click.Context, _: click.Parameter, value: str) -> str:
+def _choose_format(ctx: click.Context, _: click.Parameter, value: str) -> str:
     return "json" if ctx.meta.get(_JSON) else value

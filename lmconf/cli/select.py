@@ -14,22 +14,22 @@ import msgspec
 from msgspec import Struct
 
 from lmconf.cli.app import terminal_of
-from lmconf.cli.entry import Misused
+from lmconf.cli.entry import InvalidArgument
 from lmconf.cli.terminal import fit, tell
 from lmconf.diagnostics.model import Diagnostic
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import ProfileError
-from lmconf.loader.discovery import find, is_path, nearest, split
+from lmconf.loader.discovery import default_profile, find_profile, is_path, split_name
 
 if TYPE_CHECKING:
     from lmconf.compiler.pipeline import CompiledProfile
     from lmconf.document.command_line import GivenText
     from lmconf.document.overrides import Assignment
 
-__all__ = ["Chosen", "choose", "dspy_state", "state", "to_text", "warn"]
+__all__ = ["Selection", "choose", "dspy_state", "state", "to_text", "warn"]
 
 
-def state(chosen: Chosen, *, minimal: bool) -> dict[str, Any]:
+def state(chosen: Selection, *, minimal: bool) -> dict[str, Any]:
     """Return the state of the LM that was named, else of the profile in the form it was written."""
     from lmconf.spec.state import dump_lm, dump_profile
 
@@ -40,17 +40,17 @@ def state(chosen: Chosen, *, minimal: bool) -> dict[str, Any]:
     return dump_profile(profile.spec, profile.stated, style)
 
 
-def is_one_lm(chosen: Chosen) -> bool:
+def is_one_lm(chosen: Selection) -> bool:
     """Say whether the state of `chosen` is that of one LM."""
     return chosen.named is not None or chosen.profile.flat
 
 
-def dspy_state(chosen: Chosen) -> dict[str, Any]:
+def dspy_state(chosen: Selection) -> dict[str, Any]:
     """Return the arguments of `dspy.LM` that say what the LM says; what they cannot say is told."""
-    from lmconf.spec.state import NotCarried, dump_lm
+    from lmconf.spec.state import StateWarning, dump_lm
 
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", NotCarried)
+        warnings.simplefilter("always", StateWarning)
         made = dump_lm(chosen.profile.lms[chosen.lm], "dspy")
     for warning in caught:
         tell(f"warning: {fit(str(warning.message))}")
@@ -66,7 +66,7 @@ def to_text(value: dict[str, Any], form: str) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
-class Chosen(Struct, frozen=True, eq=False):
+class Selection(Struct, frozen=True, eq=False):
     """A compiled profile, the LM of it that was named if one was, and what to warn of.
 
     `typed` is what the profile was called on the command line, or the file that was meant.
@@ -98,7 +98,7 @@ def choose(
     variables: Sequence[str] = (),
     allow_imports: Sequence[str] = (),
     one_lm: bool = False,
-) -> Chosen:
+) -> Selection:
     """Return what `name` means under the arguments of `--set`, `--var` and `--allow-import`.
 
     With `one_lm`, a profile's name means its main LM, and a bare field in `--set` is that LM's.
@@ -106,14 +106,14 @@ def choose(
     Raises:
         ProfileError: there is no such profile or LM, or it is not valid.
     """
-    from lmconf.loader.compile import examine
+    from lmconf.loader.compile import compile_source
 
-    profile_name, lm_name = (None, None) if name is None else split(name)
+    profile_name, lm_name = (None, None) if name is None else split_name(name)
     source = _source(profile_name)
-    assignments, given = parsed(sets, variables)
-    outcome = examine(
+    assignments, given = parse_assignments(sets, variables)
+    outcome = compile_source(
         source,
-        _addressed(assignments, source, lm_name, one_lm=one_lm),
+        _address_assignments(assignments, source, lm_name, one_lm=one_lm),
         given,
         allow_imports=frozenset(allow_imports),
         registered=False,
@@ -122,7 +122,7 @@ def choose(
         raise ProfileError(outcome.diagnostics)
     if lm_name is not None and lm_name not in outcome.profile.lms:
         raise ProfileError([no_lm(lm_name, profile_name or source, list(outcome.profile.lms))])
-    return Chosen(outcome.profile, profile_name or source, lm_name, outcome.diagnostics)
+    return Selection(outcome.profile, profile_name or source, lm_name, outcome.diagnostics)
 
 
 def warn(ctx: click.Context, warnings: Sequence[Diagnostic]) -> None:
@@ -133,7 +133,7 @@ def warn(ctx: click.Context, warnings: Sequence[Diagnostic]) -> None:
         tell(to_text(warnings, color=terminal_of(ctx).colors(sys.stderr)))
 
 
-def parsed(
+def parse_assignments(
     sets: Sequence[str], variables: Sequence[str]
 ) -> tuple[tuple[Assignment, ...], dict[str, GivenText]]:
     """Return what the arguments of `--set` and `--var` say.
@@ -150,14 +150,14 @@ def parsed(
     assignments = [parse_set(text, found) for text in sets]
     given = [parse_var(text, found) for text in variables]
     if found:
-        raise Misused(found)
+        raise InvalidArgument(found)
     return tuple(filter(None, assignments)), dict(filter(None, given))
 
 
 # --- which LM a path of `--set` means -----------------------------------------------------------
 
 
-def _addressed(
+def _address_assignments(
     assignments: tuple[Assignment, ...], source: str, lm_name: str | None, *, one_lm: bool
 ) -> tuple[Assignment, ...]:
     """Return `assignments` with bare fields of an LM (`temperature`) put under the LM meant.
@@ -193,11 +193,11 @@ def _below(assignment: Assignment, prefix: tuple[str, ...]) -> Assignment:
 
 def _form(source: str) -> tuple[bool, str | None]:
     """Return whether the documents behind `source` hold several LMs, and which is the main one."""
-    from lmconf.compiler.parts import heads
+    from lmconf.compiler.parts import document_form
     from lmconf.document.nodes import Map, Scalar
-    from lmconf.loader.extends import gather
+    from lmconf.loader.extends import gather_documents
 
-    roots = [document.root for document in gather(find(source, os.environ))]
+    roots = [document.root for document in gather_documents(find_profile(source, os.environ))]
     main = None
     for root in roots:
         stated, lms = root.get("main"), root.get("lms")
@@ -207,7 +207,7 @@ def _form(source: str) -> tuple[bool, str | None]:
             callable_ = [name for name, _ in lms if not name.startswith("_")]
             if "main" in callable_ or len(callable_) == 1:
                 main = "main" if "main" in callable_ else callable_[0]
-    return heads(roots, []) == "many", main
+    return document_form(roots, []) == "many", main
 
 
 # --- wrong names --------------------------------------------------------------------------------
@@ -219,9 +219,9 @@ def _source(name: str | None) -> str:
     Raises:
         ProfileError: there is none; an LM's name without its profile is told with it.
     """
-    wanted = nearest(os.environ) if name is None else name
+    wanted = default_profile(os.environ) if name is None else name
     try:
-        return str(find(wanted, os.environ))
+        return str(find_profile(wanted, os.environ))
     except ProfileError:
         owner = None if name is None or is_path(name) else _owner(name)
         if owner is None:
@@ -239,9 +239,9 @@ def _source(name: str | None) -> str:
 
 def _owner(lm: str) -> str | None:
     """Return the nearest profile that has an LM named `lm`."""
-    from lmconf.cli.commands.list import surveyed
+    from lmconf.cli.commands.list import list_profiles
 
-    for profile in surveyed():
+    for profile in list_profiles():
         if lm in profile.lms and profile.shadowed_by is None:
             return profile.name
     return None

@@ -13,7 +13,7 @@ from typing import Literal, TextIO, TypeAlias
 import click
 
 from lmconf.errors import Error
-from lmconf.secrets.redaction import mask
+from lmconf.secrets.redaction import mask_key_shapes
 
 __all__ = [
     "ColorChoice",
@@ -21,8 +21,8 @@ __all__ = [
     "Terminal",
     "Unwritable",
     "fit",
+    "format_bytes",
     "say",
-    "sized",
     "tell",
     "visible",
     "write_file",
@@ -167,14 +167,14 @@ def tell(text: str) -> None:
 
 def fit(text: str) -> str:
     """Return `text`, which others wrote, fit for a message: keys masked, controls escaped."""
-    return visible(mask(text))
+    return visible(mask_key_shapes(text))
 
 
 def visible(text: str) -> str:
     """Return `text` with everything escaped that would steer a terminal, but newlines and tabs."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(letter if _is_harmless(letter) else _escaped(letter) for letter in text)
+    return "".join(letter if _is_harmless(letter) else _escape(letter) for letter in text)
 
 
 def _is_harmless(letter: str) -> bool:
@@ -186,11 +186,11 @@ def _is_harmless(letter: str) -> bool:
 _REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
-def _escaped(letter: str) -> str:
+def _escape(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")
 
 
-def sized(size: int) -> str:
+def format_bytes(size: int) -> str:
     """Return so many bytes in a unit that people read."""
     for unit, length in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= length:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from lmconf.diagnostics.model import Mark, Source
 from lmconf.document.nodes import Map, Node, Path, Scalar, Seq, from_plain, to_plain
-from lmconf.document.yaml.reader import read
+from lmconf.document.yaml.reader import read_document
 from lmconf.document.yaml.writer import write
 from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.providers.families import family_of
@@ -17,10 +17,10 @@ from lmconf.schema.declaration import fields
 from lmconf.spec.lm import LMSpec
 
 if TYPE_CHECKING:
-    from lmconf.cli.select import Chosen
+    from lmconf.cli.select import Selection
     from lmconf.compiler.pipeline import CompiledProfile
 
-__all__ = ["Origin", "annotated", "origins"]
+__all__ = ["Origin", "annotate_origins", "origins"]
 
 WIDEST = 56
 """The column up to which the origins are aligned; longer lines have theirs after them."""
@@ -43,19 +43,19 @@ class Origin(Struct, frozen=True):
         return f"{self.mark.source.name}:{self.mark.line}" if in_file else self.mark.source.name
 
 
-def origins(chosen: Chosen, state: dict[str, Any]) -> Iterator[Origin]:
+def origins(chosen: Selection, state: dict[str, Any]) -> Iterator[Origin]:
     """Yield the origin of each value of `state`, the state of `chosen`, in order."""
-    for path, node in _leaves(read(write(state), "").root):
+    for path, node in _leaves(read_document(write(state), "").root):
         yield _origin(chosen, path, to_plain(node))
 
 
-def annotated(chosen: Chosen, state: dict[str, Any], *, color: bool) -> str:
+def annotate_origins(chosen: Selection, state: dict[str, Any], *, color: bool) -> str:
     """Return `state` as YAML with the origin of each value in a comment beside it."""
     text = write(state)
     lines = text.splitlines()
     # The first value that begins on a line tells that line's origin.
     said: dict[int, str] = {}
-    for path, node in _leaves(read(text, "").root):
+    for path, node in _leaves(read_document(text, "").root):
         said.setdefault(node.mark.line - 1, str(_origin(chosen, path, to_plain(node))))
     widths = [len(lines[number]) for number in said]
     width = min(max(widths, default=0), WIDEST)
@@ -77,27 +77,27 @@ def _leaves(node: Node, path: Path = ()) -> Iterator[tuple[Path, Node]]:
         yield path, node
 
 
-def _origin(chosen: Chosen, path: Path, value: Any) -> Origin:
+def _origin(chosen: Selection, path: Path, value: Any) -> Origin:
     from lmconf.cli.select import is_one_lm
 
     profile = chosen.profile
     # The format's version is said once, for a document of one LM too.
     of_lm = is_one_lm(chosen) and path != ("lmconf",)
     whole = ("lms", chosen.lm, *path) if of_lm else path
-    node = _stated(profile, whole)
-    filled = _filled(profile, whole, node, value)
+    node = _find_stated_node(profile, whole)
+    filled = _default_source(profile, whole, node, value)
     if filled is not None:
         return Origin(path, value, filled)
-    found = node if node is not None else _stated(profile, (*whole[:2], "provider"))
+    found = node if node is not None else _find_stated_node(profile, (*whole[:2], "provider"))
     return Origin(path, value, "stated", found.mark if found is not None else None)
 
 
-def _stated(profile: CompiledProfile, path: Path) -> Node | None:
+def _find_stated_node(profile: CompiledProfile, path: Path) -> Node | None:
     """Return the node of the value at `path` of the profile, or None where nothing was said."""
     node: Node | None = profile.nodes
     for index, step in enumerate(path):
         if isinstance(node, Scalar):
-            node = _meant(profile, path[:index], node)
+            node = _find_definition(profile, path[:index], node)
         if isinstance(node, Map):
             node = node.get(str(step))
         elif isinstance(node, Seq) and isinstance(step, int) and step < len(node.items):
@@ -108,7 +108,7 @@ def _stated(profile: CompiledProfile, path: Path) -> Node | None:
     return node
 
 
-def _meant(profile: CompiledProfile, path: Path, name: Scalar) -> Node | None:
+def _find_definition(profile: CompiledProfile, path: Path, name: Scalar) -> Node | None:
     """Return the definition that `name`, standing at `path`, names: a state has it in place."""
     blocks = {"store": "stores", "callbacks": "callbacks", "fallbacks": "lms"}
     last = next((step for step in reversed(path) if isinstance(step, str)), "")
@@ -116,7 +116,9 @@ def _meant(profile: CompiledProfile, path: Path, name: Scalar) -> Node | None:
     return block.get(str(name.value)) if isinstance(block, Map) else name
 
 
-def _filled(profile: CompiledProfile, path: Path, node: Node | None, value: Any) -> str | None:
+def _default_source(
+    profile: CompiledProfile, path: Path, node: Node | None, value: Any
+) -> str | None:
     """Return what filled in the value at `path`, or None when it was said."""
     if path[:2] == ("provenance", "vars") or path[2:4] == ("provenance", "vars"):
         return "environment"

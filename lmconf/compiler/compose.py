@@ -5,35 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from lmconf.compiler.inputs import Inputs
-from lmconf.compiler.parts import Parts, heads, is_of_the_future, no_block, part
-from lmconf.compiler.statements import Layer, stated_by_many, stated_by_one
+from lmconf.compiler.inputs import CompilerInputs
+from lmconf.compiler.parts import ProfileParts, document_form, is_newer_format, no_block, part
+from lmconf.compiler.statements import Layer, statements_of_lm, statements_of_profile
 from lmconf.diagnostics.model import Diagnostic, Mark
 from lmconf.document.inheritance import Foreign, Inherited, inherit
 from lmconf.document.merge import fold, normalise, settle
 from lmconf.document.nodes import Broken, Document, Map, Node
-from lmconf.document.operators import recognise
+from lmconf.document.operators import recognise_operators
 from lmconf.document.overrides import overlay
 from lmconf.errors import ProfileError
 from lmconf.schema.declaration import fields
 from lmconf.spec.merge_rules import LMRules
 from lmconf.spec.profile import ProfileDocument
 
-__all__ = ["FLAT_NAME", "composed"]
+__all__ = ["FLAT_NAME", "compose_documents"]
 
 FLAT_NAME = "main"
 """The name of the LM that a one-LM document holds."""
 
 
-def composed(
-    documents: Sequence[Document], inputs: Inputs, found: list[Diagnostic]
-) -> Parts | None:
+def compose_documents(
+    documents: Sequence[Document], inputs: CompilerInputs, found: list[Diagnostic]
+) -> ProfileParts | None:
     """Return what `documents`, the lowest first, say together, or None after reporting why not."""
-    roots = [recognise(document.root, found, folder=_folder(document)) for document in documents]
-    if [root for root in roots if is_of_the_future(root, found)]:
+    roots = [
+        recognise_operators(document.root, found, folder=_folder(document))
+        for document in documents
+    ]
+    if [root for root in roots if is_newer_format(root, found)]:
         # What else would be wrong with it is a matter of that version.
         return None
-    form = heads(roots, found)
+    form = document_form(roots, found)
     if form is None:
         return None
     flat = form == "one"
@@ -57,16 +60,18 @@ def composed(
     return _many(root, layers, rules, inputs, found)
 
 
-def _one(root: Map, layers: Sequence[Layer], rules: LMRules, found: list[Diagnostic]) -> Parts:
+def _one(
+    root: Map, layers: Sequence[Layer], rules: LMRules, found: list[Diagnostic]
+) -> ProfileParts:
     settled = settle(root, found, usual=rules.usual)
     lm = part(settled, "lm")
-    return Parts(
+    return ProfileParts(
         flat=True,
         variables=_variables(settled, found),
         head=part(settled, "version"),
         entries={FLAT_NAME: lm},
         abstract={},
-        statements={FLAT_NAME: stated_by_one(layers, root, lm, rules)},
+        statements={FLAT_NAME: statements_of_lm(layers, root, lm, rules)},
     )
 
 
@@ -74,13 +79,13 @@ def _many(
     root: Map,
     layers: Sequence[Layer],
     rules: LMRules,
-    inputs: Inputs,
+    inputs: CompilerInputs,
     found: list[Diagnostic],
-) -> Parts:
+) -> ProfileParts:
     head = settle(part(root, "profile"), found)
     variables = _variables(head, found)
     entries, defaults = _block(root, "lms", []), _block(root, "defaults", [])
-    foreign = None if inputs.foreign is None else _remembered(inputs.foreign)
+    foreign = None if inputs.foreign is None else _cached_foreign(inputs.foreign)
 
     def inherited_by(root: Map, found: list[Diagnostic]) -> Inherited:
         entries, defaults = _block(root, "lms", found), _block(root, "defaults", found)
@@ -93,20 +98,22 @@ def _many(
         kept = {key: value for key, value in defaults if key != "extends"}
         own = Map(kept, defaults.keys, defaults.mark)
         abstract = {"defaults": settle(own, found, ("defaults",)), **abstract}
-    return Parts(
+    return ProfileParts(
         flat=False,
         variables=variables,
         head=head,
         entries=inherited.entries.entries,
         abstract=abstract,
-        statements=stated_by_many(layers, inherited, defaults, lambda root: inherited_by(root, [])),
+        statements=statements_of_profile(
+            layers, inherited, defaults, lambda root: inherited_by(root, [])
+        ),
         soft={name: _soft(node, defaults) for name, node in inherited.entries},
         written=entries,
         chains=inherited.chains,
     )
 
 
-def _remembered(foreign: Foreign) -> Foreign:
+def _cached_foreign(foreign: Foreign) -> Foreign:
     """Return `foreign`, asked once for each name: a document is composed in more than one view."""
     known: dict[str, Map | ProfileError | None] = {}
 

@@ -8,21 +8,21 @@ from typing import Any
 
 from lmconf.callbacks.record_redaction import ENTRY, why_not
 from lmconf.callbacks.specs import CALLBACK_SPECS
-from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.inputs import CompilerInputs
 from lmconf.diagnostics.model import Diagnostic
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.schema.check import Fault
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.compiled import CompiledLM
 from lmconf.system.imports import is_allowed, is_import_path
 
-__all__ = ["merged", "nearly_known", "unknown_extensions"]
+__all__ = ["find_near_misses", "merge_faults", "unknown_extensions"]
 
 Path = tuple[str | int, ...]
 
 _REDACT = "write a path such as `request.messages.*.content`, or a pattern such as `/secret-\\d+/`"
 
 
-def unknown_extensions(data: Mapping[str, Any], inputs: Inputs) -> Iterator[Fault]:
+def unknown_extensions(data: Mapping[str, Any], inputs: CompilerInputs) -> Iterator[Fault]:
     """Yield a fault for each kind in the data of an LM or a profile that nothing provides.
 
     With `inputs.callback_names` None, names that an application may register later are passed.
@@ -35,17 +35,17 @@ def unknown_extensions(data: Mapping[str, Any], inputs: Inputs) -> Iterator[Faul
     for key, callback in named:
         if isinstance(callback, Mapping):
             path = ("callbacks", key, "use")
-            yield from _judged(callback.get("use"), path, known, "callback", inputs)
+            yield from _check_kind(callback.get("use"), path, known, "callback", inputs)
             if callback.get("use") == "jsonl":
                 yield from _no_redactions(callback.get("redact"), ("callbacks", key, "redact"))
     transport = data.get("transport")
     if isinstance(transport, Mapping):
         use = transport.get("use")
         transports = None if use == "litellm" else inputs.transport_names
-        yield from _judged(use, ("transport", "use"), transports, "transport", inputs)
+        yield from _check_kind(use, ("transport", "use"), transports, "transport", inputs)
 
 
-def nearly_known(compiled: Compiled) -> Iterator[Diagnostic]:
+def find_near_misses(compiled: CompiledLM) -> Iterator[Diagnostic]:
     """Yield a warning for each kind that is one slip away from one that comes with lmconf.
 
     For where nobody knows what an application will register: it may be its own, and seldom is.
@@ -81,7 +81,7 @@ def _no_redactions(entries: object, path: Path) -> Iterator[Fault]:
             yield Fault("bad-redaction", (*path, index), why, help=_REDACT)
 
 
-def merged(faults: Iterable[Fault], kinds: Iterable[Fault]) -> list[Fault]:
+def merge_faults(faults: Iterable[Fault], kinds: Iterable[Fault]) -> list[Fault]:
     """Return both, without the unknown keys of blocks whose kind is not known either."""
     unknown = list(kinds)
     blocks = {fault.path[:-1] for fault in unknown if fault.code == "unknown-kind"}
@@ -91,8 +91,8 @@ def merged(faults: Iterable[Fault], kinds: Iterable[Fault]) -> list[Fault]:
     return [*kept, *unknown]
 
 
-def _judged(
-    kind: object, path: Path, known: Collection[str] | None, what: str, inputs: Inputs
+def _check_kind(
+    kind: object, path: Path, known: Collection[str] | None, what: str, inputs: CompilerInputs
 ) -> Iterator[Fault]:
     if not isinstance(kind, str):
         return

@@ -11,10 +11,10 @@ from lmconf.document.inheritance import Foreign
 from lmconf.document.overrides import Assignment
 from lmconf.schema.frozen import FrozenMap
 
-__all__ = ["Inputs"]
+__all__ = ["CompilerInputs"]
 
 
-class Inputs(Struct, frozen=True, kw_only=True):
+class CompilerInputs(Struct, frozen=True, kw_only=True):
     """What the caller of the compiler gives.
 
     `name` is what messages call the profile. `assignments` are overrides, `variables` the values

@@ -8,28 +8,28 @@ from typing import Any
 import msgspec
 
 from lmconf.callbacks.specs import CallbackSpec
-from lmconf.compiler.parts import Parts
+from lmconf.compiler.parts import ProfileParts
 from lmconf.diagnostics.model import Diagnostic
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.document.nodes import Map, Node, Scalar, Seq, at
 from lmconf.schema.check import Fault
-from lmconf.spec.build import mentions
+from lmconf.spec.build import find_mentions
 from lmconf.spec.lm import LMSpec, SoleLMSpec
 from lmconf.spec.policies import Budget
 from lmconf.spec.profile import ProfileSpec
 from lmconf.spec.rules.pools import is_pool
 
 __all__ = [
-    "cycles",
-    "falls_on_itself",
-    "inline",
+    "check_main",
+    "check_pool_members",
+    "find_duplicate_names",
+    "find_fallback_cycles",
+    "find_self_fallback",
+    "find_unknown_names",
     "inline_nodes",
+    "inline_spec",
     "inline_stated",
-    "named_twice",
-    "unknown_main",
-    "unknown_names",
-    "whole_budget",
-    "wrong_in_pools",
+    "profile_budget",
 ]
 
 Data = Mapping[str, Any]
@@ -43,7 +43,7 @@ _IN_PLACE = {
 }
 
 
-def unknown_names(
+def find_unknown_names(
     data: Data, known: Mapping[str, Collection[str]], *, alone: bool = False
 ) -> Iterator[Fault]:
     """Yield a fault for each name in one LM's data that its profile lacks.
@@ -51,7 +51,7 @@ def unknown_names(
     `known` are the names under `stores`, `callbacks` and `lms`; an LM that is `alone`, in a
     document of its own, has no such blocks.
     """
-    for each in mentions(data):
+    for each in find_mentions(data):
         what = _WHAT[each.block]
         if alone:
             yield Fault(
@@ -62,16 +62,16 @@ def unknown_names(
                 " `lms`",
             )
         else:
-            yield from _unknown(each.name, each.path, known[each.block], what, each.block)
+            yield from _unknown_name(each.name, each.path, known[each.block], what, each.block)
 
 
-def unknown_main(main: object, lms: Collection[str]) -> Iterator[Fault]:
+def check_main(main: object, lms: Collection[str]) -> Iterator[Fault]:
     """Yield a fault when `main` names no LM of the profile."""
     if isinstance(main, str):
-        yield from _unknown(main, ("main",), lms, "LM", "lms")
+        yield from _unknown_name(main, ("main",), lms, "LM", "lms")
 
 
-def falls_on_itself(name: str, fallbacks: Sequence[object]) -> Iterator[Fault]:
+def find_self_fallback(name: str, fallbacks: Sequence[object]) -> Iterator[Fault]:
     """Yield a fault where the LM `name` itself is among the `fallbacks` that it states."""
     for index, item in enumerate(fallbacks):
         if item == name:
@@ -83,7 +83,7 @@ def falls_on_itself(name: str, fallbacks: Sequence[object]) -> Iterator[Fault]:
             )
 
 
-def named_twice(data: Data) -> Iterator[Fault]:
+def find_duplicate_names(data: Data) -> Iterator[Fault]:
     """Yield a fault for each LM that stands twice among the fallbacks or members of one LM."""
     for field, help_ in (
         ("fallbacks", "take it out: an LM that has failed is not asked again"),
@@ -99,7 +99,7 @@ def named_twice(data: Data) -> Iterator[Fault]:
                 seen.add(item)
 
 
-def wrong_in_pools(name: str, lms: Data) -> Iterator[Fault]:
+def check_pool_members(name: str, lms: Data) -> Iterator[Fault]:
     """Yield a fault where the LM `name` names a pool as its fallback or as a pool's member."""
     data = lms[name]
     for field, what in (("fallbacks", "a fallback"), ("pool", "a member of a pool")):
@@ -115,14 +115,14 @@ def wrong_in_pools(name: str, lms: Data) -> Iterator[Fault]:
                 )
 
 
-def cycles(parts: Parts, lms: Data) -> list[Diagnostic]:
+def find_fallback_cycles(parts: ProfileParts, lms: Data) -> list[Diagnostic]:
     """Return a warning for each circle of LMs that fall back on one another.
 
     It does no harm, for the fallbacks of a fallback are not asked; whoever counts on them is
     told. A list under `defaults` lies under all LMs, and is meant so.
     """
     ways = {
-        name: [item for item in _named_in(lms[name]) if item in lms]
+        name: [item for item in _names_in(lms[name]) if item in lms]
         for name in lms
         if "fallbacks" not in parts.soft.get(name, ())
     }
@@ -130,21 +130,21 @@ def cycles(parts: Parts, lms: Data) -> list[Diagnostic]:
     told: set[frozenset[str]] = set()
     steps = iter(range(_MOST_STEPS))
     for name in ways:
-        chain = _way_back(name, ways, steps)
+        chain = _find_cycle(name, ways, steps)
         if chain is not None and frozenset(chain) not in told:
             told.add(frozenset(chain))
             found.append(_cycle(parts, chain))
     return found
 
 
-def _named_in(data: object) -> list[str]:
+def _names_in(data: object) -> list[str]:
     fallbacks = data.get("fallbacks") if isinstance(data, Mapping) else None
     return (
         [item for item in fallbacks if isinstance(item, str)] if isinstance(fallbacks, list) else []
     )
 
 
-def _way_back(
+def _find_cycle(
     start: str, ways: Mapping[str, Sequence[str]], steps: Iterator[int]
 ) -> list[str] | None:
     """Return the shortest chain of fallbacks that leads from `start` back to it.
@@ -165,7 +165,7 @@ def _way_back(
     return None
 
 
-def _cycle(parts: Parts, chain: Sequence[str]) -> Diagnostic:
+def _cycle(parts: ProfileParts, chain: Sequence[str]) -> Diagnostic:
     first, shown = chain[0], " → ".join((*chain, chain[0]))
     node = parts.entries[first]
     stated = node.get("fallbacks") if isinstance(node, Map) else None
@@ -179,7 +179,7 @@ def _cycle(parts: Parts, chain: Sequence[str]) -> Diagnostic:
     )
 
 
-def _unknown(
+def _unknown_name(
     name: str, path: tuple[str | int, ...], known: Collection[str], what: str, block: str
 ) -> Iterator[Fault]:
     if name in known:
@@ -200,23 +200,24 @@ def _unknown(
     )
 
 
-def inline(profile: ProfileSpec, name: str) -> LMSpec:
+def inline_spec(profile: ProfileSpec, name: str) -> LMSpec:
     """Return the LM `name` with everything that it names written in place.
 
     A fallback is inlined without fallbacks of its own: each runs its own LM's inner layers only.
     """
     lm = profile.lms[name]
     fallbacks = tuple(
-        _alone(profile, profile.lms[item] if isinstance(item, str) else item)
+        _without_fallbacks(profile, profile.lms[item] if isinstance(item, str) else item)
         for item in lm.fallbacks
     )
     pool = tuple(
-        _alone(profile, profile.lms[item] if isinstance(item, str) else item) for item in lm.pool
+        _without_fallbacks(profile, profile.lms[item] if isinstance(item, str) else item)
+        for item in lm.pool
     )
     return msgspec.structs.replace(lm, **_definitions(profile, lm), fallbacks=fallbacks, pool=pool)
 
 
-def _alone(profile: ProfileSpec, lm: SoleLMSpec) -> SoleLMSpec:
+def _without_fallbacks(profile: ProfileSpec, lm: SoleLMSpec) -> SoleLMSpec:
     kept = {name: getattr(lm, name) for name in SoleLMSpec.__struct_fields__}
     return SoleLMSpec(**{**kept, **_definitions(profile, lm)})
 
@@ -233,7 +234,7 @@ def _definitions(profile: ProfileSpec, lm: SoleLMSpec) -> dict[str, object]:
     return {"cache": cache, "budget": budget, "callbacks": callbacks}
 
 
-def whole_budget(profile: ProfileSpec) -> Budget | None:
+def profile_budget(profile: ProfileSpec) -> Budget | None:
     """Return the budget of all LMs of `profile`, with the store that it names in place."""
     budget = profile.budget
     if budget is not None and isinstance(budget.store, str):
@@ -243,10 +244,10 @@ def whole_budget(profile: ProfileSpec) -> Budget | None:
 
 def inline_stated(stated: Data, name: str) -> dict[str, Any]:
     """Return what was said of the LM `name`, with what was said of the things it names."""
-    return _stated(stated, stated["lms"][name])
+    return _inline_stated(stated, stated["lms"][name])
 
 
-def _stated(profile: Data, lm: Data, *, alone: bool = False) -> dict[str, Any]:
+def _inline_stated(profile: Data, lm: Data, *, alone: bool = False) -> dict[str, Any]:
     said = dict(lm)
     for name in ("cache", "budget"):
         block = said.get(name)
@@ -255,7 +256,7 @@ def _stated(profile: Data, lm: Data, *, alone: bool = False) -> dict[str, Any]:
     if "callbacks" in said:
         said["callbacks"] = [
             profile["callbacks"][item] if isinstance(item, str) else item
-            for item in _bare(said["callbacks"])
+            for item in _unwrap_value(said["callbacks"])
         ]
     if alone:
         # A fallback falls back on nobody, and is no pool.
@@ -264,15 +265,15 @@ def _stated(profile: Data, lm: Data, *, alone: bool = False) -> dict[str, Any]:
         listed = said.pop(name, None)
         if listed is not None and not alone:
             said[name] = [
-                _stated(
+                _inline_stated(
                     profile, profile["lms"][item] if isinstance(item, str) else item, alone=True
                 )
-                for item in _bare(listed)
+                for item in _unwrap_value(listed)
             ]
     return said
 
 
-def _bare(listed: Any) -> Any:
+def _unwrap_value(listed: Any) -> Any:
     """Return a list that was said, also where it was said as `{$value: […]}`."""
     return listed["$value"] if isinstance(listed, Mapping) and "$value" in listed else listed
 
@@ -285,47 +286,51 @@ def inline_nodes(profile: Map, stated: Data, name: str) -> Map:
     lm = at(profile, ("lms", name))
     assert isinstance(lm, Map)
     said = stated["lms"][name]
-    return _whole(profile, stated, Map({k: v for k, v in lm if k in said}, lm.keys, lm.mark), name)
+    return _inline_lm(
+        profile, stated, Map({k: v for k, v in lm if k in said}, lm.keys, lm.mark), name
+    )
 
 
-def _whole(profile: Map, stated: Data, lm: Map, own: str | None) -> Map:
+def _inline_lm(profile: Map, stated: Data, lm: Map, own: str | None) -> Map:
     entries = dict(lm.entries)
     for field in ("cache", "budget"):
         block = entries.get(field)
-        store = _named(profile, "stores", block.get("store")) if isinstance(block, Map) else None
+        store = (
+            _resolve_name(profile, "stores", block.get("store")) if isinstance(block, Map) else None
+        )
         if isinstance(block, Map) and store is not None:
             entries[field] = Map({**block.entries, "store": store}, block.keys, block.mark)
     callbacks = entries.get("callbacks")
     if isinstance(callbacks, Seq):
-        items = tuple(_named(profile, "callbacks", item) or item for item in callbacks.items)
+        items = tuple(_resolve_name(profile, "callbacks", item) or item for item in callbacks.items)
         entries["callbacks"] = Seq(items, callbacks.mark)
     fallbacks = entries.pop("fallbacks", None)
     if isinstance(fallbacks, Seq) and own is not None:
         others = [
             item for item in fallbacks.items if not (isinstance(item, Scalar) and item.value == own)
         ]
-        sole = tuple(_sole(profile, stated, item) for item in others)
+        sole = tuple(_inline_member(profile, stated, item) for item in others)
         entries["fallbacks"] = Seq(sole, fallbacks.mark)
     pool = entries.pop("pool", None)
     if isinstance(pool, Seq) and own is not None:
-        members = tuple(_sole(profile, stated, item) for item in pool.items)
+        members = tuple(_inline_member(profile, stated, item) for item in pool.items)
         entries["pool"] = Seq(members, pool.mark)
     if own is None:
         entries.pop("fallback_on", None)
     return Map(entries, lm.keys, lm.mark)
 
 
-def _sole(profile: Map, stated: Data, item: Node) -> Node:
+def _inline_member(profile: Map, stated: Data, item: Node) -> Node:
     """Return a fallback, a name or an LM in place, as an LM by itself without fallbacks."""
     if isinstance(item, Scalar):
         said = stated["lms"][item.value]
-        lm = _named(profile, "lms", item)
+        lm = _resolve_name(profile, "lms", item)
         assert isinstance(lm, Map)
         item = Map({key: value for key, value in lm if key in said}, lm.keys, lm.mark)
-    return _whole(profile, stated, item, None) if isinstance(item, Map) else item
+    return _inline_lm(profile, stated, item, None) if isinstance(item, Map) else item
 
 
-def _named(profile: Map, block: str, name: Node | None) -> Node | None:
+def _resolve_name(profile: Map, block: str, name: Node | None) -> Node | None:
     """Return what `name` means in a block of the profile; None where it is no name."""
     if isinstance(name, Scalar) and isinstance(name.value, str):
         return at(profile, (block, name.value))

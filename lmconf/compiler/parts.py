@@ -12,13 +12,13 @@ from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.document.inheritance import Ancestor
 from lmconf.document.nodes import Map, Node, Path, Scalar
 from lmconf.schema.frozen import FrozenMap
-from lmconf.spec.destinations import Stated
+from lmconf.spec.destinations import StatedValue
 from lmconf.spec.profile import FORMAT_VERSION
 
-__all__ = ["Parts", "heads", "is_of_the_future", "no_block", "part"]
+__all__ = ["ProfileParts", "document_form", "is_newer_format", "no_block", "part"]
 
 
-class Parts(Struct, frozen=True, eq=False, kw_only=True):
+class ProfileParts(Struct, frozen=True, eq=False, kw_only=True):
     """A composed document, taken apart.
 
     `flat` says that it is one LM by itself. `head` is what stands beside the LMs; `entries` are
@@ -33,7 +33,7 @@ class Parts(Struct, frozen=True, eq=False, kw_only=True):
     head: Map
     entries: Mapping[str, Node]
     abstract: Mapping[str, Node]
-    statements: Mapping[str, Stated] = FrozenMap()
+    statements: Mapping[str, StatedValue] = FrozenMap()
     soft: Mapping[str, frozenset[str]] = FrozenMap()
     written: Map | None = None
     chains: Mapping[str, tuple[Ancestor, ...]] = FrozenMap()
@@ -84,7 +84,7 @@ def part(root: Map, name: Literal["head", "profile", "values", "lm", "version"])
     return Map(kept, root.keys, root.mark)
 
 
-def is_of_the_future(root: Map, found: list[Diagnostic]) -> bool:
+def is_newer_format(root: Map, found: list[Diagnostic]) -> bool:
     """Say whether a document is of a version that is not known yet, after reporting it."""
     version = root.get("lmconf")
     stated = version.value if isinstance(version, Scalar) else None
@@ -103,21 +103,21 @@ def is_of_the_future(root: Map, found: list[Diagnostic]) -> bool:
     return True
 
 
-def heads(roots: Sequence[Map], found: list[Diagnostic]) -> Literal["one", "many"] | None:
+def document_form(roots: Sequence[Map], found: list[Diagnostic]) -> Literal["one", "many"] | None:
     """Return which form the documents have, or None after reporting that they have none or both."""
-    many = [says for root in roots if (says := _says_many(root)) is not None]
-    one = [mark for root in roots if (mark := _says_one(root)) is not None]
+    many = [says for root in roots if (says := _find_profile_key(root)) is not None]
+    one = [mark for root in roots if (mark := _find_model_key(root)) is not None]
     if many and one:
-        found.append(_mixed(one[-1], *many[-1]))
+        found.append(_mixed_forms(one[-1], *many[-1]))
         return None
     if not many and not one:
         if roots[-1].entries or not found:
-            found.append(_nothing(roots[-1]))
+            found.append(_no_lm(roots[-1]))
         return None
     return "many" if many else "one"
 
 
-def _mixed(one: Mark, key: str, many: Mark) -> Diagnostic:
+def _mixed_forms(one: Mark, key: str, many: Mark) -> Diagnostic:
     return Diagnostic(
         code="mixed-forms",
         message="a document is either one LM (`model` at the top) or several (`lms`)",
@@ -130,7 +130,7 @@ def _mixed(one: Mark, key: str, many: Mark) -> Diagnostic:
     )
 
 
-def _nothing(root: Map) -> Diagnostic:
+def _no_lm(root: Map) -> Diagnostic:
     """Return the diagnostic of a document without `model` and `lms`."""
     message = "nothing here says which language model is meant"
     for key, mark in root.keys.items():
@@ -151,7 +151,7 @@ def _nothing(root: Map) -> Diagnostic:
     )
 
 
-def _says_many(root: Map) -> tuple[str, Mark] | None:
+def _find_profile_key(root: Map) -> tuple[str, Mark] | None:
     for key in ("lms", "defaults", "main", "stores"):
         if key in root:
             return key, root.keys[key]
@@ -161,5 +161,5 @@ def _says_many(root: Map) -> tuple[str, Mark] | None:
     return None
 
 
-def _says_one(root: Map) -> Mark | None:
+def _find_model_key(root: Map) -> Mark | None:
     return next((root.keys[key] for key in ("model", "pool") if key in root), None)

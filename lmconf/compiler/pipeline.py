@@ -16,44 +16,50 @@ from msgspec import Struct
 
 from lmconf import caches
 from lmconf.caches.specs import StoreSpec
-from lmconf.compiler.compose import composed
-from lmconf.compiler.extensions import nearly_known
-from lmconf.compiler.inputs import Inputs
-from lmconf.compiler.name_resolution import inline, inline_stated, whole_budget
-from lmconf.compiler.parts import Parts, part
-from lmconf.compiler.validate import checked
-from lmconf.compiler.warnings import in_vain
+from lmconf.compiler.compose import compose_documents
+from lmconf.compiler.extensions import find_near_misses
+from lmconf.compiler.inputs import CompilerInputs
+from lmconf.compiler.name_resolution import inline_spec, inline_stated, profile_budget
+from lmconf.compiler.parts import ProfileParts, part
+from lmconf.compiler.validate import check_parts
+from lmconf.compiler.warnings import find_ineffective_settings
 from lmconf.diagnostics.model import Diagnostic, Mark, Note
-from lmconf.diagnostics.render import in_order
+from lmconf.diagnostics.render import sort_diagnostics
 from lmconf.document.findings import Enough, Findings
 from lmconf.document.merge import normalise
 from lmconf.document.nodes import Document, Map, Node, Path, at, to_plain
 from lmconf.document.templates.renderer import Renderer
-from lmconf.document.variables import bind
+from lmconf.document.variables import bind_variables
 from lmconf.schema.construct import build
 from lmconf.schema.frozen import FrozenMap, freeze
 from lmconf.secrets.references import Masked
-from lmconf.spec.compiled import Compiled
-from lmconf.spec.destinations import Statement, crossed
+from lmconf.spec.compiled import CompiledLM
+from lmconf.spec.destinations import Statement, find_crossed
 from lmconf.spec.lm import LM
 from lmconf.spec.merge_rules import LMRules
-from lmconf.spec.plain_data import places, with_absolute_paths
+from lmconf.spec.plain_data import field_marks, with_absolute_paths
 from lmconf.spec.profile import MANY_LMS, PROFILE, ProfileSpec
 from lmconf.spec.rules.consistency import YIELDING
 
-__all__ = ["CompiledProfile", "Declared", "Outcome", "compile_documents", "stores_at_odds"]
+__all__ = [
+    "CompileResult",
+    "CompiledProfile",
+    "Declared",
+    "compile_documents",
+    "find_store_conflicts",
+]
 
 Declared: TypeAlias = dict[Hashable, tuple[StoreSpec, Mark | None]]
 """The stores that were declared so far, by where they are."""
 
 
-def stores_at_odds(profile: CompiledProfile, seen: Declared) -> Iterator[Diagnostic]:
+def find_store_conflicts(profile: CompiledProfile, seen: Declared) -> Iterator[Diagnostic]:
     """Yield an error for each store that is declared twice, and not alike.
 
     Two declarations mean one store when they name one folder, or one server and namespace. The
     other one may stand in a profile that `seen` comes from; those of `profile` are added to it.
     """
-    for store, path, mark in _declared(profile):
+    for store, path, mark in _declared_stores(profile):
         place = caches.place(store)
         if place is None:
             continue
@@ -74,7 +80,7 @@ def stores_at_odds(profile: CompiledProfile, seen: Declared) -> Iterator[Diagnos
         )
 
 
-def _declared(profile: CompiledProfile) -> Iterator[tuple[StoreSpec, Path, Mark | None]]:
+def _declared_stores(profile: CompiledProfile) -> Iterator[tuple[StoreSpec, Path, Mark | None]]:
     """Yield each store that somebody wrote down, with its path and place."""
     for name, store in profile.spec.stores.items():
         node = at(profile.nodes, ("stores", name))
@@ -97,7 +103,7 @@ class CompiledProfile(Masked, Struct, frozen=True, eq=False, kw_only=True):
     name: str
     spec: ProfileSpec
     stated: Mapping[str, Any]
-    lms: Mapping[str, Compiled]
+    lms: Mapping[str, CompiledLM]
     nodes: Map
     flat: bool
 
@@ -105,7 +111,7 @@ class CompiledProfile(Masked, Struct, frozen=True, eq=False, kw_only=True):
         return f"CompiledProfile(name={self.name!r}, spec={self.spec!r})"
 
 
-class Outcome(Masked, Struct, frozen=True, eq=False):
+class CompileResult(Masked, Struct, frozen=True, eq=False):
     """What compiling came to: a profile, unless a diagnostic is an error."""
 
     profile: CompiledProfile | None
@@ -117,47 +123,51 @@ class Outcome(Masked, Struct, frozen=True, eq=False):
         return f"Outcome(profile={self.profile!r}, diagnostics={self.diagnostics!r})"
 
 
-def compile_documents(documents: Sequence[Document], inputs: Inputs) -> Outcome:
+def compile_documents(documents: Sequence[Document], inputs: CompilerInputs) -> CompileResult:
     """Return what `documents`, the lowest layer first, compile to under `inputs`."""
     found = Findings()
     try:
-        return _compiled(documents, inputs, found)
+        return _compile_documents(documents, inputs, found)
     except Enough as enough:
-        return _outcome(None, [*found, enough.diagnostic])
+        return _make_result(None, [*found, enough.diagnostic])
 
 
-def _compiled(documents: Sequence[Document], inputs: Inputs, found: list[Diagnostic]) -> Outcome:
-    parts = composed(documents, inputs, found)
+def _compile_documents(
+    documents: Sequence[Document], inputs: CompilerInputs, found: list[Diagnostic]
+) -> CompileResult:
+    parts = compose_documents(documents, inputs, found)
     if parts is None:
-        return _outcome(None, found)
-    bound = bind(parts.variables, inputs.variables, inputs.environment, found)
+        return _make_result(None, found)
+    bound = bind_variables(parts.variables, inputs.variables, inputs.environment, found)
     renderer = Renderer(bound.values, found, broken=bound.broken)
-    rendered = _rendered(parts, renderer, inputs)
+    rendered = _render_parts(parts, renderer, inputs)
     # What was said below and is replaced may hold a template that this document has no value for.
     below = Renderer(bound.values, [], broken=bound.broken)
-    found += _crossed(rendered, below, inputs)
-    data = checked(rendered, inputs, found)
+    found += _check_credentials(rendered, below, inputs)
+    data = check_parts(rendered, inputs, found)
     if any(diagnostic.severity == "error" for diagnostic in found):
-        return _outcome(None, found, rendered)
-    profile = _built(data, rendered, bound.baked, inputs)
-    found += stores_at_odds(profile, {})
+        return _make_result(None, found, rendered)
+    profile = _build_profile(data, rendered, bound.baked, inputs)
+    found += find_store_conflicts(profile, {})
     if any(diagnostic.severity == "error" for diagnostic in found):
-        return _outcome(None, found, rendered)
-    found += in_vain(profile.lms, rendered)
+        return _make_result(None, found, rendered)
+    found += find_ineffective_settings(profile.lms, rendered)
     if inputs.callback_names is None:
         for compiled in profile.lms.values():
-            found += nearly_known(compiled)
-    return _outcome(profile, found, rendered)
+            found += find_near_misses(compiled)
+    return _make_result(profile, found, rendered)
 
 
-def _outcome(
-    profile: CompiledProfile | None, found: list[Diagnostic], parts: Parts | None = None
-) -> Outcome:
+def _make_result(
+    profile: CompiledProfile | None, found: list[Diagnostic], parts: ProfileParts | None = None
+) -> CompileResult:
     # LMs share what they inherit: what was found twice at one place is said once.
-    return Outcome(profile, tuple(in_order(found)), {} if parts is None else parts.entries)
+    return CompileResult(
+        profile, tuple(sort_diagnostics(found)), {} if parts is None else parts.entries
+    )
 
 
-def _rendered(parts: Parts, renderer: Renderer, inputs: Inputs) -> Parts:
+def _render_parts(parts: ProfileParts, renderer: Renderer, inputs: CompilerInputs) -> ProfileParts:
     """Return `parts` with templates replaced by values, and relative paths made absolute."""
 
     def lm(name: str, node: Node) -> Node:
@@ -179,7 +189,9 @@ def _rendered(parts: Parts, renderer: Renderer, inputs: Inputs) -> Parts:
     )
 
 
-def _crossed(parts: Parts, renderer: Renderer, inputs: Inputs) -> list[Diagnostic]:
+def _check_credentials(
+    parts: ProfileParts, renderer: Renderer, inputs: CompilerInputs
+) -> list[Diagnostic]:
     """Return a diagnostic for each value that an LM would send elsewhere than where it belongs.
 
     A value that several LMs take over is told once, with the places that lead each elsewhere.
@@ -200,7 +212,7 @@ def _crossed(parts: Parts, renderer: Renderer, inputs: Inputs) -> list[Diagnosti
             continue
         stated = parts.statements[name]
         stated = msgspec.structs.replace(stated, values=tuple(map(rendered, stated.values)))
-        for said in crossed(stated, node, parts.path(name)):
+        for said in find_crossed(stated, node, parts.path(name)):
             # A mapping made in code has one place for everything.
             place = said.mark.key if said.mark and said.mark.line else said.path
             first = found.setdefault(place, said)
@@ -209,18 +221,19 @@ def _crossed(parts: Parts, renderer: Renderer, inputs: Inputs) -> list[Diagnosti
     return list(found.values())
 
 
-def _built(
-    data: dict[str, Any], parts: Parts, baked: Mapping[str, str], inputs: Inputs
+def _build_profile(
+    data: dict[str, Any], parts: ProfileParts, baked: Mapping[str, str], inputs: CompilerInputs
 ) -> CompiledProfile:
     data.pop("lmconf", None)
     if baked:
         data["provenance"] = {**data.get("provenance", {}), "vars": dict(baked)}
     spec = build(PROFILE, data)
     assert isinstance(spec, ProfileSpec)
-    stated = _stated(parts, baked, data["lms"])
+    stated = _collect_stated(parts, baked, data["lms"])
     entries = {name: node for name, node in parts.entries.items() if isinstance(node, Map)}
     lms = {
-        name: _lm(name, spec, stated, entries[name], inputs, flat=parts.flat) for name in spec.lms
+        name: _compile_lm(name, spec, stated, entries[name], inputs, flat=parts.flat)
+        for name in spec.lms
     }
     mark = parts.head.mark
     return CompiledProfile(
@@ -233,19 +246,21 @@ def _built(
     )
 
 
-def _stated(
-    parts: Parts, baked: Mapping[str, str], data: Mapping[str, Mapping[str, Any]]
+def _collect_stated(
+    parts: ProfileParts, baked: Mapping[str, str], data: Mapping[str, Mapping[str, Any]]
 ) -> FrozenMap[str, Any]:
     """Return what the documents say together, as plain data."""
     said: dict[str, Any] = {key: to_plain(value) for key, value in parts.head if key != "lmconf"}
     if baked:
         said["provenance"] = {**said.get("provenance", {}), "vars": dict(baked)}
-    said["lms"] = {name: _said(name, node, data) for name, node in parts.entries.items()}
+    said["lms"] = {
+        name: _effective_statements(name, node, data) for name, node in parts.entries.items()
+    }
     frozen: FrozenMap[str, Any] = freeze(said)
     return frozen
 
 
-def _said(name: str, node: Node, data: Mapping[str, Mapping[str, Any]]) -> object:
+def _effective_statements(name: str, node: Node, data: Mapping[str, Mapping[str, Any]]) -> object:
     """Return what was said of the LM `name`, without what had no effect."""
     said = to_plain(node)
     if not isinstance(said, dict):
@@ -263,28 +278,28 @@ def _said(name: str, node: Node, data: Mapping[str, Mapping[str, Any]]) -> objec
     return said
 
 
-def _lm(
+def _compile_lm(
     name: str,
     spec: ProfileSpec,
     stated: Mapping[str, Any],
     node: Map,
-    inputs: Inputs,
+    inputs: CompilerInputs,
     *,
     flat: bool,
-) -> Compiled:
-    full = inline(spec, name)
-    shared = whole_budget(spec)
+) -> CompiledLM:
+    full = inline_spec(spec, name)
+    shared = profile_budget(spec)
     said = inline_stated(stated, name)
     baked = spec.provenance.get("vars")
     if baked is not None:
         provenance = FrozenMap({**full.provenance, "vars": baked})
         full = msgspec.structs.replace(full, provenance=provenance)
         said["provenance"] = {**said.get("provenance", {}), "vars": baked}
-    return Compiled(
+    return CompiledLM(
         spec=full,
         name=inputs.name if flat else f"{inputs.name}:{name}",
         stated=freeze(said),
-        places=places(node),
+        places=field_marks(node),
         allow_imports=inputs.allow_imports,
         fallback_names=tuple(
             item if isinstance(item, str) else None for item in spec.lms[name].fallbacks

@@ -12,17 +12,17 @@ from lmconf.document.nodes import Map, Node, Path, Reference, Scalar, Verbatim
 from lmconf.secrets.secret_names import is_secret_name
 from lmconf.spec.destinations import (
     Destination,
+    addressing_fields,
     alike,
     credentials_in,
     destination_of,
     place_of,
-    where,
 )
 from lmconf.spec.merge_rules import CREDENTIALS
 from lmconf.spec.plain_data import to_data
 from lmconf.spec.rules.pools import is_pool
 
-__all__ = ["shared_credentials"]
+__all__ = ["find_shared_credentials"]
 
 _Place: TypeAlias = "tuple[str, int, int]"
 
@@ -35,7 +35,9 @@ class _Use(Struct, frozen=True):
     to: Destination
 
 
-def shared_credentials(entries: Mapping[str, Node], data: Mapping[str, object]) -> list[Diagnostic]:
+def find_shared_credentials(
+    entries: Mapping[str, Node], data: Mapping[str, object]
+) -> list[Diagnostic]:
     """Return a diagnostic for each credential that would go to several providers or addresses.
 
     Values are told apart by where they stand: one place that reaches several LMs is inherited, or
@@ -58,14 +60,14 @@ def shared_credentials(entries: Mapping[str, Node], data: Mapping[str, object]) 
                 same = alike(path, theirs, mine)
             if not same and not reported & {place, value.mark.key}:
                 reported |= {place, value.mark.key}
-                found.append(_shared(path, value.mark, known, use))
+                found.append(_shared_diagnostic(path, value.mark, known, use))
     return found
 
 
 def _use(name: str, node: Node, data: object) -> _Use | None:
     if not isinstance(node, Map) or not isinstance(data, Mapping) or is_pool(data):
         return None
-    said = to_data(where(node))
+    said = to_data(addressing_fields(node))
     to = destination_of(said) if isinstance(said, dict) and "model" in said else None
     return None if to is None or not isinstance(data.get("model"), str) else _Use(name, node, to)
 
@@ -95,7 +97,7 @@ def _for_one_provider(lm: Map) -> Iterator[tuple[Path, Node]]:
             yield (key,), value
 
 
-def _shared(path: Path, mark: Mark, first: _Use, second: _Use) -> Diagnostic:
+def _shared_diagnostic(path: Path, mark: Mark, first: _Use, second: _Use) -> Diagnostic:
     name = ".".join(map(str, path))
     if first.to.provider != second.to.provider:
         one, other, shared = first.to.provider, second.to.provider, "provider"

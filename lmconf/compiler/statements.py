@@ -11,12 +11,18 @@ from lmconf.diagnostics.model import Mark
 from lmconf.document.inheritance import Inherited
 from lmconf.document.merge import fold, settle
 from lmconf.document.nodes import Change, Map, Node, Path
-from lmconf.spec.destinations import Stated, Statement, identities, leaves_of, where
+from lmconf.spec.destinations import (
+    StatedValue,
+    Statement,
+    addressing_fields,
+    destination_identities,
+    leaves_of,
+)
 from lmconf.spec.merge_rules import LMRules
 from lmconf.spec.plain_data import to_data
 from lmconf.spec.rules.pools import is_pool
 
-__all__ = ["Layer", "stated_by_many", "stated_by_one"]
+__all__ = ["Layer", "statements_of_lm", "statements_of_profile"]
 
 _DEFAULTS = "defaults"
 
@@ -56,7 +62,9 @@ def _note_keys(node: Node, found: dict[tuple[str, int, int], list[Map]]) -> None
             _note_keys(value, found)
 
 
-def stated_by_one(layers: Sequence[Layer], root: Map, settled: Map, rules: LMRules) -> Stated:
+def statements_of_lm(
+    layers: Sequence[Layer], root: Map, settled: Map, rules: LMRules
+) -> StatedValue:
     """Return what the LM of a one-LM document has, which `layers` say together."""
     fields = _Fields()
     found = []
@@ -64,17 +72,17 @@ def stated_by_one(layers: Sequence[Layer], root: Map, settled: Map, rules: LMRul
         stating = (i for i, each in enumerate(layers) if fields.have(each.root, path, node))
         place = next(stating, len(layers) - 1)
         beside = settle(fold(_below(layers, place), rules), [], usual=rules.usual)
-        copied = _copied(layers[place], layers[place].root, path)
-        found.append(Statement(path, node, where(beside if copied is None else copied)))
-    return Stated(tuple(found), _unset(settled, (root,)))
+        copied = _merge_source(layers[place], layers[place].root, path)
+        found.append(Statement(path, node, addressing_fields(beside if copied is None else copied)))
+    return StatedValue(tuple(found), _unset(settled, (root,)))
 
 
-def stated_by_many(
+def statements_of_profile(
     layers: Sequence[Layer],
     whole: Inherited,
     defaults: Map | None,
     inherited: Callable[[Map], Inherited],
-) -> dict[str, Stated]:
+) -> dict[str, StatedValue]:
     """Return what each LM has, which `layers` say together.
 
     `whole` is what their LMs inherit, and `defaults` what lies under it; `inherited` does the same
@@ -112,7 +120,7 @@ class _Finding:
         self.known: dict[int, tuple[str, Map]] = {}
         self.fields = _Fields()
 
-    def stated(self, name: str, lm: Map) -> Stated:
+    def stated(self, name: str, lm: Map) -> StatedValue:
         links = (name, *(ancestor.name for ancestor in self.whole.chains[name]))
         owns = (*(self.whole.own.get(link) for link in links), self.defaults)
         found = []
@@ -122,17 +130,17 @@ class _Finding:
                 named = zip((*links, _DEFAULTS), owns, strict=True)
                 stating = (each for each, own in named if self.fields.have(own, path, node))
                 link = next(stating, name)
-                beside = where(self.beside(link, path, node))
+                beside = addressing_fields(self.beside(link, path, node))
                 self.known[id(node)] = link, beside
             found.append(Statement(path, node, beside))
-        return Stated(tuple(found), _unset(lm, owns))
+        return StatedValue(tuple(found), _unset(lm, owns))
 
     def beside(self, link: str, path: Path, node: Node) -> Map:
         """Return what the block `link` says in all where it states `node`."""
         for place, layer in enumerate(self.layers):
             entry = _entry(layer.root, link)
             if self.fields.have(entry, path, node):
-                copied = _copied(layer, entry, path)
+                copied = _merge_source(layer, entry, path)
                 if copied is None:
                     return self.block(link, place)
                 owner = self.named(layer.root, copied)
@@ -195,11 +203,11 @@ class _Fields:
         if field is None:
             return False
         if id(field) not in self._known:
-            self._known[id(field)] = identities(field)
+            self._known[id(field)] = destination_identities(field)
         return id(node) in self._known[id(field)]
 
 
-def _copied(layer: Layer, entry: Node | None, path: Path) -> Map | None:
+def _merge_source(layer: Layer, entry: Node | None, path: Path) -> Map | None:
     """Return the map from which `<<` copied the field of `path` into `entry`, if it says where.
 
     One that has neither model nor address is a shorthand: what it holds is stated where it is used.
@@ -220,7 +228,7 @@ def _copied(layer: Layer, entry: Node | None, path: Path) -> Map | None:
         each
         for each in having
         if each.mark.key != entry.mark.key
-        and where(each).entries
+        and addressing_fields(each).entries
         and each.entries.keys() <= entry.entries.keys()
         and (around or _start(each.mark) < _start(entry.mark))
         and (each is writer or each.mark.key not in layer.asked)
@@ -236,7 +244,7 @@ def _start(mark: Mark) -> tuple[int, int]:
 
 def _says_as(one: Map, other: Map) -> bool:
     """Say whether both have what says where requests go from one place of the text."""
-    mine, theirs = where(one).entries, where(other).entries
+    mine, theirs = addressing_fields(one).entries, addressing_fields(other).entries
     return all(key in theirs and value.mark == theirs[key].mark for key, value in mine.items())
 
 

@@ -25,7 +25,7 @@ from lmconf.callbacks.specs import (
 )
 from lmconf.compiler.pipeline import CompiledProfile
 from lmconf.diagnostics.model import Diagnostic, Mark
-from lmconf.diagnostics.render import in_order
+from lmconf.diagnostics.render import sort_diagnostics
 from lmconf.document.nodes import (
     Change,
     Document,
@@ -52,7 +52,7 @@ from lmconf.spec.lm import LMSpec, SoleLMSpec
 from lmconf.spec.policies import Budget, HistoryPolicy, TimeoutSpec
 from lmconf.spec.profile import LMDocument, LMEntry, ProfileDocument
 
-__all__ = ["ALLOWED", "REFUSED", "REFUSED_BLOCKS", "allows", "distrust", "distrust_profile"]
+__all__ = ["ALLOWED", "REFUSED", "REFUSED_BLOCKS", "allows", "check_documents", "check_profile"]
 
 _HEAD = frozenset(("extends", "lmconf", "vars"))
 ALLOWED: Mapping[type[Struct], frozenset[str]] = {
@@ -142,7 +142,7 @@ def allows(type_: type[Struct], name: str) -> bool:
     return any(name in ALLOWED.get(each, ()) for each in type_.__mro__)
 
 
-def distrust(documents: Sequence[Document], allow_env: frozenset[str]) -> list[Diagnostic]:
+def check_documents(documents: Sequence[Document], allow_env: frozenset[str]) -> list[Diagnostic]:
     """Return a diagnostic for everything in recognised `documents` that needs trust.
 
     `allow_env` are the environment variables that may be referred to all the same.
@@ -153,7 +153,7 @@ def distrust(documents: Sequence[Document], allow_env: frozenset[str]) -> list[D
     return found
 
 
-def distrust_profile(
+def check_profile(
     profile: CompiledProfile, documents: Sequence[Document], allow_env: frozenset[str]
 ) -> list[Diagnostic]:
     """Return a diagnostic for everything in `profile` that needs trust.
@@ -170,7 +170,7 @@ def distrust_profile(
     else:
         found = [_refusal(*each) for each in judge.root(nodes)]
     # What several LMs inherit stands at one place.
-    return in_order(found)
+    return sort_diagnostics(found)
 
 
 def _refusal(path: Path, mark: Mark, what: str) -> Diagnostic:
@@ -260,7 +260,7 @@ class _Judge:
             if self._has_theirs(value):
                 yield here, mark, _why(type_, key)
         else:
-            value = _opened(value)
+            value = _open_verbatim(value)
             yield from self.node(value, declared.shape, here)
             if key in ("extra", "tools") and isinstance(declared.shape, Json) is (key == "extra"):
                 yield from self._body(key, value, here)
@@ -281,7 +281,7 @@ class _Judge:
             kind = _entries(tool).get("type")
             if (
                 kind is not None
-                and to_plain(_opened(kind)) != "function"
+                and to_plain(_open_verbatim(kind)) != "function"
                 and self._has_theirs(kind)
             ):
                 yield (*path, index), kind.mark, "name tools that servers run"
@@ -329,7 +329,7 @@ def _by_name(value: Node) -> bool:
     return bool(entries) and "use" not in entries
 
 
-def _opened(node: Node) -> Node:
+def _open_verbatim(node: Node) -> Node:
     """Return the nodes of what is stated verbatim."""
     return from_plain(node.value, node.mark) if isinstance(node, Verbatim) else node
 
@@ -342,12 +342,12 @@ def _is_reference(node: Node) -> bool:
 
 
 def _entries(node: Node | None) -> Mapping[str, Node]:
-    node = None if node is None else _opened(node)
+    node = None if node is None else _open_verbatim(node)
     return node.entries if isinstance(node, Map) else {}
 
 
 def _items(node: Node) -> Sequence[Node]:
-    match _opened(node):
+    match _open_verbatim(node):
         case Seq(items=items):
             return items
         case Change(base=base, prepend=prepend, append=append):

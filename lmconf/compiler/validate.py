@@ -8,31 +8,33 @@ from typing import Any
 import msgspec
 
 from lmconf.compiler.compose import FLAT_NAME
-from lmconf.compiler.extensions import merged, unknown_extensions
-from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.extensions import merge_faults, unknown_extensions
+from lmconf.compiler.inputs import CompilerInputs
 from lmconf.compiler.name_resolution import (
-    cycles,
-    falls_on_itself,
-    named_twice,
-    unknown_main,
-    unknown_names,
-    wrong_in_pools,
+    check_main,
+    check_pool_members,
+    find_duplicate_names,
+    find_fallback_cycles,
+    find_self_fallback,
+    find_unknown_names,
 )
-from lmconf.compiler.parts import Parts, no_block
-from lmconf.compiler.shared_credentials import shared_credentials
+from lmconf.compiler.parts import ProfileParts, no_block
+from lmconf.compiler.shared_credentials import find_shared_credentials
 from lmconf.diagnostics.model import Diagnostic, Note
 from lmconf.document.nodes import Broken, Change, Map, Node, Scalar
 from lmconf.schema.check import Fault, check
-from lmconf.schema.lookup import Unread
-from lmconf.spec.build import data_of
+from lmconf.schema.lookup import UnreadableValue
+from lmconf.spec.build import complete_data
 from lmconf.spec.plain_data import to_data, to_diagnostics
 from lmconf.spec.profile import MANY_LMS, ONE_LM
-from lmconf.spec.rules.budgets import judge_whole_budget
+from lmconf.spec.rules.budgets import check_profile_budget
 
-__all__ = ["checked"]
+__all__ = ["check_parts"]
 
 
-def checked(parts: Parts, inputs: Inputs, found: list[Diagnostic]) -> dict[str, Any]:
+def check_parts(
+    parts: ProfileParts, inputs: CompilerInputs, found: list[Diagnostic]
+) -> dict[str, Any]:
     """Return the plain data of the whole profile, reporting every fault of the rendered `parts`.
 
     The data builds a `ProfileSpec` if nothing that was reported is an error.
@@ -43,7 +45,9 @@ def checked(parts: Parts, inputs: Inputs, found: list[Diagnostic]) -> dict[str, 
 class _Checker:
     """One pass over the parts of a profile."""
 
-    def __init__(self, parts: Parts, inputs: Inputs, found: list[Diagnostic]) -> None:
+    def __init__(
+        self, parts: ProfileParts, inputs: CompilerInputs, found: list[Diagnostic]
+    ) -> None:
         self.parts = parts
         self.inputs = inputs
         self.found = found
@@ -52,13 +56,13 @@ class _Checker:
         # Parents first: a mistake of theirs is told as theirs, not as something inherited.
         for name, node in self.parts.abstract.items():
             if isinstance(node, Map):
-                _, faults = data_of(node, abstract=True)
+                _, faults = complete_data(node, abstract=True)
                 self.report(name, node, self.with_extensions(node, faults))
             elif not isinstance(node, Broken):
                 self.found.append(no_block(node, self.parts.path(name)))
         entries = self.parts.entries
         # Pools last: they have what they do not say from their members.
-        order = sorted(entries, key=lambda name: _says_pool(entries[name]))
+        order = sorted(entries, key=lambda name: _is_pool_node(entries[name]))
         done: dict[str, object] = {}
         for name in order:
             done[name] = self.lm(name, entries[name], done)
@@ -67,11 +71,11 @@ class _Checker:
         for name, data in lms.items():
             self.names(name, data, head)
             if isinstance(data, Mapping):
-                self.report(name, entries[name], wrong_in_pools(name, lms))
-        self.found += cycles(self.parts, lms)
+                self.report(name, entries[name], check_pool_members(name, lms))
+        self.found += find_fallback_cycles(self.parts, lms)
         if not self.parts.flat:
             crossing = {said.mark for said in self.found if said.code == "credential-crosses"}
-            shared = shared_credentials(self.parts.entries, lms)
+            shared = find_shared_credentials(self.parts.entries, lms)
             self.found += [said for said in shared if said.mark not in crossing]
         return {**head, "lms": lms}
 
@@ -80,17 +84,17 @@ class _Checker:
         if not isinstance(node, Map):
             if not isinstance(node, Broken):
                 self.found.append(no_block(node, self.parts.path(name)))
-            return Unread()
-        data, faults = data_of(node, self.parts.soft.get(name, frozenset()), named=others)
+            return UnreadableValue()
+        data, faults = complete_data(node, self.parts.soft.get(name, frozenset()), named=others)
         self.report(name, node, self.with_extensions(node, faults))
         wrong = {fault.path[0] for fault in faults if fault.path}
-        return {key: Unread() if key in wrong else value for key, value in data.items()}
+        return {key: UnreadableValue() if key in wrong else value for key, value in data.items()}
 
     def with_extensions(self, node: Map, faults: Sequence[Fault]) -> list[Fault]:
         """Return `faults` and the kinds in `node` that nothing provides, without what follows."""
         data = to_data(node)
         assert isinstance(data, dict)
-        return merged(faults, unknown_extensions(data, self.inputs))
+        return merge_faults(faults, unknown_extensions(data, self.inputs))
 
     def head(self, lms: Mapping[str, object]) -> dict[str, Any]:
         """Return the data of what stands beside the LMs."""
@@ -101,10 +105,10 @@ class _Checker:
             self.found += to_diagnostics(check(ONE_LM, data, partial=True), parts.head)
             return {"main": FLAT_NAME}
         names = [*lms, *(name for name in parts.abstract if name != "defaults")]
-        faults = check(MANY_LMS, {**data, "lms": dict.fromkeys(names, Unread())})
-        faults += unknown_main(data.get("main"), lms)
+        faults = check(MANY_LMS, {**data, "lms": dict.fromkeys(names, UnreadableValue())})
+        faults += check_main(data.get("main"), lms)
         faults += self.budget(data, lms)
-        faults = merged(faults, unknown_extensions(data, self.inputs))
+        faults = merge_faults(faults, unknown_extensions(data, self.inputs))
         written = {} if parts.written is None else {"lms": parts.written}
         whole = Map({**parts.head.entries, **written}, parts.head.keys, parts.head.mark)
         self.found += to_diagnostics(faults, whole)
@@ -117,28 +121,30 @@ class _Checker:
         budget = data.get("budget")
         if not isinstance(budget, Mapping):
             return
-        yield from judge_whole_budget(budget, lms)
+        yield from check_profile_budget(budget, lms)
         stores = data.get("stores")
         known = {"stores": tuple(stores) if isinstance(stores, Mapping) else ()}
-        yield from unknown_names({"budget": budget}, known)
+        yield from find_unknown_names({"budget": budget}, known)
 
     def names(self, name: str, data: object, head: Mapping[str, Any]) -> None:
         """Report the names in one LM that nothing has; a fallback to itself is dropped."""
         node = self.parts.entries[name]
         if not isinstance(data, dict) or not isinstance(node, Map):
             return
-        self.report(name, node, named_twice(data))
+        self.report(name, node, find_duplicate_names(data))
         if isinstance(data.get("fallbacks"), list):
             if self.states_itself(name):
-                self.report(name, node, falls_on_itself(name, data["fallbacks"]))
+                self.report(name, node, find_self_fallback(name, data["fallbacks"]))
             data["fallbacks"] = [item for item in data["fallbacks"] if item != name]
-        right = {key: value for key, value in data.items() if not isinstance(value, Unread)}
+        right = {
+            key: value for key, value in data.items() if not isinstance(value, UnreadableValue)
+        }
         known: dict[str, tuple[str, ...]] = {"stores": (), "callbacks": (), "lms": ()}
         if not self.parts.flat:
             for key in ("stores", "callbacks"):
                 known[key] = tuple(head[key]) if isinstance(head.get(key), Mapping) else ()
             known["lms"] = tuple(self.parts.entries)
-        self.report(name, node, unknown_names(right, known, alone=self.parts.flat))
+        self.report(name, node, find_unknown_names(right, known, alone=self.parts.flat))
 
     def states_itself(self, name: str) -> bool:
         """Say whether the LM `name` itself names itself as its fallback: in `defaults`, it may."""
@@ -166,5 +172,5 @@ class _Checker:
         return msgspec.structs.replace(diagnostic, notes=(*diagnostic.notes, note))
 
 
-def _says_pool(node: Node) -> bool:
+def _is_pool_node(node: Node) -> bool:
     return isinstance(node, Map) and "pool" in node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from lmconf.compiler.parts import Parts
+from lmconf.compiler.parts import ProfileParts
 from lmconf.diagnostics.model import Diagnostic, Note
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.document.nodes import Map, Node, Path, Scalar, at
@@ -12,21 +12,23 @@ from lmconf.providers.catalogue import provider_of
 from lmconf.providers.families import EFFORTS, efforts_refused, family_of
 from lmconf.providers.routes import TEXT, client_of
 from lmconf.schema.declaration import fields
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.policies import TimeoutSpec
 
-__all__ = ["in_vain"]
+__all__ = ["find_ineffective_settings"]
 
 
-def in_vain(lms: Mapping[str, Compiled], parts: Parts) -> Iterator[Diagnostic]:
+def find_ineffective_settings(
+    lms: Mapping[str, CompiledLM], parts: ProfileParts
+) -> Iterator[Diagnostic]:
     """Yield a warning for everything that the profile of `parts` asks for and does not get."""
     written = parts.entries if parts.written is None else parts.written.entries
     for name, compiled in lms.items():
         foreign = _foreign_wire(compiled.spec)
         if foreign is not None:
-            yield _foreign(compiled, parts.path(name), *foreign)
-        for path, message, help_ in _without_effect(compiled.spec):
+            yield _foreign_diagnostic(compiled, parts.path(name), *foreign)
+        for path, message, help_ in _ineffective_fields(compiled.spec):
             # What an LM has from `defaults` or from a parent is meant for others.
             stated = at(written[name], path)
             if stated is not None:
@@ -42,7 +44,7 @@ def in_vain(lms: Mapping[str, Compiled], parts: Parts) -> Iterator[Diagnostic]:
                     path=(*parts.path(name), field),
                     help=help_,
                 )
-    yield from _times_of_no_cache({**parts.abstract, **written}, parts)
+    yield from _unused_ttls({**parts.abstract, **written}, parts)
     if parts.written is not None and not parts.written.entries:
         yield Diagnostic(
             code="no-lms",
@@ -54,7 +56,7 @@ def in_vain(lms: Mapping[str, Compiled], parts: Parts) -> Iterator[Diagnostic]:
         )
 
 
-def _without_effect(spec: LMSpec) -> Iterator[tuple[Path, str, str]]:
+def _ineffective_fields(spec: LMSpec) -> Iterator[tuple[Path, str, str]]:
     """Yield path, message and help of whatever the other settings of an LM leave no effect."""
     declared = fields(LMSpec)
     if not spec.fallbacks and spec.fallback_on != declared["fallback_on"].default:
@@ -67,7 +69,7 @@ def _without_effect(spec: LMSpec) -> Iterator[tuple[Path, str, str]]:
             "`budget` has no effect here: neither this LM nor a fallback has one of its own",
             "add a `budget` to this LM; that of a whole profile is no reason to ask another one",
         )
-    yield from _of_pools(spec)
+    yield from _ineffective_in_pools(spec)
     times = spec.timeout
     for phase in ("connect", "first_byte", "idle"):
         most = getattr(times, phase)
@@ -106,7 +108,7 @@ def _against_the_family(spec: LMSpec) -> Iterator[tuple[str, str, str]]:
         )
 
 
-def _of_pools(spec: LMSpec) -> Iterator[tuple[Path, str, str]]:
+def _ineffective_in_pools(spec: LMSpec) -> Iterator[tuple[Path, str, str]]:
     declared = fields(LMSpec)
     if not spec.pool:
         for name in ("pick", "weights"):
@@ -135,7 +137,7 @@ def _no_effect(node: Node, path: Path, message: str, help_: str, *notes: Note) -
     )
 
 
-def _times_of_no_cache(lms: Mapping[str, Node], parts: Parts) -> Iterator[Diagnostic]:
+def _unused_ttls(lms: Mapping[str, Node], parts: ProfileParts) -> Iterator[Diagnostic]:
     """Yield a warning for each `ttl` that stands beside `mode: disabled`."""
     for name, node in lms.items():
         cache = at(node, ("cache",))
@@ -155,7 +157,7 @@ def _times_of_no_cache(lms: Mapping[str, Node], parts: Parts) -> Iterator[Diagno
         )
 
 
-def _foreign(compiled: Compiled, path: Path, named: str, help_: str) -> Diagnostic:
+def _foreign_diagnostic(compiled: CompiledLM, path: Path, named: str, help_: str) -> Diagnostic:
     return Diagnostic(
         code="foreign-wire",
         severity="warning",

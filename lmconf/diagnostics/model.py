@@ -33,9 +33,9 @@ class Source(Masked, Struct, frozen=True, eq=False):
         """Pickle the text with every secret's characters replaced, so that all marks still fit."""
         text = self.text
         if text is not None:
-            from lmconf.secrets.redaction import blanked
+            from lmconf.secrets.redaction import blank_spans
 
-            text = blanked(text, self.hidden)
+            text = blank_spans(text, self.hidden)
         return (Source, (self.name, text, (), self.reached, self.path))
 
 

@@ -13,15 +13,21 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from lmconf.diagnostics.model import Diagnostic, Mark, Source
 from lmconf.diagnostics.suggest import did_you_mean
-from lmconf.secrets.redaction import Span, mask, merged, shape_spans, unended_span
+from lmconf.secrets.redaction import (
+    Span,
+    find_key_shapes,
+    mask_key_shapes,
+    merge_spans,
+    unended_span,
+)
 from lmconf.secrets.references import MASK
 
 __all__ = [
     "did_you_mean",
-    "in_order",
+    "format_path",
     "line_starts",
     "sameness",
-    "shown_path",
+    "sort_diagnostics",
     "to_json",
     "to_text",
 ]
@@ -58,7 +64,7 @@ def to_text(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str:
     `color` adds ANSI colours. The text has no newline at its end and is empty for no diagnostics.
     Of more than `MOST_SHOWN`, the first are told.
     """
-    found = in_order(diagnostics)
+    found = sort_diagnostics(diagnostics)
     if not found:
         return ""
     writer = _Writer(color)
@@ -80,21 +86,24 @@ def to_json(diagnostics: Sequence[Diagnostic]) -> list[dict[str, object]]:
         {
             "code": diagnostic.code,
             "severity": diagnostic.severity,
-            "message": _clean(diagnostic.message),
+            "message": _sanitize(diagnostic.message),
             **_place(diagnostic.mark),
-            "path": [_clean(step) if isinstance(step, str) else step for step in diagnostic.path],
-            "label": _clean(diagnostic.label),
-            "help": _clean(diagnostic.help),
+            "path": [
+                _sanitize(step) if isinstance(step, str) else step for step in diagnostic.path
+            ],
+            "label": _sanitize(diagnostic.label),
+            "help": _sanitize(diagnostic.help),
             "notes": [
-                {"message": _clean(note.message), **_place(note.mark)} for note in diagnostic.notes
+                {"message": _sanitize(note.message), **_place(note.mark)}
+                for note in diagnostic.notes
             ],
             "reached": [_place(reached) for reached in _chain(diagnostic.mark)],
         }
-        for diagnostic in in_order(diagnostics)
+        for diagnostic in sort_diagnostics(diagnostics)
     ]
 
 
-def in_order(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+def sort_diagnostics(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
     """Return `diagnostics` sorted by place, without those that say the same of the same place."""
     first: dict[object, Diagnostic] = {}
     for diagnostic in diagnostics:
@@ -115,7 +124,7 @@ def _order(diagnostic: Diagnostic) -> tuple[bool, tuple[str, int, int]]:
     return (mark is None, mark.key if mark is not None else ("", 0, 0))
 
 
-def shown_path(path: Sequence[str | int]) -> str:
+def format_path(path: Sequence[str | int]) -> str:
     """Return `path` as a person writes it: `lms.gpt.callbacks[0]`."""
     text = ""
     for step in path:
@@ -150,7 +159,7 @@ def _place(mark: Mark | None) -> dict[str, object]:
     if mark is None:
         return {"file": None, "line": None, "column": None, "end_column": None}
     return {
-        "file": _clean(mark.source.name),
+        "file": _sanitize(mark.source.name),
         "line": mark.line or None,
         "column": mark.column or None,
         "end_column": mark.end or None,
@@ -187,33 +196,33 @@ class _Writer:
             lines.append(bar)
         for kind, text in remarks:
             prefix = f"{gutter} = {kind}: "
-            lines.append(prefix + _clean(text).replace("\n", "\n" + " " * len(prefix)))
+            lines.append(prefix + _sanitize(text).replace("\n", "\n" + " " * len(prefix)))
         return lines
 
     def _head(self, diagnostic: Diagnostic) -> str:
         head = self._paint(diagnostic.severity, f"{diagnostic.severity}[{diagnostic.code}]")
-        message = f": {_clean(diagnostic.message)}"
+        message = f": {_sanitize(diagnostic.message)}"
         return head + (f"{_BOLD}{message}{_PLAIN}" if self._color else message)
 
     def _snippet(
         self, mark: Mark | None, label: str, path: Sequence[str | int], width: int, style: str
     ) -> list[str]:
         arrow = self._paint("place", " " * (width + 1) + "-->")
-        where = _clean(shown_path(path))
+        where = _sanitize(format_path(path))
         if mark is None or not _has_line(mark):
-            place = _clean(str(mark)) if mark is not None else ""
+            place = _sanitize(str(mark)) if mark is not None else ""
             place = f"{place}: {where}" if place and where else place or where
-            place += f": {_clean(label)}" if label and style == "place" else ""
+            place += f": {_sanitize(label)}" if label and style == "place" else ""
             return [f"{arrow} {place}"] if place else []
         line = self._line(mark)
         shown, before, length = _excerpt(mark, line, self._masked_in(mark.source, line))
         caret = ("-" if style == "place" else "^") * length
-        under = self._paint(style, " ".join(filter(None, [caret, _clean(label)])))
+        under = self._paint(style, " ".join(filter(None, [caret, _sanitize(label)])))
         gutter = " " * (width + 1)
         bar = self._paint("place", f"{gutter} |")
         numbered = self._paint("place", f" {mark.line:>{width}} |")
         return [
-            f"{arrow} {_clean(str(mark))}",
+            f"{arrow} {_sanitize(str(mark))}",
             bar,
             f"{numbered} {shown}".rstrip(),
             f"{bar} {' ' * before}{under}",
@@ -237,7 +246,7 @@ class _Writer:
         key = (id(source), line)
         known = self._masked.get(key)
         if known is None:
-            known = self._masked[key] = _masked(source, line)
+            known = self._masked[key] = _secret_spans_of_line(source, line)
         return known
 
     def _paint(self, style: str, text: str) -> str:
@@ -317,15 +326,15 @@ def _window(whole: int, start: int, end: int) -> Span:
     return first, min(whole, first + WIDEST)
 
 
-def _masked(source: Source, line: Span) -> list[Span]:
+def _secret_spans_of_line(source: Source, line: Span) -> list[Span]:
     """Return the spans of a line, counted from its start, that may hold secrets."""
     start, end = line
     text = (source.text or "")[start:end]
     hidden = [(first - start, last - start) for first, last in source.hidden]
     hidden = [(first, last) for first, last in hidden if first < len(text) and last > 0]
     unended = unended_span(text, {first: last for first, last in hidden if first < last})
-    spans = [*hidden, *shape_spans(text), *([] if unended is None else [unended])]
-    return merged(
+    spans = [*hidden, *find_key_shapes(text), *([] if unended is None else [unended])]
+    return merge_spans(
         (max(first, 0), min(last, len(text)))
         for first, last in spans
         if first < len(text) and last > 0 and first < last
@@ -370,12 +379,12 @@ def _cell(letter: str) -> tuple[str, int]:
     return letter, 2 if unicodedata.east_asian_width(letter) in "WF" else 1
 
 
-def _clean(text: str) -> str:
+def _sanitize(text: str) -> str:
     """Return `text` fit for a terminal: keys masked, control characters but newlines escaped.
 
     Of what is longer than anybody reads, its beginning is shown.
     """
-    masked = mask(text)
+    masked = mask_key_shapes(text)
     if len(masked) > _LONGEST_TEXT:
         masked = f"{masked[:_LONGEST_TEXT]}…"
     if masked.isascii() and masked.isprintable():

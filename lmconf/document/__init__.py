@@ -1,6 +1,6 @@
 """Documents: YAML or JSON text as nodes that remember their place, and plain values as text.
 
-The parser is loaded by the first `read`; the nodes alone cost nothing.
+The parser is loaded by the first `read_document`; the nodes alone cost nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lmconf.document.nodes import (
 )
 
 if TYPE_CHECKING:
-    from lmconf.document.yaml.reader import read, read_value
+    from lmconf.document.yaml.reader import read_document, read_value
     from lmconf.document.yaml.writer import write
 
 __all__ = [
@@ -48,13 +48,13 @@ __all__ = [
     "from_plain",
     "map_scalars",
     "nearest_mark",
-    "read",
+    "read_document",
     "read_value",
     "to_plain",
     "write",
 ]
 
-_LAZY = {"read": "yaml.reader", "read_value": "yaml.reader", "write": "yaml.writer"}
+_LAZY = {"read_document": "yaml.reader", "read_value": "yaml.reader", "write": "yaml.writer"}
 
 
 def __getattr__(name: str) -> object:

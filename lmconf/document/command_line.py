@@ -65,10 +65,10 @@ def read_argument(
     try:
         node = read_value(value, option, key=key)
     except ProfileError as error:
-        found.extend(_moved_diagnostics(error.diagnostics, text, start, option))
+        found.extend(_shift_diagnostics(error.diagnostics, text, start, option))
         return None
-    node = _moved_node(node, _whole_source(node.mark.source, text, start, option), start)
-    fault = _not_in_one_line(node, value)
+    node = _shift_node(node, _whole_source(node.mark.source, text, start, option), start)
+    fault = _explain_one_line(node, value)
     if fault:
         found.append(
             Diagnostic(
@@ -87,14 +87,14 @@ def _whole_source(part: Source, text: str, start: int, option: str) -> Source:
     return Source(option, text=text, hidden=hidden)
 
 
-def _moved_diagnostics(
+def _shift_diagnostics(
     diagnostics: Sequence[Diagnostic], text: str, start: int, option: str
 ) -> Iterator[Diagnostic]:
     for diagnostic in diagnostics:
         mark = diagnostic.mark
         if mark is not None:
             source = _whole_source(mark.source, text, start, option)
-            mark = _moved(mark, source, start)
+            mark = _shift_mark(mark, source, start)
         yield Diagnostic(
             code=diagnostic.code,
             message=diagnostic.message,
@@ -104,27 +104,29 @@ def _moved_diagnostics(
         )
 
 
-def _moved_node(node: Node, source: Source, start: int) -> Node:
+def _shift_node(node: Node, source: Source, start: int) -> Node:
     """Return `node`, as it was read, with its places `start` characters later in `source`."""
-    mark = _moved(node.mark, source, start)
+    mark = _shift_mark(node.mark, source, start)
     match node:
         case Scalar(value=value, quoted=quoted):
             return Scalar(value, mark, quoted)
         case Seq(items=items):
-            return Seq(tuple(_moved_node(item, source, start) for item in items), mark)
+            return Seq(tuple(_shift_node(item, source, start) for item in items), mark)
         case Map(entries=entries, keys=keys):
-            moved = {key: _moved_node(value, source, start) for key, value in entries.items()}
-            return Map(moved, {key: _moved(at, source, start) for key, at in keys.items()}, mark)
+            moved = {key: _shift_node(value, source, start) for key, value in entries.items()}
+            return Map(
+                moved, {key: _shift_mark(at, source, start) for key, at in keys.items()}, mark
+            )
         case _:
             return Broken(mark)
 
 
-def _moved(mark: Mark, source: Source, start: int) -> Mark:
+def _shift_mark(mark: Mark, source: Source, start: int) -> Mark:
     shift = start if mark.line <= 1 else 0
     return Mark(source, mark.line, mark.column + shift, mark.end + shift)
 
 
-def _not_in_one_line(node: Node, value: str) -> str:
+def _explain_one_line(node: Node, value: str) -> str:
     """Return why `value` means something else than it seems to, or nothing."""
     first = value.lstrip()[:1]
     if isinstance(node, Map) and first != "{":

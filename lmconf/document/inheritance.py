@@ -16,7 +16,7 @@ from msgspec import Struct
 from lmconf.diagnostics.model import Diagnostic, Mark, Note
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.document.findings import Enough
-from lmconf.document.merge import Rules, Usual, merge, no_items, settle_value
+from lmconf.document.merge import DefaultItems, Rules, merge, no_default_items, settle_value
 from lmconf.document.nodes import Broken, Change, Map, Node, Path, Scalar, Seq, size_of
 from lmconf.document.yaml.limits import NODES
 from lmconf.errors import ProfileError
@@ -98,7 +98,7 @@ def inherit(
     *,
     defaults_path: Path = ("defaults",),
     foreign: Foreign | None = None,
-    usual: Usual = no_items,
+    usual: DefaultItems = no_default_items,
 ) -> Inherited:
     """Return `entries`, the map at `path`, with each entry's chain folded.
 
@@ -116,10 +116,10 @@ def inherit(
     Raises:
         Enough: entries hold too much, with what they inherit.
     """
-    family = _Family(found, path, foreign)
+    family = _InheritanceGraph(found, path, foreign)
     family.read(entries)
     base = _base(defaults, defaults_path, found)
-    return _Chains(family, base, rules, usual).all(entries)
+    return _ChainFolder(family, base, rules, usual).all(entries)
 
 
 def _base(defaults: Map | None, path: Path, found: list[Diagnostic]) -> Map | None:
@@ -137,7 +137,7 @@ def _base(defaults: Map | None, path: Path, found: list[Diagnostic]) -> Map | No
     return _without(defaults, "extends")
 
 
-class _Family:
+class _InheritanceGraph:
     """Who extends whom: each entry's own map, its parents, and which entries are unusable."""
 
     def __init__(self, found: list[Diagnostic], path: Path, foreign: Foreign | None) -> None:
@@ -162,7 +162,7 @@ class _Family:
 
     def add(self, name: str, entry: Node) -> None:
         """Take `entry` apart into its parents and what it says itself."""
-        own = _unwrapped(entry, self.found, (*self.path, name))
+        own = _unwrap_change(entry, self.found, (*self.path, name))
         if own is None:
             return
         self.own[name] = own
@@ -265,15 +265,15 @@ class _Family:
         return tuple(nearest[link] for link in reversed(order[:-1]))
 
 
-class _Chains:
+class _ChainFolder:
     """Folds the chain of every entry; chains that begin alike are folded once as far as that."""
 
     def __init__(
         self,
-        family: _Family,
+        family: _InheritanceGraph,
         defaults: Map | None,
         rules: Rules,
-        usual: Usual,
+        usual: DefaultItems,
     ) -> None:
         self.family = family
         self.defaults = defaults
@@ -352,7 +352,7 @@ class _Chains:
                 self.family.found.append(diagnostic)
 
 
-def _unwrapped(entry: Node, found: list[Diagnostic], path: Path) -> Node | None:
+def _unwrap_change(entry: Node, found: list[Diagnostic], path: Path) -> Node | None:
     """Return `entry` itself rather than what it does to lower layers, or None if it was unset."""
     if not isinstance(entry, Change):
         return entry
@@ -361,7 +361,7 @@ def _unwrapped(entry: Node, found: list[Diagnostic], path: Path) -> Node | None:
     return settle_value(entry, found, path)
 
 
-def _too_large(family: _Family, name: str) -> Diagnostic:
+def _too_large(family: _InheritanceGraph, name: str) -> Diagnostic:
     return Diagnostic(
         code="too-large",
         message=f"`{family.path[0]}` come to more than {NODES:,} keys and values, with all that each"

@@ -25,21 +25,21 @@ from lmconf.document.nodes import (
 )
 
 __all__ = [
+    "DefaultItems",
     "Rules",
-    "Usual",
     "fold",
     "merge",
-    "no_items",
+    "no_default_items",
     "normalise",
     "settle",
     "settle_value",
 ]
 
-Usual: TypeAlias = Callable[[Path], Sequence[Plain]]
+DefaultItems: TypeAlias = Callable[[Path], Sequence[Plain]]
 """Says which items the list at a path has where nobody states it."""
 
 
-def no_items(path: Path) -> Sequence[Plain]:
+def no_default_items(path: Path) -> Sequence[Plain]:
     """Return what a list at `path` has where that is nothing."""
     return ()
 
@@ -59,7 +59,7 @@ class Rules(Protocol):
         """Return the key that states the kind of the block at `path`, if it has kinds."""
         ...
 
-    def shed(self, path: Path, lower: Map, upper: Map) -> Map:
+    def drop_bound_fields(self, path: Path, lower: Map, upper: Map) -> Map:
         """Return what of `lower` may survive under `upper`; both are the block at `path`."""
         ...
 
@@ -70,13 +70,13 @@ def normalise(root: Map, rules: Rules) -> Map:
     An empty block is the block left out, and is not in the result; nor is one that holds nothing
     but such blocks.
     """
-    node = _normalised(root, (), rules)
+    node = _normalise_node(root, (), rules)
     if not isinstance(node, Map):
         raise TypeError("rules must keep a document's root a map")
     return node
 
 
-def _normalised(node: Node, path: Path, rules: Rules) -> Node:
+def _normalise_node(node: Node, path: Path, rules: Rules) -> Node:
     full = rules.normalise(path, node)
     match full:
         case Map(entries=entries, keys=keys, mark=mark):
@@ -86,7 +86,7 @@ def _normalised(node: Node, path: Path, rules: Rules) -> Node:
                 # Asked before a shorthand is written out, too: `callbacks: {}` is no list of one.
                 if _is_empty(value) and rules.is_block(within):
                     continue
-                inner = _normalised(value, within, rules)
+                inner = _normalise_node(value, within, rules)
                 if not (_is_empty(inner) and rules.is_block(within)):
                     below[key] = inner
             if len(below) < len(entries):
@@ -95,11 +95,15 @@ def _normalised(node: Node, path: Path, rules: Rules) -> Node:
         case Verbatim(value=dict() as value, mark=mark):
             return Verbatim(_without_empty_blocks(value, path, rules), mark)
         case Seq(items=items, mark=mark):
-            return Seq(_each(items, path, rules), mark)
+            return Seq(_normalise_items(items, path, rules), mark)
         case Change(base=base, prepend=prepend, append=append, reset=reset, mark=mark):
-            start = None if base is None else _normalised(base, path, rules)
+            start = None if base is None else _normalise_node(base, path, rules)
             return Change(
-                mark, start, _each(prepend, path, rules), _each(append, path, rules), reset
+                mark,
+                start,
+                _normalise_items(prepend, path, rules),
+                _normalise_items(append, path, rules),
+                reset,
             )
         case _:
             return full
@@ -127,8 +131,8 @@ def _without_empty_blocks(value: dict[str, Plain], path: Path, rules: Rules) -> 
     return kept
 
 
-def _each(items: tuple[Node, ...], path: Path, rules: Rules) -> tuple[Node, ...]:
-    return tuple(_normalised(item, (*path, index), rules) for index, item in enumerate(items))
+def _normalise_items(items: tuple[Node, ...], path: Path, rules: Rules) -> tuple[Node, ...]:
+    return tuple(_normalise_node(item, (*path, index), rules) for index, item in enumerate(items))
 
 
 def fold(layers: Sequence[Map], rules: Rules) -> Map:
@@ -158,14 +162,14 @@ def merge(lower: Node, upper: Node, path: Path, rules: Rules) -> Node:
         case Change(base=None, reset=False, prepend=(), append=()):
             return lower
         case Change(base=None, reset=False):
-            return _changed(lower, upper)
+            return _apply_change(lower, upper)
         case Map():
-            return _laid_over(lower, upper, path, rules)
+            return _overlay(lower, upper, path, rules)
         case _:
             return upper
 
 
-def _changed(lower: Node, upper: Change) -> Node:
+def _apply_change(lower: Node, upper: Change) -> Node:
     """Return `lower` with the items of `upper` around it."""
     match lower:
         case Broken():
@@ -184,34 +188,34 @@ def _changed(lower: Node, upper: Change) -> Node:
             return Change(upper.mark, lower, upper.prepend, upper.append)
 
 
-def _laid_over(lower: Node, upper: Map, path: Path, rules: Rules) -> Node:
+def _overlay(lower: Node, upper: Map, path: Path, rules: Rules) -> Node:
     match lower:
         case Map():
-            return _merged_maps(lower, upper, path, rules)
+            return _merge_maps(lower, upper, path, rules)
         case Broken():
             return lower
         case Change(base=None, reset=False, prepend=(), append=()):
             return upper
         case Change(base=Map() as base, prepend=(), append=()):
-            merged = _merged_maps(base, upper, path, rules)
-            return merged if isinstance(merged, Change) else _instead(merged)
+            merged = _merge_maps(base, upper, path, rules)
+            return merged if isinstance(merged, Change) else _as_replacement(merged)
         case _:
-            return _instead(upper)
+            return _as_replacement(upper)
 
 
-def _instead(node: Map) -> Change:
+def _as_replacement(node: Map) -> Change:
     """Return `node` as a value that lower layers do not show through."""
     return Change(node.mark, base=node, reset=True)
 
 
-def _merged_maps(lower: Map, upper: Map, path: Path, rules: Rules) -> Map | Change:
+def _merge_maps(lower: Map, upper: Map, path: Path, rules: Rules) -> Map | Change:
     if not upper.entries:
         return lower
     if not lower.entries:
         return upper
     if _differ(lower, upper, rules.kind_key(path)):
-        return _instead(upper)
-    kept = rules.shed(path, lower, upper)
+        return _as_replacement(upper)
+    kept = rules.drop_bound_fields(path, lower, upper)
     entries: dict[str, Node] = {}
     for key, value in lower:
         # A shed field is unset rather than left out: still lower layers must not bring it back.
@@ -231,7 +235,9 @@ def _differ(lower: Map, upper: Map, key: str | None) -> bool:
     return to_plain(below) != to_plain(above)
 
 
-def settle(root: Map, found: list[Diagnostic], path: Path = (), usual: Usual = no_items) -> Map:
+def settle(
+    root: Map, found: list[Diagnostic], path: Path = (), usual: DefaultItems = no_default_items
+) -> Map:
     """Return `root` without operators, after its last layer was folded.
 
     `$append` adds to what is `usual` where nobody stated a list, and is a diagnostic on anything
@@ -246,25 +252,25 @@ def settle(root: Map, found: list[Diagnostic], path: Path = (), usual: Usual = n
 
 
 def settle_value(
-    node: Node, found: list[Diagnostic], path: Path, usual: Usual = no_items
+    node: Node, found: list[Diagnostic], path: Path, usual: DefaultItems = no_default_items
 ) -> Node | None:
     """Return `node` without operators, or None where it was unset."""
     match node:
         case Map():
             return settle(node, found, path, usual)
         case Seq(items=items, mark=mark):
-            settled = _settled_items(items, found, path, usual)
+            settled = _settle_items(items, found, path, usual)
             same = all(old is new for old, new in zip(items, settled, strict=True))
             # The same node, so that it is known where it was stated.
             return node if same else Seq(settled, mark)
         case Change():
-            return _settled_change(node, found, path, usual)
+            return _settle_change(node, found, path, usual)
         case _:
             return node
 
 
-def _settled_items(
-    items: tuple[Node, ...], found: list[Diagnostic], path: Path, usual: Usual
+def _settle_items(
+    items: tuple[Node, ...], found: list[Diagnostic], path: Path, usual: DefaultItems
 ) -> tuple[Node, ...]:
     settled = []
     for index, item in enumerate(items):
@@ -273,8 +279,8 @@ def _settled_items(
     return tuple(settled)
 
 
-def _settled_change(
-    change: Change, found: list[Diagnostic], path: Path, usual: Usual
+def _settle_change(
+    change: Change, found: list[Diagnostic], path: Path, usual: DefaultItems
 ) -> Node | None:
     base = change.base
     if not change.prepend and not change.append:
@@ -293,7 +299,7 @@ def _settled_change(
             found.append(_no_list(change, base, path))
             return Broken(change.mark)
     items = (*change.prepend, *middle, *change.append)
-    return Seq(_settled_items(items, found, path, usual), change.mark)
+    return Seq(_settle_items(items, found, path, usual), change.mark)
 
 
 def _no_list(change: Change, base: Node, path: Path) -> Diagnostic:

@@ -34,7 +34,7 @@ from lmconf.secrets.secret_names import is_secret_name
 if TYPE_CHECKING:
     from lmconf.secrets.references import EnvType
 
-__all__ = ["OPTIONS", "holds_word", "recognise", "recognise_value"]
+__all__ = ["OPTIONS", "holds_word", "recognise_operators", "recognise_value_operators"]
 
 OPTIONS: dict[str, frozenset[str]] = {
     "$env": frozenset({"default", "type", "format"}),
@@ -73,7 +73,7 @@ _KIND_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "tru
 _VERBATIM_HELP = "to keep such a map as data, write {$value: …} around it"
 
 
-def recognise(root: Map, found: list[Diagnostic], *, folder: str | None = None) -> Map:
+def recognise_operators(root: Map, found: list[Diagnostic], *, folder: str | None = None) -> Map:
     """Return `root` with every dollar word turned into its node.
 
     Args:
@@ -81,7 +81,7 @@ def recognise(root: Map, found: list[Diagnostic], *, folder: str | None = None) 
         found: where mistakes are reported; what is wrong stands as `Broken` in the result.
         folder: where relative paths of `$file` start; they stay relative without it.
     """
-    node = recognise_value(root, (), found, folder=folder)
+    node = recognise_value_operators(root, (), found, folder=folder)
     if isinstance(node, Map):
         return node
     if not isinstance(node, Broken):
@@ -97,7 +97,7 @@ def recognise(root: Map, found: list[Diagnostic], *, folder: str | None = None) 
     return Map({}, {}, root.mark)
 
 
-def recognise_value(
+def recognise_value_operators(
     node: Node, path: Path, found: list[Diagnostic], *, folder: str | None = None
 ) -> Node:
     """Return `node`, which stands at `path`, with every dollar word in it turned into its node."""
@@ -107,7 +107,7 @@ def recognise_value(
 def holds_word(keys: Collection[object]) -> bool:
     """Say whether a map with these `keys` would be taken for a dollar word, or for one mistyped."""
     names = [key for key in keys if isinstance(key, str)]
-    return any(name in OPTIONS for name in names) or _misspelt(names) is not None
+    return any(name in OPTIONS for name in names) or _find_misspelt_operator(names) is not None
 
 
 class _Operator(Struct, frozen=True):
@@ -142,14 +142,14 @@ class _Recogniser:
         word = next((key for key in node.entries if key in OPTIONS), None)
         if word is not None:
             return self.operator(_Operator(word, node.entries[word], node, path))
-        meant = _misspelt(node.entries)
+        meant = _find_misspelt_operator(node.entries)
         if meant is not None:
             return self.broken(
                 "dollar-unknown",
                 f"`{meant[0]}` is no dollar word",
                 node.keys[meant[0]],
                 path,
-                help=_meant(*meant),
+                help=_suggest_key(*meant),
             )
         entries = {key: self.visit(value, (*path, key)) for key, value in node.entries.items()}
         return Map(entries, node.keys, node.mark)
@@ -352,20 +352,20 @@ def _stray(op: _Operator, key: str) -> Diagnostic:
     )
 
 
-def _misspelt(keys: Collection[str]) -> tuple[str, str] | None:
+def _find_misspelt_operator(keys: Collection[str]) -> tuple[str, str] | None:
     """Return the key and the word that was meant, where a map with `keys` is clearly an operator."""
     dollars = [key for key in keys if key.startswith("$")]
     if len(dollars) != 1 or dollars[0] in _DATA_WORDS:
         return None
     key = dollars[0]
     word = key.lower() if key.lower() in OPTIONS else did_you_mean(key, OPTIONS)
-    if word is None or not _alike(key.lower(), word):
+    if word is None or not _is_typo_of(key.lower(), word):
         return None
     others = set(keys) - {key}
     return (key, word) if others <= OPTIONS[word] else None
 
 
-def _meant(key: str, word: str) -> str:
+def _suggest_key(key: str, word: str) -> str:
     """Return what to write in place of `key`, which stands for `word`."""
     first, _, rest = key.partition(" ")
     if first == word and rest.strip():
@@ -373,7 +373,7 @@ def _meant(key: str, word: str) -> str:
     return f"did you mean `{word}`? {_VERBATIM_HELP}"
 
 
-def _alike(key: str, word: str) -> bool:
+def _is_typo_of(key: str, word: str) -> bool:
     """Say whether `key` is `word` mistyped, and not merely a word like it (`$set`, `$unset`)."""
     return key[1:2] == word[1:2] or sorted(key) == sorted(word)
 

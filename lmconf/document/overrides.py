@@ -23,7 +23,7 @@ from lmconf.document.nodes import (
     Seq,
     from_plain,
 )
-from lmconf.document.operators import recognise_value
+from lmconf.document.operators import recognise_value_operators
 from lmconf.secrets.secret_names import is_secret_name
 
 __all__ = ["Assignment", "from_mapping", "overlay", "parse_set"]
@@ -53,7 +53,7 @@ def parse_set(text: str, found: list[Diagnostic], *, option: str = "--set") -> A
     source = Source(option, text=text)
     steps, end = _steps(text)
     if end >= len(text) or text[end] != "=" or not steps:
-        found.append(_malformed(text, steps, end, source, option))
+        found.append(_malformed_path(text, steps, end, source, option))
         return None
     path = tuple(step for step, _, _ in steps)
     key = next((step for step in path if is_secret_name(step)), path[-1])
@@ -80,7 +80,7 @@ def _steps(text: str) -> tuple[list[tuple[str, int, int]], int]:
     return steps, max(position - 1, 0)
 
 
-def _malformed(
+def _malformed_path(
     text: str, steps: Sequence[tuple[str, int, int]], end: int, source: Source, option: str
 ) -> Diagnostic:
     example = f"such as `{option} lms.gpt.temperature=0.7`"
@@ -124,7 +124,7 @@ def from_mapping(
             continue
         path = tuple(step for step, _, _ in steps)
         for whole, leaf in _leaves(path, value):
-            node = _from_code(whole, leaf, mark, found)
+            node = _node_from_code(whole, leaf, mark, found)
             if node is not None:
                 assignments.append(Assignment(whole, node, mark, (mark,) * len(whole)))
     return assignments
@@ -142,7 +142,7 @@ def _is_walked(value: Mapping[object, object]) -> bool:
     return all(isinstance(key, str) and not key.startswith("$") for key in value)
 
 
-def _from_code(
+def _node_from_code(
     path: tuple[str, ...], value: object, mark: Mark, found: list[Diagnostic]
 ) -> Node | None:
     try:
@@ -182,20 +182,20 @@ def overlay(
         top: the keys that a document with entries may have; none given, none checked.
         folder: where relative paths of `$file` start.
     """
-    laying = _Laying(document, found, entries, top)
+    laying = _OverlayBuilder(document, found, entries, top)
     layers = []
     for assignment in assignments:
         path = laying.path(assignment)
         if path is None:
             continue
-        node = recognise_value(assignment.node, path, found, folder=folder)
+        node = recognise_value_operators(assignment.node, path, found, folder=folder)
         steps = assignment.steps[len(assignment.steps) - len(path) :]
         found_places = laying.layers(document, path, steps, node, assignment)
         layers += [normalise(layer, rules) for layer in found_places]
     return fold(layers, rules)
 
 
-class _Laying:
+class _OverlayBuilder:
     """Finds the places of a document that paths name."""
 
     def __init__(

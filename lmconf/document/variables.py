@@ -30,13 +30,13 @@ from lmconf.document.nodes import (
     from_plain,
     to_plain,
 )
-from lmconf.secrets.references import Env, as_type
+from lmconf.secrets.references import Env, convert_text
 from lmconf.secrets.secret_names import is_secret_name
 
 if TYPE_CHECKING:
     from lmconf.secrets.references import EnvType
 
-__all__ = ["Bound", "bind"]
+__all__ = ["BoundVariables", "bind_variables"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _EXPECTED = {
@@ -52,7 +52,7 @@ _EXPECTED = {
 Kind: TypeAlias = Literal["str", "int", "float", "bool", "list", "map", "any"]
 
 
-class Bound(Struct, frozen=True):
+class BoundVariables(Struct, frozen=True):
     """What templates see.
 
     `baked` says which variable took its value from which environment variable (parts of a
@@ -64,12 +64,12 @@ class Bound(Struct, frozen=True):
     broken: frozenset[str] = frozenset()
 
 
-def bind(
+def bind_variables(
     declared: Map | None,
     given: Mapping[str, object],
     environment: Mapping[str, str],
     found: list[Diagnostic],
-) -> Bound:
+) -> BoundVariables:
     """Return the values of all declared variables.
 
     Args:
@@ -83,10 +83,10 @@ def bind(
     keys: Mapping[str, Mark] = {} if declared is None else declared.keys
     for name, value in given.items():
         if name not in entries:
-            found.append(_undeclared(name, value, entries))
+            found.append(_undeclared_variable(name, value, entries))
     for name, node in entries.items():
         binder.declare(name, node, keys[name], given)
-    return Bound(binder.values, binder.baked, frozenset(binder.broken))
+    return BoundVariables(binder.values, binder.baked, frozenset(binder.broken))
 
 
 class _Binder:
@@ -168,7 +168,7 @@ class _Binder:
             return False
         self.broken_at(
             "var-secret",
-            f"`{_dotted(path)}` is named like a secret, and variables become part of the result",
+            f"`{_join_path(path)}` is named like a secret, and variables become part of the result",
             key,
             path,
             "write `{$env: …}` in the field itself; {$public: …} if it is no secret",
@@ -192,7 +192,7 @@ class _Binder:
         if text is None:
             return self.broken_at(
                 "var-unset",
-                f"the environment variable `{reference.name}` is not set, and `{_dotted(path)}` "
+                f"the environment variable `{reference.name}` is not set, and `{_join_path(path)}` "
                 "has no default",
                 mark,
                 path,
@@ -200,14 +200,14 @@ class _Binder:
             )
         value = self.typed(text, reference.type, mark, path, f"`{reference.name}`")
         if not isinstance(value, Broken):
-            self.baked[_dotted(path[1:])] = reference.name
+            self.baked[_join_path(path[1:])] = reference.name
             if isinstance(value, str) and reference.format is not None:
                 return reference.format.replace("{}", value, 1)
         return value
 
     def typed(self, text: str, kind: EnvType, mark: Mark, path: Path, name: str) -> Plain | Broken:
         """Return `text` as a value of the type `kind`."""
-        value = as_type(text, kind)
+        value = convert_text(text, kind)
         if value is not None and (kind != "str" or not _CONTROL.search(text)):
             return value
         found = "is empty" if not text.strip() else "is something else"
@@ -215,7 +215,7 @@ class _Binder:
             found = "holds control characters"
         return self.broken_at(
             "var-type",
-            f"`{_dotted(path)}` must be {_EXPECTED[kind]}, and {name} {found}",
+            f"`{_join_path(path)}` must be {_EXPECTED[kind]}, and {name} {found}",
             mark,
             path,
             "booleans are true, false, 1, 0, yes, no, on or off" if kind == "bool" else "",
@@ -231,7 +231,7 @@ class _Binder:
         except TypeError as error:
             return self.broken_at(
                 "var-value",
-                f"`{_dotted(path)}` is given what no document can hold: {error}",
+                f"`{_join_path(path)}` is given what no document can hold: {error}",
                 Mark(Source("vars")),
                 path,
             )
@@ -239,7 +239,7 @@ class _Binder:
         if isinstance(data, Broken):
             return self.broken_at(
                 "var-value",
-                f"`{_dotted(path)}` is given a reference",
+                f"`{_join_path(path)}` is given a reference",
                 node.mark,
                 path,
                 "give the value itself, or write the reference in the field that uses it",
@@ -272,7 +272,7 @@ class _Binder:
             return value
         return self.broken_at(
             "var-type",
-            f"`{_dotted(path)}` must be {_EXPECTED[kind]}, not {_EXPECTED[_kind_of(value)]}",
+            f"`{_join_path(path)}` must be {_EXPECTED[kind]}, not {_EXPECTED[_kind_of(value)]}",
             mark,
             path,
             notes=(Note("as it is declared here", declared.mark),),
@@ -294,21 +294,21 @@ class _Binder:
         return Broken(mark)
 
 
-def _named_at(value: object, name: str) -> Mark:
+def _name_mark(value: object, name: str) -> Mark:
     """Return where `value` is given the name of `name`."""
     if isinstance(value, GivenText):
         return Mark(value.mark.source, 1, 1, len(name) + 1)
     return Mark(Source("vars"))
 
 
-def _undeclared(name: str, value: object, entries: Mapping[str, Node]) -> Diagnostic:
+def _undeclared_variable(name: str, value: object, entries: Mapping[str, Node]) -> Diagnostic:
     near = did_you_mean(name, entries)
     known = ", ".join(entries)
     help = f"the document declares: {known}" if known else "the document declares no variables"
     return Diagnostic(
         code="var-unknown",
         message=f"there is no variable `{name}`",
-        mark=_named_at(value, name),
+        mark=_name_mark(value, name),
         path=("vars", name),
         help=f"did you mean `{near}`?" if near else help,
         notes=(Note(f"`{near}` is declared here", entries[near].mark),) if near else (),
@@ -370,5 +370,5 @@ def _data(node: Node) -> Plain | Broken:
             return Broken(node.mark)
 
 
-def _dotted(path: Path) -> str:
+def _join_path(path: Path) -> str:
     return ".".join(map(str, path))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lmconf.errors import UsageError
-from lmconf.system.tracebacks import without_frames
+from lmconf.system.tracebacks import hide_frames
 
 if TYPE_CHECKING:
     from lmconf.loader.profile import Profile
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["adapt", "infer_adapter", "load"]
 
 
-@without_frames
+@hide_frames
 def adapt(lm: LM, **settings: Any) -> Any:
     """Return `lm` as a `dspy.LM`, for `dspy.configure(lm=…)` and wherever else DSPy wants one.
 

@@ -10,9 +10,9 @@ from msgspec import Struct
 from lmconf.dspy.response_shapes import plain
 from lmconf.runtime.lm import LM
 from lmconf.spec.build import CALL_FIELDS
-from lmconf.spec.response_format import written_format
+from lmconf.spec.response_format import format_as_data
 
-__all__ = ["GENERATION", "Plan", "changes", "own_kwargs"]
+__all__ = ["GENERATION", "CallPlan", "changed_settings", "own_kwargs"]
 
 GENERATION = CALL_FIELDS - {
     "cache",
@@ -29,7 +29,7 @@ GENERATION = CALL_FIELDS - {
 _BODY = ("prediction",)
 
 
-class Plan(Struct, frozen=True):
+class CallPlan(Struct, frozen=True):
     """One call: what is asked, and the settings in which it differs from the LM's own."""
 
     prompt: str | None
@@ -47,7 +47,7 @@ def own_kwargs(lm: LM) -> dict[str, Any]:
     return {**kwargs, "max_tokens": tokens, **rollout}
 
 
-def changes(own: Mapping[str, Any], wanted: Mapping[str, Any], lm: LM) -> dict[str, Any]:
+def changed_settings(own: Mapping[str, Any], wanted: Mapping[str, Any], lm: LM) -> dict[str, Any]:
     """Return the settings with which `lm`, whose own kwargs are `own`, does what is wanted.
 
     What `own` has and `wanted` lacks was taken away: it is left to the provider.
@@ -62,7 +62,7 @@ def changes(own: Mapping[str, Any], wanted: Mapping[str, Any], lm: LM) -> dict[s
         elif name in extra or name in _BODY:
             extra[name] = plain(value)
         elif name == "response_format":
-            settings[name] = plain(written_format(value))
+            settings[name] = plain(format_as_data(value))
         else:
             known = "max_tokens" if name == "max_completion_tokens" else name
             settings[known] = plain(value)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio.from_thread
 
-from lmconf.dspy.call_arguments import Plan
-from lmconf.dspy.response_shapes import Shape, shaped
+from lmconf.dspy.call_arguments import CallPlan
+from lmconf.dspy.response_shapes import Shape, to_shape
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.call import Steps, warn_if_truncated
 from lmconf.runtime.driver import adrive, drive
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from lmconf.spec.keywords import CallSettings
 
 __all__ = [
-    "aasked",
+    "aask",
     "achunks",
-    "aopened",
-    "asked",
-    "astreamed",
+    "aopen_stream",
+    "ask",
+    "astream_answer",
     "chunk_of",
     "chunks",
-    "opened",
-    "streamed",
+    "open_stream",
+    "stream_answer",
 ]
 
 Show = Callable[[dict[str, Any]], Any]
 
 
-def asked(lm: LM, plan: Plan) -> Answer:
+def ask(lm: LM, plan: CallPlan) -> Answer:
     """Return the answer of `lm`."""
     reply = drive(_steps(lm, plan))
     warn_if_truncated(reply)
@@ -45,12 +45,12 @@ def asked(lm: LM, plan: Plan) -> Answer:
     return reply.answer
 
 
-def _steps(lm: LM, plan: Plan, *, stream: bool = False) -> Steps:
+def _steps(lm: LM, plan: CallPlan, *, stream: bool = False) -> Steps:
     settings = cast("CallSettings", dict(plan.settings))  # the LM checks them
     return lm._steps(plan.prompt, plan.messages, settings, stream=stream)
 
 
-async def aasked(lm: LM, plan: Plan) -> Answer:
+async def aask(lm: LM, plan: CallPlan) -> Answer:
     """Return the answer of `lm`, from an event loop."""
     reply = await adrive(_steps(lm, plan))
     warn_if_truncated(reply)
@@ -58,32 +58,32 @@ async def aasked(lm: LM, plan: Plan) -> Answer:
     return reply.answer
 
 
-def opened(lm: LM, plan: Plan) -> Stream:
+def open_stream(lm: LM, plan: CallPlan) -> Stream:
     """Return the answer of `lm` as a stream."""
     steps = _steps(lm, plan, stream=True)
     return Stream(lambda: drive(steps))
 
 
-def aopened(lm: LM, plan: Plan) -> AsyncStream:
+def aopen_stream(lm: LM, plan: CallPlan) -> AsyncStream:
     """Return the answer of `lm` as a stream, for an event loop."""
     steps = _steps(lm, plan, stream=True)
     return AsyncStream(lambda: adrive(steps))
 
 
-def streamed(lm: LM, plan: Plan, stream: Any, show: Show) -> Answer:
+def stream_answer(lm: LM, plan: CallPlan, stream: Any, show: Show) -> Answer:
     """Return the answer, having sent each chunk of it to `stream` in the form that `show` gives.
 
     This runs in a worker thread of anyio, as all ordinary code that DSPy streams.
     """
-    with opened(lm, plan) as pieces:
+    with open_stream(lm, plan) as pieces:
         for chunk in chunks(pieces):
             anyio.from_thread.run(stream.send, show(chunk))
         return pieces.answer
 
 
-async def astreamed(lm: LM, plan: Plan, stream: Any, show: Show) -> Answer:
-    """Return what `streamed` returns, from an event loop."""
-    async with aopened(lm, plan) as pieces:
+async def astream_answer(lm: LM, plan: CallPlan, stream: Any, show: Show) -> Answer:
+    """Return what `stream_answer` returns, from an event loop."""
+    async with aopen_stream(lm, plan) as pieces:
         async for chunk in achunks(pieces):
             await stream.send(show(chunk))
         return pieces.answer
@@ -111,7 +111,7 @@ def _is_stored(pieces: Stream | AsyncStream) -> bool:
 
 def chunk_of(chunk: dict[str, Any], listener: int | None) -> Shape:
     """Return `chunk` as DSPy's listeners read it; `listener` is the id of who asked."""
-    seen = shaped(chunk)
+    seen = to_shape(chunk)
     for choice in seen["choices"]:
         delta = choice.setdefault("delta", Shape(content=choice.get("text")))
         delta.setdefault("content", None)

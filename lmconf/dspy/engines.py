@@ -13,17 +13,17 @@ from typing import Any
 
 from dspy import lm15
 
-from lmconf.dspy.call_arguments import Plan, changes
-from lmconf.dspy.calls import aasked, achunks, aopened, asked, chunks, opened
-from lmconf.dspy.failures import as_both
+from lmconf.dspy.call_arguments import CallPlan, changed_settings
+from lmconf.dspy.calls import aask, achunks, aopen_stream, ask, chunks, open_stream
+from lmconf.dspy.failures import to_dspy_error
 from lmconf.errors import Error
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.lm import LM
 
-__all__ = ["TYPED", "AsyncEngine", "Engine", "Typed"]
+__all__ = ["TYPED", "AsyncEngine", "Engine", "TypedCall"]
 
 
-class Typed:
+class TypedCall:
     """What one call with a typed request has beside the request, and the answers to it."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
@@ -31,29 +31,29 @@ class Typed:
         self.answers: list[Answer] = []
 
 
-TYPED: ContextVar[Typed | None] = ContextVar("lmconf_dspy_typed", default=None)
+TYPED: ContextVar[TypedCall | None] = ContextVar("lmconf_dspy_typed", default=None)
 
 
-class _Shared:
+class _EngineBase:
     """What both engines share. An engine has no state but the LM that it asks."""
 
     def __init__(self, lm: LM) -> None:
         self._lm = lm
 
-    def _plan(self, request: Any) -> Plan:
+    def _plan(self, request: Any) -> CallPlan:
         body = _body_of(request)
         messages = body.pop("messages")
-        settings = changes({}, body, self._lm)
+        settings = changed_settings({}, body, self._lm)
         typed = TYPED.get()
         if typed is not None:
             settings.update(typed.settings)
-        return Plan(prompt=None, messages=messages, settings=settings, logprobs=False)
+        return CallPlan(prompt=None, messages=messages, settings=settings, logprobs=False)
 
     def _failed(self, error: Error) -> Error:
-        return as_both(error, self._lm.spec.model)
+        return to_dspy_error(error, self._lm.spec.model)
 
 
-class Engine(_Shared):
+class Engine(_EngineBase):
     """Asks the LM beneath from ordinary code."""
 
     def complete(self, request: Any) -> Any:
@@ -61,7 +61,7 @@ class Engine(_Shared):
         failure: Error
         try:
             plan = self._plan(request)
-            answer = asked(self._lm, plan)
+            answer = ask(self._lm, plan)
         except Error as error:
             failure = self._failed(error)
         else:
@@ -73,7 +73,7 @@ class Engine(_Shared):
         failure: Error
         try:
             plan = self._plan(request)
-            with opened(self._lm, plan) as pieces:
+            with open_stream(self._lm, plan) as pieces:
                 begun = False
                 for chunk in chunks(pieces):
                     yield from _events_of(chunk, begun)
@@ -89,7 +89,7 @@ class Engine(_Shared):
         """Leave the LM open: it belongs to whoever made it."""
 
 
-class AsyncEngine(_Shared):
+class AsyncEngine(_EngineBase):
     """Asks the LM beneath from an event loop."""
 
     async def complete(self, request: Any) -> Any:
@@ -97,7 +97,7 @@ class AsyncEngine(_Shared):
         failure: Error
         try:
             plan = self._plan(request)
-            answer = await aasked(self._lm, plan)
+            answer = await aask(self._lm, plan)
         except Error as error:
             failure = self._failed(error)
         else:
@@ -109,7 +109,7 @@ class AsyncEngine(_Shared):
         failure: Error
         try:
             plan = self._plan(request)
-            async with aopened(self._lm, plan) as pieces:
+            async with aopen_stream(self._lm, plan) as pieces:
                 begun = False
                 async for chunk in achunks(pieces):
                     for event in _events_of(chunk, begun):
@@ -127,7 +127,7 @@ class AsyncEngine(_Shared):
         """Leave the LM open: it belongs to whoever made it."""
 
 
-class _Nowhere:
+class _NullTransport:
     """A transport that sends nothing: requests are written out, and sent by the LM beneath."""
 
     def stream(self, request: Any) -> Any:
@@ -136,7 +136,7 @@ class _Nowhere:
 
 def _body_of(request: Any) -> dict[str, Any]:
     """Return `request` as the body of the chat completions API: what DSPy itself would send."""
-    writer = lm15.OpenAIChatLM(api_key="none", transport=_Nowhere())
+    writer = lm15.OpenAIChatLM(api_key="none", transport=_NullTransport())
     body: dict[str, Any] = json.loads(writer.build_request(request, False).body)
     for name in ("model", "stream", "stream_options"):
         body.pop(name, None)

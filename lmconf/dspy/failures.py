@@ -12,9 +12,9 @@ from typing import Any
 from dspy.utils import exceptions as theirs
 
 from lmconf import errors as ours
-from lmconf.system.tracebacks import bare
+from lmconf.system.tracebacks import strip_frames
 
-__all__ = ["as_both"]
+__all__ = ["to_dspy_error"]
 
 # The first that fits counts.
 _COUNTERPARTS: tuple[tuple[type[ours.Error], Any], ...] = (
@@ -34,13 +34,13 @@ _COUNTERPARTS: tuple[tuple[type[ours.Error], Any], ...] = (
 )
 
 
-def as_both(error: ours.Error, model: str) -> ours.Error:
+def to_dspy_error(error: ours.Error, model: str) -> ours.Error:
     """Return `error` as one of lmconf's class and of DSPy's that means the same, without frames.
 
     It says what `error` says, and has the attributes of both.
     """
     if isinstance(error, theirs.LMError):
-        again: ours.Error = bare(error)
+        again: ours.Error = strip_frames(error)
         return again
     target = next(dspy for own, dspy in _COUNTERPARTS if isinstance(error, own))
     if isinstance(error, ours.RateLimited) and not error.retryable:
@@ -60,24 +60,24 @@ def as_both(error: ours.Error, model: str) -> ours.Error:
         "features": [],
         "issues": [],
     }
-    return _made(made, error.args, {**facts, **vars(error)})
+    return _make_error(made, error.args, {**facts, **vars(error)})
 
 
-class _Both:
+class _DualError:
     """What is pickled by its two classes: the one of both is made when it is needed."""
 
     def __reduce__(self) -> tuple[object, ...]:
         assert isinstance(self, Exception)
         _, own, dspy = type(self).__bases__
-        return (_again, (own, dspy, self.args, dict(vars(self))))
+        return (_rebuild_error, (own, dspy, self.args, dict(vars(self))))
 
 
 @functools.cache
 def _class(own: Any, dspy: Any) -> Any:
-    return type(own.__name__, (_Both, own, dspy), {"__module__": own.__module__})
+    return type(own.__name__, (_DualError, own, dspy), {"__module__": own.__module__})
 
 
-def _made(cls: type[ours.Error], args: tuple[Any, ...], facts: dict[str, Any]) -> ours.Error:
+def _make_error(cls: type[ours.Error], args: tuple[Any, ...], facts: dict[str, Any]) -> ours.Error:
     # Each class has an `__init__` of its own, and neither knows the other's arguments.
     made = cls.__new__(cls)
     made.args = args
@@ -85,5 +85,5 @@ def _made(cls: type[ours.Error], args: tuple[Any, ...], facts: dict[str, Any]) -
     return made
 
 
-def _again(own: Any, dspy: Any, args: tuple[Any, ...], facts: dict[str, Any]) -> ours.Error:
-    return _made(_class(own, dspy), args, facts)
+def _rebuild_error(own: Any, dspy: Any, args: tuple[Any, ...], facts: dict[str, Any]) -> ours.Error:
+    return _make_error(_class(own, dspy), args, facts)

@@ -39,7 +39,7 @@ def load_program(
     for name, record in records.items():
         key = json.dumps([record.get("lm"), record.get("settings")])
         if key not in made:
-            made[key] = AdaptedLM.over(_found(record, source), steering_of(record))
+            made[key] = AdaptedLM.over(_find_lm(record, source), steering_of(record))
         adapted[name] = made[key]
     with tempfile.TemporaryDirectory(prefix="lmconf-dspy-") as folder:
         stripped = Path(folder, file.name)
@@ -67,7 +67,7 @@ def _records(state: dict[str, Any]) -> dict[str, Mapping[str, Any]]:
     return records
 
 
-def _found(record: Mapping[str, Any], source: Profile | LM) -> LM:
+def _find_lm(record: Mapping[str, Any], source: Profile | LM) -> LM:
     """Return the LM that `record` names.
 
     Raises:

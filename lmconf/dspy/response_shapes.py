@@ -7,7 +7,7 @@ from typing import Any
 
 from lmconf.runtime.answer import Answer
 
-__all__ = ["Response", "Shape", "outputs_of", "plain", "response_of", "shaped"]
+__all__ = ["Response", "Shape", "outputs_of", "plain", "response_of", "to_shape"]
 
 
 class Shape(dict[str, Any]):
@@ -32,12 +32,12 @@ class Response(Shape):
     _hidden_params: dict[str, Any]
 
 
-def shaped(value: Any) -> Any:
+def to_shape(value: Any) -> Any:
     """Return `value` with every mapping in it a `Shape`."""
     if isinstance(value, Mapping):
-        return Shape({key: shaped(item) for key, item in value.items()})
+        return Shape({key: to_shape(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
-        return [shaped(item) for item in value]
+        return [to_shape(item) for item in value]
     return value
 
 
@@ -55,8 +55,8 @@ def plain(value: Any) -> Any:
 
 def response_of(answer: Answer) -> Response:
     """Return the response of `answer`: with the usage that was paid for, and its price."""
-    response = Response(shaped(answer.response))
-    response["usage"] = shaped(answer.usage)
+    response = Response(to_shape(answer.response))
+    response["usage"] = to_shape(answer.usage)
     response["model"] = answer.model
     for choice in response["choices"]:
         choice.setdefault("logprobs", None)

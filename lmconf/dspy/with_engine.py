@@ -17,19 +17,19 @@ from dspy.clients.call_context import stream_emitted
 from dspy.clients.engines.streaming import EngineChunk
 from dspy.utils.callback import with_callbacks
 
-from lmconf.dspy.call_arguments import Plan
+from lmconf.dspy.call_arguments import CallPlan
 from lmconf.dspy.calls import chunk_of
-from lmconf.dspy.engines import TYPED, AsyncEngine, Engine, Typed
+from lmconf.dspy.engines import TYPED, AsyncEngine, Engine, TypedCall
 from lmconf.dspy.response_shapes import outputs_of, response_of
-from lmconf.dspy.wrapped import Wrapped
+from lmconf.dspy.wrapped import LMAdapter
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.lm import LM
-from lmconf.system.tracebacks import without_frames
+from lmconf.system.tracebacks import hide_frames
 
 __all__ = ["AdaptedLM"]
 
 
-class AdaptedLM(Wrapped, dspy.LM):
+class AdaptedLM(LMAdapter, dspy.LM):
     """An LM of lmconf as a `dspy.LM` of DSPy 3.4 or later."""
 
     # Whatever `cache` says is for the LM beneath: DSPy keeps none of its answers.
@@ -41,13 +41,13 @@ class AdaptedLM(Wrapped, dspy.LM):
     def _chunk(self, chunk: dict[str, Any], listener: int | None) -> Any:
         return EngineChunk(chunk_of(chunk, listener))
 
-    def _emitted(self) -> None:
+    def _note_emitted(self) -> None:
         stream_emitted()
 
-    @without_frames
+    @hide_frames
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Return what the LM answers: texts, mappings, or a `Response` to a typed request."""
-        request = _typed(prompt, kwargs)
+        request = _pop_typed_request(prompt, kwargs)
         if request is None:
             return self._call(prompt=prompt, messages=messages, **kwargs)
         token = self._enter(kwargs)
@@ -56,10 +56,10 @@ class AdaptedLM(Wrapped, dspy.LM):
         finally:
             TYPED.reset(token)
 
-    @without_frames
+    @hide_frames
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Return what calling the LM returns, from an event loop."""
-        request = _typed(prompt, kwargs)
+        request = _pop_typed_request(prompt, kwargs)
         if request is None:
             return await self._acall(prompt=prompt, messages=messages, **kwargs)
         token = self._enter(kwargs)
@@ -79,7 +79,7 @@ class AdaptedLM(Wrapped, dspy.LM):
         return self._told(prompt, messages, kwargs, plan, await self._aask(plan))
 
     def _told(
-        self, prompt: Any, messages: Any, kwargs: dict[str, Any], plan: Plan, answer: Answer
+        self, prompt: Any, messages: Any, kwargs: dict[str, Any], plan: CallPlan, answer: Answer
     ) -> list[Any]:
         """Return DSPy's outputs, having noted usage and history as DSPy does."""
         response = response_of(answer)
@@ -115,7 +115,7 @@ class AdaptedLM(Wrapped, dspy.LM):
         cache = kwargs.pop("cache", self.cache)
         if cache != self._keeps:
             settings["cache"] = cache
-        return TYPED.set(Typed(settings))
+        return TYPED.set(TypedCall(settings))
 
     def update_history(self, entry: dict[str, Any]) -> None:
         """Keep `entry`; that of a typed request gets the price and cache hit of this LM's own."""
@@ -135,7 +135,7 @@ class AdaptedLM(Wrapped, dspy.LM):
         super().update_history(entry)
 
 
-def _typed(prompt: Any, kwargs: dict[str, Any]) -> Any:
+def _pop_typed_request(prompt: Any, kwargs: dict[str, Any]) -> Any:
     """Return the typed request among the arguments, taken out of `kwargs`; None if there is none.
 
     A request beside a prompt is left for DSPy to refuse.

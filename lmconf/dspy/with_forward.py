@@ -8,24 +8,24 @@ import dspy
 
 from lmconf.dspy.calls import chunk_of
 from lmconf.dspy.response_shapes import Response, plain, response_of
-from lmconf.dspy.wrapped import Wrapped
-from lmconf.system.tracebacks import without_frames
+from lmconf.dspy.wrapped import LMAdapter
+from lmconf.system.tracebacks import hide_frames
 from lmconf.transports.litellm.patches import import_litellm
 
 __all__ = ["AdaptedLM"]
 
 
-class AdaptedLM(Wrapped, dspy.LM):
+class AdaptedLM(LMAdapter, dspy.LM):
     """An LM of lmconf as a `dspy.LM` of DSPy 3.3."""
 
     forward_contract = "legacy"
 
-    @without_frames
+    @hide_frames
     def forward(self, prompt: Any = None, messages: Any = None, **kwargs: Any) -> Response:
         """Return the LM's response in the OpenAI API's shape."""
         return response_of(self._ask(self._plan(prompt, messages, kwargs)))
 
-    @without_frames
+    @hide_frames
     async def aforward(self, prompt: Any = None, messages: Any = None, **kwargs: Any) -> Response:
         """Return what `forward` returns, from an event loop."""
         return response_of(await self._aask(self._plan(prompt, messages, kwargs)))

@@ -10,20 +10,20 @@ from typing import Any
 import dspy
 
 import lmconf
-from lmconf.dspy.call_arguments import GENERATION, Plan, changes, own_kwargs
-from lmconf.dspy.calls import aasked, asked, astreamed, streamed
-from lmconf.dspy.failures import as_both
+from lmconf.dspy.call_arguments import GENERATION, CallPlan, changed_settings, own_kwargs
+from lmconf.dspy.calls import aask, ask, astream_answer, stream_answer
+from lmconf.dspy.failures import to_dspy_error
 from lmconf.dspy.response_shapes import plain
 from lmconf.errors import Error, UsageError
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.lm import LM
 from lmconf.schema.declaration import fields
 from lmconf.secrets.secret_names import is_secret_name
-from lmconf.spec.build import for_call
+from lmconf.spec.build import spec_for_call
 from lmconf.spec.lm import LMSpec
-from lmconf.system.tracebacks import without_frames
+from lmconf.system.tracebacks import hide_frames
 
-__all__ = ["STATE", "Wrapped", "steering_of"]
+__all__ = ["STATE", "LMAdapter", "steering_of"]
 
 STATE = "lmconf"
 """The key of a saved LM's state under which everything of lmconf stands."""
@@ -32,7 +32,7 @@ _CLASS = "lmconf.dspy.lm.AdaptedLM"
 _ABILITIES = ("supports_function_calling", "supports_response_schema", "supports_reasoning")
 
 
-class Wrapped:
+class LMAdapter:
     """A `dspy.LM` by what it looks like; who answers is the LM beneath, `source`.
 
     `kwargs` holds the settings that steer answers, as DSPy's modules and optimisers read and
@@ -61,7 +61,7 @@ class Wrapped:
         self._put(lm)
 
     @classmethod
-    @without_frames
+    @hide_frames
     def over(cls, lm: LM, settings: Mapping[str, Any]) -> Any:
         """Return `lm` as a `dspy.LM`, with `settings` as `copy` takes them."""
         made = cls(lm)
@@ -82,7 +82,7 @@ class Wrapped:
         """Return a chunk of an answer as DSPy's listeners read it."""
         raise NotImplementedError
 
-    def _emitted(self) -> None:
+    def _note_emitted(self) -> None:
         """Note that a part of an answer has been shown: nothing may ask again from here on."""
 
     @property
@@ -92,46 +92,46 @@ class Wrapped:
 
     # Calls
 
-    def _plan(self, prompt: Any, messages: Any, kwargs: Mapping[str, Any]) -> Plan:
+    def _plan(self, prompt: Any, messages: Any, kwargs: Mapping[str, Any]) -> CallPlan:
         said = dict(kwargs)
         cache = said.pop("cache", self.cache)
         wanted = {**self.kwargs, **said}
-        settings = changes(self._own, wanted, self._lm)
+        settings = changed_settings(self._own, wanted, self._lm)
         if cache != self._keeps:
             settings["cache"] = cache
-        return Plan(
+        return CallPlan(
             prompt=None if messages else prompt,
             messages=plain(messages) or None,
             settings=settings,
             logprobs=bool(wanted.get("logprobs")),
         )
 
-    def _ask(self, plan: Plan) -> Answer:
+    def _ask(self, plan: CallPlan) -> Answer:
         stream = dspy.settings.send_stream
         failure: Error
         try:
             if stream is None:
-                return asked(self._lm, plan)
-            return streamed(self._lm, plan, stream, self._show)
+                return ask(self._lm, plan)
+            return stream_answer(self._lm, plan, stream, self._show)
         except Error as error:
-            failure = as_both(error, self._lm.spec.model)
+            failure = to_dspy_error(error, self._lm.spec.model)
         raise failure
 
-    async def _aask(self, plan: Plan) -> Answer:
+    async def _aask(self, plan: CallPlan) -> Answer:
         stream = dspy.settings.send_stream
         failure: Error
         try:
             if stream is None:
-                return await aasked(self._lm, plan)
-            return await astreamed(self._lm, plan, stream, self._show)
+                return await aask(self._lm, plan)
+            return await astream_answer(self._lm, plan, stream, self._show)
         except Error as error:
-            failure = as_both(error, self._lm.spec.model)
+            failure = to_dspy_error(error, self._lm.spec.model)
         raise failure
 
     def _show(self, chunk: dict[str, Any]) -> Any:
         caller = dspy.settings.caller_predict
         shown = self._chunk(chunk, None if caller is None else id(caller))
-        self._emitted()
+        self._note_emitted()
         return shown
 
     # What it can do
@@ -179,7 +179,7 @@ class Wrapped:
 
     # Copies
 
-    @without_frames
+    @hide_frames
     def copy(self, **settings: Any) -> Any:
         """Return a copy with an empty history and `settings` of its own.
 
@@ -198,16 +198,18 @@ class Wrapped:
         steering = {name: settings.pop(name) for name in list(settings) if self._steers(name)}
         if isinstance(settings.get("cache"), bool):
             copied.cache = settings.pop("cache")
-        before = changes(self._own, self.kwargs, self._lm)
+        before = changed_settings(self._own, self.kwargs, self._lm)
         copied.kwargs = dict(self.kwargs)
         failure: Error | None = None
         try:
             if settings:
                 copied.put_beneath(self._lm.copy(**settings), before)
-                copied.laid_over = tuple(sorted({*self.laid_over, *filter(_tells, settings)}))
+                copied.laid_over = tuple(
+                    sorted({*self.laid_over, *filter(_decides_the_model, settings)})
+                )
             copied.lay(steering)
         except Error as error:
-            failure = as_both(error, self._lm.spec.model)
+            failure = to_dspy_error(error, self._lm.spec.model)
         if failure is not None:
             raise failure
         return copied
@@ -238,9 +240,9 @@ class Wrapped:
                 self.kwargs.pop(known, None)
             else:
                 self.kwargs[known] = value
-        changed = changes(self._own, self.kwargs, self._lm)
+        changed = changed_settings(self._own, self.kwargs, self._lm)
         if changed:
-            for_call(self._lm._compiled, changed)  # noqa: SLF001 - checks what calls will say
+            spec_for_call(self._lm._compiled, changed)  # noqa: SLF001 - checks what calls will say
 
     def __deepcopy__(self, memo: dict[int, object]) -> Any:
         copied = self.copy()
@@ -265,7 +267,7 @@ class Wrapped:
         Raises:
             UsageError: a setting holds a secret.
         """
-        changed = changes(self._own, self.kwargs, self._lm)
+        changed = changed_settings(self._own, self.kwargs, self._lm)
         _refuse_secrets(changed, ())
         if self.cache != self._keeps:
             changed["cache"] = self.cache
@@ -281,7 +283,7 @@ class Wrapped:
         }
 
     @classmethod
-    @without_frames
+    @hide_frames
     def load_state(cls, state: Mapping[str, Any], **_: Any) -> Any:
         """Return the LM of a state that `dump_state` made, as that state describes it.
 
@@ -301,7 +303,7 @@ class Wrapped:
 
     # The server
 
-    @without_frames
+    @hide_frames
     def launch(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
         """Start the LM's own server if it is not running, as `lmconf.LM.launch` does."""
         self._lm.launch(launch_kwargs)
@@ -311,7 +313,7 @@ class Wrapped:
         self._lm.kill()
 
 
-def _tells(name: str) -> bool:
+def _decides_the_model(name: str) -> bool:
     """Say whether the setting `name` decides which model answers, and where."""
     return fields(LMSpec)[name].role in ("identity", "connection")
 

@@ -8,22 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lmconf.errors import LaunchError
-from lmconf.launchers.environments import environment
+from lmconf.launchers.environments import server_environment
 from lmconf.launchers.folders import new_run_folder
 from lmconf.launchers.ports import address
-from lmconf.launchers.processes import Command, ServerProcess
+from lmconf.launchers.processes import ServerCommand, ServerProcess
 from lmconf.launchers.python_modules import weights_of
-from lmconf.launchers.server_protocol import PLAIN, Launcher, Manner
+from lmconf.launchers.server_protocol import PLAIN, Launcher, StartOptions
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.launchers.start import start_listening
 from lmconf.system.paths import with_home
 
-__all__ = ["LAUNCHER", "AnyCommand", "filled"]
+__all__ = ["LAUNCHER", "AnyCommand", "fill_placeholders"]
 
 _PLACE = re.compile(r"\{(port|host|model|weights)\}")
 
 
-def filled(words: tuple[str, ...], values: Mapping[str, str]) -> tuple[str, ...]:
+def fill_placeholders(words: tuple[str, ...], values: Mapping[str, str]) -> tuple[str, ...]:
     """Return `words` with `{port}`, `{host}`, `{model}` and `{weights}` replaced by `values`.
 
     Each stays one word, whatever stands in it; other braces are left alone.
@@ -39,7 +39,7 @@ class AnyCommand:
         spec: LaunchSpec,
         model: str,
         given: Mapping[str, str] | None = None,
-        manner: Manner = PLAIN,
+        manner: StartOptions = PLAIN,
     ) -> ServerProcess:
         """Return a server that serves `model` under that name, ready to answer.
 
@@ -49,23 +49,23 @@ class AnyCommand:
         """
         if not spec.command:
             raise LaunchError("`use: command` needs `command`: the program and its arguments")
-        env, secret = environment(spec, {} if given is None else given)
+        env, secret = server_environment(spec, {} if given is None else given)
         named = str(with_home(spec.command[0]))
         program = shutil.which(named, path=env.get("PATH"))
         if program is None:
             raise LaunchError(_missing(named))
         command = (str(Path(program).absolute()), *spec.command[1:])
 
-        def make(port: int) -> Command:
+        def make(port: int) -> ServerCommand:
             values = {
                 "port": str(port),
                 "host": spec.host,
                 "model": model,
                 "weights": weights_of(spec, model),
             }
-            return Command(
+            return ServerCommand(
                 kind="command",
-                argv=filled(command, values),
+                argv=fill_placeholders(command, values),
                 model=model,
                 folder=new_run_folder("command"),
                 env=env,

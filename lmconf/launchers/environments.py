@@ -7,20 +7,20 @@ from collections.abc import Mapping
 
 from lmconf.errors import LaunchError
 from lmconf.launchers.specs import LaunchSpec
-from lmconf.secrets.references import Env, File, Given, Missing, Public, resolve_parts
+from lmconf.secrets.references import Env, File, Given, MissingReference, Public, resolve_parts
 
-__all__ = ["PASSED_ON", "environment", "passed_on", "resolved"]
+__all__ = ["PASSED_ON", "inherited_environment", "resolve_text", "server_environment"]
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 """What a server sees of its owner's environment; `env` in the profile adds to it."""
 
 
-def passed_on() -> dict[str, str]:
+def inherited_environment() -> dict[str, str]:
     """Return what every server sees of this process's environment."""
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
 
 
-def environment(
+def server_environment(
     spec: LaunchSpec, given: Mapping[str, str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the server's environment, and the values in it that are secret.
@@ -28,7 +28,7 @@ def environment(
     Raises:
         LaunchError: a reference in `spec.env` leads nowhere.
     """
-    env = passed_on()
+    env = inherited_environment()
     if spec.gpus is not None:
         every = ",".join(map(str, range(spec.gpus)))
         visible = [gpu for gpu in env.get("CUDA_VISIBLE_DEVICES", every).split(",") if gpu]
@@ -39,11 +39,11 @@ def environment(
         env["CUDA_VISIBLE_DEVICES"] = ",".join(visible[: spec.gpus])
     hidden: list[str] = []
     for name, value in spec.env.items():
-        env[name] = resolved(value, given, hidden)
+        env[name] = resolve_text(value, given, hidden)
     return env, tuple(hidden)
 
 
-def resolved(value: object, given: Mapping[str, str], hidden: list[str] | None = None) -> str:
+def resolve_text(value: object, given: Mapping[str, str], hidden: list[str] | None = None) -> str:
     """Return the text that a literal or a reference stands for.
 
     That of a reference is added to `hidden`, both as it is and as it is formatted.
@@ -63,7 +63,7 @@ def resolved(value: object, given: Mapping[str, str], hidden: list[str] | None =
             reason = ""
             try:
                 parts = resolve_parts(value)
-            except Missing as missing:
+            except MissingReference as missing:
                 reason = str(missing)
             if reason:
                 raise LaunchError(reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["PORT_TAKEN", "explanation"]
+__all__ = ["PORT_TAKEN", "explain_exit"]
 
 PORT_TAKEN = re.compile(
     r"address already in use|EADDRINUSE|only one usage of each socket address"
@@ -59,7 +59,7 @@ _EXCEPTION = re.compile(r"\b((?:\w+\.)*\w*(?:Error|Exception): [^\n]{1,300})")
 _ELSEWHERE = re.compile(r"root cause above|\bsee (?:the )?(?:log|stack trace)", re.IGNORECASE)
 
 
-def explanation(log: str, *, killed: bool = False) -> str:
+def explain_exit(log: str, *, killed: bool = False) -> str:
     """Return what the end of a server's `log` says of its end, as half a sentence; else nothing.
 
     That is the reason, where it is known, or else the last exception of Python that is told.

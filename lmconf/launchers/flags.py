@@ -10,7 +10,7 @@ from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import LaunchError
 from lmconf.secrets.references import Env, File, Given, Public
 
-__all__ = ["Flags", "Takes", "flag_named", "flags", "unfit", "words"]
+__all__ = ["Flags", "Takes", "command_words", "explain_mismatch", "find_flag", "flags"]
 
 Takes = Literal["switch", "toggle", "integer", "number", "list", "value"]
 """What a flag takes. A `switch` is there or not; a `toggle` is also written `--no-…`; a `value` is
@@ -49,7 +49,7 @@ def flags(
     return {name: takes for takes, names in groups for name in names.split()}
 
 
-def flag_named(name: str, known: Flags) -> str | None:
+def find_flag(name: str, known: Flags) -> str | None:
     """Return the flag that `name` means, whether it is written with `-` or with `_`."""
     if name in known:
         return name
@@ -57,7 +57,7 @@ def flag_named(name: str, known: Flags) -> str | None:
     return spelled if spelled in known else None
 
 
-def unfit(takes: Takes, value: object) -> str:
+def explain_mismatch(takes: Takes, value: object) -> str:
     """Return what a flag expects in place of `value`; empty where it fits."""
     plain = value.value if isinstance(value, Public) else value
     if isinstance(plain, Env | File | Given):
@@ -77,7 +77,7 @@ def unfit(takes: Takes, value: object) -> str:
     return "" if fits else _EXPECTED[takes]
 
 
-def words(
+def command_words(
     kind: str, args: Mapping[str, object], known: Flags, resolve: Callable[[object], str]
 ) -> tuple[str, ...]:
     """Return the words of a command line that `args` stand for.
@@ -89,19 +89,21 @@ def words(
     """
     found: list[str] = []
     for name, value in args.items():
-        flag = flag_named(name, known)
+        flag = find_flag(name, known)
         if flag is None:
             near = did_you_mean(name, known)
             hint = f"did you mean {near!r}?" if near else "newer flags go under `raw_args`"
             raise LaunchError(f"{kind} has no argument {name!r}; {hint}")
-        expected = unfit(known[flag], value)
+        expected = explain_mismatch(known[flag], value)
         if expected:
             raise LaunchError(f"{kind}'s argument {name!r} wants {expected}")
-        found += _spelled(flag, known[flag], value, resolve)
+        found += _spell_flag(flag, known[flag], value, resolve)
     return tuple(found)
 
 
-def _spelled(flag: str, takes: Takes, value: object, resolve: Callable[[object], str]) -> list[str]:
+def _spell_flag(
+    flag: str, takes: Takes, value: object, resolve: Callable[[object], str]
+) -> list[str]:
     plain = value.value if isinstance(value, Public) else value
     if takes in ("switch", "toggle"):
         negated = [f"--no-{flag}"] if takes == "toggle" else []

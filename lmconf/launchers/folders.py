@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 from lmconf.errors import LaunchError
-from lmconf.system.paths import is_held, state_folder
+from lmconf.system.paths import is_locked, state_folder
 
-__all__ = ["KEPT", "in_use", "new_run_folder", "pid_in", "servers_folder", "state_folder"]
+__all__ = ["KEPT", "is_in_use", "new_run_folder", "pid_in", "servers_folder", "state_folder"]
 
 KEPT = 20
 """How many folders of ended servers are kept, for their logs."""
@@ -49,24 +49,24 @@ def new_run_folder(kind: str) -> Path:
 
 def _forget_old(servers: Path) -> None:
     folders = [entry for entry in servers.iterdir() if entry.is_dir() and not entry.is_symlink()]
-    changed = sorted((_changed(folder), folder) for folder in folders)
+    changed = sorted((_modified_time(folder), folder) for folder in folders)
     now = time.time()
     for when, folder in changed[: -KEPT or None]:
         # In a young one the supervisor may not have come to hold the lock.
-        if when + YOUNG < now and not in_use(folder):
+        if when + YOUNG < now and not is_in_use(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _changed(folder: Path) -> float:
+def _modified_time(folder: Path) -> float:
     try:
         return folder.stat().st_mtime
     except FileNotFoundError:
         return 0.0
 
 
-def in_use(folder: Path) -> bool:
+def is_in_use(folder: Path) -> bool:
     """Say whether a supervisor holds the folder's lock."""
-    return is_held(folder / "lock")
+    return is_locked(folder / "lock")
 
 
 def pid_in(folder: Path) -> int:

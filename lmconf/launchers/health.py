@@ -13,12 +13,12 @@ from msgspec import Struct
 from lmconf.errors import LaunchError
 from lmconf.secrets.references import Masked
 
-__all__ = ["Waiting", "await_ready", "get", "served_models"]
+__all__ = ["ReadinessCheck", "await_ready", "get", "served_models"]
 
 LONGEST_REPLY = 2**20
 
 
-class Waiting(Masked, Struct, frozen=True, kw_only=True):
+class ReadinessCheck(Masked, Struct, frozen=True, kw_only=True):
     """What to wait for: one of `names` in the list at `path`, for `timeout` seconds.
 
     With no `names`, any answer with status 200 will do. `find` returns the server's origin once it
@@ -74,7 +74,7 @@ def _names(body: bytes) -> tuple[str, ...] | None:
     return tuple(str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry)
 
 
-def await_ready(waiting: Waiting) -> str:
+def await_ready(waiting: ReadinessCheck) -> str:
     """Return the server's origin once it lists the model.
 
     Raises:
@@ -87,7 +87,7 @@ def await_ready(waiting: Waiting) -> str:
             raise LaunchError(died)
         url = waiting.find()
         left = until - time.monotonic()
-        if url is not None and left > 0 and _answers(waiting, url, min(left, 5.0)):
+        if url is not None and left > 0 and _model_answers(waiting, url, min(left, 5.0)):
             return url
         if left <= 0:
             what = repr(waiting.names[0]) if waiting.names else f"{waiting.path} to answer 200"
@@ -98,7 +98,7 @@ def await_ready(waiting: Waiting) -> str:
         time.sleep(min(waiting.interval, left))
 
 
-def _answers(waiting: Waiting, url: str, timeout: float) -> bool:
+def _model_answers(waiting: ReadinessCheck, url: str, timeout: float) -> bool:
     if not waiting.names:
         answer = get(url, waiting.path, timeout, waiting.key)
         return answer is not None and answer[0] == 200

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import LaunchError
-from lmconf.launchers.environments import environment, resolved
+from lmconf.launchers.environments import resolve_text, server_environment
 from lmconf.launchers.flags_llama_cpp import ARGUMENTS, Kind
 from lmconf.launchers.folders import new_run_folder
-from lmconf.launchers.ports import claimed, reserved
-from lmconf.launchers.processes import Command, ServerProcess
-from lmconf.launchers.server_protocol import PLAIN, Launcher, Manner
+from lmconf.launchers.ports import claim_port, reserve_port
+from lmconf.launchers.processes import ServerCommand, ServerProcess
+from lmconf.launchers.server_protocol import PLAIN, Launcher, StartOptions
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.launchers.start import start
 from lmconf.secrets.references import Env, File, Given, Public
@@ -42,14 +42,14 @@ def parameters(
             hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(ARGUMENTS)}"
             raise LaunchError(f"llama_cpp has no argument {name!r}; {hint}")
         if isinstance(value, Env | File | Given):
-            secret = resolved(value, given, hidden)
-            chosen[argument.parameter] = typed(name, argument.kind, secret)
+            secret = resolve_text(value, given, hidden)
+            chosen[argument.parameter] = convert_argument(name, argument.kind, secret)
         else:
-            chosen[argument.parameter] = typed(name, argument.kind, value)
+            chosen[argument.parameter] = convert_argument(name, argument.kind, value)
     return chosen, tuple(hidden)
 
 
-def typed(name: str, kind: Kind, value: object) -> object:
+def convert_argument(name: str, kind: Kind, value: object) -> object:
     """Return `value` as an argument of that kind takes it.
 
     Raises:
@@ -127,7 +127,7 @@ class LlamaCpp:
         spec: LaunchSpec,
         model: str,
         given: Mapping[str, str] | None = None,
-        manner: Manner = PLAIN,
+        manner: StartOptions = PLAIN,
     ) -> ServerProcess:
         """Return a server that serves `model` under that name, ready to answer.
 
@@ -140,7 +140,7 @@ class LlamaCpp:
         weights = with_home(spec.weights if spec.weights is not None else model)
         check_gguf(weights)
         chosen, hidden = parameters(spec.args, given)
-        env, secret = environment(spec, given)
+        env, secret = server_environment(spec, given)
         if spec.gpus == 0:
             chosen.setdefault("n_gpu_layers", 0)
         folder = new_run_folder("llama_cpp")
@@ -154,13 +154,13 @@ class LlamaCpp:
             "package": package,
         }
         server = Path(__file__).with_name("llama_cpp_server.py")
-        command = Command(
+        command = ServerCommand(
             kind="llama_cpp",
             argv=(sys.executable, "-I", str(server)),
             model=model,
             folder=folder,
             env=env,
-            find=lambda: _reported(folder / "address"),
+            find=lambda: _read_address(folder / "address"),
             input=json.dumps(settings),
             ready_path=spec.ready.path or "/v1/models",
             ready_names=(model,) if spec.ready.model else (),
@@ -168,7 +168,7 @@ class LlamaCpp:
             hidden=hidden + secret,
         )
         # A free port is taken by the server itself, whose own words for a wrong host mislead.
-        with claimed(spec.host, spec.port) if spec.port else reserved(spec.host, hold=False):
+        with claim_port(spec.host, spec.port) if spec.port else reserve_port(spec.host, hold=False):
             return start(command, spec, manner)
 
 
@@ -176,7 +176,7 @@ def _first(texts: object) -> str:
     return str(texts[0]) if isinstance(texts, list) and texts else ""
 
 
-def _reported(address: Path) -> str | None:
+def _read_address(address: Path) -> str | None:
     try:
         return address.read_text("ascii").strip()
     except FileNotFoundError:

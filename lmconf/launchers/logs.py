@@ -7,10 +7,10 @@ import stat
 from pathlib import Path
 
 from lmconf.errors import LaunchError
-from lmconf.secrets.redaction import without_secrets
+from lmconf.secrets.redaction import mask_secrets
 from lmconf.secrets.redactor import last_of
 
-__all__ = ["LINES", "log_tail", "opened_log"]
+__all__ = ["LINES", "log_tail", "open_log"]
 
 TAIL = 4096
 """How many bytes of the log an error shows at most."""
@@ -26,7 +26,7 @@ def log_tail(path: Path, hidden: tuple[str, ...] = (), lines: int = LINES) -> st
     longest = TAIL * max(lines // LINES, 1)
     pieces = [_end_of(Path(f"{path}.1"), longest + BEFORE), _end_of(path, longest + BEFORE)]
     text = last_of(b"".join(pieces), longest + BEFORE).decode("utf-8", "replace")
-    told = last_of(without_secrets(text, hidden).encode(), longest).decode("utf-8", "replace")
+    told = last_of(mask_secrets(text, hidden).encode(), longest).decode("utf-8", "replace")
     return "\n".join(told.strip().splitlines()[-lines:]) or "(it is empty)"
 
 
@@ -42,7 +42,7 @@ def _end_of(path: Path, longest: int) -> bytes:
         return f"({path} cannot be read: {error.strerror})".encode()
 
 
-def opened_log(path: Path) -> int:
+def open_log(path: Path) -> int:
     """Return a descriptor that appends to the log at `path`, which only this user can read.
 
     Raises:

@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from lmconf.errors import LaunchError
-from lmconf.launchers.environments import environment
+from lmconf.launchers.environments import server_environment
 from lmconf.launchers.folders import new_run_folder
 from lmconf.launchers.ports import address
-from lmconf.launchers.processes import Command, ServerProcess
-from lmconf.launchers.server_protocol import PLAIN, Launcher, Manner
+from lmconf.launchers.processes import ServerCommand, ServerProcess
+from lmconf.launchers.server_protocol import PLAIN, Launcher, StartOptions
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.launchers.start import start_listening
-from lmconf.secrets.redaction import without_secrets
+from lmconf.secrets.redaction import mask_secrets
 from lmconf.secrets.references import Masked
 
 __all__ = ["LAUNCHER", "Ollama"]
@@ -39,7 +39,7 @@ class Ollama:
         spec: LaunchSpec,
         model: str,
         given: Mapping[str, str] | None = None,
-        manner: Manner = PLAIN,
+        manner: StartOptions = PLAIN,
     ) -> ServerProcess:
         """Return a server that serves `model` under that name, ready to answer.
 
@@ -47,17 +47,17 @@ class Ollama:
             LaunchError: there is no `ollama`, the port is taken, the model is neither there nor
                 to be pulled, or the server did not become ready.
         """
-        env, secret = environment(spec, {} if given is None else given)
+        env, secret = server_environment(spec, {} if given is None else given)
         program = shutil.which("ollama", path=env.get("PATH"))
         if program is None:
             raise LaunchError("there is no program 'ollama' on the PATH (see ollama.com/download)")
 
-        def make(port: int) -> Command:
+        def make(port: int) -> ServerCommand:
             host = f"[{spec.host}]" if ":" in spec.host else spec.host
             own = {"OLLAMA_HOST": f"{host}:{port}"}
             if spec.gpus == 0:
                 own |= {"OLLAMA_LLM_LIBRARY": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
-            return Command(
+            return ServerCommand(
                 kind="ollama",
                 argv=(program, "serve", *spec.raw_args),
                 model=model,
@@ -66,7 +66,7 @@ class Ollama:
                 find=lambda: address(spec.host, port),
                 ready_path=spec.ready.path or "/api/version",
                 ready_names=(),
-                prepare=lambda url, death: _Asked(
+                prepare=lambda url, death: _OllamaModel(
                     url=url,
                     model=model,
                     until=time.monotonic() + spec.ready.timeout,
@@ -80,7 +80,7 @@ class Ollama:
         return start_listening(make, spec, manner)
 
 
-class _Asked(Masked, Struct, frozen=True, kw_only=True):
+class _OllamaModel(Masked, Struct, frozen=True, kw_only=True):
     """A running server that is asked for its model until the time `until`.
 
     `death` tells why it ended, once it has; `heard` is called with how far a download is. What
@@ -115,12 +115,12 @@ class _Asked(Masked, Struct, frozen=True, kw_only=True):
 
     def _is_there(self) -> bool:
         """Say whether the server has the model, which it alone knows by all its names."""
-        with self._posted("/api/show", {"model": self.model}) as reply:
+        with self._post("/api/show", {"model": self.model}) as reply:
             return reply.status != 404
 
     def _ask(self, path: str, body: Mapping[str, object]) -> None:
         """Send `body`, and read what comes of it, an object a line, to the end."""
-        with self._posted(path, body) as reply:
+        with self._post(path, body) as reply:
             while line := reply.readline(LONGEST_LINE):
                 problem = self._problem(reply.status, line) or self.death()
                 if time.monotonic() > self.until:
@@ -136,11 +136,11 @@ class _Asked(Masked, Struct, frozen=True, kw_only=True):
         except ValueError:
             said = None
         if isinstance(said, dict) and said.get("error"):
-            return without_secrets(str(said["error"]), self.hidden)[:500]
+            return mask_secrets(str(said["error"]), self.hidden)[:500]
         return "" if status == 200 else f"it answered with status {status}"
 
     @contextmanager
-    def _posted(self, path: str, body: Mapping[str, object]) -> Iterator[http.client.HTTPResponse]:
+    def _post(self, path: str, body: Mapping[str, object]) -> Iterator[http.client.HTTPResponse]:
         """Yield the reply to `body`.
 
         Raises:

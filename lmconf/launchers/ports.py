@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 from lmconf.errors import LaunchError
 from lmconf.launchers.folders import state_folder
-from lmconf.launchers.records import running
+from lmconf.launchers.records import running_records
 
-__all__ = ["address", "claimed", "reserved"]
+__all__ = ["address", "claim_port", "reserve_port"]
 
 
 def address(host: str, port: int) -> str:
@@ -25,7 +25,7 @@ def address(host: str, port: int) -> str:
 
 
 @contextmanager
-def claimed(host: str, port: int) -> Iterator[None]:
+def claim_port(host: str, port: int) -> Iterator[None]:
     """See that nothing else listens on `host`:`port`, nor is about to, before the block ends.
 
     Two of this user's processes that start servers on one port would otherwise both find it free,
@@ -41,14 +41,14 @@ def claimed(host: str, port: int) -> Iterator[None]:
             claim = held.enter_context((folder / str(port)).open("ab"))
         except OSError:
             claim = None  # nowhere to meet
-        taken = claim is not None and not _locked(claim.fileno())
+        taken = claim is not None and not _try_lock(claim.fileno())
         if taken:
             raise LaunchError(f"port {port} on {host} is taken: a server is being started on it")
         _check(host, port)
         yield
 
 
-def _locked(fd: int) -> bool:
+def _try_lock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -57,18 +57,18 @@ def _locked(fd: int) -> bool:
 
 
 def _check(host: str, port: int) -> None:
-    with _bound(host, port) as probe:
+    with _bind(host, port) as probe:
         try:
             probe.listen(1)
         except OSError as error:
-            problem = _told(host, port, error)
+            problem = _explain_bind_error(host, port, error)
         else:
             return
     raise LaunchError(problem)
 
 
 @contextmanager
-def reserved(host: str, *, hold: bool = True) -> Iterator[int]:
+def reserve_port(host: str, *, hold: bool = True) -> Iterator[int]:
     """Return a free port that nobody else is given before the block ends.
 
     On Linux a socket stays bound to it meanwhile: the kernel hands the port to no one who asks for
@@ -78,7 +78,7 @@ def reserved(host: str, *, hold: bool = True) -> Iterator[int]:
     Raises:
         LaunchError: the host is not an address of this machine.
     """
-    with _bound(host, 0, hold=hold) as found:
+    with _bind(host, 0, hold=hold) as found:
         port: int = found.getsockname()[1]
         if not (hold and sys.platform == "linux"):
             found.close()
@@ -86,7 +86,7 @@ def reserved(host: str, *, hold: bool = True) -> Iterator[int]:
 
 
 @contextmanager
-def _bound(host: str, port: int, *, hold: bool = False) -> Iterator[socket.socket]:
+def _bind(host: str, port: int, *, hold: bool = False) -> Iterator[socket.socket]:
     problem = ""
     opened = None
     try:
@@ -102,7 +102,7 @@ def _bound(host: str, port: int, *, hold: bool = False) -> Iterator[socket.socke
     except socket.gaierror:
         problem = f"{host!r} is not a host that is known here"
     except OSError as error:
-        problem = _told(host, port, error)
+        problem = _explain_bind_error(host, port, error)
     if problem:
         if opened is not None:
             opened.close()
@@ -112,9 +112,9 @@ def _bound(host: str, port: int, *, hold: bool = False) -> Iterator[socket.socke
         yield opened
 
 
-def _told(host: str, port: int, error: OSError) -> str:
+def _explain_bind_error(host: str, port: int, error: OSError) -> str:
     if error.errno != errno.EADDRINUSE:
         return f"port {port} on {host}: {error.strerror}"
-    ours = [each for each in running() if each.url.endswith(f":{port}")]
+    ours = [each for each in running_records() if each.url.endswith(f":{port}")]
     by = f" by the server of {ours[0].name} (pid {ours[0].pid})" if ours else ""
     return f"port {port} on {host} is taken{by}: choose another, or 0 for a free one"

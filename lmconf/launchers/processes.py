@@ -12,20 +12,20 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmconf.errors import LaunchError
-from lmconf.launchers.exit_reasons import explanation
-from lmconf.launchers.folders import in_use, pid_in
-from lmconf.launchers.health import Waiting, await_ready
+from lmconf.launchers.exit_reasons import explain_exit
+from lmconf.launchers.folders import is_in_use, pid_in
+from lmconf.launchers.health import ReadinessCheck, await_ready
 from lmconf.launchers.logs import LINES, log_tail
-from lmconf.launchers.records import Record, was_ended
-from lmconf.launchers.server_protocol import PLAIN, Manner, Status
+from lmconf.launchers.records import ServerRecord, was_ended
+from lmconf.launchers.server_protocol import PLAIN, StartOptions, Status
 from lmconf.secrets.references import Masked
 from lmconf.system.fork import Mutex
 from lmconf.system.supervisor import STAY
 
-__all__ = ["Command", "ServerProcess"]
+__all__ = ["ServerCommand", "ServerProcess"]
 
 
-class Command(Masked, Struct, frozen=True, kw_only=True):
+class ServerCommand(Masked, Struct, frozen=True, kw_only=True):
     """A server that can be started: everything that differs between the kinds.
 
     `input` is what it reads from its standard input; `find` returns its origin once it is known;
@@ -64,10 +64,10 @@ class ServerProcess:
     def __init__(
         self,
         supervisor: subprocess.Popen[bytes],
-        command: Command,
+        command: ServerCommand,
         log: Path,
         grace: float,
-        manner: Manner = PLAIN,
+        manner: StartOptions = PLAIN,
     ) -> None:
         self._supervisor = supervisor
         self._command = command
@@ -119,9 +119,9 @@ class ServerProcess:
         """Return the last lines that it wrote, without anything that is secret."""
         return log_tail(self._log, self._command.hidden, lines)
 
-    def record(self) -> Record:
+    def record(self) -> ServerRecord:
         """Return what other processes of this user may know of it now."""
-        return Record.of(
+        return ServerRecord.of(
             self._manner,
             folder=self._command.folder,
             kind=self._command.kind,
@@ -141,7 +141,7 @@ class ServerProcess:
     def _ended(self) -> bool:
         if os.getpid() == self._owner:
             return self._supervisor.poll() is not None
-        return not in_use(self._command.folder)
+        return not is_in_use(self._command.folder)
 
     def let_go(self) -> None:
         """Leave it running when this process ends; `stop` still ends it.
@@ -197,7 +197,7 @@ class ServerProcess:
         """
         names = self._command.ready_names
         url = await_ready(
-            Waiting(
+            ReadinessCheck(
                 names=(self.model,) if names is None else names,
                 path=self._command.ready_path,
                 timeout=timeout,
@@ -221,6 +221,6 @@ class ServerProcess:
         if code < 0:
             return f"the supervisor of the server for {self.model!r} was ended by signal {-code}"
         how = f"by signal {code - 128}" if code > 128 else f"with status {code}"
-        why = explanation(self.logs(4 * LINES), killed=code == 128 + signal.SIGKILL)
+        why = explain_exit(self.logs(4 * LINES), killed=code == 128 + signal.SIGKILL)
         told = f"the server for {self.model!r} ended {how} before it was ready"
         return f"{told}: {why}" if why else told

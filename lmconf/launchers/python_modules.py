@@ -12,12 +12,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmconf.errors import LaunchError
-from lmconf.launchers.environments import environment, resolved
-from lmconf.launchers.flags import Flags, words
+from lmconf.launchers.environments import resolve_text, server_environment
+from lmconf.launchers.flags import Flags, command_words
 from lmconf.launchers.folders import new_run_folder
 from lmconf.launchers.ports import address
-from lmconf.launchers.processes import Command, ServerProcess
-from lmconf.launchers.server_protocol import PLAIN, Manner
+from lmconf.launchers.processes import ServerCommand, ServerProcess
+from lmconf.launchers.server_protocol import PLAIN, StartOptions
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.launchers.start import start_listening
 from lmconf.system.paths import with_home
@@ -73,7 +73,7 @@ class PythonModule(Struct, frozen=True, kw_only=True):
         spec: LaunchSpec,
         model: str,
         given: Mapping[str, str] | None = None,
-        manner: Manner = PLAIN,
+        manner: StartOptions = PLAIN,
     ) -> ServerProcess:
         """Return a server that serves `model` under that name, ready to answer.
 
@@ -82,14 +82,14 @@ class PythonModule(Struct, frozen=True, kw_only=True):
                 wrong, or the server did not become ready.
         """
         given = {} if given is None else given
-        env, secret = environment(spec, given)
+        env, secret = server_environment(spec, given)
         env = {**SAFE, **self.environment, **env}
         hidden: list[str] = []
 
         def text(value: object) -> str:
-            return resolved(value, given, hidden)
+            return resolve_text(value, given, hidden)
 
-        args = words(self.kind, spec.args, self.flags(), text)
+        args = command_words(self.kind, spec.args, self.flags(), text)
         python = self._interpreter(spec, env)
         weights = weights_of(spec, model)
         _check_weights(weights)
@@ -99,14 +99,14 @@ class PythonModule(Struct, frozen=True, kw_only=True):
             )
         key = spec.args.get("api-key", spec.args.get("api_key", ""))
 
-        def make(port: int) -> Command:
+        def make(port: int) -> ServerCommand:
             folder = new_run_folder(self.kind)
             linked = self.named_by_weights and weights != model
             if linked:
                 _link(folder, model, weights)
             told = self.told(spec, model, model if linked else weights, port)
             argv = (*told, *args, *spec.raw_args)
-            return Command(
+            return ServerCommand(
                 kind=self.kind,
                 argv=self._argv(python, argv, secrets=bool(hidden)),
                 input=json.dumps(argv) if hidden else "",
@@ -117,7 +117,7 @@ class PythonModule(Struct, frozen=True, kw_only=True):
                 find=lambda: address(spec.host, port),
                 ready_path=spec.ready.path or self.ready_path,
                 ready_names=_names(spec, model) if self._lists(spec) else (),
-                key=resolved(key, given),
+                key=resolve_text(key, given),
                 hidden=(*hidden, *secret),
             )
 

@@ -13,20 +13,28 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from lmconf.launchers.folders import in_use, pid_in, servers_folder
+from lmconf.launchers.folders import is_in_use, pid_in, servers_folder
 from lmconf.launchers.logs import log_tail
-from lmconf.launchers.server_protocol import Manner, Status
+from lmconf.launchers.server_protocol import StartOptions, Status
 
-__all__ = ["Attached", "Record", "ended", "records", "running", "was_ended", "write_record"]
+__all__ = [
+    "AttachedServer",
+    "ServerRecord",
+    "ended_records",
+    "records",
+    "running_records",
+    "was_ended",
+    "write_record",
+]
 
 FILE = "server.json"
 ENDED = "ended"
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class ServerRecord(Struct, frozen=True, kw_only=True):
     """One server: nothing of it is secret, and its file can be read by its user alone.
 
-    `born` is when the supervisor began, as the system counts: another process that was given its
+    `birth_mark` is when the supervisor began, as the system counts: another process that was given its
     number later is not taken for it. `folder` is where its files are. While it loads its model
     there is no `url`, and perhaps no `pid` (0).
     """
@@ -49,7 +57,7 @@ class Record(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(
         cls,
-        manner: Manner,
+        manner: StartOptions,
         *,
         folder: Path,
         kind: str,
@@ -58,7 +66,7 @@ class Record(Struct, frozen=True, kw_only=True):
         pid: int,
         supervisor: int,
         log: str,
-    ) -> Record:
+    ) -> ServerRecord:
         """Return the record of a server that was just started."""
         return cls(
             name=manner.name or model,
@@ -67,7 +75,7 @@ class Record(Struct, frozen=True, kw_only=True):
             url=url,
             pid=pid,
             supervisor=supervisor,
-            born=born(supervisor),
+            born=birth_mark(supervisor),
             owner=0 if manner.detached else os.getpid(),
             log=log,
             launched=time.time(),
@@ -85,7 +93,7 @@ class Record(Struct, frozen=True, kw_only=True):
     @property
     def runs(self) -> bool:
         """Whether that very server runs now."""
-        return in_use(Path(self.folder)) and self.born == born(self.supervisor)
+        return is_in_use(Path(self.folder)) and self.born == birth_mark(self.supervisor)
 
     def end(self, within: float = 15.0) -> bool:
         """Tell its supervisor to end it, and say whether it did in time."""
@@ -101,10 +109,10 @@ class Record(Struct, frozen=True, kw_only=True):
         return True
 
 
-class Attached:
+class AttachedServer:
     """A server that another process of this user started and shares."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: ServerRecord) -> None:
         self._record = record
         self._stopped = False
 
@@ -157,7 +165,7 @@ def was_ended(folder: Path) -> bool:
     return (folder / ENDED).exists()
 
 
-def write_record(folder: Path, record: Record) -> None:
+def write_record(folder: Path, record: ServerRecord) -> None:
     """Keep `record` in the folder of its server."""
     partial = folder / f"{FILE}.partial"
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -166,7 +174,7 @@ def write_record(folder: Path, record: Record) -> None:
     partial.replace(folder / FILE)
 
 
-def records() -> Iterator[Record]:
+def records() -> Iterator[ServerRecord]:
     """Yield every record in the state folder, those of ended servers too, the latest first."""
     folder = servers_folder()
     found = []
@@ -179,7 +187,7 @@ def records() -> Iterator[Record]:
             # Whoever else could write here could have lmconf end processes, or send it prompts.
             if each.is_symlink() or each.stat().st_uid != os.getuid():
                 continue
-            record = msgspec.json.decode((each / FILE).read_bytes(), type=Record)
+            record = msgspec.json.decode((each / FILE).read_bytes(), type=ServerRecord)
         except (OSError, msgspec.MsgspecError):
             continue
         if not record.pid:
@@ -188,17 +196,17 @@ def records() -> Iterator[Record]:
     yield from sorted(found, key=lambda record: -record.launched)
 
 
-def running() -> list[Record]:
+def running_records() -> list[ServerRecord]:
     """Return the records of the servers that run now, the latest first."""
     return [record for record in records() if record.runs]
 
 
-def ended() -> list[Record]:
+def ended_records() -> list[ServerRecord]:
     """Return the records of servers that ended and whose log is still there."""
     return [record for record in records() if not record.runs and Path(record.log).exists()]
 
 
-def born(pid: int) -> str:
+def birth_mark(pid: int) -> str:
     """Return what tells the process `pid` from any other that had or will have its number."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace")

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lmconf.diagnostics.suggest import did_you_mean
-from lmconf.launchers.flags import Flags, flag_named, unfit
+from lmconf.launchers.flags import Flags, explain_mismatch, find_flag
 from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.schema.fault import Fault
-from lmconf.schema.lookup import Unread
+from lmconf.schema.lookup import UnreadableValue
 from lmconf.secrets.secret_names import is_secret_name
 
-__all__ = ["faults_of", "flags_of", "kind_of_model", "suits"]
+__all__ = ["check_launch", "field_applies", "flags_of", "kind_of_model"]
 
 Data = Mapping[str, Any]
 
@@ -64,7 +64,7 @@ def kind_of_model(provider: str, model: str, server: Data) -> str | None:
     return None
 
 
-def suits(field: str, kind: str) -> bool:
+def field_applies(field: str, kind: str) -> bool:
     """Say whether `field` of the block means something to a `kind` of server."""
     return field not in _ONLY or kind in _ONLY[field]
 
@@ -74,13 +74,17 @@ def flags_of(kind: str) -> Flags:
     return {name: takes for name, takes in _flags(kind).items() if name not in _OWN}
 
 
-def faults_of(server: Data, kind: object) -> Iterator[Fault]:
+def check_launch(server: Data, kind: object) -> Iterator[Fault]:
     """Yield what is wrong in `server`, a block for the `kind` of server; paths begin in it."""
     if kind not in LAUNCHER_NAMES or not isinstance(kind, str):
         return
     for field, kinds in _ONLY.items():
-        if server.get(field) and kind not in kinds and not isinstance(server[field], Unread):
-            yield _misplaced(field, kind, kinds)
+        if (
+            server.get(field)
+            and kind not in kinds
+            and not isinstance(server[field], UnreadableValue)
+        ):
+            yield _misplaced_field(field, kind, kinds)
     if kind == "command" and not server.get("command"):
         yield Fault(
             "missing-key",
@@ -90,13 +94,13 @@ def faults_of(server: Data, kind: object) -> Iterator[Fault]:
             at_key=True,
         )
     if kind in _ONLY["args"]:
-        yield from _args(server.get("args"), kind)
+        yield from _check_args(server.get("args"), kind)
     for field in ("raw_args", "command"):
-        yield from _words(server.get(field), field)
-    yield from _port_is_said(server, kind)
+        yield from _check_words(server.get(field), field)
+    yield from _check_port(server, kind)
 
 
-def _misplaced(field: str, kind: str, kinds: tuple[str, ...]) -> Fault:
+def _misplaced_field(field: str, kind: str, kinds: tuple[str, ...]) -> Fault:
     return Fault(
         "contradiction",
         (field,),
@@ -109,12 +113,12 @@ def _misplaced(field: str, kind: str, kinds: tuple[str, ...]) -> Fault:
     )
 
 
-def _args(args: object, kind: str) -> Iterator[Fault]:
+def _check_args(args: object, kind: str) -> Iterator[Fault]:
     if not isinstance(args, Mapping) or not args:
         return
     known = _flags(kind)
     for name, value in args.items():
-        flag = flag_named(name, known)
+        flag = find_flag(name, known)
         path = ("args", name)
         field = _OWN.get(name.replace("_", "-"))
         if field is not None:
@@ -138,7 +142,9 @@ def _args(args: object, kind: str) -> Iterator[Fault]:
                 help=f"arguments are spelled as the server's own flags, without dashes{hatch}",
                 at_key=True,
             )
-        elif not isinstance(value, Unread) and (expected := unfit(known[flag], value)):
+        elif not isinstance(value, UnreadableValue) and (
+            expected := explain_mismatch(known[flag], value)
+        ):
             yield Fault("wrong-type", path, f"`{name}` must be {expected}")
 
 
@@ -157,7 +163,7 @@ def _flags(kind: str) -> Flags:
 _FLAG = re.compile(r"--?([A-Za-z][\w.-]*)(=(.*))?\Z", re.DOTALL)
 
 
-def _words(words: object, field: str) -> Iterator[Fault]:
+def _check_words(words: object, field: str) -> Iterator[Fault]:
     """Find secrets: a command line is public on a machine."""
     if not isinstance(words, list | tuple):
         return
@@ -178,7 +184,7 @@ def _words(words: object, field: str) -> Iterator[Fault]:
         before = found[1] if found and not found[2] and is_secret_name(found[1]) else ""
 
 
-def _port_is_said(server: Data, kind: str) -> Iterator[Fault]:
+def _check_port(server: Data, kind: str) -> Iterator[Fault]:
     words = server.get("command")
     if kind != "command" or not isinstance(words, list | tuple) or server.get("port"):
         return

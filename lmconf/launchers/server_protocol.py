@@ -10,13 +10,13 @@ from msgspec import Struct
 
 from lmconf.launchers.specs import LaunchSpec
 
-__all__ = ["PLAIN", "Launcher", "Manner", "Server", "Status"]
+__all__ = ["PLAIN", "Launcher", "Server", "StartOptions", "Status"]
 
 Status = Literal["running", "stopped", "died"]
 """`stopped` was asked for; `died` was not."""
 
 
-class Manner(Struct, frozen=True, kw_only=True):
+class StartOptions(Struct, frozen=True, kw_only=True):
     """How a server is started, beyond what it is: nothing here changes its answers.
 
     `name` is what people call it. A `detached` server outlives its owner. A `shared` one may be
@@ -34,7 +34,7 @@ class Manner(Struct, frozen=True, kw_only=True):
     unwanted: Callable[[], bool] = bool
 
 
-PLAIN = Manner()
+PLAIN = StartOptions()
 """As a program starts a server for its own use."""
 
 
@@ -79,7 +79,7 @@ class Launcher(Protocol):
         spec: LaunchSpec,
         model: str,
         given: Mapping[str, str] | None = None,
-        manner: Manner = PLAIN,
+        manner: StartOptions = PLAIN,
     ) -> Server:
         """Return a server that serves `model` under that name, ready to answer.
 

@@ -16,7 +16,7 @@ def _flags() -> Flags:
     return FLAGS
 
 
-def _told(spec: LaunchSpec, model: str, weights: str, port: int) -> tuple[str, ...]:
+def _server_arguments(spec: LaunchSpec, model: str, weights: str, port: int) -> tuple[str, ...]:
     """Return the words beside `args` (docs.sglang.ai, "Server Arguments")."""
     adapters = [f"{name}={path}" for name, path in spec.adapters.items()]
     return (
@@ -34,5 +34,5 @@ LAUNCHER: Launcher = PythonModule(
     package="sglang",
     install="pip install 'sglang[all]'",
     flags=_flags,
-    told=_told,
+    told=_server_arguments,
 )

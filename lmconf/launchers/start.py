@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lmconf.errors import LaunchError
-from lmconf.launchers.environments import passed_on
+from lmconf.launchers.environments import inherited_environment
 from lmconf.launchers.exit_reasons import PORT_TAKEN
-from lmconf.launchers.logs import log_tail, opened_log
-from lmconf.launchers.ports import claimed, reserved
-from lmconf.launchers.processes import Command, ServerProcess
+from lmconf.launchers.logs import log_tail, open_log
+from lmconf.launchers.ports import claim_port, reserve_port
+from lmconf.launchers.processes import ServerCommand, ServerProcess
 from lmconf.launchers.records import write_record
-from lmconf.launchers.server_protocol import PLAIN, Manner
+from lmconf.launchers.server_protocol import PLAIN, StartOptions
 from lmconf.launchers.specs import LaunchSpec
-from lmconf.secrets.redaction import known_spellings, without_secrets
+from lmconf.secrets.redaction import known_spellings, mask_secrets
 from lmconf.system.paths import with_home
 
 __all__ = ["start", "start_listening"]
@@ -29,7 +29,7 @@ class _PortTaken(LaunchError):
 
 
 def start_listening(
-    make: Callable[[int], Command], spec: LaunchSpec, manner: Manner = PLAIN
+    make: Callable[[int], ServerCommand], spec: LaunchSpec, manner: StartOptions = PLAIN
 ) -> ServerProcess:
     """Start the command that `make` returns for a port, and return it when it is ready.
 
@@ -40,19 +40,19 @@ def start_listening(
         LaunchError: as `start`; or the port that `spec` states is taken.
     """
     if spec.port:
-        with claimed(spec.host, spec.port):
+        with claim_port(spec.host, spec.port):
             return start(make(spec.port), spec, manner)
     reason = ""
     for attempt in range(3):
         try:
-            with reserved(spec.host, hold=attempt == 0) as port:
+            with reserve_port(spec.host, hold=attempt == 0) as port:
                 return start(make(port), spec, manner)
         except _PortTaken as taken:  # noqa: PERF203 - each attempt is a process
             reason = str(taken)
     raise LaunchError(reason)
 
 
-def start(command: Command, spec: LaunchSpec, manner: Manner = PLAIN) -> ServerProcess:
+def start(command: ServerCommand, spec: LaunchSpec, manner: StartOptions = PLAIN) -> ServerProcess:
     """Start `command` and return it when it is ready.
 
     Raises:
@@ -60,7 +60,7 @@ def start(command: Command, spec: LaunchSpec, manner: Manner = PLAIN) -> ServerP
             nothing of it is left running.
     """
     log = with_home(spec.log.path) if spec.log.path else command.folder / "server.log"
-    supervisor = _supervise(command, spec, log)
+    supervisor = _start_supervisor(command, spec, log)
     server = ServerProcess(supervisor, command, log, spec.stop_grace, manner)
     if manner.told is not None:
         manner.told(log)
@@ -73,7 +73,7 @@ def start(command: Command, spec: LaunchSpec, manner: Manner = PLAIN) -> ServerP
             server.let_go()
     except LaunchError as error:
         server.stop()
-        reason = without_secrets(str(error), command.hidden)  # it may say what the server said
+        reason = mask_secrets(str(error), command.hidden)  # it may say what the server said
     except BaseException:
         server.stop()
         raise
@@ -84,7 +84,9 @@ def start(command: Command, spec: LaunchSpec, manner: Manner = PLAIN) -> ServerP
     return server
 
 
-def _supervise(command: Command, spec: LaunchSpec, log: Path) -> subprocess.Popen[bytes]:
+def _start_supervisor(
+    command: ServerCommand, spec: LaunchSpec, log: Path
+) -> subprocess.Popen[bytes]:
     if not sys.executable:
         raise LaunchError("a server needs a Python interpreter to watch it, and there is none")
     order = {
@@ -99,7 +101,7 @@ def _supervise(command: Command, spec: LaunchSpec, log: Path) -> subprocess.Pope
         "hidden": sorted(known_spellings(command.hidden)),
         "owner": os.getpid(),
     }
-    own_log = opened_log(log)
+    own_log = open_log(log)
     try:
         supervisor = subprocess.Popen(
             [
@@ -108,7 +110,7 @@ def _supervise(command: Command, spec: LaunchSpec, log: Path) -> subprocess.Pope
                 "-S",
                 str(Path(__file__).parents[1] / "system" / "supervisor.py"),
             ],
-            env=passed_on(),
+            env=inherited_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=own_log,

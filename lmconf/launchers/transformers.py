@@ -16,7 +16,7 @@ def _flags() -> Flags:
     return FLAGS
 
 
-def _told(spec: LaunchSpec, model: str, weights: str, port: int) -> tuple[str, ...]:
+def _server_arguments(spec: LaunchSpec, model: str, weights: str, port: int) -> tuple[str, ...]:
     """Return the words beside `args` (huggingface.co/docs/transformers, "Serving").
 
     With a model on its command line it loads that one before it listens, and refuses requests
@@ -31,7 +31,7 @@ LAUNCHER: Launcher = PythonModule(
     package="transformers",
     install="pip install 'transformers[serving]' torch",
     flags=_flags,
-    told=_told,
+    told=_server_arguments,
     ready_path="/health",
     named_by_weights=True,
     listed=False,  # its list of models holds what is in the cache of downloads

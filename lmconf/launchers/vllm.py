@@ -16,7 +16,7 @@ def _flags() -> Flags:
     return FLAGS
 
 
-def _told(spec: LaunchSpec, model: str, weights: str, port: int) -> tuple[str, ...]:
+def _server_arguments(spec: LaunchSpec, model: str, weights: str, port: int) -> tuple[str, ...]:
     """Return the words beside `args` (docs.vllm.ai, "vllm serve")."""
     adapters = [f"{name}={path}" for name, path in spec.adapters.items()]
     return (
@@ -36,7 +36,7 @@ LAUNCHER: Launcher = PythonModule(
     package="vllm",
     install="pip install vllm",
     flags=_flags,
-    told=_told,
+    told=_server_arguments,
     # It would report on its use to its makers (docs.vllm.ai, "Usage Stats Collection").
     environment={"VLLM_NO_USAGE_STATS": "1"},
 )

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from lmconf.budgets.ledger import Amount, Ledger, Most, NotKept, Period, period_of
-from lmconf.limits.gate import Gate, Permit, Share, gate_of, mark_of
+from lmconf.budgets.ledger import (
+    Amount,
+    Ledger,
+    LedgerUnavailable,
+    Period,
+    SpendingLimit,
+    period_of,
+)
+from lmconf.limits.gate import Gate, Permit, Share, gate_key, gate_of
 from lmconf.limits.specs import Limits
 from lmconf.limits.tokens import answer_tokens, prompt_tokens
 
@@ -11,15 +18,15 @@ __all__ = [
     "Amount",
     "Gate",
     "Ledger",
+    "LedgerUnavailable",
     "Limits",
-    "Most",
-    "NotKept",
     "Period",
     "Permit",
     "Share",
+    "SpendingLimit",
     "answer_tokens",
+    "gate_key",
     "gate_of",
-    "mark_of",
     "period_of",
     "prompt_tokens",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import inf
 
-__all__ = ["COOLDOWN", "DECREASE", "LEAST", "MOST", "START", "Adaptive"]
+__all__ = ["COOLDOWN", "DECREASE", "LEAST", "MOST", "START", "AdaptiveLimit"]
 
 START, LEAST, MOST = 20, 10, 100
 """Where the number begins, and between which numbers it stays."""
@@ -21,7 +21,7 @@ COOLDOWN = 2.0
 """For how many seconds, at least, nothing grows after a refusal or a failure of the server."""
 
 
-class Adaptive:
+class AdaptiveLimit:
     """The number of requests that may be in flight, `limit`, by what became of earlier ones.
 
     It doubles after every `limit` answers until the first refusal, and grows by one after every

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Literal, Protocol, TypeAlias
 
-from lmconf.limits.adaptive import Adaptive
+from lmconf.limits.adaptive import AdaptiveLimit
 from lmconf.limits.specs import Limits
-from lmconf.limits.window import Entry, Window
-from lmconf.system.fork import Mutex, stand_still_at_forks
+from lmconf.limits.window import SlidingWindow, WindowEntry
+from lmconf.system.fork import Mutex, register_forkable
 
-__all__ = ["Bell", "End", "Gate", "Limit", "Permit", "Share", "gate_of", "mark_of"]
+__all__ = ["End", "Gate", "Limit", "Permit", "Share", "WakeUp", "gate_key", "gate_of"]
 
 End: TypeAlias = Literal["answered", "refused", "failed", "other"]
 """How an attempt ended: with an answer, a rate limit, a failure of the server, or otherwise."""
@@ -31,7 +31,7 @@ End: TypeAlias = Literal["answered", "refused", "failed", "other"]
 Limit: TypeAlias = Literal["max_concurrency", "rpm", "tpm"]
 
 
-class Bell(Protocol):
+class WakeUp(Protocol):
     """Wakes whoever waits."""
 
     def give(self) -> object:
@@ -62,12 +62,12 @@ class Permit:
         self.gate = gate
         self.generation = gate.generation
         self.state: Literal["waiting", "granted", "over"] = "waiting"
-        self.bell: Bell | None = None
+        self.bell: WakeUp | None = None
         self.due: float | None = None
-        self.entry: Entry | None = None
+        self.entry: WindowEntry | None = None
         self.sent = 0.0
 
-    def ask(self, bell: Bell) -> float | None:
+    def ask(self, bell: WakeUp) -> float | None:
         """Return None if the permit is granted, else for how many seconds to wait for `bell`.
 
         Ask again, with another bell, when it rings or the time is over.
@@ -115,7 +115,7 @@ class Gate:
         self._rpm: int | None = None
         self._tpm: int | None = None
         self._begin()
-        stand_still_at_forks(self)
+        register_forkable(self)
 
     def _begin(self) -> None:
         self._lock = Mutex()
@@ -124,8 +124,8 @@ class Gate:
         self._line: deque[Permit] = deque()
         self._in_flight = 0
         self._full_at = -inf
-        self._requests, self._tokens = Window(), Window()
-        self.adaptive = Adaptive()
+        self._requests, self._tokens = SlidingWindow(), SlidingWindow()
+        self.adaptive = AdaptiveLimit()
 
     def share(self, limits: Limits) -> Share:
         """Return a new part in this gate."""
@@ -164,7 +164,7 @@ class Gate:
 
     # What happens to it
 
-    def ask(self, permit: Permit, bell: Bell) -> float | None:
+    def ask(self, permit: Permit, bell: WakeUp) -> float | None:
         """Carry out `Permit.ask`."""
         permit.bell = bell
         self._tell()
@@ -303,7 +303,7 @@ MOST = 256
 """How many gates there are before those that nobody uses any more are forgotten."""
 
 
-class _Gates:
+class _GateRegistry:
     def __init__(self) -> None:
         self._gates: dict[bytes, Gate] = {}
         self._lock = Mutex()
@@ -328,11 +328,11 @@ class _Gates:
 
 
 @functools.cache
-def _gates() -> _Gates:
-    return _Gates()
+def _gates() -> _GateRegistry:
+    return _GateRegistry()
 
 
-def mark_of(texts: Iterable[str]) -> bytes:
+def gate_key(texts: Iterable[str]) -> bytes:
     """Return a mark of an origin and a credential, equal within this process for equal `texts`.
 
     Nothing can be learnt of the texts from it.

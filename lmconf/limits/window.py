@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import deque
 from math import inf
 
-__all__ = ["MINUTE", "Entry", "Window"]
+__all__ = ["MINUTE", "SlidingWindow", "WindowEntry"]
 
 MINUTE = 60.0
 """The seconds of a window."""
 
 
-class Entry:
+class WindowEntry:
     """An amount that passed at a time."""
 
     __slots__ = ("amount", "at", "counts")
@@ -22,7 +22,7 @@ class Entry:
         self.counts = True
 
 
-class Window:
+class SlidingWindow:
     """The amounts of the last 60 seconds.
 
     A bucket that fills evenly lets twice its content pass within its first minute; this lets no
@@ -33,7 +33,7 @@ class Window:
     __slots__ = ("_entries", "_total")
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[WindowEntry] = deque()
         self._total = 0
 
     def total(self, now: float) -> int:
@@ -58,14 +58,14 @@ class Window:
             opens = entry.at + MINUTE
         return opens
 
-    def add(self, amount: int, now: float) -> Entry:
+    def add(self, amount: int, now: float) -> WindowEntry:
         """Note that `amount` passes now."""
-        entry = Entry(now, amount)
+        entry = WindowEntry(now, amount)
         self._entries.append(entry)
         self._total += amount
         return entry
 
-    def correct(self, entry: Entry, amount: int) -> None:
+    def correct(self, entry: WindowEntry, amount: int) -> None:
         """Note that it was `amount` in truth."""
         if entry.counts:
             self._total += amount - entry.amount

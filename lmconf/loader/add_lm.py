@@ -24,14 +24,14 @@ from lmconf.runtime.lm import LM
 from lmconf.schema.patterns import matches
 from lmconf.spec.lm import LMSpec
 from lmconf.system.files import write_atomically
-from lmconf.system.paths import shipped
+from lmconf.system.paths import shipped_folder
 
-__all__ = ["Undeclared", "declare", "entry_of", "foresee"]
+__all__ = ["CannotAddLM", "add_to_profile", "check_can_add", "entry_of"]
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 
 
-class Undeclared(UsageError):
+class CannotAddLM(UsageError):
     """An LM cannot be added to a file safely; the file is as it was. `entry` is what to add."""
 
     def __init__(self, message: str, entry: str = "") -> None:
@@ -45,7 +45,7 @@ def entry_of(lm: LM, name: str) -> str:
     return write({name: state})
 
 
-def declare(path: Path, name: str, lm: LM) -> None:
+def add_to_profile(path: Path, name: str, lm: LM) -> None:
     """Add `lm` as `name` to the LMs of the profile in `path`; one that is there already stays.
 
     Of several processes that add to one file, each adds to what the others wrote.
@@ -55,24 +55,24 @@ def declare(path: Path, name: str, lm: LM) -> None:
             is read-only or shipped with lmconf, or would mean something else afterwards.
         OSError: the file cannot be written; it is as it was.
     """
-    with _alone(path):
+    with _hold_folder_lock(path):
         for _ in range(_TRIES):
-            before, after = _planned(path, name, lm)
+            before, after = _plan_change(path, name, lm)
             if path.read_bytes() == before:
                 if after is not None:
                     write_atomically(path, after)
                 return
-    raise Undeclared(f"{path} was left as it is: others write to it", entry_of(lm, name))
+    raise CannotAddLM(f"{path} was left as it is: others write to it", entry_of(lm, name))
 
 
-def foresee(path: Path, name: str, lm: LM) -> None:
+def check_can_add(path: Path, name: str, lm: LM) -> None:
     """See that an LM like `lm` could be added to the profile in `path` as `name`.
 
     Raises:
-        Undeclared, OSError: as `declare`.
+        Undeclared, OSError: as `add_to_profile`.
     """
-    if _planned(path, name, lm)[1] is None:
-        raise Undeclared(f"{path} has an LM named {name!r} already", entry_of(lm, name))
+    if _plan_change(path, name, lm)[1] is None:
+        raise CannotAddLM(f"{path} has an LM named {name!r} already", entry_of(lm, name))
 
 
 _TRIES = 5
@@ -80,7 +80,7 @@ _TRIES = 5
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _hold_folder_lock(path: Path) -> Iterator[None]:
     """Hold the lock of the folder of `path`, which every process takes that adds to a profile."""
     import fcntl  # there is none on Windows, where nothing is trained
 
@@ -92,35 +92,35 @@ def _alone(path: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _planned(path: Path, name: str, lm: LM) -> tuple[bytes, str | None]:
+def _plan_change(path: Path, name: str, lm: LM) -> tuple[bytes, str | None]:
     """Return the content of the file and what it is to be; None where `lm` is there already."""
     entry = entry_of(lm, name)
     if not matches(NAME, name):
-        raise Undeclared(f"{name!r} is no name for an LM: letters, digits, `_` and `-`", entry)
+        raise CannotAddLM(f"{name!r} is no name for an LM: letters, digits, `_` and `-`", entry)
     content = path.read_bytes()
-    if shipped("profiles").resolve() in path.resolve().parents:
-        raise Undeclared(f"{path} is shipped with lmconf: extend it in a profile of yours", entry)
+    if shipped_folder("profiles").resolve() in path.resolve().parents:
+        raise CannotAddLM(f"{path} is shipped with lmconf: extend it in a profile of yours", entry)
     if not path.stat().st_mode & 0o222 or not os.access(path, os.W_OK):
-        raise Undeclared(f"{path} is read-only", entry)
+        raise CannotAddLM(f"{path} is read-only", entry)
     try:
         before = content.decode("utf-8")
     except UnicodeDecodeError:
-        raise Undeclared(f"{path} is not UTF-8 text", entry) from None
-    after = inserted(before, entry, path)
-    problem, was = _loaded(path)
+        raise CannotAddLM(f"{path} is not UTF-8 text", entry) from None
+    after = insert_entry(before, entry, path)
+    problem, was = _load_profile(path)
     if was is not None:
         if name in was and was[name].spec == lm.spec:
             return content, None
-        problem = _problem(path, after, name, lm.spec, was)
+        problem = _find_problem(path, after, name, lm.spec, was)
         if problem == _OTHER_MAIN and was.spec.main is not None:
-            after = inserted(before, entry, path, main=was.spec.main)
-            problem = _problem(path, after, name, lm.spec, was)
+            after = insert_entry(before, entry, path, main=was.spec.main)
+            problem = _find_problem(path, after, name, lm.spec, was)
     if problem:
-        raise Undeclared(f"{path} was left as it is: {problem}", entry)
+        raise CannotAddLM(f"{path} was left as it is: {problem}", entry)
     return content, after
 
 
-def inserted(text: str, entry: str, path: Path, main: str | None = None) -> str:
+def insert_entry(text: str, entry: str, path: Path, main: str | None = None) -> str:
     """Return `text` with `entry` as the last one of `lms:`, and a line `main:` where one is given.
 
     Raises:
@@ -158,9 +158,9 @@ def _block(text: str, path: Path, entry: str) -> yaml.MappingNode:
                 continue
             if isinstance(value, yaml.MappingNode) and value.value and not value.flow_style:
                 return value
-            raise Undeclared(f"the LMs of {path} do not stand on lines of their own", entry)
-        raise Undeclared(f"{path} is a profile of one LM and has no `lms:`", entry)
-    raise Undeclared(f"{path} cannot be added to", entry)
+            raise CannotAddLM(f"the LMs of {path} do not stand on lines of their own", entry)
+        raise CannotAddLM(f"{path} is a profile of one LM and has no `lms:`", entry)
+    raise CannotAddLM(f"{path} cannot be added to", entry)
 
 
 def _end(node: yaml.Node) -> int:
@@ -183,14 +183,14 @@ def _is_comment(line: str, indent: int) -> bool:
 _OTHER_MAIN = "another LM would be the profile's main one"
 
 
-def _problem(path: Path, after: str, name: str, wanted: LMSpec, was: Profile) -> str:
+def _find_problem(path: Path, after: str, name: str, wanted: LMSpec, was: Profile) -> str:
     """Return what is wrong with `after` in the place of the file's text; nothing if all is well."""
     beside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.yaml")
     if name in was:
         return f"it has an LM named {name!r} already"
     try:
         beside.write_bytes(after.encode("utf-8"))
-        problem, now = _loaded(beside)
+        problem, now = _load_profile(beside)
     except OSError as error:
         # The name of that file would mean nothing to whoever asked for `path`.
         raise type(error)(error.errno, error.strerror, str(path)) from None
@@ -205,7 +205,7 @@ def _problem(path: Path, after: str, name: str, wanted: LMSpec, was: Profile) ->
     return "" if now.spec.main == was.spec.main else _OTHER_MAIN
 
 
-def _loaded(path: Path) -> tuple[str, Profile | None]:
+def _load_profile(path: Path) -> tuple[str, Profile | None]:
     """Return the profile in `path`, or why there is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ProfileWarning)

@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from lmconf import callbacks, transports
-from lmconf.compiler.inputs import Inputs
-from lmconf.compiler.pipeline import CompiledProfile, Outcome, compile_documents
+from lmconf.compiler.inputs import CompilerInputs
+from lmconf.compiler.pipeline import CompiledProfile, CompileResult, compile_documents
 from lmconf.diagnostics.model import Diagnostic
 from lmconf.diagnostics.render import to_text
 from lmconf.document.overrides import from_mapping
 from lmconf.errors import ProfileError, UsageError
-from lmconf.loader.compile import examine
-from lmconf.loader.discovery import split
+from lmconf.loader.compile import compile_source
+from lmconf.loader.discovery import split_name
 from lmconf.loader.extends import gather_mapping
 from lmconf.loader.profile import Profile
 from lmconf.loader.project import project_allow_imports
 from lmconf.runtime.lm import LM
 from lmconf.spec.state import from_dspy, is_dspy_state
 from lmconf.system.fork import Mutex
-from lmconf.system.tracebacks import without_frames
+from lmconf.system.tracebacks import hide_frames
 
 __all__ = ["ProfileWarning", "lm", "load", "load_state"]
 
@@ -32,7 +32,7 @@ class ProfileWarning(UserWarning):
     """A profile loads, and asks for something that this version cannot do."""
 
 
-@without_frames
+@hide_frames
 def load(
     source: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     *,
@@ -74,10 +74,10 @@ def load(
         assignments = tuple(from_mapping(given, found))
         if found:
             raise ProfileError(found)
-        outcome = examine(
+        outcome = compile_source(
             source, assignments, variables, allow_imports=allowed, trusted_env=trusted
         )
-        return _settled(outcome, stacklevel=5)
+        return _finish(outcome, stacklevel=5)
 
     return Profile(compiled(), compiled)
 
@@ -96,7 +96,7 @@ def _names(given: object, name: str, example: str) -> frozenset[str]:
     return frozenset(given)
 
 
-def _settled(outcome: Outcome, *, stacklevel: int) -> CompiledProfile:
+def _finish(outcome: CompileResult, *, stacklevel: int) -> CompiledProfile:
     """Return the profile of `outcome`, warning of what it asks for in vain.
 
     Raises:
@@ -114,7 +114,7 @@ _memo: dict[_Key, Profile] = {}
 _memo_lock = Mutex()
 
 
-@without_frames
+@hide_frames
 def lm(name: str | None = None) -> LM:
     """Return a named LM: `"support:gpt"`, or `"support"` for the profile's main LM.
 
@@ -127,7 +127,7 @@ def lm(name: str | None = None) -> LM:
     """
     if name is not None and not isinstance(name, str):
         raise UsageError(f"lmconf.lm takes a name such as 'support:gpt', not {type(name).__name__}")
-    profile_name, lm_name = (None, None) if name is None else split(name)
+    profile_name, lm_name = (None, None) if name is None else split_name(name)
     key = (
         profile_name,
         str(Path.cwd()) if profile_name is None or not Path(profile_name).is_absolute() else "",
@@ -141,7 +141,7 @@ def lm(name: str | None = None) -> LM:
     return profile.lm if lm_name is None else profile[lm_name]
 
 
-@without_frames
+@hide_frames
 def load_state(state: Mapping[str, Any]) -> LM | Profile:
     """Return what was dumped: an `LM` from the state of one, a `Profile` from that of several.
 
@@ -161,7 +161,7 @@ def load_state(state: Mapping[str, Any]) -> LM | Profile:
     name = "<state>" if several else str(document.get("model", "<state>"))
     outcome = compile_documents(
         gather_mapping(document, "<state>"),
-        Inputs(
+        CompilerInputs(
             name=name,
             environment=dict(os.environ),
             allow_imports=project_allow_imports(),
@@ -169,5 +169,5 @@ def load_state(state: Mapping[str, Any]) -> LM | Profile:
             transport_names=transports.names(),
         ),
     )
-    profile = _settled(outcome, stacklevel=4)
+    profile = _finish(outcome, stacklevel=4)
     return Profile(profile) if several else LM.of(profile.lms[profile.spec.main or ""])

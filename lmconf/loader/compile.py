@@ -12,25 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from lmconf import callbacks, transports
-from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.inputs import CompilerInputs
 from lmconf.compiler.name_resolution import inline_nodes
-from lmconf.compiler.pipeline import Outcome, compile_documents
-from lmconf.compiler.trust import distrust, distrust_profile
+from lmconf.compiler.pipeline import CompileResult, compile_documents
+from lmconf.compiler.trust import check_documents, check_profile
 from lmconf.diagnostics.model import Diagnostic, Mark
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.document.inheritance import Foreign
 from lmconf.document.nodes import Document, Map
-from lmconf.document.operators import recognise
+from lmconf.document.operators import recognise_operators
 from lmconf.document.overrides import Assignment
 from lmconf.errors import ProfileError
-from lmconf.loader.discovery import find, find_beside, nearest
-from lmconf.loader.extends import gather, gather_mapping
+from lmconf.loader.discovery import default_profile, find_parent, find_profile
+from lmconf.loader.extends import gather_documents, gather_mapping
 from lmconf.loader.project import project_allow_imports
 
-__all__ = ["examine"]
+__all__ = ["compile_source"]
 
 
-def examine(
+def compile_source(
     source: str | os.PathLike[str] | Mapping[str, Any] | None,
     assignments: tuple[Assignment, ...] = (),
     variables: Mapping[str, object] | None = None,
@@ -40,7 +40,7 @@ def examine(
     registered: bool = True,
     chain: tuple[Path, ...] = (),
     reached: Mark | None = None,
-) -> Outcome:
+) -> CompileResult:
     """Return what `source` compiles to, with every diagnostic; nothing is made live.
 
     `trusted_env` is None for a trusted document. With `registered` False, kinds that an
@@ -53,7 +53,7 @@ def examine(
     name, documents = _documents(source, reached, alone=trusted_env is not None)
     if trusted_env is not None:
         _refuse_untrusted(documents, trusted_env)
-    inputs = Inputs(
+    inputs = CompilerInputs(
         name=name,
         assignments=assignments,
         variables=variables or {},
@@ -69,7 +69,7 @@ def examine(
     )
     outcome = compile_documents(documents, inputs)
     if trusted_env is not None and outcome.profile is not None:
-        found = distrust_profile(outcome.profile, documents, trusted_env)
+        found = check_profile(outcome.profile, documents, trusted_env)
         if found:
             raise ProfileError(found)
     return outcome
@@ -84,17 +84,18 @@ def _documents(
     if isinstance(source, Mapping):
         here = Path.cwd() if alone else None
         return "<mapping>", gather_mapping(source, "<mapping>", within=here)
-    wanted = nearest(os.environ) if source is None else os.fspath(source)
-    path = find(wanted, os.environ)
-    return path.stem, gather(path, within=path.parent if alone else None, reached=reached)
+    wanted = default_profile(os.environ) if source is None else os.fspath(source)
+    path = find_profile(wanted, os.environ)
+    return path.stem, gather_documents(path, within=path.parent if alone else None, reached=reached)
 
 
 def _refuse_untrusted(documents: list[Document], allow_env: frozenset[str]) -> None:
     found: list[Diagnostic] = []
     recognised = [
-        Document(recognise(document.root, found), document.source) for document in documents
+        Document(recognise_operators(document.root, found), document.source)
+        for document in documents
     ]
-    found += distrust(recognised, allow_env)
+    found += check_documents(recognised, allow_env)
     if found:
         raise ProfileError(found)
 
@@ -111,10 +112,10 @@ def _foreign_of(
     def foreign(name: str, mark: Mark) -> Map | None:
         profile, _, lm_name = name.partition(":")
         child = None if mark.source.path is None else Path(mark.source.path)
-        path = find_beside(profile, child, mark).resolve()
+        path = find_parent(profile, child, mark).resolve()
         if path in chain:
             raise ProfileError([_circle(name, mark)])
-        outcome = examine(
+        outcome = compile_source(
             path, allow_imports=allow_imports, registered=registered, chain=chain, reached=mark
         )
         found = outcome.profile
@@ -136,7 +137,7 @@ def _circle(name: str, mark: Mark) -> Diagnostic:
     )
 
 
-def _no_such_lm(name: str, lm_name: str, outcome: Outcome, mark: Mark) -> Diagnostic:
+def _no_such_lm(name: str, lm_name: str, outcome: CompileResult, mark: Mark) -> Diagnostic:
     near = did_you_mean(lm_name, outcome.entries)
     return Diagnostic(
         code="unknown-parent",

@@ -18,26 +18,26 @@ from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import ProfileError
 from lmconf.providers.catalogue import PROVIDERS, provider_of
 from lmconf.spec.profile import NAME_PATTERN
-from lmconf.system.paths import shipped, with_home
+from lmconf.system.paths import shipped_folder, with_home
 
 __all__ = [
-    "Found",
-    "find",
-    "find_beside",
+    "ProfileFile",
+    "default_profile",
+    "find_all",
+    "find_parent",
+    "find_profile",
     "is_path",
-    "nearest",
-    "places_searched",
-    "split",
-    "survey",
+    "resolve_links",
+    "search_folders",
+    "split_name",
     "upwards",
-    "without_links",
 ]
 
 SUFFIXES = (".yaml", ".yml", ".json")
 NEAREST_NAME = "lmconf.yaml"
 
 
-class Found(Struct, frozen=True):
+class ProfileFile(Struct, frozen=True):
     """One profile's file: its name, and which kind of place it was found in."""
 
     name: str
@@ -50,7 +50,7 @@ def is_path(name: str) -> bool:
     return name.endswith(SUFFIXES) or "/" in name or os.sep in name or name.startswith("~")
 
 
-def without_links(path: Path) -> Path:
+def resolve_links(path: Path) -> Path:
     """Return the file that `path` leads to; `path` itself where no file can have that name."""
     try:
         return Path(os.path.realpath(path))
@@ -58,7 +58,7 @@ def without_links(path: Path) -> Path:
         return path.absolute()
 
 
-def split(name: str) -> tuple[str, str | None]:
+def split_name(name: str) -> tuple[str, str | None]:
     """Return the profile and the LM that `profile:lm` names; the LM is None when it is left out."""
     profile, colon, lm_name = name.rpartition(":")
     if colon and profile and re.match(NAME_PATTERN, lm_name):
@@ -66,7 +66,7 @@ def split(name: str) -> tuple[str, str | None]:
     return name, None
 
 
-def find(name: str, environment: Mapping[str, str]) -> Path:
+def find_profile(name: str, environment: Mapping[str, str]) -> Path:
     """Return the file that `name`, a profile's name or a path, means.
 
     Raises:
@@ -77,13 +77,13 @@ def find(name: str, environment: Mapping[str, str]) -> Path:
         if _is_file(path):
             return path
         raise ProfileError([_no_file(path, name)])
-    for found in survey(environment):
+    for found in find_all(environment):
         if found.name == name:
             return found.path
     raise ProfileError([_no_profile(name, environment)])
 
 
-def nearest(environment: Mapping[str, str]) -> str:
+def default_profile(environment: Mapping[str, str]) -> str:
     """Return what is meant when no profile is named: `$LMCONF_PROFILE`, else `lmconf.yaml`.
 
     Raises:
@@ -107,7 +107,7 @@ def nearest(environment: Mapping[str, str]) -> str:
     )
 
 
-def find_beside(name: str, child: Path | None, place: Mark) -> Path:
+def find_parent(name: str, child: Path | None, place: Mark) -> Path:
     """Return the file that the `extends` entry `name`, standing at `place` in `child`, means.
 
     A path is relative to its child; a bare name is looked up beside the child and in the
@@ -118,7 +118,7 @@ def find_beside(name: str, child: Path | None, place: Mark) -> Path:
     """
     start = child.parent if child is not None else Path.cwd()
     if is_path(name):
-        path = without_links(start / with_home(name))
+        path = resolve_links(start / with_home(name))
         if _is_file(path):
             return path
         beside = did_you_mean(path.name, [other.name for other in _files(path.parent)])
@@ -133,18 +133,18 @@ def find_beside(name: str, child: Path | None, place: Mark) -> Path:
     raise ProfileError([_no_parent(name, place, folders, near)])
 
 
-def survey(environment: Mapping[str, str]) -> list[Found]:
+def find_all(environment: Mapping[str, str]) -> list[ProfileFile]:
     """Return every profile that can be named, nearest first; later ones of a name are shadowed."""
     found = []
     for folder, place in _folders(environment):
         alone = folder.parent / NEAREST_NAME
         if place == "project" and alone.is_file():
-            found.append(Found(alone.stem, alone, place))
-        found += [Found(path.stem, path, place) for path in _files(folder)]
+            found.append(ProfileFile(alone.stem, alone, place))
+        found += [ProfileFile(path.stem, path, place) for path in _files(folder)]
     return found
 
 
-def places_searched(environment: Mapping[str, str]) -> list[Path]:
+def search_folders(environment: Mapping[str, str]) -> list[Path]:
     """Return the folders that are searched for a profile's name, in order."""
     return [folder for folder, _ in _folders(environment)]
 
@@ -154,7 +154,7 @@ def _folders(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     listed = [entry for entry in environment.get("LMCONF_PATH", "").split(os.pathsep) if entry]
     folders = [(with_home(entry), "LMCONF_PATH") for entry in listed]
     folders += [(folder / "profiles", "project") for folder in upwards()]
-    folders += [(_user_folder(environment), "user"), (shipped("profiles"), "shipped")]
+    folders += [(_user_folder(environment), "user"), (shipped_folder("profiles"), "shipped")]
     seen = set()
     for folder, place in folders:
         whole = os.path.realpath(folder)
@@ -230,9 +230,9 @@ def _no_file(path: Path, name: str) -> Diagnostic:
 
 
 def _no_profile(name: str, environment: Mapping[str, str]) -> Diagnostic:
-    near = did_you_mean(name, {found.name for found in survey(environment)})
-    folders = ", ".join(_shown(folder) for folder in places_searched(environment))
-    profile, lm_name = split(name)
+    near = did_you_mean(name, {found.name for found in find_all(environment)})
+    folders = ", ".join(_show_path(folder) for folder in search_folders(environment))
+    profile, lm_name = split_name(name)
     if lm_name is not None:
         help_ = f"in Python one LM is lmconf.lm({name!r}), and lmconf.load({profile!r}) loads all"
     elif near:
@@ -247,7 +247,7 @@ def _no_profile(name: str, environment: Mapping[str, str]) -> Diagnostic:
 
 
 def _no_parent(name: str, place: Mark, tried: list[Path], near: str | None) -> Diagnostic:
-    looked = ", ".join(_shown(path) for path in tried)
+    looked = ", ".join(_show_path(path) for path in tried)
     looked = looked if is_path(name) else f"{looked.replace(', ', '/, ')}/"
     return Diagnostic(
         code="unknown-parent",
@@ -259,7 +259,7 @@ def _no_parent(name: str, place: Mark, tried: list[Path], near: str | None) -> D
     )
 
 
-def _shown(path: Path) -> str:
+def _show_path(path: Path) -> str:
     try:
         return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
     except ValueError:

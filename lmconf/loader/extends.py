@@ -12,15 +12,15 @@ from msgspec.structs import replace
 from lmconf.diagnostics.model import Diagnostic, Mark, Note, Source
 from lmconf.document.inheritance import Cycle, linearise
 from lmconf.document.nodes import Document, Map, Scalar, Seq, from_plain
-from lmconf.document.yaml.reader import read
+from lmconf.document.yaml.reader import read_document
 from lmconf.errors import ProfileError, UsageError
-from lmconf.loader.discovery import find_beside, is_path, without_links
+from lmconf.loader.discovery import find_parent, is_path, resolve_links
 from lmconf.system.paths import with_home
 
-__all__ = ["gather", "gather_mapping", "read_file"]
+__all__ = ["gather_documents", "gather_mapping", "read_file"]
 
 
-def gather(
+def gather_documents(
     path: Path, *, within: Path | None = None, reached: Mark | None = None
 ) -> list[Document]:
     """Return the document in `path` and those that it extends, the lowest layer first.
@@ -32,7 +32,7 @@ def gather(
         ProfileError: a file cannot be read, a parent is unknown, or documents extend each other
             in a circle.
     """
-    gathering = _Gathering(within)
+    gathering = _DocumentGraph(within)
     return gathering.order(gathering.take(path, reached))
 
 
@@ -44,7 +44,7 @@ def gather_mapping(
     With `within`, parents outside that folder are refused.
 
     Raises:
-        ProfileError: as `gather`.
+        ProfileError: as `gather_documents`.
         UsageError: the mapping holds what no document can.
     """
     source = Source(name)
@@ -53,7 +53,7 @@ def gather_mapping(
     except TypeError as error:
         raise UsageError(f"{name}: {error}") from None
     assert isinstance(root, Map)
-    gathering = _Gathering(within)
+    gathering = _DocumentGraph(within)
     key = f"{name}\0"
     gathering.add(key, Document(root, source), None)
     return gathering.order(key)
@@ -79,16 +79,16 @@ def read_file(path: Path, *, reached: Mark | None = None) -> Document:
                 )
             ]
         ) from None
-    return read(content, shown(path), path=str(path.resolve()), reached=reached)
+    return read_document(content, relative_path(path), path=str(path.resolve()), reached=reached)
 
 
-def shown(path: Path) -> str:
+def relative_path(path: Path) -> str:
     """Return `path` relative to the working folder where it lies below it."""
     whole, here = path.resolve(), Path.cwd()
     return os.path.relpath(whole, here) if whole.is_relative_to(here) else str(whole)
 
 
-class _Gathering:
+class _DocumentGraph:
     """The documents read so far, by file, and the parents that each names."""
 
     def __init__(self, within: Path | None) -> None:
@@ -107,7 +107,7 @@ class _Gathering:
     def add(self, key: str, document: Document, path: Path | None) -> None:
         self.documents[key] = document
         self.parents[key] = []
-        for name, mark in _named(document.root, self.found):
+        for name, mark in _parent_names(document.root, self.found):
             parent = self.take_parent(name, mark, path)
             if parent is not None:
                 self.parents[key].append((parent, mark))
@@ -119,7 +119,7 @@ class _Gathering:
                 # Before it is looked for: whether it exists is not to be learnt either.
                 start = child.resolve().parent if child else Path.cwd()
                 self.refuse_outside(start / with_home(name), name, mark)
-            parent = find_beside(name, child.resolve() if child else None, mark)
+            parent = find_parent(name, child.resolve() if child else None, mark)
             self.refuse_outside(parent, name, mark)
             return self.take(parent, mark)
         except ProfileError as error:
@@ -127,7 +127,7 @@ class _Gathering:
             return None
 
     def refuse_outside(self, parent: Path, name: str, mark: Mark) -> None:
-        if self.within is not None and not without_links(parent).is_relative_to(self.within):
+        if self.within is not None and not resolve_links(parent).is_relative_to(self.within):
             raise ProfileError(
                 [
                     Diagnostic(
@@ -177,7 +177,7 @@ class _Gathering:
         )
 
 
-def _named(root: Map, found: list[Diagnostic]) -> list[tuple[str, Mark]]:
+def _parent_names(root: Map, found: list[Diagnostic]) -> list[tuple[str, Mark]]:
     """Return the names under `extends` with their places."""
     extends = root.get("extends")
     if extends is None:

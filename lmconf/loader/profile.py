@@ -15,7 +15,7 @@ from lmconf.runtime.usage import Tally, Usage
 from lmconf.spec.profile import ProfileSpec
 from lmconf.spec.state import Style, dump_profile
 from lmconf.system.fork import Mutex
-from lmconf.system.tracebacks import without_frames
+from lmconf.system.tracebacks import hide_frames
 
 __all__ = ["Profile"]
 
@@ -71,7 +71,7 @@ class Profile:
         """What the calls of its LMs and of their copies have used in all, since it was loaded."""
         return self._tally.total
 
-    @without_frames
+    @hide_frames
     def __getitem__(self, name: str) -> LM:
         if not isinstance(name, str):
             raise UsageError(f"a profile is asked by an LM's name, not by {type(name).__name__}")
@@ -118,7 +118,7 @@ class Profile:
     def __contains__(self, name: object) -> bool:
         return name in self._compiled.lms
 
-    @without_frames
+    @hide_frames
     def place(self, lm: str, *path: str | int) -> Mark | None:
         """Return where the value at `path` of the LM `lm` stands in the profile's files.
 
@@ -129,7 +129,7 @@ class Profile:
             raise self._no_lm(lm)
         return self._compiled.lms[lm].place(*path)
 
-    @without_frames
+    @hide_frames
     def dump_state(self, format: Style = "resolved") -> dict[str, Any]:
         """Return the profile as plain data, composed and rendered: a document by itself.
 
@@ -138,7 +138,7 @@ class Profile:
         """
         return dump_profile(self.spec, self._compiled.stated, format)
 
-    @without_frames
+    @hide_frames
     def reload(self) -> None:
         """Read the files anew and swap the LMs in once everything is valid.
 
@@ -163,13 +163,13 @@ class Profile:
         for lm in gone:
             lm.close()
 
-    @without_frames
+    @hide_frames
     def close(self) -> None:
         """Close every LM that was made: connections, and servers that were started."""
         for lm in self._all_taken():
             lm.close()
 
-    @without_frames
+    @hide_frames
     async def aclose(self) -> None:
         """Close every LM as `close` does, and wait for the connections of this event loop."""
         for lm in self._all_taken():

@@ -24,15 +24,15 @@ def project_allow_imports() -> frozenset[str]:
     for folder in upwards():
         path = folder / "pyproject.toml"
         if path.is_file():
-            return _allowed(path)
+            return _read_allow_imports(path)
     return frozenset()
 
 
-def _allowed(path: Path) -> frozenset[str]:
+def _read_allow_imports(path: Path) -> frozenset[str]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
-        raise _wrong(path, f"cannot be read: {type(error).__name__}", "") from None
+        raise _project_error(path, f"cannot be read: {type(error).__name__}", "") from None
     if "lmconf" not in text:
         return frozenset()
     if sys.version_info >= (3, 11):
@@ -42,24 +42,24 @@ def _allowed(path: Path) -> frozenset[str]:
     try:
         tool = tomllib.loads(text).get("tool")
     except tomllib.TOMLDecodeError as error:
-        raise _wrong(path, f"is not valid TOML: {error}", "") from None
+        raise _project_error(path, f"is not valid TOML: {error}", "") from None
     table = tool.get("lmconf", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):
-        raise _wrong(path, "tool.lmconf must be a table", "write it as [tool.lmconf]")
+        raise _project_error(path, "tool.lmconf must be a table", "write it as [tool.lmconf]")
     for key in table:
         if key not in _KNOWN:
             near = did_you_mean(key, _KNOWN)
             help_ = f"did you mean `{near}`?" if near else f"known keys: {', '.join(_KNOWN)}"
-            raise _wrong(path, f"[tool.lmconf] has an unknown key `{key}`", help_)
+            raise _project_error(path, f"[tool.lmconf] has an unknown key `{key}`", help_)
     allowed = table.get("allow-imports", [])
     if not isinstance(allowed, list) or not all(isinstance(item, str) for item in allowed):
-        raise _wrong(
+        raise _project_error(
             path, "[tool.lmconf] allow-imports must be a list of texts", 'such as ["acme.hooks"]'
         )
     return frozenset(allowed)
 
 
-def _wrong(path: Path, what: str, help_: str) -> ProfileError:
+def _project_error(path: Path, what: str, help_: str) -> ProfileError:
     mark = Mark(Source(str(path)))
     return ProfileError(
         [Diagnostic(code="project-settings", message=f"{path} {what}", mark=mark, help=help_)]

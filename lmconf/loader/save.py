@@ -11,12 +11,12 @@ from lmconf.loader.profile import Profile
 from lmconf.runtime.lm import LM
 from lmconf.spec.state import Style
 from lmconf.system.files import write_atomically
-from lmconf.system.tracebacks import without_frames
+from lmconf.system.tracebacks import hide_frames
 
 __all__ = ["dump", "dumps"]
 
 
-@without_frames
+@hide_frames
 def dumps(what: LM | Profile, format: Style = "resolved") -> str:
     """Return the state of an LM or a profile as a YAML document.
 
@@ -28,7 +28,7 @@ def dumps(what: LM | Profile, format: Style = "resolved") -> str:
     return write(what.dump_state(format))
 
 
-@without_frames
+@hide_frames
 def dump(what: LM | Profile, path: str | os.PathLike[str], format: Style = "resolved") -> None:
     """Write the state of an LM or a profile to `path`, as a YAML document.
 

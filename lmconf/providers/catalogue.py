@@ -39,41 +39,41 @@ class Provider(Struct, frozen=True):
     sdk: bool = False
 
 
-def _keyed(name: str, base: str, key_env: str) -> Provider:
+def _api_provider(name: str, base: str, key_env: str) -> Provider:
     return Provider(name, base=base, key_env=key_env)
 
 
-def _own_address(name: str, base_env: str, key_env: str) -> Provider:
+def _addressed_provider(name: str, base_env: str, key_env: str) -> Provider:
     return Provider(name, base_env=base_env, key_env=key_env)
 
 
 _KNOWN = (
-    _keyed("openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
-    _keyed("text-completion-openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
-    _keyed("anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
-    _keyed("anyscale", "https://api.endpoints.anyscale.com/v1", "ANYSCALE_API_KEY"),
-    _keyed("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
-    _keyed("cohere", "https://api.cohere.com", "COHERE_API_KEY"),
-    _keyed("cohere_chat", "https://api.cohere.com", "COHERE_API_KEY"),
-    _keyed("deepinfra", "https://api.deepinfra.com/v1/openai", "DEEPINFRA_API_KEY"),
-    _keyed("deepseek", "https://api.deepseek.com/beta", "DEEPSEEK_API_KEY"),
-    _keyed("fireworks_ai", "https://api.fireworks.ai/inference/v1", "FIREWORKS_AI_API_KEY"),
-    _keyed("gemini", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY"),
-    _keyed("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
-    _keyed("huggingface", "https://router.huggingface.co", "HF_TOKEN"),
-    _keyed("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
-    _keyed("moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY"),
-    _keyed("nvidia_nim", "https://integrate.api.nvidia.com/v1", "NVIDIA_NIM_API_KEY"),
-    _keyed("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
-    _keyed("perplexity", "https://api.perplexity.ai", "PERPLEXITYAI_API_KEY"),
-    _keyed("sambanova", "https://api.sambanova.ai/v1", "SAMBANOVA_API_KEY"),
-    _keyed("together_ai", "https://api.together.xyz/v1", "TOGETHERAI_API_KEY"),
-    _keyed("xai", "https://api.x.ai/v1", "XAI_API_KEY"),
-    _own_address("azure", "AZURE_API_BASE", "AZURE_API_KEY"),
-    _own_address("azure_text", "AZURE_API_BASE", "AZURE_API_KEY"),
-    _own_address("azure_ai", "AZURE_AI_API_BASE", "AZURE_AI_API_KEY"),
+    _api_provider("openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+    _api_provider("text-completion-openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+    _api_provider("anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
+    _api_provider("anyscale", "https://api.endpoints.anyscale.com/v1", "ANYSCALE_API_KEY"),
+    _api_provider("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
+    _api_provider("cohere", "https://api.cohere.com", "COHERE_API_KEY"),
+    _api_provider("cohere_chat", "https://api.cohere.com", "COHERE_API_KEY"),
+    _api_provider("deepinfra", "https://api.deepinfra.com/v1/openai", "DEEPINFRA_API_KEY"),
+    _api_provider("deepseek", "https://api.deepseek.com/beta", "DEEPSEEK_API_KEY"),
+    _api_provider("fireworks_ai", "https://api.fireworks.ai/inference/v1", "FIREWORKS_AI_API_KEY"),
+    _api_provider("gemini", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY"),
+    _api_provider("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    _api_provider("huggingface", "https://router.huggingface.co", "HF_TOKEN"),
+    _api_provider("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
+    _api_provider("moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY"),
+    _api_provider("nvidia_nim", "https://integrate.api.nvidia.com/v1", "NVIDIA_NIM_API_KEY"),
+    _api_provider("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+    _api_provider("perplexity", "https://api.perplexity.ai", "PERPLEXITYAI_API_KEY"),
+    _api_provider("sambanova", "https://api.sambanova.ai/v1", "SAMBANOVA_API_KEY"),
+    _api_provider("together_ai", "https://api.together.xyz/v1", "TOGETHERAI_API_KEY"),
+    _api_provider("xai", "https://api.x.ai/v1", "XAI_API_KEY"),
+    _addressed_provider("azure", "AZURE_API_BASE", "AZURE_API_KEY"),
+    _addressed_provider("azure_text", "AZURE_API_BASE", "AZURE_API_KEY"),
+    _addressed_provider("azure_ai", "AZURE_AI_API_BASE", "AZURE_AI_API_KEY"),
     Provider("databricks", base_env="DATABRICKS_API_BASE", key_env="DATABRICKS_API_KEY", sdk=True),
-    _own_address("litellm_proxy", "LITELLM_PROXY_API_BASE", "LITELLM_PROXY_API_KEY"),
+    _addressed_provider("litellm_proxy", "LITELLM_PROXY_API_BASE", "LITELLM_PROXY_API_KEY"),
     Provider("hosted_vllm", base_env="HOSTED_VLLM_API_BASE", credentials="optional"),
     Provider("llamafile", base="http://127.0.0.1:8080/v1", credentials="optional"),
     Provider("lm_studio", base="http://127.0.0.1:1234/v1", credentials="optional"),

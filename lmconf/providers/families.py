@@ -179,7 +179,7 @@ def default_of(family: Family, name: str, data: Data) -> float | int | None:
     """Return what is sent for `name`, which nobody stated, beside what `data` states."""
     budget = thinking_budget(data) if family.claude else None
     if name == "temperature":
-        beside = family.one_of_two and _said(data, "top_p") is not None
+        beside = family.one_of_two and _body_value(data, "top_p") is not None
         return None if budget is not None or beside else family.temperature
     extra = data.get("extra")
     others = {"max_tokens", "max_completion_tokens"} - {family.tokens_field}
@@ -201,14 +201,14 @@ def thinking_budget(data: Data) -> int | None:
 
     None: it asks for no thinking.
     """
-    thinking = _said(data, "thinking")
+    thinking = _body_value(data, "thinking")
     if isinstance(thinking, Mapping):
         budget = thinking.get("budget_tokens")
         if thinking.get("type") == "disabled":
             return None
         return budget if isinstance(budget, int) and not isinstance(budget, bool) else 0
-    reasoning = _said(data, "reasoning")  # OpenRouter's own form of it
-    effort = _said(data, "reasoning_effort")
+    reasoning = _body_value(data, "reasoning")  # OpenRouter's own form of it
+    effort = _body_value(data, "reasoning_effort")
     if isinstance(reasoning, Mapping):
         budget = reasoning.get("max_tokens")
         if isinstance(budget, int) and not isinstance(budget, bool):
@@ -236,10 +236,13 @@ def takes_any_temperature(family: Family, data: Data) -> bool:
         return False  # they always think
     row = _row(full)
     if row is None:
-        return not re.match(r"gpt-5", name) or _said(data, "reasoning_effort") in (None, "none")
+        return not re.match(r"gpt-5", name) or _body_value(data, "reasoning_effort") in (
+            None,
+            "none",
+        )
     if False in (row.get("supports_none_reasoning_effort"), row.get("supports_sampling_params")):
         return False
-    effort = _said(data, "reasoning_effort")
+    effort = _body_value(data, "reasoning_effort")
     if effort in (None, "default"):
         effort = row.get("default_reasoning_effort", "none")
     return bool(effort == "none")
@@ -325,7 +328,7 @@ def _row(model: str) -> Data | None:
     return model_row(model, name, last, re.split(r"[:@]", last.removeprefix("ft:"), maxsplit=1)[0])
 
 
-def _said(data: Data, name: str) -> Any:
+def _body_value(data: Data, name: str) -> Any:
     """Return what the body of a request made from `data` says of `name`."""
     extra = data.get("extra")
     if isinstance(extra, Mapping) and name in extra:

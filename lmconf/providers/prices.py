@@ -33,9 +33,9 @@ def cost(
     if base_model:
         named, slash, bare = base_model.partition("/")
         provider, model = (named, bare) if slash else ("", base_model)
-    prices = _prices(provider, model)
+    prices = _model_prices(provider, model)
     if prices is not None and _is_plain(prices, provider, usage):
-        return _priced(prices, usage, _TIERS.get(str(response.get("service_tier")), ""))
+        return _cost_of_usage(prices, usage, _TIERS.get(str(response.get("service_tier")), ""))
     return _by_litellm(provider, model, usage)
 
 
@@ -49,20 +49,20 @@ def rates(
     if base_model:
         named, slash, bare = base_model.partition("/")
         provider, model = (named, bare) if slash else ("", base_model)
-    prices = _prices(provider, model)
+    prices = _model_prices(provider, model)
     if prices is None:
         return None
     found = []
     for way in _WAYS:
         price = prices.get(f"{way}_cost_per_token")
-        for above in _passed(prices, prompt):
+        for above in _long_context_suffixes(prices, prompt):
             price = prices.get(f"{way}_cost_per_token{above}") or price
         found.append(float(price) if isinstance(price, float | int) else 0.0)
     # Models of which no price is known are listed with zeros.
     return (found[0], found[1]) if any(found) else None
 
 
-def _prices(provider: str, model: str) -> Mapping[str, Any] | None:
+def _model_prices(provider: str, model: str) -> Mapping[str, Any] | None:
     """Return what the table says of a model, None for nothing."""
     # A fine-tuned model is listed without the owner's part of its name.
     bare = ":".join(model.split(":")[:2]) if model.startswith("ft:") else model
@@ -88,7 +88,7 @@ _OF_THEIR_OWN = frozenset(
 )
 
 
-def _priced(prices: Mapping[str, Any], usage: Mapping[str, Any], tier: str) -> float | None:
+def _cost_of_usage(prices: Mapping[str, Any], usage: Mapping[str, Any], tier: str) -> float | None:
     prompt, answer = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     details = usage.get("prompt_tokens_details") or {}
     cached = min(_count(details, "cached_tokens"), prompt)
@@ -99,7 +99,7 @@ def _priced(prices: Mapping[str, Any], usage: Mapping[str, Any], tier: str) -> f
 
     asked, told = price("input_cost_per_token"), price("output_cost_per_token")
     kept = price("cache_read_input_token_cost")
-    for above in _passed(prices, prompt):
+    for above in _long_context_suffixes(prices, prompt):
         asked = price(f"input_cost_per_token{above}") or asked
         told = price(f"output_cost_per_token{above}") or told
         kept = price(f"cache_read_input_token_cost{above}") or kept
@@ -110,7 +110,7 @@ def _priced(prices: Mapping[str, Any], usage: Mapping[str, Any], tier: str) -> f
     return float(total) or None
 
 
-def _passed(prices: Mapping[str, Any], prompt: int) -> list[str]:
+def _long_context_suffixes(prices: Mapping[str, Any], prompt: int) -> list[str]:
     """Return the endings of the prices for prompts that are longer than some length, in order."""
     found = []
     for name in prices:

@@ -21,7 +21,7 @@ __all__ = [
     "RESPONSES",
     "TEXT",
     "Client",
-    "OfOtherApis",
+    "UnsupportedParameter",
     "client_of",
     "is_foreign",
 ]
@@ -89,7 +89,7 @@ RESPONSES: dict[str, str] = {
 `/responses`."""
 
 
-class OfOtherApis(Struct, frozen=True):
+class UnsupportedParameter(Struct, frozen=True):
     """A parameter that the Responses API has no place for.
 
     `harmless` is the one value that asks for nothing that the API does not do anyway.
@@ -101,13 +101,13 @@ class OfOtherApis(Struct, frozen=True):
 
 _UNKNOWN = "a server that knows it all the same takes it under `extra`"
 
-NOT_IN_RESPONSES: dict[str, OfOtherApis] = {
+NOT_IN_RESPONSES: dict[str, UnsupportedParameter] = {
     **dict.fromkeys(
         ("frequency_penalty", "logit_bias", "modalities", "presence_penalty", "seed", "stop"),
-        OfOtherApis(_UNKNOWN),
+        UnsupportedParameter(_UNKNOWN),
     ),
-    "n": OfOtherApis("one answer comes of one call: ask as often as you need answers", 1),
-    "thinking": OfOtherApis("say `reasoning_effort`"),
+    "n": UnsupportedParameter("one answer comes of one call: ask as often as you need answers", 1),
+    "thinking": UnsupportedParameter("say `reasoning_effort`"),
 }
 """Parameters of chat completions that are missing here (OpenAI, "Migrate to the Responses API")."""
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from lmconf.retries.specs import BreakerPolicy
 from lmconf.system.fork import Mutex
 
-__all__ = ["Breaker"]
+__all__ = ["CircuitBreaker"]
 
 
-class Breaker:
+class CircuitBreaker:
     """What is known of one server: how often it failed in a row, and until when it rests.
 
     It is closed at first; `policy.after` failures in a row open it. While it is open, `admits` says no,

@@ -5,18 +5,18 @@ from __future__ import annotations
 import functools
 import time
 
-from lmconf.retries.breaker import Breaker
+from lmconf.retries.breaker import CircuitBreaker
 from lmconf.retries.retry_budget import RetryBudget
 from lmconf.retries.specs import BUDGET
 from lmconf.system.fork import Mutex
 
-__all__ = ["Origins", "origins"]
+__all__ = ["OriginState", "origins"]
 
 MOST = 1024
 """How many servers are remembered; a program that meets more forgets the first ones."""
 
 
-class Origins:
+class OriginState:
     """Budgets by origin, and breakers by origin and model.
 
     A model has a breaker of its own: one that is overloaded says nothing of its siblings at the
@@ -25,7 +25,7 @@ class Origins:
 
     def __init__(self) -> None:
         self._budgets: dict[tuple[str, int], RetryBudget] = {}
-        self._breakers: dict[tuple[str, str], Breaker] = {}
+        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
         self._lock = Mutex()
 
     def budget(self, origin: str, said: bool | int) -> RetryBudget | None:
@@ -41,7 +41,7 @@ class Origins:
                 found = self._budgets.setdefault(key, RetryBudget(key[1]))
         return found
 
-    def breaker(self, origin: str, model: str) -> Breaker:
+    def breaker(self, origin: str, model: str) -> CircuitBreaker:
         """Return the breaker of `model` at `origin`."""
         key = (origin, model)
         found = self._breakers.get(key)
@@ -49,7 +49,7 @@ class Origins:
             with self._lock:
                 if len(self._breakers) >= MOST:
                     del self._breakers[next(iter(self._breakers))]
-                found = self._breakers.setdefault(key, Breaker(time.monotonic))
+                found = self._breakers.setdefault(key, CircuitBreaker(time.monotonic))
         return found
 
     def forget(self) -> None:
@@ -60,6 +60,6 @@ class Origins:
 
 
 @functools.cache
-def origins() -> Origins:
+def origins() -> OriginState:
     """Return what this process knows: all LMs of one server must meet in the same."""
-    return Origins()
+    return OriginState()

@@ -13,7 +13,7 @@ from lmconf.retries.specs import RetryPolicy
 if TYPE_CHECKING:
     import random
 
-__all__ = ["after", "delays", "parse_retry_after", "should_retry"]
+__all__ = ["delays", "parse_retry_after", "should_retry", "wait_before_retry"]
 
 # float() also reads "1_0", " 1 ", "inf" and digits of other scripts; no server means those.
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+", re.ASCII)
@@ -32,7 +32,7 @@ def delays(policy: RetryPolicy, num_retries: int, rng: random.Random) -> Iterato
         ceiling = min(policy.max, ceiling * policy.multiplier)
 
 
-def after(
+def wait_before_retry(
     delay: float, retry_after: float | None, deadline_left: float, policy: RetryPolicy
 ) -> float | None:
     """Return the seconds to wait now, or None when no attempt would fit after the wait.

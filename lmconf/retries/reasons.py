@@ -15,7 +15,7 @@ from lmconf.errors import (
     Timeout,
 )
 
-__all__ = ["OTHER", "reason_of", "speaks_against_the_server"]
+__all__ = ["OTHER", "counts_against_breaker", "reason_of"]
 
 _REASONS: tuple[tuple[type[CallError], str], ...] = (
     (RateLimited, "rate_limit"),
@@ -43,7 +43,7 @@ def reason_of(failure: CallError) -> str:
     return next((reason for kind, reason in _REASONS if isinstance(failure, kind)), OTHER)
 
 
-def speaks_against_the_server(failure: CallError) -> bool:
+def counts_against_breaker(failure: CallError) -> bool:
     """Say whether a breaker counts `failure`: the server is down, hangs, or answers in no way.
 
     A server that limits its rate is well, and says when to come back.

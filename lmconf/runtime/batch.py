@@ -20,14 +20,14 @@ from lmconf.errors import (
 )
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.messages import Messages, as_messages
-from lmconf.runtime.progress import Progress, Tell, telling
-from lmconf.runtime.worker_pool import in_tasks, in_threads
+from lmconf.runtime.progress import Progress, Tell, progress_reporter
+from lmconf.runtime.worker_pool import run_in_tasks, run_in_threads
 from lmconf.schema.declaration import Spec, fields
 from lmconf.schema.description import describe
 from lmconf.schema.shapes import Record
 from lmconf.spec.build import ROW_FIELDS
 from lmconf.spec.lm import LMSpec
-from lmconf.system.tracebacks import bare, without_frames
+from lmconf.system.tracebacks import hide_frames, strip_frames
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FINAL",
-    "Asked",
-    "Batching",
+    "BatchMixin",
+    "CheckedItem",
     "Item",
-    "described",
-    "examined",
+    "check_items",
+    "describe_error",
+    "describe_items",
+    "examine_items",
     "not_sent",
-    "read",
-    "told",
 ]
 
 Item: TypeAlias = str | Messages | Mapping[str, Any]
@@ -59,7 +59,7 @@ FINAL = (AuthenticationFailed, Closed, LaunchError, NotCarriedOut)
 _SHOWN = 3  # failures and faults that a message tells of; the others are counted
 
 
-class Asked(NamedTuple):
+class CheckedItem(NamedTuple):
     """An item that was checked, with all of its settings."""
 
     prompt: str | None
@@ -71,7 +71,7 @@ Check: TypeAlias = Callable[[str | None, Messages | None, dict[str, Any]], objec
 """Raises UsageError or ProfileError for what a call would raise them for, and sends nothing."""
 
 
-class Asks(Protocol):
+class BatchLM(Protocol):
     """What a batch needs of an LM."""
 
     @property
@@ -104,12 +104,12 @@ class Asks(Protocol):
     ) -> object: ...
 
 
-class Batching:
+class BatchMixin:
     """How an LM answers many prompts at once."""
 
     @overload
     def batch(
-        self: Asks,
+        self: BatchLM,
         inputs: Iterable[Item],
         *,
         max_concurrency: int = ...,
@@ -119,7 +119,7 @@ class Batching:
     ) -> list[Answer]: ...
     @overload
     def batch(
-        self: Asks,
+        self: BatchLM,
         inputs: Iterable[Item],
         *,
         max_concurrency: int = ...,
@@ -127,9 +127,9 @@ class Batching:
         progress: Progress = ...,
         **settings: Unpack[CallSettings],
     ) -> list[Answer | Exception]: ...
-    @without_frames
+    @hide_frames
     def batch(
-        self: Asks,
+        self: BatchLM,
         inputs: Iterable[Item],
         *,
         max_concurrency: int = 16,
@@ -164,22 +164,24 @@ class Batching:
             ProfileError: `settings` do not fit.
             BatchFailed: items failed, with `errors="raise"`.
         """
-        width = _checked_width(max_concurrency, errors)
-        asked = read(partial(self._steps, reading=True), inputs, cast("dict[str, Any]", settings))
-        with telling(progress) as tell:
-            run = _Run(self.name, len(asked), tell)
+        width = _check_width(max_concurrency, errors)
+        asked = check_items(
+            partial(self._steps, reading=True), inputs, cast("dict[str, Any]", settings)
+        )
+        with progress_reporter(progress) as tell:
+            run = _BatchRun(self.name, len(asked), tell)
 
-            @without_frames  # what it raises is kept as it leaves
+            @hide_frames  # what it raises is kept as it leaves
             def ask(number: int) -> Answer:
                 prompt, messages, own = asked[number]
                 return self.ask(prompt, messages, **own)
 
-            in_threads(ask, len(asked), width, run.ended, FINAL)
-        return run.returned() if errors == "return" else run.raised()
+            run_in_threads(ask, len(asked), width, run.ended, FINAL)
+        return run.outcomes() if errors == "return" else run.answers()
 
     @overload
     async def abatch(
-        self: Asks,
+        self: BatchLM,
         inputs: Iterable[Item],
         *,
         max_concurrency: int = ...,
@@ -189,7 +191,7 @@ class Batching:
     ) -> list[Answer]: ...
     @overload
     async def abatch(
-        self: Asks,
+        self: BatchLM,
         inputs: Iterable[Item],
         *,
         max_concurrency: int = ...,
@@ -197,9 +199,9 @@ class Batching:
         progress: Progress = ...,
         **settings: Unpack[CallSettings],
     ) -> list[Answer | Exception]: ...
-    @without_frames
+    @hide_frames
     async def abatch(
-        self: Asks,
+        self: BatchLM,
         inputs: Iterable[Item],
         *,
         max_concurrency: int = 16,
@@ -215,25 +217,29 @@ class Batching:
         Raises:
             UsageError, ProfileError, BatchFailed: as `batch`.
         """
-        width = _checked_width(max_concurrency, errors)
-        asked = read(partial(self._steps, reading=True), inputs, cast("dict[str, Any]", settings))
-        with telling(progress) as tell:
-            run = _Run(self.name, len(asked), tell)
+        width = _check_width(max_concurrency, errors)
+        asked = check_items(
+            partial(self._steps, reading=True), inputs, cast("dict[str, Any]", settings)
+        )
+        with progress_reporter(progress) as tell:
+            run = _BatchRun(self.name, len(asked), tell)
 
-            @without_frames  # an interrupt leaves a task by the event loop
+            @hide_frames  # an interrupt leaves a task by the event loop
             async def ask(number: int) -> Answer:
                 prompt, messages, own = asked[number]
                 return await self.aask(prompt, messages, **own)
 
-            await in_tasks(ask, len(asked), width, run.ended, FINAL)
-        return run.returned() if errors == "return" else run.raised()
+            await run_in_tasks(ask, len(asked), width, run.ended, FINAL)
+        return run.outcomes() if errors == "return" else run.answers()
 
 
 # --- before: what is asked ----------------------------------------------------------------------
 
 
-@without_frames
-def read(check: Check, inputs: Iterable[Item], settings: dict[str, Any]) -> list[Asked]:
+@hide_frames
+def check_items(
+    check: Check, inputs: Iterable[Item], settings: dict[str, Any]
+) -> list[CheckedItem]:
     """Return every one of `inputs`, checked, with `settings` under its own.
 
     Raises:
@@ -243,24 +249,28 @@ def read(check: Check, inputs: Iterable[Item], settings: dict[str, Any]) -> list
     if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
         raise UsageError(f"inputs must be a list or other iterable, not {type(inputs).__name__}")
     check("any prompt", None, settings)
-    found = [_examined(check, item, settings) for item in inputs]
+    found = [_examine_item(check, item, settings) for item in inputs]
     faults = {index: each for index, each in enumerate(found) if isinstance(each, str)}
     if faults:
-        raise UsageError(_first([f"inputs[{index}]: {fault}" for index, fault in faults.items()]))
-    return [each for each in found if isinstance(each, Asked)]
+        raise UsageError(
+            _first_lines([f"inputs[{index}]: {fault}" for index, fault in faults.items()])
+        )
+    return [each for each in found if isinstance(each, CheckedItem)]
 
 
-def examined(lm: Asks, inputs: Iterable[object], settings: Mapping[str, Any]) -> list[Asked | str]:
+def examine_items(
+    lm: BatchLM, inputs: Iterable[object], settings: Mapping[str, Any]
+) -> list[CheckedItem | str]:
     """Return what each of `inputs` asks, with `settings` under its own; or what is wrong with it.
 
     Raises:
         Closed, NotCarriedOut: the LM answers none of them.
     """
     check = partial(lm._steps, reading=True)  # noqa: SLF001 - what an LM does before each call
-    return [_examined(check, item, settings) for item in inputs]
+    return [_examine_item(check, item, settings) for item in inputs]
 
 
-def described(lm: LM, asked: Iterable[Asked]) -> list[Mapping[str, Any]]:
+def describe_items(lm: LM, asked: Iterable[CheckedItem]) -> list[Mapping[str, Any]]:
     """Return for each of `asked`, by name, the settings of `lm` that steer its answer.
 
     Raises:
@@ -278,18 +288,18 @@ def described(lm: LM, asked: Iterable[Asked]) -> list[Mapping[str, Any]]:
     return found
 
 
-def _examined(check: Check, item: object, settings: Mapping[str, Any]) -> Asked | str:
+def _examine_item(check: Check, item: object, settings: Mapping[str, Any]) -> CheckedItem | str:
     try:
-        return _checked(check, item, settings)
+        return _check_item(check, item, settings)
     except (UsageError, ProfileError) as error:
-        return told(error)
+        return describe_error(error)
 
 
-def _checked(check: Check, item: object, settings: Mapping[str, Any]) -> Asked:
+def _check_item(check: Check, item: object, settings: Mapping[str, Any]) -> CheckedItem:
     if isinstance(item, str):
-        return Asked(item, None, settings)
+        return CheckedItem(item, None, settings)
     if not isinstance(item, Mapping):
-        return Asked(None, as_messages(None, item), settings)  # type: ignore[arg-type]
+        return CheckedItem(None, as_messages(None, item), settings)  # type: ignore[arg-type]
     if "role" in item and "messages" not in item:
         raise UsageError("a message stands in a list: [{role: …, content: …}]")
     own = {key: value for key, value in item.items() if key not in ("prompt", "messages")}
@@ -298,10 +308,10 @@ def _checked(check: Check, item: object, settings: Mapping[str, Any]) -> Asked:
     prompt, messages = item.get("prompt"), item.get("messages")
     checked = as_messages(prompt, messages)
     if not own:
-        return Asked(prompt, None if messages is None else checked, settings)
+        return CheckedItem(prompt, None if messages is None else checked, settings)
     merged = {**settings, **own}
     check(prompt, messages, merged)
-    return Asked(prompt, None if messages is None else checked, merged)
+    return CheckedItem(prompt, None if messages is None else checked, merged)
 
 
 def _check_setting(name: object, value: object) -> None:
@@ -323,7 +333,7 @@ def _check_setting(name: object, value: object) -> None:
         )
 
 
-def _checked_width(max_concurrency: object, errors: object) -> int:
+def _check_width(max_concurrency: object, errors: object) -> int:
     """Return `max_concurrency`.
 
     Raises:
@@ -341,7 +351,7 @@ def _checked_width(max_concurrency: object, errors: object) -> int:
 # --- after: what came of it ---------------------------------------------------------------------
 
 
-class _Run:
+class _BatchRun:
     """What has come of the items so far."""
 
     def __init__(self, lm: str, total: int, tell: Tell) -> None:
@@ -356,45 +366,45 @@ class _Run:
         if isinstance(outcome, FINAL) and self._final is None:
             self._final = (index, outcome)
         # Frames would keep what thousands of calls have worked on; a bug's tell where it is.
-        self._found[index] = bare(outcome) if isinstance(outcome, Error) else outcome
+        self._found[index] = strip_frames(outcome) if isinstance(outcome, Error) else outcome
         self._done += 1
         self._tell(self._done, len(self._found))
 
-    def returned(self) -> list[Answer | Exception]:
+    def outcomes(self) -> list[Answer | Exception]:
         """Return the answers and errors of all items."""
         return [
             not_sent(self._lm, self._final) if outcome is None else outcome
             for outcome in self._found
         ]
 
-    def raised(self) -> list[Answer]:
+    def answers(self) -> list[Answer]:
         """Return the answers to all items.
 
         Raises:
             BatchFailed: there is an error among them.
         """
-        found = self.returned()
+        found = self.outcomes()
         answers = [outcome for outcome in found if isinstance(outcome, Answer)]
         if len(answers) < len(found):
-            raise _failure(self._lm, found)
+            raise _batch_failed(self._lm, found)
         return answers
 
 
 def not_sent(lm: str, final: tuple[int, Exception] | None) -> NotSent:
     """Return what stands for an item that was not sent, because of an item that failed."""
-    why = f", because item {final[0]} failed: {told(final[1])}" if final else ""
+    why = f", because item {final[0]} failed: {describe_error(final[1])}" if final else ""
     return NotSent(f"not sent: the batch stopped{why}", lm=lm)
 
 
-def _failure(lm: str, found: list[Outcome]) -> BatchFailed:
+def _batch_failed(lm: str, found: list[Outcome]) -> BatchFailed:
     failed = {index: each for index, each in enumerate(found) if isinstance(each, Exception)}
     sent = {index: each for index, each in failed.items() if not isinstance(each, NotSent)}
     what = f"{len(sent):,} of {len(found):,} items failed"
     if len(sent) < len(failed):
         what += f" and {len(failed) - len(sent):,} were not sent"
-    told_of = [f"item {index}: {told(error)}" for index, error in sent.items()]
+    told_of = [f"item {index}: {describe_error(error)}" for index, error in sent.items()]
     return BatchFailed(
-        f"{what}: {_first(told_of)}",
+        f"{what}: {_first_lines(told_of)}",
         lm=lm,
         results=found,
         retryable=any(isinstance(e, CallError) and e.retryable for e in sent.values()),
@@ -402,7 +412,7 @@ def _failure(lm: str, found: list[Outcome]) -> BatchFailed:
     )
 
 
-def told(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return one line that says what `error` is."""
     if isinstance(error, ProfileError):
         first = error.diagnostics[0]
@@ -413,7 +423,7 @@ def told(error: Exception) -> str:
     return kind + (text.splitlines() or [""])[0][:300]
 
 
-def _first(lines: list[str]) -> str:
+def _first_lines(lines: list[str]) -> str:
     """Return the first few of `lines`, and how many there are beside them."""
     shown = "; ".join(lines[:_SHOWN])
     return shown if len(lines) <= _SHOWN else f"{shown}; and {len(lines) - _SHOWN:,} more"

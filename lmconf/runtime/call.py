@@ -17,26 +17,26 @@ from msgspec import Struct, field
 from lmconf.callbacks import Dispatcher, Event
 from lmconf.errors import BadResponse, Cause
 from lmconf.runtime.answer import Answer, TruncatedWarning, is_truncated, outputs_of, texts_of
-from lmconf.runtime.call_result import CallId, Outcome, id_text
-from lmconf.runtime.stored import Stored
+from lmconf.runtime.call_result import CallId, CallResult, id_text
+from lmconf.runtime.stored import StoredResponse
 from lmconf.runtime.usage import Tally, tracking
 from lmconf.schema.frozen import FrozenMap
 from lmconf.secrets.references import Masked
 from lmconf.spec.lm import LMSpec
-from lmconf.spec.response_format import Misfit, Read
-from lmconf.system.signal import Signal
+from lmconf.spec.response_format import FormatMismatch, Read
+from lmconf.system.signal import OneShotEvent
 from lmconf.transports import Json, Request, Transport
 
 if TYPE_CHECKING:
-    from lmconf.runtime.layers.cache import Place
-    from lmconf.runtime.resources import Parts
+    from lmconf.runtime.layers.cache import CachePlace
+    from lmconf.runtime.resources import LMResources
 
 __all__ = [
     "Call",
     "Command",
     "Layer",
     "Next",
-    "Opened",
+    "OpenStream",
     "Perform",
     "Reply",
     "Send",
@@ -49,7 +49,7 @@ __all__ = [
 
 class Send(Struct, frozen=True, eq=False):
     """Send `request` once by `transport`; the outcome is the response, or with `stream` an
-    `Opened`.
+    `OpenStream`.
     """
 
     transport: Transport
@@ -72,14 +72,14 @@ class Perform(Struct, frozen=True, eq=False):
 class Wait(Struct, frozen=True, eq=False):
     """Wait until `signal` is given, for `seconds` at most; the outcome says whether it was."""
 
-    signal: Signal
+    signal: OneShotEvent
     seconds: float
 
 
 Command: TypeAlias = Send | Sleep | Perform | Wait
 
 
-class Opened:
+class OpenStream:
     """A stream whose answer has begun: the chunks that have come, and those that will."""
 
     def __init__(self, begun: list[Json], rest: Iterator[Json] | AsyncIterator[Json]) -> None:
@@ -101,7 +101,7 @@ class Call(Masked, Struct, eq=False):
     has `tried` in this round.
     """
 
-    parts: Parts
+    parts: LMResources
     spec: LMSpec
     prompt: str | None
     messages: list[dict[str, Any]]
@@ -116,18 +116,20 @@ class Call(Masked, Struct, eq=False):
     attempts: int = 0
     waited: float = 0.0
     first_token: float | None = None
-    place: Place | None = None
+    place: CachePlace | None = None
     causes: list[Cause] = []
     guarded: bool = False
     member: Call | None = None
     tried: set[int] = set()
-    _reading: tuple[Json, object, Misfit | None] | None = None
+    _reading: tuple[Json, object, FormatMismatch | None] | None = None
 
     def __repr__(self) -> str:
         """Name the LM alone: prompts and settings are nobody's else."""
         return f"<call of {self.parts.name}>"
 
-    def made_by(self, parts: Parts, spec: LMSpec, read: Read | None, *, attempts: int = 0) -> Call:
+    def made_by(
+        self, parts: LMResources, spec: LMSpec, read: Read | None, *, attempts: int = 0
+    ) -> Call:
         """Return the call as the LM of `parts` makes it, which has the same time for it."""
         return Call(
             parts,
@@ -171,7 +173,7 @@ class Call(Masked, Struct, eq=False):
         """Say whether `response` has the form that was asked for."""
         return self.reading_of(response)[1] is None
 
-    def reading_of(self, response: Json) -> tuple[object, Misfit | None]:
+    def reading_of(self, response: Json) -> tuple[object, FormatMismatch | None]:
         """Return what the first answer says in the form that was asked for, or why it does not.
 
         Where nothing was asked for, or nothing is said, it is None. One response is read once,
@@ -182,13 +184,13 @@ class Call(Masked, Struct, eq=False):
             known = self._reading = (response, *self._read_from(response))
         return known[1:]
 
-    def _read_from(self, response: Json) -> tuple[object, Misfit | None]:
+    def _read_from(self, response: Json) -> tuple[object, FormatMismatch | None]:
         text = texts_of(response)[0] if self.read is not None else ""
         if not text or self.read is None:
             return None, None
         try:
             return self.read(text), None
-        except Misfit as misfit:
+        except FormatMismatch as misfit:
             return None, misfit.with_traceback(None)
 
 
@@ -207,11 +209,11 @@ class Reply(Struct, eq=False):
     """
 
     _response: Json | None = None
-    opened: Opened | None = None
-    stored: Stored | None = None
+    opened: OpenStream | None = None
+    stored: StoredResponse | None = None
     request_id: str | None = None
     by: Call | None = None
-    outcome: Outcome | None = None
+    outcome: CallResult | None = None
     misfit: BadResponse | None = None
     _waiting: list[Waiting] = []
     _ended: bool = False

@@ -12,11 +12,11 @@ from lmconf.errors import Cause
 from lmconf.runtime.answer import Answer, outputs_of
 from lmconf.runtime.history import Entry
 from lmconf.runtime.request import kwargs_of
-from lmconf.runtime.stored import Stored
+from lmconf.runtime.stored import StoredResponse
 from lmconf.spec.lm import LMSpec
 from lmconf.transports import Json
 
-__all__ = ["CallId", "Outcome", "id_text"]
+__all__ = ["CallId", "CallResult", "id_text"]
 
 CallId: TypeAlias = tuple[str, int, int]
 """What tells a call from all others: the LM's random prefix, the process, and a count."""
@@ -28,14 +28,14 @@ def id_text(call_id: CallId) -> str:
     return f"{prefix}{process & 0xFFFFFF:06x}{count:010x}"
 
 
-class Outcome(Struct, eq=False):
+class CallResult(Struct, eq=False):
     """What came of a call; it holds nothing that would keep the call's LM alive.
 
     `held` is the response, or what a store held of it. `lm` and `spec` are those of the LM that
     answered. Times are in seconds.
     """
 
-    held: Json | Stored
+    held: Json | StoredResponse
     lm: str
     spec: LMSpec
     cost: float | None
@@ -59,7 +59,7 @@ class Outcome(Struct, eq=False):
         if self.made is None:
             held = self.held
             self.made = Answer.of(
-                held.response if isinstance(held, Stored) else held,
+                held.response if isinstance(held, StoredResponse) else held,
                 lm=self.lm,
                 model=self.spec.model,
                 cost=self.cost,

@@ -19,26 +19,26 @@ from lmconf.secrets.references import (
     Env,
     File,
     Given,
-    Missing,
+    HiddenValues,
+    MissingReference,
     Public,
-    Unshown,
-    as_type,
+    convert_text,
     resolve_parts,
 )
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import REGION_PATTERN, LMSpec
-from lmconf.system.tracebacks import without_frames
+from lmconf.system.tracebacks import hide_frames
 from lmconf.transports import Connection
 
 __all__ = [
     "Path",
-    "arguments_of",
-    "base_of",
-    "connection_of",
+    "base_address",
     "is_left_to_sdk",
-    "resolved",
-    "stated_of",
-    "with_values",
+    "make_connection",
+    "resolve_arguments",
+    "resolve_field",
+    "resolve_references",
+    "stated_fields",
 ]
 
 Path = tuple[str | int, ...]
@@ -56,17 +56,17 @@ _OTHERS = tuple(
 )
 
 
-def stated_of(spec: LMSpec) -> tuple[str, ...]:
+def stated_fields(spec: LMSpec) -> tuple[str, ...]:
     """Return the fields beside a connection's own ones of which `spec` says something."""
     return tuple(name for name in _OTHERS if getattr(spec, name) is not None)
 
 
-def connection_of(
-    spec: LMSpec, compiled: Compiled, base: str | None, stated: tuple[str, ...], met: list[str]
+def make_connection(
+    spec: LMSpec, compiled: CompiledLM, base: str | None, stated: tuple[str, ...], met: list[str]
 ) -> Connection:
     """Return how the server of `spec` at `base` is reached, with every reference resolved.
 
-    `stated` are the fields that `stated_of` names. `met` holds what references of the request's
+    `stated` are the fields that `stated_fields` names. `met` holds what references of the request's
     body led to: no message may repeat that either.
 
     Raises:
@@ -74,36 +74,38 @@ def connection_of(
         ConnectionFailed: an address or a name leads nowhere, or is none.
     """
     met = list(met)
-    other = {name: resolved(getattr(spec, name), compiled, (name,), met) for name in stated}
+    other = {name: resolve_field(getattr(spec, name), compiled, (name,), met) for name in stated}
     for name in _REGIONS:
         region = other.get(name)
         if region is not None and not matches(REGION_PATTERN, region):
             place = compiled.place(name)
-            raise _unusable(f"`{name}` leads to something that is no region", compiled, place)
+            raise _unusable_reference(
+                f"`{name}` leads to something that is no region", compiled, place
+            )
     by_sdk = is_left_to_sdk(spec)
-    key = None if by_sdk else resolved(spec.api_key, compiled, ("api_key",), met)
+    key = None if by_sdk else resolve_field(spec.api_key, compiled, ("api_key",), met)
     if not by_sdk and key is None and spec.api_key is not None:
         key = ""  # `{$public: null}`: nothing of the environment takes its place
     if key is None:
         # Azure takes a token in the place of a key, and the transport only ever sends one.
         key = other.get("azure_ad_token")
     headers = {
-        name: resolved(value, compiled, ("headers", name), met) or ""
+        name: resolve_field(value, compiled, ("headers", name), met) or ""
         for name, value in spec.headers.items()
     }
     return Connection(
         base=base,
         key=key,
-        headers=Unshown(headers),
-        organization=resolved(spec.organization, compiled, ("organization",), met),
-        project=resolved(spec.project, compiled, ("project",), met),
-        other=Unshown({name: text for name, text in other.items() if text is not None}),
+        headers=HiddenValues(headers),
+        organization=resolve_field(spec.organization, compiled, ("organization",), met),
+        project=resolve_field(spec.project, compiled, ("project",), met),
+        other=HiddenValues({name: text for name, text in other.items() if text is not None}),
         hidden=tuple(met),
     )
 
 
-@without_frames
-def base_of(spec: LMSpec, compiled: Compiled) -> str | None:
+@hide_frames
+def base_address(spec: LMSpec, compiled: CompiledLM) -> str | None:
     """Return the address of the server: the one stated, else the provider's own; None: neither.
 
     Raises:
@@ -115,17 +117,17 @@ def base_of(spec: LMSpec, compiled: Compiled) -> str | None:
     if spec.api_base is None:
         provider = PROVIDERS.get(provider_of(spec.model)[0])
         return provider.base if provider is not None else None
-    base = resolved(spec.api_base, compiled, ("api_base",))
+    base = resolve_field(spec.api_base, compiled, ("api_base",))
     assert base is not None
-    wrong = _wrong_with(base, spec.transport.use == "litellm", spec.allow_http)
+    wrong = _check_base(base, spec.transport.use == "litellm", spec.allow_http)
     if wrong is not None:
         message, help_ = wrong
-        raise _unusable(message, compiled, compiled.place("api_base"), help=help_)
+        raise _unusable_reference(message, compiled, compiled.place("api_base"), help=help_)
     return base.rstrip("/")
 
 
 @functools.lru_cache(maxsize=256)
-def _wrong_with(base: str, sent_by_litellm: bool, allow_http: bool) -> tuple[str, str] | None:
+def _check_base(base: str, sent_by_litellm: bool, allow_http: bool) -> tuple[str, str] | None:
     """Return why nothing can be sent to `base`, and how to mend it; None where it can."""
     if not re.match(r"https?://[^\s/]+", base):
         return "`api_base` leads to something that is no http(s) address", ""
@@ -159,8 +161,8 @@ def is_left_to_sdk(spec: LMSpec) -> bool:
     )
 
 
-def resolved(
-    value: object, compiled: Compiled, path: Path, met: list[str] | None = None
+def resolve_field(
+    value: object, compiled: CompiledLM, path: Path, met: list[str] | None = None
 ) -> str | None:
     """Return the text that the field at `path` stands for now; None for a field left out.
 
@@ -191,7 +193,7 @@ def resolved(
         help_ = ""
         try:
             whole, text = resolve_parts(value)
-        except Missing as error:
+        except MissingReference as error:
             missing = str(error)
         else:
             if met is not None:
@@ -214,7 +216,7 @@ def resolved(
     )
 
 
-def with_values(value: Any, compiled: Compiled, path: Path, met: list[str]) -> Any:
+def resolve_references(value: Any, compiled: CompiledLM, path: Path, met: list[str]) -> Any:
     """Return the plain data `value` with each reference in it resolved.
 
     What a reference led to, before it was formatted, is added to `met`.
@@ -225,20 +227,25 @@ def with_values(value: Any, compiled: Compiled, path: Path, met: list[str]) -> A
     if isinstance(value, Public):
         return value.value
     if isinstance(value, Env) and value.type != "str":
-        return _typed(value, compiled, path, met)
+        return _resolve_typed(value, compiled, path, met)
     if isinstance(value, REFERENCES):
-        return resolved(value, compiled, path, met)
+        return resolve_field(value, compiled, path, met)
     if isinstance(value, Mapping):
-        return {key: with_values(item, compiled, (*path, key), met) for key, item in value.items()}
+        return {
+            key: resolve_references(item, compiled, (*path, key), met)
+            for key, item in value.items()
+        }
     if isinstance(value, tuple):
-        return [with_values(item, compiled, (*path, i), met) for i, item in enumerate(value)]
+        return [resolve_references(item, compiled, (*path, i), met) for i, item in enumerate(value)]
     return value
 
 
-def _typed(reference: Env, compiled: Compiled, path: Path, met: list[str]) -> int | float | bool:
+def _resolve_typed(
+    reference: Env, compiled: CompiledLM, path: Path, met: list[str]
+) -> int | float | bool:
     # `true` is nothing to be masked.
-    text = resolved(reference, compiled, path, None if reference.type == "bool" else met)
-    value = as_type(text or "", reference.type)
+    text = resolve_field(reference, compiled, path, None if reference.type == "bool" else met)
+    value = convert_text(text or "", reference.type)
     if value is None or isinstance(value, str):
         raise AuthenticationFailed(
             f"`{'.'.join(map(str, path))}` cannot be had: environment variable {reference.name}"
@@ -251,17 +258,19 @@ def _typed(reference: Env, compiled: Compiled, path: Path, met: list[str]) -> in
     return value
 
 
-def arguments_of(compiled: Compiled, path: Path, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+def resolve_arguments(
+    compiled: CompiledLM, path: Path, arguments: Mapping[str, Any]
+) -> Mapping[str, Any]:
     """Return the `arguments` that stand at `path` with their references resolved.
 
     Raises:
         AuthenticationFailed: one of them leads nowhere.
     """
-    found: dict[str, Any] = with_values(arguments, compiled, path, [])
+    found: dict[str, Any] = resolve_references(arguments, compiled, path, [])
     return found
 
 
-def _unusable(
-    message: str, compiled: Compiled, place: Mark | None, help: str = ""
+def _unusable_reference(
+    message: str, compiled: CompiledLM, place: Mark | None, help: str = ""
 ) -> ConnectionFailed:
     return ConnectionFailed(message, lm=compiled.name, place=place, retryable=False, help=help)

@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 
 from lmconf.errors import BadResponse, Closed
-from lmconf.runtime.call import Command, Opened, Perform, Reply, Send, Sleep, Steps, Wait
+from lmconf.runtime.call import Command, OpenStream, Perform, Reply, Send, Sleep, Steps, Wait
 from lmconf.runtime.stream import has_begun
 from lmconf.system.interrupts import bare_interrupt, is_interrupt
-from lmconf.system.signal import Signal
-from lmconf.system.tracebacks import bare
+from lmconf.system.signal import OneShotEvent
+from lmconf.system.tracebacks import strip_frames
 from lmconf.transports import Json, Request, Transport
 
 __all__ = ["adrive", "drive", "given_up_by"]
@@ -24,10 +24,10 @@ __all__ = ["adrive", "drive", "given_up_by"]
 
 _GIVEN_UP = "the call was given up before it was sent"
 
-_giving_up: ContextVar[Signal | None] = ContextVar("lmconf_giving_up", default=None)
+_giving_up: ContextVar[OneShotEvent | None] = ContextVar("lmconf_giving_up", default=None)
 
 
-def given_up_by(signal: Signal) -> None:
+def given_up_by(signal: OneShotEvent) -> None:
     """Let calls that are made in this context end when `signal` is given; nothing is sent then."""
     _giving_up.set(signal)
 
@@ -60,7 +60,7 @@ def drive(steps: Steps) -> Reply:
                     failure = error
             except BaseException as error:  # noqa: BLE001 - the layers decide what becomes of it
                 # An interrupt falls anywhere, and a client's frames hold the credential.
-                failure = bare(error)
+                failure = strip_frames(error)
             if failure is not None and _has_ended(steps):
                 raise failure
     finally:
@@ -96,7 +96,7 @@ async def adrive(steps: Steps) -> Reply:
                     failure = error
             except BaseException as error:  # noqa: BLE001 - the layers decide what becomes of it
                 # An interrupt falls anywhere, and a client's frames hold the credential.
-                failure = bare(error)
+                failure = strip_frames(error)
             if failure is not None and _has_ended(steps):
                 raise failure
     finally:
@@ -140,31 +140,31 @@ async def _acarry_out(command: Command) -> object:
             await asyncio.sleep(seconds)
             return None
         case Perform(work):
-            from lmconf.system.threads import in_thread
+            from lmconf.system.threads import run_in_thread
 
             # Not by the loop's own executor: `asyncio.run` waits for its threads when it is
             # interrupted, and for a store that does not answer as long as that takes.
-            return await in_thread(work)
+            return await run_in_thread(work)
         case Wait(signal, seconds):
-            return await signal.awaited(seconds)
+            return await signal.await_given(seconds)
 
 
-def _open(transport: Transport, request: Request) -> Opened:
+def _open(transport: Transport, request: Request) -> OpenStream:
     """Return a stream that has begun: until then, a failure may still be tried again."""
     chunks: Iterator[Json] = iter(transport.stream(request))
     begun: list[Json] = []
     for chunk in chunks:
         begun.append(chunk)
         if has_begun(chunk):
-            return Opened(begun, chunks)
+            return OpenStream(begun, chunks)
     raise BadResponse("the stream ended before an answer began")
 
 
-async def _aopen(transport: Transport, request: Request) -> Opened:
+async def _aopen(transport: Transport, request: Request) -> OpenStream:
     chunks: AsyncIterator[Json] = aiter(transport.astream(request))
     begun: list[Json] = []
     async for chunk in chunks:
         begun.append(chunk)
         if has_begun(chunk):
-            return Opened(begun, chunks)
+            return OpenStream(begun, chunks)
     raise BadResponse("the stream ended before an answer began")

@@ -16,10 +16,10 @@ from lmconf.errors import (
 )
 from lmconf.schema.declaration import fields
 from lmconf.secrets.references import Env, File, Given
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
 
-__all__ = ["complete"]
+__all__ = ["add_context"]
 
 _CREDENTIALS = (
     "api_key",
@@ -43,9 +43,9 @@ _FIELDS: tuple[tuple[type[CallError], tuple[str, ...]], ...] = (
 _OURS = {"max_completion_tokens": "max_tokens", "stop_sequences": "stop"}
 
 
-def complete(
+def add_context(
     error: CallError,
-    compiled: Compiled,
+    compiled: CompiledLM,
     spec: LMSpec,
     *,
     attempts: int = 0,
@@ -66,10 +66,10 @@ def complete(
     error.setting = setting if setting in fields(LMSpec) else ""
     error.place = error.place or _place(error, compiled, spec)
     if not error.help or error.help == error.default_help:
-        error.help = _help(error, spec) or error.help
+        error.help = _next_step(error, spec) or error.help
 
 
-def _place(error: CallError, compiled: Compiled, spec: LMSpec) -> Mark | None:
+def _place(error: CallError, compiled: CompiledLM, spec: LMSpec) -> Mark | None:
     named = next((names for kind, names in _FIELDS if isinstance(error, kind)), ())
     for name in (error.setting, *named, "model"):
         if (name,) in compiled.places and getattr(spec, name) == getattr(compiled.spec, name):
@@ -77,7 +77,7 @@ def _place(error: CallError, compiled: Compiled, spec: LMSpec) -> Mark | None:
     return compiled.place()
 
 
-def _help(error: CallError, spec: LMSpec) -> str:
+def _next_step(error: CallError, spec: LMSpec) -> str:
     """Return the next step where more is known of it than the kind of failure; else nothing."""
     match error:
         case AuthenticationFailed():

@@ -12,14 +12,14 @@ from lmconf.providers.prices import rates
 from lmconf.retries.retry_budget import COST
 from lmconf.retries.specs import BUDGET
 from lmconf.secrets.references import Env
-from lmconf.spec.compiled import Compiled, fallback_of
+from lmconf.spec.compiled import CompiledLM, compiled_fallback
 from lmconf.spec.lm import LMSpec, SoleLMSpec
 from lmconf.spec.policies import Pricing
 
-__all__ = ["Asked", "Foreseen", "Step", "foresee"]
+__all__ = ["CallForecast", "ForecastStep", "LMForecast", "forecast_call"]
 
 
-class Step(Struct, frozen=True, kw_only=True):
+class ForecastStep(Struct, frozen=True, kw_only=True):
     """One thing that may happen, if everything before it fails.
 
     It takes `most` seconds at the longest and begins `latest` seconds after the call did, if all
@@ -35,7 +35,7 @@ class Step(Struct, frozen=True, kw_only=True):
     reached: bool
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class LMForecast(Struct, frozen=True, kw_only=True):
     """One LM that a call may ask, and what may happen there.
 
     `dollars` is the most that one attempt may cost, None where that is not known: `why` says so.
@@ -45,7 +45,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     model: str
     server: str
     looks: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[ForecastStep, ...]
     notes: tuple[str, ...]
     dollars: float | None
     why: str = ""
@@ -56,7 +56,7 @@ class Asked(Struct, frozen=True, kw_only=True):
         return sum(step.kind == "attempt" for step in self.steps)
 
 
-class Foreseen(Struct, frozen=True, kw_only=True):
+class CallForecast(Struct, frozen=True, kw_only=True):
     """What can happen to one call.
 
     `seconds` is the longest that it may take and `dollars` the most that it may cost, if every
@@ -67,7 +67,7 @@ class Foreseen(Struct, frozen=True, kw_only=True):
     lm: str
     deadline: float
     after: tuple[str, ...]
-    asked: tuple[Asked, ...]
+    asked: tuple[LMForecast, ...]
     seconds: float
     extends: bool
     attempts: int
@@ -75,19 +75,19 @@ class Foreseen(Struct, frozen=True, kw_only=True):
     dollars: float | None
 
 
-def foresee(compiled: Compiled, prompt_tokens: int) -> Foreseen:
+def forecast_call(compiled: CompiledLM, prompt_tokens: int) -> CallForecast:
     """Return what can happen to a call to the LM of `compiled` with a prompt of so many tokens."""
     spec = compiled.spec
-    lms = [compiled, *(fallback_of(compiled, index) for index in range(len(spec.fallbacks)))]
+    lms = [compiled, *(compiled_fallback(compiled, index) for index in range(len(spec.fallbacks)))]
     begun = 0.0
     asked = []
     for index, each in enumerate(lms):
         steps = tuple(_steps(each.spec, begun, spec.deadline))
         if steps:
             begun = steps[-1].latest + steps[-1].most
-        asked.append(_asked(each, steps, prompt_tokens, guarded=index < len(lms) - 1))
+        asked.append(_forecast_lm(each, steps, prompt_tokens, guarded=index < len(lms) - 1))
     costs = [lm.dollars * lm.attempts for lm in asked if lm.dollars is not None]
-    return Foreseen(
+    return CallForecast(
         lm=compiled.name,
         deadline=spec.deadline,
         after=spec.fallback_on,
@@ -105,12 +105,12 @@ def _may_wait_longer(spec: LMSpec) -> bool:
     return asked or spec.limits is not None
 
 
-def _steps(spec: LMSpec, begun: float, deadline: float) -> Iterator[Step]:
+def _steps(spec: LMSpec, begun: float, deadline: float) -> Iterator[ForecastStep]:
     latest = begun
 
-    def step(kind: Literal["start", "attempt", "wait"], number: int, most: float) -> Step:
+    def step(kind: Literal["start", "attempt", "wait"], number: int, most: float) -> ForecastStep:
         nonlocal latest
-        made = Step(
+        made = ForecastStep(
             kind=kind, number=number, of=of, most=most, latest=latest, reached=latest < deadline
         )
         latest += most
@@ -127,16 +127,16 @@ def _steps(spec: LMSpec, begun: float, deadline: float) -> Iterator[Step]:
             ceiling = min(retry.max, ceiling * retry.multiplier)
 
 
-def _asked(
-    compiled: Compiled, steps: tuple[Step, ...], prompt_tokens: int, *, guarded: bool
-) -> Asked:
+def _forecast_lm(
+    compiled: CompiledLM, steps: tuple[ForecastStep, ...], prompt_tokens: int, *, guarded: bool
+) -> LMForecast:
     spec = compiled.spec
     dollars, why = _dollars(spec, prompt_tokens)
-    return Asked(
+    return LMForecast(
         lm=compiled.name,
         model=spec.model,
         server=_server(spec),
-        looks=tuple(_looks(spec)),
+        looks=tuple(_stores_looked_in(spec)),
         steps=steps,
         notes=(*_notes(spec, guarded=guarded), *_budgets(compiled)),
         dollars=dollars,
@@ -160,7 +160,7 @@ def _server(spec: LMSpec) -> str:
     return f"the address in ${base.name}" if isinstance(base, Env) else "an address given elsewhere"
 
 
-def _looks(spec: LMSpec) -> Iterator[str]:
+def _stores_looked_in(spec: LMSpec) -> Iterator[str]:
     """Yield the stores in which an answer is looked for, near to far."""
     store = spec.cache.store
     if spec.cache.mode in ("disabled", "refresh") or isinstance(store, str):
@@ -193,7 +193,7 @@ def _notes(spec: LMSpec, *, guarded: bool) -> Iterator[str]:
         yield "may wait for its turn under `limits` before each attempt, within the deadline"
 
 
-def _budgets(compiled: Compiled) -> Iterator[str]:
+def _budgets(compiled: CompiledLM) -> Iterator[str]:
     """Yield what each budget that the LM is charged to lets through."""
     whole = compiled.profile_budget
     for whose, budget in (

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TextIO, TypeAlias, overload
 
 from lmconf.spec.policies import HistoryPolicy
 
-__all__ = ["Entry", "History", "tell"]
+__all__ = ["Entry", "History", "print_history"]
 
 Entry: TypeAlias = dict[str, Any]
 """One call: `prompt`, `messages`, `kwargs`, `response`, `outputs`, `usage`, `cost`, and beside
@@ -24,7 +24,7 @@ _CONTENT = ("prompt", "messages", "response", "outputs")
 """What `content: false` leaves out of an entry."""
 
 
-class Told(Protocol):
+class EntrySource(Protocol):
     """Something that makes an entry when it is asked for it."""
 
     @property
@@ -32,7 +32,7 @@ class Told(Protocol):
         """The entry, the same one each time."""
 
 
-def _read(kept: Entry | Told) -> Entry:
+def _read_entry(kept: Entry | EntrySource) -> Entry:
     return kept if isinstance(kept, dict) else kept.entry
 
 
@@ -46,9 +46,9 @@ class History(Sequence[Entry]):
         policy = policy or HistoryPolicy()
         self.content = policy.content
         self.kept = policy.max > 0
-        self._entries: deque[Entry | Told] = deque(maxlen=policy.max)
+        self._entries: deque[Entry | EntrySource] = deque(maxlen=policy.max)
 
-    def append(self, told: Told) -> None:
+    def append(self, told: EntrySource) -> None:
         """Add the entry of `told` at the end."""
         # What was said is put together when somebody reads it: most entries are never read.
         kept = told if self.content else told.entry | dict.fromkeys(_CONTENT)
@@ -68,11 +68,11 @@ class History(Sequence[Entry]):
     def __getitem__(self, place: slice) -> list[Entry]: ...
     def __getitem__(self, place: int | slice) -> Entry | list[Entry]:
         if isinstance(place, slice):
-            return [_read(entry) for entry in list(self._entries.copy())[place]]
-        return _read(self._entries[place])
+            return [_read_entry(entry) for entry in list(self._entries.copy())[place]]
+        return _read_entry(self._entries[place])
 
     def __iter__(self) -> Iterator[Entry]:
-        return map(_read, self._entries.copy())
+        return map(_read_entry, self._entries.copy())
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, History | list):
@@ -85,7 +85,7 @@ class History(Sequence[Entry]):
         return f"<History of {len(self)} calls>"
 
 
-def tell(entries: Sequence[Entry], out: TextIO | None = None) -> None:
+def print_history(entries: Sequence[Entry], out: TextIO | None = None) -> None:
     """Write `entries` for a person to read, to standard output if nothing else is named."""
     stream = out or sys.stdout
     for entry in entries:
@@ -94,7 +94,7 @@ def tell(entries: Sequence[Entry], out: TextIO | None = None) -> None:
             stream.write("\nwhat was said is not kept: the profile says `content: false`\n")
             continue
         for message in entry["messages"]:
-            stream.write(f"\n{message['role']}:\n{_shown(message.get('content'))}\n")
+            stream.write(f"\n{message['role']}:\n{_show_content(message.get('content'))}\n")
         for output in entry["outputs"]:
             text = output if isinstance(output, str | None) else output.get("text")
             stream.write(f"\nanswer:\n{text or ''}\n")
@@ -104,7 +104,7 @@ def tell(entries: Sequence[Entry], out: TextIO | None = None) -> None:
                 stream.write(f"{function.get('name')}({function.get('arguments')})\n")
 
 
-def _shown(content: object) -> str:
+def _show_content(content: object) -> str:
     if not isinstance(content, list | tuple):
         return "" if content is None else str(content)
     parts = (part["text"] if part["type"] == "text" else f"<{part['type']}>" for part in content)

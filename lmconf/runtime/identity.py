@@ -20,28 +20,34 @@ from urllib.parse import quote, urlsplit
 from lmconf.caches import spec_digest
 from lmconf.document.operators import OPTIONS
 from lmconf.providers.catalogue import origin, provider_of
-from lmconf.runtime.connection import Path, base_of, is_left_to_sdk, resolved, with_values
+from lmconf.runtime.connection import (
+    Path,
+    base_address,
+    is_left_to_sdk,
+    resolve_field,
+    resolve_references,
+)
 from lmconf.schema.declaration import fields
 from lmconf.schema.lookup import REFERENCES
 from lmconf.secrets.references import Env, File
 from lmconf.secrets.secret_names import is_secret_name
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
 from lmconf.system.paths import with_home
-from lmconf.system.tracebacks import is_interrupt, without_frames
+from lmconf.system.tracebacks import hide_frames, is_interrupt
 
 __all__ = [
     "TRACING_HEADERS",
     "References",
-    "described",
+    "describe_identity",
     "described_pool",
-    "digest_of",
-    "digest_of_file",
-    "digest_of_pool",
-    "facts",
+    "file_digest",
     "found_by",
+    "identity_digest",
+    "identity_facts",
+    "identity_settings",
     "may_change",
-    "settings_of",
+    "pool_digest",
     "steering_references",
 ]
 
@@ -75,9 +81,9 @@ Found: TypeAlias = Mapping[Path, str]
 References: TypeAlias = tuple[tuple[Path, Env | File], ...]
 
 
-@without_frames
-def facts(
-    spec: LMSpec, compiled: Compiled, references: References | None = None
+@hide_frames
+def identity_facts(
+    spec: LMSpec, compiled: CompiledLM, references: References | None = None
 ) -> tuple[Any, ...]:
     """Return what of an LM's identity may change while the LM lives: addresses, values, a file.
 
@@ -86,17 +92,17 @@ def facts(
     Raises:
         CallError: a reference leads nowhere.
     """
-    base = None if spec.launch_kwargs else base_of(spec, compiled)
+    base = None if spec.launch_kwargs else base_address(spec, compiled)
     if base is None and is_left_to_sdk(spec):
         base = _workspace()
-    names = tuple(resolved(getattr(spec, name), compiled, (name,)) for name in _PLACES)
+    names = tuple(resolve_field(getattr(spec, name), compiled, (name,)) for name in _PLACES)
     if references is None:
         references = steering_references(spec)
-    return (base, *names, found_by(references, compiled), _weights(spec))
+    return (base, *names, found_by(references, compiled), _weights_digest(spec))
 
 
-@without_frames
-def found_by(references: References, compiled: Compiled) -> Found:
+@hide_frames
+def found_by(references: References, compiled: CompiledLM) -> Found:
     """Return the digests of what `references` lead to now.
 
     Raises:
@@ -104,7 +110,7 @@ def found_by(references: References, compiled: Compiled) -> Found:
     """
     return {
         path: hashlib.sha256(
-            json.dumps(with_values(reference, compiled, path, [])).encode()
+            json.dumps(resolve_references(reference, compiled, path, [])).encode()
         ).hexdigest()
         for path, reference in references
     }
@@ -161,15 +167,17 @@ def _workspace() -> str:
     return f"databricks-profile://{quote(profile, safe='')}"
 
 
-def digest_of(spec: LMSpec, found: tuple[Any, ...]) -> bytes:
+def identity_digest(spec: LMSpec, found: tuple[Any, ...]) -> bytes:
     """Return the digest of everything that all calls with `spec` have in common.
 
-    `found` are its `facts`.
+    `found` are its `identity_facts`.
     """
-    return spec_digest({"from": _where(spec, found), "settings": _settings(spec, found[-2])})
+    return spec_digest(
+        {"from": _answer_source(spec, found), "settings": _settings(spec, found[-2])}
+    )
 
 
-def digest_of_pool(
+def pool_digest(
     spec: LMSpec, found: Found, members: Iterable[tuple[LMSpec, tuple[Any, ...]]]
 ) -> bytes:
     """Return the digest of what all calls to a pool with `spec` have in common.
@@ -180,7 +188,7 @@ def digest_of_pool(
     """
     where: Any = {"endpoint": spec.endpoint}
     if spec.endpoint is None:
-        written = (_where(member, its) for member, its in members)
+        written = (_answer_source(member, its) for member, its in members)
         where = {"pool": sorted(written, key=lambda part: json.dumps(part, sort_keys=True))}
     if spec.cache.namespace is not None:
         where["namespace"] = spec.cache.namespace
@@ -194,26 +202,26 @@ _SAID = frozenset(
 """Texts of an identity that people know an LM by, and that are no account's."""
 
 
-def described(spec: LMSpec, found: tuple[Any, ...]) -> dict[str, Any]:
+def describe_identity(spec: LMSpec, found: tuple[Any, ...]) -> dict[str, Any]:
     """Return what an LM's identity is made of, by name: short values as they are, others as digests.
 
-    It says of two LMs what makes their answers differ, and holds no secret. `found` are the `facts`
+    It says of two LMs what makes their answers differ, and holds no secret. `found` are the `identity_facts`
     of `spec`.
     """
-    where = _where(spec, found)
+    where = _answer_source(spec, found)
     del where["provider"]
     if isinstance(spec.api_base, REFERENCES) and "address" in where:
         where["address"] = _digest(where["address"])
-    return _shortened({**where, "model": spec.model, **_settings(spec, found[-2])})
+    return _shorten({**where, "model": spec.model, **_settings(spec, found[-2])})
 
 
 def described_pool(spec: LMSpec, found: Found, digest: bytes) -> dict[str, Any]:
-    """Return what a pool's identity is made of, as `described`; `digest` is that of all of it."""
+    """Return what a pool's identity is made of, as `describe_identity`; `digest` is that of all of it."""
     whole = {**_settings(spec, found), "model": spec.model, "pool": f"sha256:{digest.hex()}"}
-    return _shortened(whole)
+    return _shorten(whole)
 
 
-def _shortened(whole: Mapping[str, Any]) -> dict[str, Any]:
+def _shorten(whole: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         if isinstance(value, bool | int | float)
@@ -228,17 +236,17 @@ def _digest(value: object) -> str:
     return f"sha256:{spec_digest({'value': value}).hex()[:32]}"
 
 
-def settings_of(spec: LMSpec) -> dict[str, Any]:
+def identity_settings(spec: LMSpec) -> dict[str, Any]:
     """Return the fields that steer an answer as plain data; what is left out is not in it.
 
     References stay references, spelled as a document spells them.
     """
-    return {name: _written(value) for name, value in _steering(spec)}
+    return {name: _write_value(value) for name, value in _steering(spec)}
 
 
 def _settings(spec: LMSpec, found: Found) -> dict[str, Any]:
     """Return the fields that steer an answer as they count in a digest."""
-    return {name: _counted(value, (name,), found) for name, value in _steering(spec)}
+    return {name: _digest_value(value, (name,), found) for name, value in _steering(spec)}
 
 
 def _steering(spec: LMSpec) -> Iterator[tuple[str, Any]]:
@@ -248,7 +256,7 @@ def _steering(spec: LMSpec) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _where(spec: LMSpec, found: tuple[Any, ...]) -> dict[str, Any]:
+def _answer_source(spec: LMSpec, found: tuple[Any, ...]) -> dict[str, Any]:
     provider, model = provider_of(spec.model)
     base, *names, outer, weights = found
     where: dict[str, Any] = {"provider": provider, "model": model}
@@ -259,14 +267,14 @@ def _where(spec: LMSpec, found: tuple[Any, ...]) -> dict[str, Any]:
         where["server"] = {"kind": server.use, "weights": weights}
         for name in _SERVER:
             if (stated := getattr(server, name)) or name == "args":
-                where["server"][name] = _counted(stated, ("launch_kwargs", name), outer)
+                where["server"][name] = _digest_value(stated, ("launch_kwargs", name), outer)
     elif isinstance(base, str):
         where["address"] = origin(base) + urlsplit(base).path
     where.update(
         {name: text for name, text in zip(_PLACES, names, strict=True) if text is not None}
     )
     headers = {
-        name.lower(): _counted(value, ("headers", name), outer)
+        name.lower(): _digest_value(value, ("headers", name), outer)
         for name, value in spec.headers.items()
         if name.lower() not in TRACING_HEADERS
     }
@@ -277,38 +285,38 @@ def _where(spec: LMSpec, found: tuple[Any, ...]) -> dict[str, Any]:
     if spec.transport.use != "litellm":
         where["transport"] = {
             "use": spec.transport.use,
-            "args": _counted(spec.transport.args, ("transport", "args"), outer),
+            "args": _digest_value(spec.transport.args, ("transport", "args"), outer),
         }
     return where
 
 
-def _counted(value: Any, path: Path, found: Found) -> Any:
+def _digest_value(value: Any, path: Path, found: Found) -> Any:
     """Return a value of a spec as it counts in a digest."""
     if path in found:
         return found[path]
     if isinstance(value, REFERENCES):
         return dict(value.written())
     if isinstance(value, Mapping):
-        items = {key: _counted(item, (*path, key), found) for key, item in value.items()}
+        items = {key: _digest_value(item, (*path, key), found) for key, item in value.items()}
         # Else data that spells a reference would count as one.
         return items if value.keys().isdisjoint(OPTIONS) else {"$value": items}
     if isinstance(value, tuple):
-        return [_counted(item, (*path, index), found) for index, item in enumerate(value)]
+        return [_digest_value(item, (*path, index), found) for index, item in enumerate(value)]
     return value
 
 
-def _written(value: Any) -> Any:
+def _write_value(value: Any) -> Any:
     """Return a value of a spec as plain data, references by what they name."""
     if isinstance(value, REFERENCES):
         return dict(value.written())
     if isinstance(value, Mapping):
-        return {key: _written(item) for key, item in value.items()}
+        return {key: _write_value(item) for key, item in value.items()}
     if isinstance(value, tuple):
-        return [_written(item) for item in value]
+        return [_write_value(item) for item in value]
     return value
 
 
-def _weights(spec: LMSpec) -> str | None:
+def _weights_digest(spec: LMSpec) -> str | None:
     """Return what a launched server loads: the digest of a file, else a model's name."""
     server = spec.launch_kwargs
     if server is None:
@@ -323,11 +331,11 @@ def _weights(spec: LMSpec) -> str | None:
         return named
     if not path.is_file():
         return named
-    return digest_of_file(str(path), found.st_mtime_ns, found.st_size)
+    return file_digest(str(path), found.st_mtime_ns, found.st_size)
 
 
 @functools.lru_cache(maxsize=64)
-def digest_of_file(path: str, modified: int, size: int) -> str:
+def file_digest(path: str, modified: int, size: int) -> str:
     """Return the SHA-256 of a file; it is read again when its time or size changes."""
     digest = hashlib.sha256()
     with FilePath(path).open("rb") as file:

@@ -1,6 +1,6 @@
 """Requests in flight: whoever asks the same meanwhile waits for the answer in place of sending.
 
-The threads and tasks of a process meet in `Flights`; the processes of a machine by the claims of a
+The threads and tasks of a process meet in `InFlightRequests`; the processes of a machine by the claims of a
 shared folder, where there is one.
 """
 
@@ -10,15 +10,15 @@ import sys
 import threading
 from collections.abc import Callable
 
-from lmconf.caches import Claims, claims_folder, default_folder, shared
+from lmconf.caches import ProcessLocks, claims_folder, default_folder, shared_resource
 from lmconf.caches.specs import StoreSpec
-from lmconf.system.fork import Mutex, stand_still_at_forks
-from lmconf.system.signal import Signal
+from lmconf.system.fork import Mutex, register_forkable
+from lmconf.system.signal import OneShotEvent
 
-__all__ = ["Flight", "Flights", "flights_to"]
+__all__ = ["InFlightRequest", "InFlightRequests", "in_flight_requests"]
 
 
-class Flight:
+class InFlightRequest:
     """One request in flight: its `signal` is given when it has ended.
 
     `value` is the answer as it is kept, None while there is none to share; `unshared` says that
@@ -35,17 +35,17 @@ class Flight:
         "value",
     )
 
-    def __init__(self, flights: Flights, key: str, owner: object) -> None:
+    def __init__(self, flights: InFlightRequests, key: str, owner: object) -> None:
         self._flights = flights
         self.key = key
         self.owner = owner
-        self.signal = Signal()
+        self.signal = OneShotEvent()
         self.value: bytes | None = None
         self.unshared = False
         self.claimed = False
 
     @property
-    def claims(self) -> Claims | None:
+    def claims(self) -> ProcessLocks | None:
         """Where the processes of this machine meet, if anywhere."""
         return self._flights.claims
 
@@ -76,16 +76,16 @@ class Flight:
                 when_written(lambda: claims.let_go(key))
 
 
-class Flights:
+class InFlightRequests:
     """The requests in flight of this process towards one place where answers are kept."""
 
-    def __init__(self, claims: Claims | None) -> None:
+    def __init__(self, claims: ProcessLocks | None) -> None:
         self.claims = claims
         self._lock = Mutex()  # a dropped stream lands in a finalizer
-        self._flights: dict[str, Flight] = {}
-        stand_still_at_forks(self)
+        self._flights: dict[str, InFlightRequest] = {}
+        register_forkable(self)
 
-    def board(self, key: str) -> tuple[Flight | None, bool]:
+    def board(self, key: str) -> tuple[InFlightRequest | None, bool]:
         """Return the flight of `key`, and whether it is ours to send.
 
         It is None where it is ours already, in this very thread and task: waiting for it would
@@ -95,11 +95,11 @@ class Flights:
         with self._lock:
             flight = self._flights.get(key)
             if flight is None:
-                flight = self._flights[key] = Flight(self, key, owner)
+                flight = self._flights[key] = InFlightRequest(self, key, owner)
                 return flight, True
             return (None if flight.owner == owner else flight), False
 
-    def remove(self, flight: Flight) -> None:
+    def remove(self, flight: InFlightRequest) -> None:
         """Have the next call of its key begin a flight of its own."""
         with self._lock:
             if self._flights.get(flight.key) is flight:
@@ -123,14 +123,14 @@ class Flights:
             self._flights = {}
 
 
-def flights_to(store: StoreSpec) -> Flights:
+def in_flight_requests(store: StoreSpec) -> InFlightRequests:
     """Return the flights of this process whose answers are kept in `store`."""
 
-    def make() -> Flights:
+    def make() -> InFlightRequests:
         folder = claims_folder(store)
-        return Flights(None if folder is None else Claims(folder))
+        return InFlightRequests(None if folder is None else ProcessLocks(folder))
 
-    return shared(("flights", store, default_folder()), make)
+    return shared_resource(("flights", store, default_folder()), make)
 
 
 def _owner() -> object:

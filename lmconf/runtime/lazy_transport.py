@@ -9,22 +9,22 @@ from collections.abc import Mapping
 
 from lmconf import transports
 from lmconf.retries.policy import parse_retry_after
-from lmconf.runtime.connection import arguments_of
-from lmconf.spec.compiled import Compiled
-from lmconf.system.refcount import Shared
+from lmconf.runtime.connection import resolve_arguments
+from lmconf.spec.compiled import CompiledLM
+from lmconf.system.refcount import SharedResource
 from lmconf.transports import Transport
 
-__all__ = ["Carried"]
+__all__ = ["LazyTransport"]
 
 
-class Carried(Shared):
+class LazyTransport(SharedResource):
     """A transport that is made when the first request is sent."""
 
-    def __init__(self, compiled: Compiled) -> None:
+    def __init__(self, compiled: CompiledLM) -> None:
         super().__init__()
         self._compiled = compiled
         self._transport: Transport | None = None
-        self._at_exit: weakref.finalize[[], Carried] | None = None
+        self._at_exit: weakref.finalize[[], LazyTransport] | None = None
 
     @property
     def transport(self) -> Transport:
@@ -34,7 +34,9 @@ class Carried(Shared):
             with self.lock:
                 made = self._transport
                 if made is None:
-                    values = functools.partial(arguments_of, self._compiled, ("transport", "args"))
+                    values = functools.partial(
+                        resolve_arguments, self._compiled, ("transport", "args")
+                    )
                     spec = self._compiled.spec.transport
                     made = self._transport = transports.make(
                         spec, _advice, values=values, allow_imports=self._compiled.allow_imports
@@ -42,11 +44,11 @@ class Carried(Shared):
                     self._at_exit = weakref.finalize(self, made.close)
         return made
 
-    def fits(self, compiled: Compiled) -> bool:
+    def fits(self, compiled: CompiledLM) -> bool:
         """Say whether the LM of `compiled` wants this very transport."""
         if compiled.spec.transport != self._compiled.spec.transport:
             return False
-        return _given(compiled) == _given(self._compiled)
+        return _given_arguments(compiled) == _given_arguments(self._compiled)
 
     @property
     def made(self) -> Transport | None:
@@ -80,7 +82,7 @@ class Carried(Shared):
             return transport
 
 
-def _given(compiled: Compiled) -> dict[str, str]:
+def _given_arguments(compiled: CompiledLM) -> dict[str, str]:
     """Return what of the transport's arguments was given in code."""
     return {name: text for name, text in compiled.given.items() if name.startswith("transport")}
 

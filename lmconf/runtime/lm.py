@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from lmconf.errors import CallError, Closed, UsageError
 from lmconf.providers.catalogue import provider_of
 from lmconf.runtime.answer import Answer
-from lmconf.runtime.batch import Batching
+from lmconf.runtime.batch import BatchMixin
 from lmconf.runtime.call import Call, Steps, warn_if_truncated
 from lmconf.runtime.driver import adrive, drive
-from lmconf.runtime.error_context import complete
-from lmconf.runtime.history import History, tell
+from lmconf.runtime.error_context import add_context
+from lmconf.runtime.history import History, print_history
 from lmconf.runtime.layers import compose
-from lmconf.runtime.lazy_transport import Carried
+from lmconf.runtime.lazy_transport import LazyTransport
 from lmconf.runtime.messages import Messages, as_messages
-from lmconf.runtime.related import Named, Others, Role
-from lmconf.runtime.resources import Parts
-from lmconf.runtime.server import Launched
+from lmconf.runtime.related import Named, RelatedLMs, Role
+from lmconf.runtime.resources import LMResources
+from lmconf.runtime.server import LaunchedServer
 from lmconf.runtime.stream import AsyncStream, Stream
 from lmconf.runtime.usage import Tally, Usage
 from lmconf.schema.declaration import fields
 from lmconf.spec import build
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec, ModelType
-from lmconf.spec.response_format import reader_of
+from lmconf.spec.response_format import reader_for_request
 from lmconf.spec.rules.consistency import kind_of
 from lmconf.spec.state import Style, dump_lm
 from lmconf.system.fork import Mutex
-from lmconf.system.refcount import Hold
-from lmconf.system.tracebacks import without_frames
+from lmconf.system.refcount import ResourceHold
+from lmconf.system.tracebacks import hide_frames
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -48,7 +48,7 @@ __all__ = ["LM"]
 _LAYERS = compose()
 
 
-class LM(Batching):
+class LM(BatchMixin):
     """A language model: its spec, and what it takes to call it.
 
         lm = LM("openai/gpt-4o-mini", temperature=0.9, max_tokens=3000)
@@ -63,7 +63,7 @@ class LM(Batching):
         ProfileError: the settings do not fit; every mistake at once.
     """
 
-    @without_frames
+    @hide_frames
     def __init__(
         self,
         model: str,
@@ -75,25 +75,25 @@ class LM(Batching):
         said: dict[str, object] = {"model": model, **settings}
         if model_type is not None:
             said["model_type"] = model_type
-        self._set_up(build.make(said, name=name))
+        self._set_up(build.make_lm(said, name=name))
 
     @classmethod
-    def of(cls, compiled: Compiled, whole: Tally | None = None, named: Named | None = None) -> LM:
+    def of(cls, compiled: CompiledLM, whole: Tally | None = None, named: Named | None = None) -> LM:
         """Return the LM that the compiler's `compiled` describes.
 
         What it and its copies use is added to `whole`, too. `named` knows the LMs of the profile,
         on which it may fall back.
         """
-        return cls._with(compiled, None, None, whole, Others(compiled, LM.of, named))
+        return cls._with(compiled, None, None, whole, RelatedLMs(compiled, LM.of, named))
 
     @classmethod
     def _with(
         cls,
-        compiled: Compiled,
-        carried: Carried | None,
-        launched: Launched | None,
+        compiled: CompiledLM,
+        carried: LazyTransport | None,
+        launched: LaunchedServer | None,
         whole: Tally | None,
-        others: Others,
+        others: RelatedLMs,
     ) -> LM:
         made = cls.__new__(cls)
         made._set_up(compiled, carried, launched, whole, others)  # noqa: SLF001 - its own class
@@ -101,11 +101,11 @@ class LM(Batching):
 
     def _set_up(
         self,
-        compiled: Compiled,
-        carried: Carried | None = None,
-        launched: Launched | None = None,
+        compiled: CompiledLM,
+        carried: LazyTransport | None = None,
+        launched: LaunchedServer | None = None,
         whole: Tally | None = None,
-        others: Others | None = None,
+        others: RelatedLMs | None = None,
     ) -> None:
         spec = compiled.spec
         self._compiled = compiled
@@ -114,17 +114,17 @@ class LM(Batching):
         self._lock = Mutex()
         if launched is None and spec.launch_kwargs is not None:
             model = provider_of(spec.model)[1]
-            launched = Launched(spec.launch_kwargs, model, compiled.given, compiled.name)
-        self._launched = None if launched is None else Hold(launched)
-        self._carried = Hold(carried or Carried(compiled))
-        self._others = Hold(others or Others(compiled, LM.of))
-        self._made: Parts | None = None
+            launched = LaunchedServer(spec.launch_kwargs, model, compiled.given, compiled.name)
+        self._launched = None if launched is None else ResourceHold(launched)
+        self._carried = ResourceHold(carried or LazyTransport(compiled))
+        self._others = ResourceHold(others or RelatedLMs(compiled, LM.of))
+        self._made: LMResources | None = None
         self._history = History(spec.history)
         self._tally = Tally(whole)
 
     # Calls
 
-    @without_frames
+    @hide_frames
     def __call__(
         self,
         prompt: str | None = None,
@@ -145,7 +145,7 @@ class LM(Batching):
         warn_if_truncated(reply, depth=4)
         return reply.outputs
 
-    @without_frames
+    @hide_frames
     def ask(
         self,
         prompt: str | None = None,
@@ -169,7 +169,7 @@ class LM(Batching):
         warn_if_truncated(reply, depth=4)
         return answer
 
-    @without_frames
+    @hide_frames
     async def acall(
         self,
         prompt: str | None = None,
@@ -185,7 +185,7 @@ class LM(Batching):
         warn_if_truncated(reply, depth=4)
         return reply.outputs
 
-    @without_frames
+    @hide_frames
     async def aask(
         self,
         prompt: str | None = None,
@@ -202,7 +202,7 @@ class LM(Batching):
         warn_if_truncated(reply, depth=4)
         return answer
 
-    @without_frames
+    @hide_frames
     def stream(
         self,
         prompt: str | None = None,
@@ -219,7 +219,7 @@ class LM(Batching):
         steps = self._steps(prompt, messages, settings, stream=True, reading=True)
         return Stream(lambda: drive(steps))
 
-    @without_frames
+    @hide_frames
     def astream(
         self,
         prompt: str | None = None,
@@ -250,14 +250,14 @@ class LM(Batching):
             spec = parts.spec_of(settings)
             read = None
             if reading and spec.response_format is not None:
-                read = reader_of(settings.get("response_format"), spec.response_format)
+                read = reader_for_request(settings.get("response_format"), spec.response_format)
             call = Call(parts, spec, prompt, checked, stream, read, settings, parts.heard)
             return _LAYERS(call)
         except CallError as error:
-            complete(error, self._compiled, self._spec)
+            add_context(error, self._compiled, self._spec)
             raise
 
-    def _parts(self) -> Parts:
+    def _parts(self) -> LMResources:
         """Return the live parts, made by the first call.
 
         Raises:
@@ -270,7 +270,7 @@ class LM(Batching):
             with self._lock:
                 made = self._made
                 if made is None:
-                    made = Parts(
+                    made = LMResources(
                         self._compiled,
                         history=self._history,
                         tally=self._tally,
@@ -282,7 +282,7 @@ class LM(Batching):
                     self._made = made
         return made
 
-    def _behind(self, role: Role) -> tuple[Callable[[], Parts], ...]:
+    def _behind(self, role: Role) -> tuple[Callable[[], LMResources], ...]:
         find = self._others.shared.parts
         many = len(self._spec.pool if role == "pool" else self._spec.fallbacks)
         return tuple(functools.partial(find, role, index) for index in range(many))
@@ -326,7 +326,7 @@ class LM(Batching):
 
     def inspect_history(self, n: int = 1, file: TextIO | None = None) -> None:
         """Write the last `n` calls to standard output, or to `file`."""
-        tell(self._history[-n:] if n > 0 else [], file)
+        print_history(self._history[-n:] if n > 0 else [], file)
 
     def __getattr__(self, name: str) -> Any:
         """Return the field `name` of the spec."""
@@ -360,7 +360,7 @@ class LM(Batching):
 
     # Copies and states
 
-    @without_frames
+    @hide_frames
     def copy(self, **settings: Unpack[CopySettings]) -> LM:
         """Return an LM with `settings` laid over this one's, checked anew, with an empty history.
 
@@ -370,9 +370,9 @@ class LM(Batching):
         Raises:
             ProfileError: the changed LM does not fit.
         """
-        changed = build.change(self._compiled, settings) if settings else self._compiled
+        changed = build.change_lm(self._compiled, settings) if settings else self._compiled
         spec = changed.spec
-        carried: Carried | None = self._carried.shared
+        carried: LazyTransport | None = self._carried.shared
         if carried is not None and not carried.fits(changed):
             carried = None
         launched = None if self._launched is None else self._launched.shared
@@ -380,7 +380,7 @@ class LM(Batching):
             launched = None
         others = self._others.shared
         if not others.fits(changed):
-            others = Others(changed, LM.of, others.named)
+            others = RelatedLMs(changed, LM.of, others.named)
         return self._with(changed, carried, launched, self._tally.whole, others)
 
     def __copy__(self) -> LM:
@@ -392,7 +392,7 @@ class LM(Batching):
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the spec alone: secrets given in code stay behind, and the history with them."""
         compiled = self._compiled
-        kept = Compiled(
+        kept = CompiledLM(
             spec=compiled.spec,
             name=compiled.name,
             stated=compiled.stated,
@@ -400,7 +400,7 @@ class LM(Batching):
         )
         return (LM.of, (kept,))
 
-    @without_frames
+    @hide_frames
     def dump_state(self, format: Style | Literal["dspy"] = "resolved") -> dict[str, Any]:
         """Return this LM as plain data: a document that is whole by itself and loads again.
 
@@ -411,7 +411,7 @@ class LM(Batching):
 
     # Inside DSPy
 
-    @without_frames
+    @hide_frames
     def as_dspy(self, **settings: Any) -> Any:
         """Return this LM as a `dspy.LM`: what `lmconf.dspy.adapt` returns, and raises."""
         return import_module("lmconf.dspy").adapt(self, **settings)
@@ -422,7 +422,7 @@ class LM(Batching):
 
     # The server and the end
 
-    @without_frames
+    @hide_frames
     def launch(self, launch_kwargs: Mapping[str, Any] | None = None) -> Server:
         """Return this LM's own server, started now if it is not running.
 
@@ -442,11 +442,13 @@ class LM(Batching):
             raise UsageError(f"{self.name} has no server of its own: state `launch_kwargs`")
         if not launch_kwargs:
             return self._launched.shared.start()
-        wanted = build.change(self._compiled, {"launch_kwargs": launch_kwargs}).spec.launch_kwargs
+        wanted = build.change_lm(
+            self._compiled, {"launch_kwargs": launch_kwargs}
+        ).spec.launch_kwargs
         assert wanted is not None
         return self._launched.shared.start(wanted)
 
-    @without_frames
+    @hide_frames
     def kill(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
         """End this LM's own server if it runs; `launch` starts it again.
 
@@ -457,7 +459,7 @@ class LM(Batching):
         if self._launched is not None:
             self._launched.shared.kill()
 
-    @without_frames
+    @hide_frames
     def finetune(
         self,
         train_data: TrainData,
@@ -492,7 +494,7 @@ class LM(Batching):
         """Whether the LM was closed: a call raises `Closed` then."""
         return self._closed
 
-    @without_frames
+    @hide_frames
     def close(self) -> None:
         """Close the LM: calls raise `Closed` from now on.
 
@@ -506,7 +508,7 @@ class LM(Batching):
                 self._launched.end()
             self._others.end()
 
-    @without_frames
+    @hide_frames
     async def aclose(self) -> None:
         """Close the LM as `close` does, and wait until the connections of this loop are closed."""
         if self._is_to_close():

@@ -37,7 +37,7 @@ def as_messages(prompt: str | None, messages: Messages | None) -> list[dict[str,
         raise UsageError(f"messages must be a list of messages, not {type(messages).__name__}")
     if not messages:
         raise UsageError("messages must hold at least one message")
-    made = [_checked(index, message) for index, message in enumerate(messages)]
+    made = [_check_messages(index, message) for index, message in enumerate(messages)]
     for message in made:
         if message["role"] == "tool" or message.get("tool_calls"):
             _check_tool_calls(made)
@@ -54,7 +54,7 @@ def as_prompt(messages: Messages) -> str:
     return "\n\n".join(_text(index, message) for index, message in enumerate(messages))
 
 
-def _checked(index: int, message: object) -> dict[str, Any]:
+def _check_messages(index: int, message: object) -> dict[str, Any]:
     where = f"messages[{index}]"
     if not isinstance(message, Mapping):
         raise UsageError(f"{where} must be a mapping, not {type(message).__name__}")

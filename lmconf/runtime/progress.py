@@ -11,7 +11,7 @@ from typing import TextIO, TypeAlias
 
 from lmconf.errors import UsageError
 
-__all__ = ["Progress", "Tell", "telling"]
+__all__ = ["Progress", "Tell", "progress_reporter"]
 
 Tell: TypeAlias = Callable[[int, int], object]
 """Is called with how many items have ended and how many there are."""
@@ -24,7 +24,7 @@ _ERASE = "\x1b[K"  # what an older, longer line leaves behind
 
 
 @contextmanager
-def telling(progress: Progress) -> Iterator[Tell]:
+def progress_reporter(progress: Progress) -> Iterator[Tell]:
     """Return what is to be called after each item of a batch.
 
     Raises:
@@ -37,7 +37,7 @@ def telling(progress: Progress) -> Iterator[Tell]:
             )
         yield progress
     elif progress and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        line = _Line(sys.stderr)
+        line = _ProgressLine(sys.stderr)
         try:
             yield line.tell
         finally:
@@ -46,7 +46,7 @@ def telling(progress: Progress) -> Iterator[Tell]:
         yield lambda _, __: None
 
 
-class _Line:
+class _ProgressLine:
     def __init__(self, out: TextIO) -> None:
         self._out: TextIO | None = out
         self._begun = time.monotonic()
@@ -56,7 +56,7 @@ class _Line:
         now = time.monotonic()
         if done == total or self._told is None or now - self._told >= _BETWEEN:
             self._told = now
-            self._write(f"\r{_text(done, total, now - self._begun)}{_ERASE}")
+            self._write(f"\r{_progress_text(done, total, now - self._begun)}{_ERASE}")
 
     def end(self) -> None:
         """Leave the line as it is, and begin the next."""
@@ -73,7 +73,7 @@ class _Line:
             self._out = None  # the terminal went away: the batch goes on without it
 
 
-def _text(done: int, total: int, seconds: float) -> str:
+def _progress_text(done: int, total: int, seconds: float) -> str:
     text = f"{done:,} of {total:,} ({done / total:.0%}), {done / max(seconds, 1e-6):,.1f}/s"
     if done < total:
         left = round(seconds / done * (total - done))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from lmconf.spec.compiled import Compiled, fallback_of
-from lmconf.system.refcount import Shared
+from lmconf.spec.compiled import CompiledLM, compiled_fallback
+from lmconf.system.refcount import SharedResource
 
 if TYPE_CHECKING:
     from lmconf.runtime.lm import LM
-    from lmconf.runtime.resources import Parts
+    from lmconf.runtime.resources import LMResources
 
-__all__ = ["Named", "Others", "Role"]
+__all__ = ["Named", "RelatedLMs", "Role"]
 
 Role: TypeAlias = Literal["fallbacks", "pool"]
 """What an LM is to the one that it stands behind: the field that lists it."""
@@ -21,7 +21,7 @@ Named: TypeAlias = Callable[[str], "LM | None"]
 """Returns the live LM of a profile that has a name, None where there is none any more."""
 
 
-class Others(Shared):
+class RelatedLMs(SharedResource):
     """The fallbacks of an LM and of its copies, and the members of a pool.
 
     One that the profile names is the profile's own, with its server and its connections; one
@@ -29,7 +29,7 @@ class Others(Shared):
     """
 
     def __init__(
-        self, compiled: Compiled, make: Callable[[Compiled], LM], named: Named | None = None
+        self, compiled: CompiledLM, make: Callable[[CompiledLM], LM], named: Named | None = None
     ) -> None:
         super().__init__()
         self.compiled = compiled
@@ -37,13 +37,13 @@ class Others(Shared):
         self._make = make
         self._made: dict[tuple[Role, int], LM] = {}
 
-    def fits(self, compiled: Compiled) -> bool:
+    def fits(self, compiled: CompiledLM) -> bool:
         """Say whether behind the LM of `compiled` stand these very LMs."""
         mine, theirs = self.compiled.spec, compiled.spec
         same = (mine.fallbacks, mine.pool) == (theirs.fallbacks, theirs.pool)
         return same and self.compiled.given == compiled.given
 
-    def parts(self, role: Role, index: int) -> Parts:
+    def parts(self, role: Role, index: int) -> LMResources:
         """Return the live parts of an LM, by its place in the list."""
         compiled = self.compiled
         names = compiled.member_names if role == "pool" else compiled.fallback_names
@@ -53,7 +53,7 @@ class Others(Shared):
             with self.lock:
                 lm = self._made.get((role, index))
                 if lm is None:
-                    lm = self._make(fallback_of(compiled, index, role))
+                    lm = self._make(compiled_fallback(compiled, index, role))
                     self._made[role, index] = lm
         return lm._parts()  # noqa: SLF001 - an LM is asked for what its calls share
 

@@ -9,15 +9,15 @@ from msgspec import Struct
 
 from lmconf.providers.catalogue import provider_of
 from lmconf.providers.families import wire_max_tokens
-from lmconf.runtime.connection import connection_of, stated_of, with_values
-from lmconf.runtime.identity import settings_of
+from lmconf.runtime.connection import make_connection, resolve_references, stated_fields
+from lmconf.runtime.identity import identity_settings
 from lmconf.runtime.messages import Messages, as_prompt
 from lmconf.schema.frozen import freeze
 from lmconf.schema.lookup import REFERENCES
 from lmconf.secrets.references import Public
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
-from lmconf.system.tracebacks import without_frames
+from lmconf.system.tracebacks import hide_frames
 from lmconf.transports import Phases, Request
 
 __all__ = ["Plan", "kwargs_of", "plan_of", "request_of"]
@@ -48,7 +48,7 @@ def plan_of(spec: LMSpec) -> Plan:
     """Return what all requests with `spec` have in common."""
     provider, model = provider_of(spec.model)
     tokens_field = wire_max_tokens(spec.model, spec.base_model)
-    named = [*(name for name in settings_of(spec) if name not in _NOT_SENT), *_SENT_TOO]
+    named = [*(name for name in identity_settings(spec) if name not in _NOT_SENT), *_SENT_TOO]
     sent = {
         tokens_field if name == "max_tokens" else name: name
         for name in named
@@ -61,15 +61,15 @@ def plan_of(spec: LMSpec) -> Plan:
         sent=sent,
         settings=None if _refers(values) else freeze(values),
         extra=None if _refers(spec.extra) else spec.extra,
-        stated=stated_of(spec),
+        stated=stated_fields(spec),
     )
 
 
-@without_frames
+@hide_frames
 def request_of(
     spec: LMSpec,
     plan: Plan,
-    compiled: Compiled,
+    compiled: CompiledLM,
     messages: Messages,
     prompt: str | None,
     *,
@@ -87,19 +87,19 @@ def request_of(
     if settings is None:
         settings = freeze(
             {
-                key: with_values(getattr(spec, name), compiled, (name,), met)
+                key: resolve_references(getattr(spec, name), compiled, (name,), met)
                 for key, name in plan.sent.items()
             }
         )
     if extra is None:
-        extra = freeze(with_values(spec.extra, compiled, ("extra",), met))
+        extra = freeze(resolve_references(spec.extra, compiled, ("extra",), met))
     text = spec.model_type == "text"
     timeout = spec.timeout
     return Request(
         route=spec.model_type,
         provider=plan.provider,
         model=plan.model,
-        connection=connection_of(spec, compiled, base, plan.stated, met),
+        connection=make_connection(spec, compiled, base, plan.stated, met),
         messages=() if text else messages,
         prompt=(prompt if prompt is not None else as_prompt(messages)) if text else None,
         settings=settings,
@@ -117,7 +117,7 @@ def kwargs_of(spec: LMSpec) -> dict[str, Any]:
 
     References stay references, spelled as a document spells them.
     """
-    steering = settings_of(spec)
+    steering = identity_settings(spec)
     tokens_field = wire_max_tokens(spec.model, spec.base_model)
     kwargs = {
         tokens_field if name == "max_tokens" else name: value

@@ -19,36 +19,36 @@ from lmconf.launchers.server_protocol import Server
 from lmconf.providers.catalogue import origin, provider_of
 from lmconf.runtime.call import Call
 from lmconf.runtime.call_result import CallId
-from lmconf.runtime.connection import arguments_of, base_of
+from lmconf.runtime.connection import base_address, resolve_arguments
 from lmconf.runtime.history import History
 from lmconf.runtime.identity import (
     References,
-    described,
+    describe_identity,
     described_pool,
-    digest_of,
-    digest_of_pool,
-    facts,
     found_by,
+    identity_digest,
+    identity_facts,
+    identity_settings,
     may_change,
-    settings_of,
+    pool_digest,
     steering_references,
 )
-from lmconf.runtime.in_flight import Flights, flights_to
-from lmconf.runtime.layers.budget import charges_of, priced
-from lmconf.runtime.layers.limit import Gating
-from lmconf.runtime.layers.pool import Members
-from lmconf.runtime.lazy_transport import Carried
+from lmconf.runtime.in_flight import InFlightRequests, in_flight_requests
+from lmconf.runtime.layers.budget import budget_charges, stated_price
+from lmconf.runtime.layers.limit import GateShares
+from lmconf.runtime.layers.pool import PoolMembers
+from lmconf.runtime.lazy_transport import LazyTransport
 from lmconf.runtime.request import Plan, plan_of, request_of
-from lmconf.runtime.server import Launched, Loading
+from lmconf.runtime.server import LaunchedServer, ServerStart
 from lmconf.runtime.settings_key import content_key
 from lmconf.runtime.usage import Tally
-from lmconf.spec.build import for_call
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.build import spec_for_call
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
-from lmconf.system.refcount import Hold
+from lmconf.system.refcount import ResourceHold
 from lmconf.transports import Json, Request, Transport
 
-__all__ = ["Parts"]
+__all__ = ["LMResources"]
 
 
 MOST_REMEMBERED = 256
@@ -65,19 +65,19 @@ class _Known(Struct, frozen=True, eq=False):
     fixed: bool
 
 
-class Parts:
+class LMResources:
     """What the calls of one LM share. Making it has no effect beyond this object."""
 
     def __init__(
         self,
-        compiled: Compiled,
+        compiled: CompiledLM,
         *,
         history: History,
         tally: Tally,
-        carried: Hold[Carried],
-        launched: Hold[Launched] | None,
-        others: tuple[Callable[[], Parts], ...] = (),
-        members: tuple[Callable[[], Parts], ...] = (),
+        carried: ResourceHold[LazyTransport],
+        launched: ResourceHold[LaunchedServer] | None,
+        others: tuple[Callable[[], LMResources], ...] = (),
+        members: tuple[Callable[[], LMResources], ...] = (),
     ) -> None:
         self.compiled = compiled
         self.spec = compiled.spec
@@ -88,7 +88,7 @@ class Parts:
             callbacks.make(
                 spec,
                 allow_imports=compiled.allow_imports,
-                values=functools.partial(arguments_of, compiled, ("callbacks", index, "args")),
+                values=functools.partial(resolve_arguments, compiled, ("callbacks", index, "args")),
                 litellm=_litellm,
             )
             for index, spec in enumerate(compiled.spec.callbacks)
@@ -99,14 +99,14 @@ class Parts:
         self.heard = self.dispatcher or None  # calls ask it often
         # Calls in flight hold what they need, should the LM be gone before them.
         self.others = others
-        self.members = Members(members, compiled.spec) if members else None
+        self.members = PoolMembers(members, compiled.spec) if members else None
         self._carried = carried
         self._launched = launched
         self._prefix = os.urandom(8).hex()
         self._counter = itertools.count()
-        self._tiers: dict[object, caches.Tiers | None] = {}
-        self._own_tiers: caches.Tiers | None = None
-        self._flights: dict[object, Flights] = {}
+        self._tiers: dict[object, caches.TieredStore | None] = {}
+        self._own_tiers: caches.TieredStore | None = None
+        self._flights: dict[object, InFlightRequests] = {}
         self._fixed = not may_change(compiled.spec)
         self._digests: dict[int, _Known] = {}
         self._origins: dict[int, tuple[LMSpec, str]] = {}
@@ -114,8 +114,8 @@ class Parts:
         self._told: dict[int, tuple[LMSpec, bytes]] = {}
         self._specs: dict[object, LMSpec] = {}
         self._override = caches.override_from_environment()
-        self.charges = charges_of(compiled)
-        self.gating = Gating(compiled) if compiled.spec.limits is not None else None
+        self.charges = budget_charges(compiled)
+        self.gating = GateShares(compiled) if compiled.spec.limits is not None else None
 
     @property
     def transport(self) -> Transport:
@@ -141,16 +141,16 @@ class Parts:
             return self.spec
         key = content_key(settings)
         if key is None:
-            return for_call(self.compiled, settings)
+            return spec_for_call(self.compiled, settings)
         known = self._specs.get(key)
         if known is None:
-            known = for_call(self.compiled, settings)
+            known = spec_for_call(self.compiled, settings)
             if len(self._specs) >= MOST_REMEMBERED:
                 self._specs = {}
             self._specs[key] = known
         return known
 
-    def tiers_of(self, spec: LMSpec) -> caches.Tiers | None:
+    def tiers_of(self, spec: LMSpec) -> caches.TieredStore | None:
         """Return the stores that a call with `spec` uses; None for none."""
         if spec.cache.mode == "disabled" or self._override == "disabled":
             return None
@@ -165,12 +165,12 @@ class Parts:
             self._own_tiers = self._tiers[key]
         return self._tiers[key]
 
-    def flights_of(self, spec: LMSpec) -> Flights:
+    def flights_of(self, spec: LMSpec) -> InFlightRequests:
         """Return the requests in flight whose answers are kept where those of `spec` are."""
         key = (spec.cache.store, spec.cache_in_memory)
         known = self._flights.get(key)
         if known is None:
-            known = self._flights[key] = flights_to(_store_of(spec, self._override))
+            known = self._flights[key] = in_flight_requests(_store_of(spec, self._override))
         return known
 
     def digest_of(self, spec: LMSpec) -> bytes:
@@ -185,10 +185,10 @@ class Parts:
         if known is not None and known.fixed:
             return known.digest
         references = steering_references(spec) if known is None else known.references
-        found = facts(spec, self.compiled, references)
+        found = identity_facts(spec, self.compiled, references)
         if known is not None and known.found == found:
             return known.digest
-        digest = digest_of(spec, found)
+        digest = identity_digest(spec, found)
         if len(self._digests) >= MOST_REMEMBERED:
             self._digests = {}
         # The spec is kept beside its digest, so that no other object can take over its id.
@@ -204,15 +204,15 @@ class Parts:
         if self.members is not None:
             found = found_by(steering_references(spec), self.compiled)
             return described_pool(spec, found, self.digest_of(spec))
-        return described(spec, facts(spec, self.compiled))
+        return describe_identity(spec, identity_facts(spec, self.compiled))
 
-    def _digest_of_pool(self, spec: LMSpec, members: Members) -> bytes:
+    def _digest_of_pool(self, spec: LMSpec, members: PoolMembers) -> bytes:
         said = found_by(steering_references(spec), self.compiled)
         if spec.endpoint is not None:
-            return digest_of_pool(spec, said, ())
+            return pool_digest(spec, said, ())
         every = [members.parts(index) for index in range(len(members))]
-        found = [(m.spec, facts(m.spec, m.compiled)) for m in every]
-        return digest_of_pool(spec, said, found)
+        found = [(m.spec, identity_facts(m.spec, m.compiled)) for m in every]
+        return pool_digest(spec, said, found)
 
     def origin_of(self, spec: LMSpec) -> str:
         """Return what tells the server of a call with `spec` from others: its origin, most often.
@@ -234,7 +234,7 @@ class Parts:
             return f"launched:{id(self._launched.shared)}"
         named = "" if spec.transport.use == "litellm" else f"{spec.transport.use}:"
         try:
-            base = base_of(spec, self.compiled)
+            base = base_address(spec, self.compiled)
         except CallError:
             return ""
         return named + (origin(base) if base else provider_of(spec.model)[0])
@@ -249,14 +249,14 @@ class Parts:
             known = self._plans[id(spec)] = (spec, plan_of(spec))
         return known[1]
 
-    def told_of(self, spec: LMSpec) -> dict[str, Any]:
+    def with_response_facts(self, spec: LMSpec) -> dict[str, Any]:
         """Return what callbacks are told of the settings of a call with `spec`, always anew."""
         known = self._told.get(id(spec))
         if known is None:
             if len(self._told) >= MOST_REMEMBERED:
                 self._told = {}
             # Decoding is ten times as fast as a copy; the spec holds nothing that JSON cannot say.
-            known = self._told[id(spec)] = (spec, json.encode(settings_of(spec)))
+            known = self._told[id(spec)] = (spec, json.encode(identity_settings(spec)))
         told: dict[str, Any] = json.decode(known[1])
         return told
 
@@ -272,7 +272,7 @@ class Parts:
             self.compiled,
             call.messages,
             call.prompt,
-            base=base or base_of(call.spec, self.compiled),
+            base=base or base_address(call.spec, self.compiled),
             seconds_left=call.left,
         )
 
@@ -298,7 +298,7 @@ class Parts:
         above = provider_of(self.spec.model)[0] in ("anthropic", "ollama", "ollama_chat")
         return server.url if above else server.api_base
 
-    def begin_start(self) -> Loading:
+    def begin_start(self) -> ServerStart:
         """Return the start of this LM's own server, which goes on whoever waits for it.
 
         Raises:
@@ -323,7 +323,7 @@ class Parts:
         if not isinstance(usage, Mapping):
             return None
         if self.spec.pricing is not None:
-            return priced(self.spec.pricing, usage)
+            return stated_price(self.spec.pricing, usage)
         if self._launched is not None:
             return None
         if call.member is not None:
@@ -349,7 +349,7 @@ def _litellm() -> object:
     return import_litellm()
 
 
-def _tiers(spec: LMSpec, override: str | None, said: Mark | None) -> caches.Tiers:
+def _tiers(spec: LMSpec, override: str | None, said: Mark | None) -> caches.TieredStore:
     far = _store_of(spec, override)
     stores: dict[str, caches.Store] = {}
     if (spec.cache_in_memory or override == "memory") and not isinstance(far, MemoryStore):
@@ -357,7 +357,7 @@ def _tiers(spec: LMSpec, override: str | None, said: Mark | None) -> caches.Tier
     if isinstance(far, RedisStore) and far.disk:
         stores["disk"] = caches.live_store(DiskStore())
     stores[far.backend] = caches.live_store(far, said)
-    return caches.Tiers(tuple(stores.values()), tuple(stores))
+    return caches.TieredStore(tuple(stores.values()), tuple(stores))
 
 
 def _store_of(spec: LMSpec, override: str | None) -> StoreSpec:

@@ -16,30 +16,30 @@ import msgspec
 
 from lmconf.errors import LaunchError, UsageError
 from lmconf.launchers import LAUNCH, LaunchSpec, launcher
-from lmconf.launchers.server_protocol import Manner
+from lmconf.launchers.server_protocol import StartOptions
 from lmconf.schema.declaration import fields
 from lmconf.schema.serialize import write
 from lmconf.system.fork import Mutex
 from lmconf.system.paths import with_home
-from lmconf.system.refcount import Shared
-from lmconf.system.signal import Signal
-from lmconf.system.tracebacks import without_frames
+from lmconf.system.refcount import SharedResource
+from lmconf.system.signal import OneShotEvent
+from lmconf.system.tracebacks import hide_frames
 
 if TYPE_CHECKING:
     from lmconf.launchers.server_protocol import Server
 
-__all__ = ["Launched", "Loading", "fingerprint_of"]
+__all__ = ["LaunchedServer", "ServerStart", "fingerprint_of"]
 
 
-class Loading:
+class ServerStart:
     """The start of one server as `spec` says, in a thread of its own: nobody's wait ends it.
 
     `signal` is given when it has ended, well or not; `result` is what came of it then.
     """
 
-    def __init__(self, spec: LaunchSpec, work: Callable[[Loading], Server]) -> None:
+    def __init__(self, spec: LaunchSpec, work: Callable[[ServerStart], Server]) -> None:
         self.spec = spec
-        self.signal = Signal()
+        self.signal = OneShotEvent()
         self._work = work
         self._unwanted = False
         self._process = os.getpid()
@@ -99,7 +99,7 @@ _LOOK = 5.0
 """The most seconds between two looks at how long a server has been idle."""
 
 
-class Launched(Shared):
+class LaunchedServer(SharedResource):
     """A server that is started when it is first needed.
 
     LMs that are copies of one another share one as long as they say the same of it. It ends when
@@ -120,10 +120,10 @@ class Launched(Shared):
         self._given = given
         # A finalizer that ends it may come in any thread.
         self._turn = Mutex()
-        self._loading: Loading | None = None
+        self._loading: ServerStart | None = None
         self._leaving: list[Server] = []
         self._server: Server | None = None
-        self._at_exit: weakref.finalize[[], Launched] | None = None
+        self._at_exit: weakref.finalize[[], LaunchedServer] | None = None
         self._started = spec
         self._stays = False
         self._calls = 0
@@ -139,8 +139,8 @@ class Launched(Shared):
         """Say whether an LM with `spec` and `model` wants this very server."""
         return spec == self.spec and model == self.model
 
-    @without_frames
-    def start(self, spec: LaunchSpec | None = None, manner: Manner | None = None) -> Server:
+    @hide_frames
+    def start(self, spec: LaunchSpec | None = None, manner: StartOptions | None = None) -> Server:
         """Return the running server, started now if it is not running, as `spec` says.
 
         Raises:
@@ -170,7 +170,7 @@ class Launched(Shared):
             raise
         return loading.result()
 
-    def begin(self) -> Loading:
+    def begin(self) -> ServerStart:
         """Return the start of the server, which goes on by itself, begun now if it was not.
 
         Raises:
@@ -179,16 +179,16 @@ class Launched(Shared):
         with self.lock:
             return self._begun() or self._begin(self.spec, None)
 
-    def _begun(self) -> Loading | None:
+    def _begun(self) -> ServerStart | None:
         return self._loading if self._loading is not None and self._loading.joinable else None
 
-    def _begin(self, wanted: LaunchSpec, manner: Manner | None) -> Loading:
+    def _begin(self, wanted: LaunchSpec, manner: StartOptions | None) -> ServerStart:
         if wanted.use is None:
             raise LaunchError("nothing says which kind of server to start: state `use`")
-        self._loading = Loading(wanted, lambda loading: self._load(loading, manner))
+        self._loading = ServerStart(wanted, lambda loading: self._load(loading, manner))
         return self._loading
 
-    def _load(self, loading: Loading, manner: Manner | None) -> Server:
+    def _load(self, loading: ServerStart, manner: StartOptions | None) -> Server:
         """Return the server that `loading` is the start of, and keep it."""
         with self._turn:
             server = self.server
@@ -201,10 +201,10 @@ class Launched(Shared):
                     server = self._made(loading, manner)
         return server
 
-    def _made(self, loading: Loading, manner: Manner | None) -> Server:
+    def _made(self, loading: ServerStart, manner: StartOptions | None) -> Server:
         wanted = loading.spec
         manner = msgspec.structs.replace(
-            manner or Manner(name=self.name),
+            manner or StartOptions(name=self.name),
             fingerprint=fingerprint_of(wanted, self.model),
             unwanted=loading.unwanted,
         )
@@ -225,12 +225,12 @@ class Launched(Shared):
 
     def _found(self, wanted: LaunchSpec) -> Server | None:
         """Return a server of another process that is like the one that is wanted."""
-        from lmconf.launchers.records import Attached, running
+        from lmconf.launchers.records import AttachedServer, running_records
 
         if self._given:
             return None  # what was given in code is in no fingerprint
         fingerprint = fingerprint_of(wanted, self.model)
-        for record in running():
+        for record in running_records():
             port = record.url.rpartition(":")[2]
             if (
                 record.shared
@@ -238,7 +238,7 @@ class Launched(Shared):
                 and record.fingerprint == fingerprint
                 and (not wanted.port or port == str(wanted.port))
             ):
-                return Attached(record)
+                return AttachedServer(record)
         return None
 
     def call_begins(self) -> Callable[..., None]:
@@ -312,7 +312,7 @@ def fingerprint_of(spec: LaunchSpec, model: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _watch(launched: Launched, server: Server, ttl: float) -> None:
+def _watch(launched: LaunchedServer, server: Server, ttl: float) -> None:
     """End `server` once it was idle for `ttl` seconds; the thread keeps neither of them."""
     held, watched = weakref.ref(launched), weakref.ref(server)
 

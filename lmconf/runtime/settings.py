@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict, cast
 
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import UsageError
-from lmconf.system.tracebacks import without_frames
+from lmconf.system.tracebacks import hide_frames
 
 if TYPE_CHECKING:
     from contextlib import _GeneratorContextManager
@@ -68,7 +68,7 @@ class Settings:
         Raises:
             UsageError: it is None, or was never set.
         """
-        found = self._seen("lm")
+        found = self._visible_values("lm")
         if found is None:
             raise UsageError("no LM is set: call lmconf.configure(lm=…) first")
         return cast("LM", found)
@@ -76,9 +76,9 @@ class Settings:
     @property
     def disable_history(self) -> bool:
         """Whether calls are kept out of `LM.history`; callbacks are told of them all the same."""
-        return self._seen("disable_history") is True
+        return self._visible_values("disable_history") is True
 
-    @without_frames
+    @hide_frames
     def configure(self, **values: Unpack[Values]) -> None:
         """Set `values` for the process, in every thread; what is not named stays as it is.
 
@@ -88,9 +88,9 @@ class Settings:
         Raises:
             UsageError: a name is unknown or a value does not fit; nothing is set then.
         """
-        self._process.update(_checked(values))
+        self._process.update(_check_values(values))
 
-    @without_frames
+    @hide_frames
     def context(self, **values: Unpack[Values]) -> _GeneratorContextManager[None]:
         """Set `values` for a block of code; what is not named stays as it is outside the block.
 
@@ -101,7 +101,7 @@ class Settings:
         Raises:
             UsageError: a name is unknown or a value does not fit.
         """
-        return self._stating(_checked(values))
+        return self._stating(_check_values(values))
 
     @contextlib.contextmanager
     def _stating(self, block: _Block) -> Iterator[None]:
@@ -114,7 +114,7 @@ class Settings:
             left = tuple(other for other in self._blocks.get() if other is not block)
             self._blocks.set(left)
 
-    def _seen(self, name: str) -> object:
+    def _visible_values(self, name: str) -> object:
         for block in reversed(self._blocks.get()):
             if name in block:
                 return block[name]
@@ -124,13 +124,13 @@ class Settings:
         """Show every value, and which of them a block states."""
         stated = {name for block in self._blocks.get() for name in block}
         shown = (
-            f"{name}={_shown(self._seen(name))}{' (in this block)' if name in stated else ''}"
+            f"{name}={_show_settings(self._visible_values(name))}{' (in this block)' if name in stated else ''}"
             for name in _DEFAULTS
         )
         return f"<lmconf.settings: {', '.join(shown)}>"
 
 
-def _checked(values: Values) -> dict[str, object]:
+def _check_values(values: Values) -> dict[str, object]:
     """Return `values`, each of which is known and fits.
 
     Raises:
@@ -164,7 +164,7 @@ _CHECKS: Mapping[str, Callable[[object], None]] = {
 }
 
 
-def _shown(value: object) -> str:
+def _show_settings(value: object) -> str:
     from lmconf.runtime.lm import LM
 
     # An LM of one's own may show anything, a key among it.

@@ -15,7 +15,7 @@ from lmconf.system.tracebacks import is_interrupt
 from lmconf.transports import REQUEST_ID, Json
 from lmconf.transports.response_checks import WHOLE
 
-__all__ = ["Stored", "read", "stored", "worth_keeping", "write"]
+__all__ = ["StoredResponse", "open_stored", "read_stored", "worth_keeping", "write"]
 
 
 class _Message(Struct):
@@ -44,7 +44,7 @@ _glance = msgspec.json.Decoder(_Glance).decode
 _ENDED = {"length": "truncated", "content_filter": "filtered"}
 
 
-class Stored:
+class StoredResponse:
     """An answer as a store holds it, for one call; it is read as far as somebody asks.
 
     Most calls ask for nothing but texts, and reading these alone takes half the time.
@@ -61,7 +61,7 @@ class Stored:
     def response(self) -> Json:
         """The whole response, which nobody else has."""
         if self._response is None:
-            self._response = read(self.value) or self._of_texts()
+            self._response = read_stored(self.value) or self._of_texts()
         return self._response
 
     def _of_texts(self) -> Json:
@@ -80,15 +80,15 @@ class Stored:
         return self._texts is None and is_truncated(self.response)
 
 
-def stored(value: bytes, keep: Collection[str]) -> Stored | None:
+def open_stored(value: bytes, keep: Collection[str]) -> StoredResponse | None:
     """Return the answer that `value` holds; None where it holds none, or one that `keep` bars."""
     texts = _whole_texts(value)
     if texts is not None:
-        return Stored(value, texts, None)
-    response = read(value)
+        return StoredResponse(value, texts, None)
+    response = read_stored(value)
     if response is None or not worth_keeping(response, keep):
         return None
-    return Stored(value, None, response)
+    return StoredResponse(value, None, response)
 
 
 def _whole_texts(value: bytes) -> list[str] | None:
@@ -109,7 +109,7 @@ def _whole_texts(value: bytes) -> list[str] | None:
     except (ValueError, RecursionError) as error:  # msgspec's, and that of bytes that are no UTF-8
         if is_interrupt(error):
             raise
-        return None  # `read` says what it is
+        return None  # `read_stored` says what it is
     return texts or None
 
 
@@ -123,7 +123,7 @@ def write(response: Json) -> bytes:
         return json.dumps(kept).encode()
 
 
-def read(value: bytes) -> Json | None:
+def read_stored(value: bytes) -> Json | None:
     """Return the response that `value` holds, always a new one; None if it holds none."""
     found: Any = None
     try:

@@ -20,7 +20,7 @@ from typing import Any
 from lmconf.errors import BadResponse, CallError, Closed
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.call import Reply, warn_if_truncated
-from lmconf.system.tracebacks import is_interrupt, without_frames
+from lmconf.system.tracebacks import hide_frames, is_interrupt
 from lmconf.transports import Json, chunks_of
 
 __all__ = ["Assembly", "AsyncStream", "Stream", "has_begun", "text_of"]
@@ -270,7 +270,7 @@ def _extend(logprobs: Json, piece: Mapping[str, Any]) -> None:
 _EARLY = "the stream was closed before its end"
 
 
-class _Reading:
+class _StreamReader:
     """What was read of a stream, and what became of it.
 
     It knows neither the stream nor what reads it, so that these are gone as soon as nobody has
@@ -317,11 +317,11 @@ class Stream(Iterator[str]):
     """
 
     def __init__(self, start: Callable[[], Reply]) -> None:
-        self._reading = _Reading()
-        self._read = _read(start, self._reading)
+        self._reading = _StreamReader()
+        self._read = _read_chunks(start, self._reading)
 
     @property
-    @without_frames
+    @hide_frames
     def answer(self) -> Answer:
         """The whole answer, once the stream has been read to its end.
 
@@ -331,7 +331,7 @@ class Stream(Iterator[str]):
         """
         return self._reading.answer
 
-    @without_frames
+    @hide_frames
     def __next__(self) -> str:
         for chunk in self._read:
             if piece := text_of(chunk):
@@ -345,7 +345,7 @@ class Stream(Iterator[str]):
         """
         return _Chunks(self._read)
 
-    @without_frames
+    @hide_frames
     def close(self) -> None:
         """Stop reading; the connection is freed, and what was read so far is not kept."""
         self._read.close()
@@ -368,17 +368,17 @@ class _Chunks(Iterator[Json]):
     def __init__(self, read: Generator[Json, None, None]) -> None:
         self._read = read
 
-    @without_frames
+    @hide_frames
     def __next__(self) -> Json:
         return next(self._read)
 
-    @without_frames
+    @hide_frames
     def close(self) -> None:
         """Stop reading."""
         self._read.close()
 
 
-def _read(start: Callable[[], Reply], reading: _Reading) -> Generator[Json, None, None]:
+def _read_chunks(start: Callable[[], Reply], reading: _StreamReader) -> Generator[Json, None, None]:
     reading.reply = reply = start()
     opened = reply.opened
     if opened is None:
@@ -406,11 +406,11 @@ class AsyncStream(AsyncIterator[str]):
     """The pieces of an answer's text, as `Stream`, for `async with` and `async for`."""
 
     def __init__(self, start: Callable[[], Coroutine[Any, Any, Reply]]) -> None:
-        self._reading = _Reading()
+        self._reading = _StreamReader()
         self._chunks = _AsyncChunks(start, self._reading)
 
     @property
-    @without_frames
+    @hide_frames
     def answer(self) -> Answer:
         """The whole answer, once the stream has been read to its end.
 
@@ -420,7 +420,7 @@ class AsyncStream(AsyncIterator[str]):
         """
         return self._reading.answer
 
-    @without_frames
+    @hide_frames
     async def __anext__(self) -> str:
         while (chunk := await self._chunks.read()) is not None:
             if piece := text_of(chunk):
@@ -431,7 +431,7 @@ class AsyncStream(AsyncIterator[str]):
         """Return what is left of the stream as chunks, as `Stream.chunks` does."""
         return self._chunks
 
-    @without_frames
+    @hide_frames
     async def aclose(self) -> None:
         """Stop reading; the connection is freed, and what was read so far is not kept."""
         await self._chunks.end_early()
@@ -455,14 +455,16 @@ class _AsyncChunks(AsyncIterator[Json]):
     and one that closes another one meanwhile fails.
     """
 
-    def __init__(self, start: Callable[[], Coroutine[Any, Any, Reply]], reading: _Reading) -> None:
+    def __init__(
+        self, start: Callable[[], Coroutine[Any, Any, Reply]], reading: _StreamReader
+    ) -> None:
         self._start = start
         self._reading = reading
         self._begun: Iterator[Json] | None = None
         self._rest: AsyncIterator[Json] | None = None
         self._over = False
 
-    @without_frames
+    @hide_frames
     async def __anext__(self) -> Json:
         chunk = await self.read()
         if chunk is None:
@@ -502,7 +504,7 @@ class _AsyncChunks(AsyncIterator[Json]):
                 self._reading.assembly.add(chunk)
         return chunk
 
-    @without_frames
+    @hide_frames
     async def aclose(self) -> None:
         """Stop reading."""
         await self.end_early()

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from lmconf.runtime.driver import given_up_by
 from lmconf.system.interrupts import is_interrupt
-from lmconf.system.signal import Signal
-from lmconf.transports import Cut, cut_by
+from lmconf.system.signal import OneShotEvent
+from lmconf.transports import Cancellation, use_cancellation
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["in_tasks", "in_threads"]
+__all__ = ["run_in_tasks", "run_in_threads"]
 
 R = TypeVar("R")
 
@@ -38,7 +38,7 @@ Final: TypeAlias = tuple[type[Exception], ...]
 """The failures after which no further piece is begun; those that have begun go on to their end."""
 
 
-def in_threads(
+def run_in_threads(
     work: Callable[[int], R], count: int, width: int, ended: Ended[R], final: Final = ()
 ) -> None:
     """Call `work` with each number below `count`, in order, in at most `width` threads of its own.
@@ -47,10 +47,10 @@ def in_threads(
     have begun have ended. An interrupt of that thread is raised at once: calls in flight have
     `GRACE` to end, and are cut off then; a second interrupt ends the wait.
     """
-    over, cut = Signal(), Cut()
+    over, cut = OneShotEvent(), Cancellation()
     context = copy_context()
     context.run(given_up_by, over)
-    context.run(cut_by, cut)
+    context.run(use_cancellation, cut)
     numbers, lock, stop = iter(range(count)), threading.Lock(), threading.Event()
     outcomes: SimpleQueue[tuple[int, R | BaseException] | None] = SimpleQueue()
 
@@ -80,7 +80,7 @@ def in_threads(
     try:
         for thread in threads:
             thread.start()
-        for number, outcome in _until_all_left(outcomes, len(threads)):
+        for number, outcome in _await_threads(outcomes, len(threads)):
             if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
                 raise outcome
             try:
@@ -107,7 +107,7 @@ def _join(threads: Iterable[threading.Thread], seconds: float | None) -> None:
         thread.join(None if until is None else max(until - time.monotonic(), 0.0))
 
 
-def _until_all_left(
+def _await_threads(
     outcomes: SimpleQueue[tuple[int, R | BaseException] | None], threads: int
 ) -> Iterator[tuple[int, R | BaseException]]:
     while threads:
@@ -118,7 +118,7 @@ def _until_all_left(
             yield found
 
 
-async def in_tasks(
+async def run_in_tasks(
     work: Callable[[int], Coroutine[Any, Any, R]],
     count: int,
     width: int,

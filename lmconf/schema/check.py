@@ -15,12 +15,12 @@ from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.schema.declaration import fields
 from lmconf.schema.description import describe
 from lmconf.schema.fault import Fault, Path
-from lmconf.schema.fault_messages import cut, kind_shown, mend, named, shown
-from lmconf.schema.json_schema import Writer
+from lmconf.schema.fault_messages import describe_kind, name_value, shorten, show_value, suggest_fix
+from lmconf.schema.json_schema import SchemaWriter
 from lmconf.schema.literals import literal_secrets
-from lmconf.schema.lookup import REFERENCES, Unread, choose, kind_of, shape_at, step_into
+from lmconf.schema.lookup import REFERENCES, UnreadableValue, choose, kind_of, shape_at, step_into
 from lmconf.schema.quantities import LEAST, MOST
-from lmconf.schema.quick_check import fully_fits
+from lmconf.schema.quick_check import surely_fits
 from lmconf.schema.shapes import (
     Choice,
     Duration,
@@ -59,7 +59,7 @@ def check(
     `Unread()` where something was already reported. An empty list means that `build` succeeds.
     With `partial`, keys that `data` lacks at its root are no fault.
     """
-    unsayable = list(_unsayable(data, ()))
+    unsayable = list(_find_unserialisable(data, ()))
     if unsayable:
         return unsayable
     faults: dict[tuple[Path, bool], Fault] = {}
@@ -113,16 +113,16 @@ def _no_home(stated: str, path: Path) -> Iterator[Fault]:
         )
 
 
-def _unsayable(value: object, path: Path) -> Iterator[Fault]:
+def _find_unserialisable(value: object, path: Path) -> Iterator[Fault]:
     """Find what no document can hold: it came from code, and could not be dumped."""
     match value:
         case Mapping():
             for key, item in value.items():
-                yield from _unsayable(key, (*path, key))
-                yield from _unsayable(item, (*path, key))
+                yield from _find_unserialisable(key, (*path, key))
+                yield from _find_unserialisable(item, (*path, key))
         case list() | tuple():
             for index, item in enumerate(value):
-                yield from _unsayable(item, (*path, index))
+                yield from _find_unserialisable(item, (*path, index))
         case bool():
             return
         case int() if not LEAST <= value <= MOST:
@@ -137,19 +137,21 @@ def _unsayable(value: object, path: Path) -> Iterator[Fault]:
 def _schema_faults(
     shape: Record | Kinds | MapOf, data: Mapping[str, object], partial: bool
 ) -> Iterator[Fault]:
-    if fully_fits(shape, data, partial=partial):
+    if surely_fits(shape, data, partial=partial):
         return
-    errors = _validator(shape).iter_errors(cast(Any, _listed(data)))
+    errors = _validator(shape).iter_errors(cast(Any, _tuples_as_lists(data)))
     # An error may have a fault for each of very many keys.
-    yield from itertools.islice(_translated(shape, data, errors), MOST_FAULTS)
+    yield from itertools.islice(_translate_errors(shape, data, errors), MOST_FAULTS)
 
 
-def _translated(
+def _translate_errors(
     shape: Shape, data: Mapping[str, object], errors: Iterable[ValidationError]
 ) -> Iterator[Fault]:
     for error in itertools.islice(errors, MOST_FAULTS):
         path: Path = tuple(error.absolute_path)
-        if not any(isinstance(_at(data, path[:end]), Unread) for end in range(len(path) + 1)):
+        if not any(
+            isinstance(_at(data, path[:end]), UnreadableValue) for end in range(len(path) + 1)
+        ):
             yield from _translate(shape, data, path, error)
 
 
@@ -161,7 +163,7 @@ def _validator(shape: Record | Kinds | MapOf) -> Validator:
     from referencing import Registry
 
     types = Draft202012Validator.TYPE_CHECKER.redefine("reference", _is_reference)
-    writer = Writer("checked")
+    writer = SchemaWriter("checked")
     schema = writer.finish("check", "urn:lmconf:check", writer.schema(shape))
     registry: Registry[Any] = Registry()
     checker: type[Validator] = extend(  # type: ignore[no-untyped-call]
@@ -174,12 +176,12 @@ def _is_reference(checker: object, value: object) -> bool:
     return isinstance(value, REFERENCES)
 
 
-def _listed(data: object) -> object:
+def _tuples_as_lists(data: object) -> object:
     """Return `data` with tuples as lists, which is what JSON Schema knows."""
     if isinstance(data, Mapping):
-        return {key: _listed(value) for key, value in data.items()}
+        return {key: _tuples_as_lists(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_listed(value) for value in data]
+        return [_tuples_as_lists(value) for value in data]
     return data
 
 
@@ -220,7 +222,7 @@ def _translate(
             at_key=True,
         )
     elif here is not None:
-        yield _wrong_value(here, value, path)
+        yield _value_fault(here, value, path)
 
 
 def _addition(key: str, shape: Shape) -> str:
@@ -230,9 +232,9 @@ def _addition(key: str, shape: Shape) -> str:
     return f"add `{key}`: {describe(shape)}"
 
 
-def _wrong_value(shape: Shape, value: object, path: Path) -> Fault:
+def _value_fault(shape: Shape, value: object, path: Path) -> Fault:
     chosen = choose(shape, value)
-    name = named(path)
+    name = name_value(path)
     expected = describe(shape)
     secret = any(isinstance(step, str) and is_secret_name(step) for step in path)
     if isinstance(chosen, Choice) and isinstance(value, str) and not secret:
@@ -240,11 +242,11 @@ def _wrong_value(shape: Shape, value: object, path: Path) -> Fault:
         return Fault(
             "unknown-value",
             path,
-            f"{name} cannot be `{cut(value)}`",
+            f"{name} cannot be `{shorten(value)}`",
             label=f"did you mean `{near}`?" if near else "",
             help=f"expected {expected}",
         )
-    if isinstance(chosen, Integer | Number) and kind_shown(value) == "a number":
+    if isinstance(chosen, Integer | Number) and describe_kind(value) == "a number":
         code = "out-of-range"
     elif isinstance(chosen, Duration | Size):
         code = "bad-quantity"
@@ -253,8 +255,8 @@ def _wrong_value(shape: Shape, value: object, path: Path) -> Fault:
     return Fault(
         code,
         path,
-        f"{name} must be {expected}, not {kind_shown(value) if secret else shown(value)}",
-        help="" if secret else mend(shape, value, path),
+        f"{name} must be {expected}, not {describe_kind(value) if secret else show_value(value)}",
+        help="" if secret else suggest_fix(shape, value, path),
     )
 
 
@@ -267,7 +269,7 @@ def _unknown_keys(shape: Shape | None, value: Mapping[str, object], path: Path) 
     for key in value:
         if key in known:
             continue
-        near = did_you_mean(key, known) or _ending(key, known)
+        near = did_you_mean(key, known) or _known_suffix(key, known)
         hint = hints.get(key, "")
         if is_secret_name(key):
             hint = f"write `{near or key}: {{$env: NAME}}`: a secret never stands in a profile"
@@ -276,19 +278,19 @@ def _unknown_keys(shape: Shape | None, value: Mapping[str, object], path: Path) 
             (*path, key),
             f"unknown key `{key}`{_inside(path)}",
             label=f"did you mean `{near}`?" if near and key not in hints else "",
-            help=hint or ("" if near else _instead(key, value, known)),
+            help=hint or ("" if near else _replacement_help(key, value, known)),
             at_key=True,
         )
 
 
-def _ending(key: str, known: Mapping[str, object]) -> str | None:
+def _known_suffix(key: str, known: Mapping[str, object]) -> str | None:
     """Return the known key that `key` ends with: `openai_api_key` is `api_key` here."""
     return next(
         (name for name in known if len(name) > 3 and key.lower().endswith(f"_{name}")), None
     )
 
 
-def _instead(key: str, value: Mapping[str, object], known: Mapping[str, object]) -> str:
+def _replacement_help(key: str, value: Mapping[str, object], known: Mapping[str, object]) -> str:
     if key[:1].isdigit() and value[key] is None:
         # `{initial: 0,5s}` is `initial: 0` and a key `5s`.
         return "a decimal is written with a point, such as `0.5s`"

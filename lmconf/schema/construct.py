@@ -57,7 +57,7 @@ def build(shape: Shape, data: object) -> Any:
             kind = kind_of(shape, _map(data))
             if kind is None:
                 raise ValueError(f"unknown {shape.tag}")
-            return build_record(kind, {**_tagged(shape), **_map(data)})
+            return build_record(kind, {**_tagged_fields(shape), **_map(data)})
         case Json():
             return freeze(data)
         case Either():
@@ -77,7 +77,7 @@ def build_record(type_: type[Struct], data: Mapping[str, object]) -> Struct:
     return type_(**{name: build(declared[name].shape, value) for name, value in data.items()})
 
 
-def _tagged(shape: Kinds) -> dict[str, object]:
+def _tagged_fields(shape: Kinds) -> dict[str, object]:
     return {} if shape.default is None else {shape.tag: shape.default}
 
 

@@ -59,7 +59,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of a profile: frozen, compared by value, with declared fields."""
 
 
-class Declared(Struct, frozen=True):
+class DeclaredField(Struct, frozen=True):
     """One field of a spec type, everything about it in one place."""
 
     name: str
@@ -73,7 +73,7 @@ class Declared(Struct, frozen=True):
 
 
 @functools.cache
-def fields(spec: type[Struct]) -> dict[str, Declared]:
+def fields(spec: type[Struct]) -> dict[str, DeclaredField]:
     """Return the declared fields of `spec` by name, in the order of declaration.
 
     Raises:
@@ -89,7 +89,7 @@ def fields(spec: type[Struct]) -> dict[str, Declared]:
         default = info.default
         if info.default_factory is not msgspec.NODEFAULT:
             default = info.default_factory()
-        declared[info.name] = Declared(
+        declared[info.name] = DeclaredField(
             name=info.encode_name,
             role=field.role,
             shape=field.shape,

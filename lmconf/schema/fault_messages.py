@@ -11,7 +11,7 @@ from lmconf.schema.lookup import REFERENCES, choose, fits
 from lmconf.schema.shapes import Choice, Duration, Either, Flag, ListOf, Record, Shape, Size
 from lmconf.secrets.references import Env
 
-__all__ = ["cut", "kind_shown", "mend", "named", "shown"]
+__all__ = ["describe_kind", "name_value", "shorten", "show_value", "suggest_fix"]
 
 _TRUE = frozenset("true yes on y 1".split())
 _FALSE = frozenset("false no off n 0".split())
@@ -20,7 +20,7 @@ _SIZE_UNITS = "`B`, `KiB`, `MiB`, `GiB` and `TiB`, or `kB`, `MB`, `GB` and `TB` 
 _LONGEST_SHOWN = 40
 
 
-def named(path: tuple[str | int, ...]) -> str:
+def name_value(path: tuple[str | int, ...]) -> str:
     """Return what a message calls the value at `path`: its key, or an item of it."""
     key = next((step for step in reversed(path) if isinstance(step, str)), None)
     if key is None:
@@ -28,12 +28,12 @@ def named(path: tuple[str | int, ...]) -> str:
     return f"an item of `{key}`" if isinstance(path[-1], int) else f"`{key}`"
 
 
-def cut(text: str) -> str:
+def shorten(text: str) -> str:
     """Return `text`, its end left out where it is long."""
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
 
 
-def shown(value: object) -> str:
+def show_value(value: object) -> str:
     """Return `value` as a message shows it; never to be asked of a secret."""
     match value:
         case bool():
@@ -43,12 +43,12 @@ def shown(value: object) -> str:
         case "":
             return "an empty text"
         case str():
-            return f'the text "{cut(value)}"'
+            return f'the text "{shorten(value)}"'
         case _:
-            return kind_shown(value)
+            return describe_kind(value)
 
 
-def kind_shown(value: object) -> str:
+def describe_kind(value: object) -> str:
     """Return what kind of thing `value` is, without showing it."""
     match value:
         case None:
@@ -67,7 +67,7 @@ def kind_shown(value: object) -> str:
             return "a reference" if isinstance(value, REFERENCES) else f"a {type(value).__name__}"
 
 
-def mend(shape: Shape, value: object, path: tuple[str | int, ...]) -> str:
+def suggest_fix(shape: Shape, value: object, path: tuple[str | int, ...]) -> str:
     """Return how `value`, which `shape` does not admit at `path`, becomes what was meant."""
     options = shape.options if isinstance(shape, Either) else (shape,)
     if isinstance(value, Env) and path and isinstance(path[-1], str):

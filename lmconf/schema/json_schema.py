@@ -16,9 +16,9 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-from lmconf.schema.declaration import Declared, fields
+from lmconf.schema.declaration import DeclaredField, fields
 from lmconf.schema.description import describe
-from lmconf.schema.patterns import exact
+from lmconf.schema.patterns import python_pattern
 from lmconf.schema.quantities import DURATION_PATTERN, LEAST, MOST, SIZE_PATTERN
 from lmconf.schema.serialize import write
 from lmconf.schema.shapes import (
@@ -137,7 +137,7 @@ def _one(schemas: list[Schema]) -> Schema:
     return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
-class Writer:
+class SchemaWriter:
     """Collects the `$defs` of one schema while shapes are turned into schemas."""
 
     def __init__(self, reading: Reading) -> None:
@@ -216,7 +216,7 @@ class Writer:
         return {"if": {"type": "object"}, "then": _ref("reference"), "else": other}
 
     def _pattern(self, pattern: str) -> str:
-        return exact(pattern) if self.reading == "checked" else pattern
+        return python_pattern(pattern) if self.reading == "checked" else pattern
 
     def _quantity(self, kind: str, pattern: str, low: float) -> Schema:
         # Keywords of the other type are silent: `pattern` judges strings, `minimum` numbers.
@@ -334,7 +334,7 @@ class Writer:
                 return {"$ref": f"#/$defs/{base.__name__}/properties/{name}"}
         return None
 
-    def field(self, field: Declared) -> Schema:
+    def field(self, field: DeclaredField) -> Schema:
         """Return the schema of one field, with what an editor shows about it."""
         found: Schema = {
             "description": f"{field.doc} Expects {describe(field.shape)}.",

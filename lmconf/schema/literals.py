@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from lmconf.schema.fault import Fault, Path
 from lmconf.schema.lookup import choose, fits, shape_at
 from lmconf.schema.shapes import Secret, Shape
-from lmconf.secrets.redaction import mask
+from lmconf.secrets.redaction import mask_key_shapes
 from lmconf.secrets.references import Env, File
 from lmconf.secrets.secret_names import is_secret_name
 
@@ -104,7 +104,7 @@ def _in_reference(value: object) -> str:
         return "default"
     if isinstance(value, Env | File) and value.format is not None:
         words = re.split(r"[\s={}:,;]+", value.format)
-        if mask(value.format) != value.format or any(map(_KEYLIKE.fullmatch, words)):
+        if mask_key_shapes(value.format) != value.format or any(map(_KEYLIKE.fullmatch, words)):
             return "format"
     return ""
 

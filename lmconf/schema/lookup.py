@@ -33,7 +33,7 @@ from lmconf.secrets.references import Env, File, Given, Public
 REFERENCES = (Env, File, Given, Public)
 
 
-class Unread(Struct, frozen=True):
+class UnreadableValue(Struct, frozen=True):
     """Stands in plain data where a mistake was already reported; no fault is found in it."""
 
 

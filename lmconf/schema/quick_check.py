@@ -1,6 +1,6 @@
 """Telling in microseconds that plain data is surely right, so that most of it needs no more.
 
-`fully_fits` and the JSON Schema of a shape are two readings of one declaration: whatever fits
+`surely_fits` and the JSON Schema of a shape are two readings of one declaration: whatever fits
 here is accepted there (a property test holds them together). What does not is left to the schema,
 which says what is wrong.
 """
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from lmconf.schema.declaration import fields
-from lmconf.schema.lookup import REFERENCES, Unread, choose, fits, kind_of
+from lmconf.schema.lookup import REFERENCES, UnreadableValue, choose, fits, kind_of
 from lmconf.schema.patterns import matches
 from lmconf.schema.quantities import DURATION_PATTERN, SIZE_PATTERN
 from lmconf.schema.shapes import (
@@ -37,15 +37,15 @@ from lmconf.schema.shapes import (
     Text,
 )
 
-__all__ = ["fully_fits"]
+__all__ = ["surely_fits"]
 
 
-def fully_fits(shape: Shape, data: object, *, partial: bool = False) -> bool:
+def surely_fits(shape: Shape, data: object, *, partial: bool = False) -> bool:
     """Say whether `data` is surely a right value of `shape`, all the way down.
 
     With `partial`, a record may lack keys at its root. `Unread()` fits everywhere.
     """
-    if isinstance(data, Unread):
+    if isinstance(data, UnreadableValue):
         return True
     if partial and isinstance(shape, Record):
         return isinstance(data, dict) and _record_fits(shape.type, data, partial=True)
@@ -65,7 +65,7 @@ def fully_fits(shape: Shape, data: object, *, partial: bool = False) -> bool:
         case Null():
             return data is None
         case Referable(text=text):
-            return isinstance(data, REFERENCES) or fully_fits(text, data)
+            return isinstance(data, REFERENCES) or surely_fits(text, data)
         case Secret():
             return isinstance(data, REFERENCES) or data == ""
         case Duration() | Size():
@@ -88,14 +88,14 @@ def _block_fits(shape: Shape, data: object) -> bool:
     match shape:
         case Either():
             chosen = choose(shape, data)
-            return not isinstance(chosen, Either) and fully_fits(chosen, data)
+            return not isinstance(chosen, Either) and surely_fits(chosen, data)
         case ListOf(item=item, low=low, high=high):
             if not isinstance(data, list) or len(data) < low or (high and len(data) > high):
                 return False
-            return all(fully_fits(item, entry) for entry in data)
+            return all(surely_fits(item, entry) for entry in data)
         case MapOf(value=value, names=names):
             return isinstance(data, dict) and all(
-                fully_fits(value, entry) and (names is None or matches(names, key))
+                surely_fits(value, entry) and (names is None or matches(names, key))
                 for key, entry in data.items()
             )
         case Record(type=type_):
@@ -113,13 +113,13 @@ def _record_fits(type_: type[Struct], data: Mapping[str, object], *, partial: bo
     declared = fields(type_)
     for key, value in data.items():
         field = declared.get(key)
-        if field is None or not fully_fits(field.shape, value):
+        if field is None or not surely_fits(field.shape, value):
             return False
-    return partial or all(name in data for name in _required(type_))
+    return partial or all(name in data for name in _required_fields(type_))
 
 
 @functools.cache
-def _required(type_: type[Struct]) -> tuple[str, ...]:
+def _required_fields(type_: type[Struct]) -> tuple[str, ...]:
     return tuple(name for name, field in fields(type_).items() if field.required)
 
 

@@ -58,7 +58,7 @@ class UserPattern:
         why = why_no_pattern(pattern)
         if why is not None:
             raise ValueError(why)
-        self._pattern = _compiled(pattern)
+        self._pattern = _compile(pattern)
 
     def replace(self, text: str, by: str, watch: Stopwatch) -> str:
         """Return `text` with every match replaced by the plain text `by`.
@@ -108,7 +108,7 @@ def why_no_pattern(pattern: str) -> str | None:
     import regex
 
     try:
-        compiled = _compiled(pattern)
+        compiled = _compile(pattern)
     except (regex.error, OverflowError, RecursionError) as error:
         return f"is no regular expression: {error}"
     late = next((probe for probe in _probes(pattern) if _is_late(compiled, probe)), None)
@@ -129,7 +129,7 @@ def _is_late(compiled: regex.Pattern[str], probe: str) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _compiled(pattern: str) -> regex.Pattern[str]:
+def _compile(pattern: str) -> regex.Pattern[str]:
     import regex  # it takes 150 ms, and few profiles have patterns
 
     return regex.compile(pattern)

@@ -19,15 +19,15 @@ from lmconf.secrets.secret_names import is_secret_name
 
 __all__ = [
     "Span",
-    "blanked",
+    "blank_spans",
+    "find_key_shapes",
+    "find_named_secrets",
+    "find_possible_secrets",
     "known_spellings",
-    "mask",
-    "merged",
-    "named_spans",
-    "shape_spans",
+    "mask_key_shapes",
+    "mask_secrets",
+    "merge_spans",
     "unended_span",
-    "unparsed_spans",
-    "without_secrets",
 ]
 
 Span = tuple[int, int]
@@ -70,7 +70,7 @@ _HARMLESS = re.compile(r"""(?:""|''|~|null|true|false)?[ \t]*(?:[,\])}#].*)?|[\[
 _REFERENCE = re.compile(r"""\{[ \t]*["']?\$(?:env|file|given|public)\b""")
 
 
-def shape_spans(text: str) -> list[Span]:
+def find_key_shapes(text: str) -> list[Span]:
     """Return where `text` holds what has the shape of a well-known kind of key."""
     spans = [
         (start - 1, end - 1)
@@ -95,7 +95,7 @@ def _tokens(text: str) -> Iterator[Span]:
             yield begins.start(), match.end("end")
 
 
-def named_spans(text: str) -> list[Span]:
+def find_named_secrets(text: str) -> list[Span]:
     """Return where a line of `text` holds a value after a secret's name and `:` or `=`.
 
     The span runs to the end of the line: where a value ends is not known without parsing.
@@ -103,13 +103,13 @@ def named_spans(text: str) -> list[Span]:
     return [
         span
         for start, line in _lines(text)
-        for span in _named_in_line(start, line)
+        for span in _find_named_in_line(start, line)
         if not _HARMLESS.fullmatch(text[span[0] : span[1]])
     ]
 
 
 def unended_span(text: str, ends: Mapping[int, int]) -> Span | None:
-    """Return the first of `named_spans` in `text` whose end `ends`, by where it starts, lacks."""
+    """Return the first of `find_named_secrets` in `text` whose end `ends`, by where it starts, lacks."""
     breaks: list[int] = []
     position = 0
     for name, begin, start in _names(text):
@@ -126,12 +126,12 @@ def unended_span(text: str, ends: Mapping[int, int]) -> Span | None:
     return None
 
 
-def unparsed_spans(text: str) -> list[Span]:
+def find_possible_secrets(text: str) -> list[Span]:
     """Return what may be a secret in a `text` that could not be parsed, rather too much.
 
-    Beyond `named_spans`, structures after a secret's name are hidden, and the deeper lines below.
+    Beyond `find_named_secrets`, structures after a secret's name are hidden, and the deeper lines below.
     """
-    spans = shape_spans(text)
+    spans = find_key_shapes(text)
     deeper_than: int | None = None
     for start, line in _lines(text):
         depth = len(line) - len(line.lstrip(" \t-"))
@@ -142,7 +142,7 @@ def unparsed_spans(text: str) -> list[Span]:
                 spans.append((start + depth, start + len(line)))
             continue
         deeper_than = None
-        for first, last in _named_in_line(start, line):
+        for first, last in _find_named_in_line(start, line):
             deeper_than = depth
             value = text[first:last]
             if first < last and not _REFERENCE.match(value) and value not in ('""', "''"):
@@ -157,7 +157,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         start += len(line)
 
 
-def _named_in_line(start: int, line: str) -> Iterator[Span]:
+def _find_named_in_line(start: int, line: str) -> Iterator[Span]:
     if ":" not in line and "=" not in line:
         return
     for name, _, value in _names(line):
@@ -181,7 +181,7 @@ def _names(text: str) -> Iterator[tuple[str, int, int]]:
         last = match.end()
 
 
-def merged(spans: Iterable[Span]) -> list[Span]:
+def merge_spans(spans: Iterable[Span]) -> list[Span]:
     """Return `spans` sorted, with those that touch or overlap made one."""
     joined: list[Span] = []
     for start, end in sorted(spans):
@@ -192,41 +192,41 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return joined
 
 
-def blanked(text: str, hidden: Iterable[Span]) -> str:
+def blank_spans(text: str, hidden: Iterable[Span]) -> str:
     """Return `text`, as long as before, with `*` for each letter of what is or may be a secret.
 
     That is what `hidden` spans, what has the shape of a key, and what follows a secret's name.
     """
     letters = list(text)
-    for start, end in merged([*hidden, *shape_spans(text), *named_spans(text)]):
+    for start, end in merge_spans([*hidden, *find_key_shapes(text), *find_named_secrets(text)]):
         for index in range(start, min(end, len(letters))):
             if letters[index] not in "\r\n":
                 letters[index] = "*"
     return "".join(letters)
 
 
-def mask(text: str) -> str:
+def mask_key_shapes(text: str) -> str:
     """Return `text` with everything that has the shape of a key masked."""
-    return _masked(text, shape_spans(text))
+    return _masked(text, find_key_shapes(text))
 
 
 def _masked(text: str, hidden: Iterable[Span]) -> str:
     parts = []
     last = 0
-    for start, end in merged(hidden):
+    for start, end in merge_spans(hidden):
         parts += [text[last:start], MASK]
         last = end
     return "".join([*parts, text[last:]])
 
 
-def without_secrets(text: str, secrets: Iterable[str]) -> str:
+def mask_secrets(text: str, secrets: Iterable[str]) -> str:
     """Return `text` with every one of `secrets`, and all that has the shape of a key, masked.
 
     Secrets are also known as JSON and URLs write them; those of less than four letters are words.
     """
     # All are found in the text as it is: where two overlap, hiding one would leave half of the
     # other.
-    return _masked(text, [*occurrences(text, known_spellings(secrets)), *shape_spans(text)])
+    return _masked(text, [*occurrences(text, known_spellings(secrets)), *find_key_shapes(text)])
 
 
 def known_spellings(secrets: Iterable[str]) -> set[str]:

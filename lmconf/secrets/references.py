@@ -21,12 +21,12 @@ __all__ = [
     "Env",
     "File",
     "Given",
+    "HiddenValues",
     "Masked",
-    "Missing",
+    "MissingReference",
     "Public",
     "Reference",
-    "Unshown",
-    "as_type",
+    "convert_text",
     "resolve",
     "resolve_parts",
 ]
@@ -109,7 +109,7 @@ class Masked:
         return None
 
 
-class Unshown(Masked, Mapping[str, str]):
+class HiddenValues(Masked, Mapping[str, str]):
     """Secrets by name that are there to be asked for, one by one.
 
     No repr shows them, and pickling leaves them behind.
@@ -133,7 +133,7 @@ class Unshown(Masked, Mapping[str, str]):
         return f"Unshown({sorted(self._values)!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (Unshown, ())
+        return (HiddenValues, ())
 
 
 Reference: TypeAlias = Env | File | Given | Public
@@ -145,7 +145,7 @@ _TRUE = frozenset(("true", "1", "yes", "on"))
 _FALSE = frozenset(("false", "0", "no", "off"))
 
 
-def as_type(text: str, kind: EnvType) -> str | int | float | bool | None:
+def convert_text(text: str, kind: EnvType) -> str | int | float | bool | None:
     """Return what a variable's `text` says as a value of the type `kind`, None where it is none."""
     stripped = text.strip()
     if kind == "str":
@@ -168,7 +168,7 @@ def _float(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-class Missing(Exception):
+class MissingReference(Exception):
     """A reference leads nowhere; the text says which and why, never a value."""
 
 
@@ -199,7 +199,7 @@ def resolve_parts(
         text = _from_file(reference)
         what = f"file {reference.path}"
     if re.search(r"[\x00-\x1f\x7f]", text):
-        raise Missing(f"{what} holds control characters")
+        raise MissingReference(f"{what} holds control characters")
     whole = text if reference.format is None else reference.format.replace("{}", text, 1)
     return whole, text
 
@@ -209,7 +209,7 @@ def _from_environment(reference: Env, environment: Mapping[str, str]) -> str:
     if text is not None:
         return text
     if reference.default is None:
-        raise Missing(f"environment variable {reference.name} is not set")
+        raise MissingReference(f"environment variable {reference.name} is not set")
     return str(reference.default)
 
 
@@ -217,5 +217,7 @@ def _from_file(reference: File) -> str:
     try:
         text = with_home(reference.path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise Missing(f"file {reference.path} cannot be read: {type(error).__name__}") from None
+        raise MissingReference(
+            f"file {reference.path} cannot be read: {type(error).__name__}"
+        ) from None
     return text.removesuffix("\n").removesuffix("\r")

@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 from lmconf.diagnostics.model import Diagnostic, Mark, Source
 from lmconf.document.merge import fold, normalise, settle
 from lmconf.document.nodes import Broken, Map, Path, from_plain, to_plain
-from lmconf.document.operators import recognise
+from lmconf.document.operators import recognise_operators
 from lmconf.errors import ProfileError, UsageError
 from lmconf.providers.families import DECIDING, default_of, family_of
 from lmconf.providers.routes import NOT_IN_RESPONSES
@@ -20,17 +20,17 @@ from lmconf.schema.check import Fault, check
 from lmconf.schema.construct import build
 from lmconf.schema.declaration import fields
 from lmconf.schema.frozen import FrozenMap, freeze
-from lmconf.schema.lookup import Unread
+from lmconf.schema.lookup import UnreadableValue
 from lmconf.schema.shapes import Record
-from lmconf.secrets.references import Unshown
-from lmconf.spec.code_arguments import names_given, taken_apart
+from lmconf.secrets.references import HiddenValues
+from lmconf.spec.code_arguments import given_names, split_settings
 from lmconf.spec.code_values import settings_node
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.destinations import (
-    Stated,
+    StatedValue,
     Statement,
-    crossed,
-    identities,
+    destination_identities,
+    find_crossed,
     leaves_of,
     without_credentials,
 )
@@ -38,20 +38,20 @@ from lmconf.spec.lm import LM, LMSpec, SoleLMSpec
 from lmconf.spec.merge_rules import LMRules
 from lmconf.spec.plain_data import to_data, to_diagnostics, with_absolute_paths
 from lmconf.spec.profile import FORMAT_VERSION
-from lmconf.spec.rules.consistency import complete, judge, with_usual_variable
-from lmconf.spec.rules.pools import as_pool, is_pool
-from lmconf.system.tracebacks import without_frames
+from lmconf.spec.rules.consistency import check_lm, complete_lm, name_usual_variable
+from lmconf.spec.rules.pools import complete_pool, is_pool
+from lmconf.system.tracebacks import hide_frames
 
 __all__ = [
     "CALL_FIELDS",
     "ROW_FIELDS",
     "Mention",
-    "change",
-    "data_of",
-    "for_call",
-    "make",
-    "make_stated",
-    "mentions",
+    "change_lm",
+    "complete_data",
+    "find_mentions",
+    "make_from_stated",
+    "make_lm",
+    "spec_for_call",
 ]
 
 
@@ -63,7 +63,7 @@ class Mention(Struct, frozen=True):
     name: str
 
 
-def mentions(data: Mapping[str, Any], path: tuple[str | int, ...] = ()) -> Iterator[Mention]:
+def find_mentions(data: Mapping[str, Any], path: tuple[str | int, ...] = ()) -> Iterator[Mention]:
     """Yield every name in the data of one LM, and in that of fallbacks written in place."""
     for field in ("cache", "budget"):
         block = data.get(field)
@@ -78,7 +78,7 @@ def mentions(data: Mapping[str, Any], path: tuple[str | int, ...] = ()) -> Itera
             if isinstance(item, str):
                 yield Mention(here, "lms", item)
             elif isinstance(item, Mapping):
-                yield from mentions(item, here)
+                yield from find_mentions(item, here)
 
 
 def _items(value: object) -> list[Any]:
@@ -118,8 +118,8 @@ _BLOCKS = frozenset(
 ) | {"headers"}
 
 
-@without_frames
-def make(settings: Mapping[str, object], *, name: str | None = None) -> Compiled:
+@hide_frames
+def make_lm(settings: Mapping[str, object], *, name: str | None = None) -> CompiledLM:
     """Return the LM that `settings`, keyword arguments in code, describe.
 
     Literal secrets go to `Compiled.given` and the spec holds `{$given: …}` in their place; None
@@ -130,23 +130,23 @@ def make(settings: Mapping[str, object], *, name: str | None = None) -> Compiled
     Raises:
         ProfileError: the settings do not fit; every mistake at once.
     """
-    return _compiled(*taken_apart(settings), name=name)
+    return _compile_statement(*split_settings(settings), name=name)
 
 
-@without_frames
-def make_stated(stated: Mapping[str, Any], *, name: str | None = None) -> Compiled:
+@hide_frames
+def make_from_stated(stated: Mapping[str, Any], *, name: str | None = None) -> CompiledLM:
     """Return the LM that `stated`, plain data as a document spells it, describes.
 
-    Unlike in `make`, a literal secret is a mistake.
+    Unlike in `make_lm`, a literal secret is a mistake.
     """
-    root = _recognised(stated, mark := Mark(Source("the state")))
+    root = _recognise_plain(stated, mark := Mark(Source("the state")))
     return _compile(root, {}, (), name, mark)
 
 
-@without_frames
-def change(
-    compiled: Compiled, settings: Mapping[str, object], *, elsewhere: bool = False
-) -> Compiled:
+@hide_frames
+def change_lm(
+    compiled: CompiledLM, settings: Mapping[str, object], *, elsewhere: bool = False
+) -> CompiledLM:
     """Return `compiled` with `settings` laid over what was said of it, checked anew.
 
     Another `model` resets what belongs to the model; a key, address or header that belongs to
@@ -156,19 +156,19 @@ def change(
     Raises:
         ProfileError: the changed LM does not fit.
     """
-    said, given, live, dropped = taken_apart(settings)
+    said, given, live, dropped = split_settings(settings)
     mark = Mark(Source("copy(…)"))
-    lower = _recognised(compiled.stated, Mark(Source(compiled.name)))
+    lower = _recognise_plain(compiled.stated, Mark(Source(compiled.name)))
     kept = Map({key: node for key, node in lower if key not in dropped}, lower.keys, lower.mark)
     kept = without_credentials(kept) if elsewhere else kept
     found: list[Diagnostic] = []
-    root = settle(fold([kept, _given(said, mark)], _RULES), found, usual=_RULES.usual)
-    kept_from_lower = identities(lower)
+    root = settle(fold([kept, _settings_root(said, mark)], _RULES), found, usual=_RULES.usual)
+    kept_from_lower = destination_identities(lower)
     stated = tuple(
         Statement(path, node, lower if id(node) in kept_from_lower else root)
         for path, node in leaves_of(root)
     )
-    found += crossed(Stated(stated, unset=mark if "api_base" in lower else None), root)
+    found += find_crossed(StatedValue(stated, unset=mark if "api_base" in lower else None), root)
     if found:
         raise ProfileError(found)
     objects = live if "callbacks" in settings else compiled.live
@@ -189,8 +189,8 @@ def change(
     )
 
 
-@without_frames
-def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
+@hide_frames
+def spec_for_call(compiled: CompiledLM, settings: Mapping[str, object]) -> LMSpec:
     """Return the spec of one call: that of `compiled` with the call's own `settings`.
 
     Raises:
@@ -209,15 +209,15 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
             "`cache.store` belongs to the LM and cannot change in one call: use lm.copy(cache=…)"
         )
     mark = Mark(Source("this call"))
-    said, given, _, _ = taken_apart(settings)
+    said, given, _, _ = split_settings(settings)
     if given:
         raise UsageError(
             f"`{next(iter(given))}` is a secret: pass it with lm.copy(…), not in a call"
         )
-    layer = _given(said, mark, for_one_call=True)
+    layer = _settings_root(said, mark, for_one_call=True)
     # Blocks merge as they do between files; what goes into the request's body replaces.
     below = {key: compiled.stated[key] for key in said if key in _BLOCKS & compiled.stated.keys()}
-    lower = _recognised(below, Mark(Source(compiled.name)))
+    lower = _recognise_plain(below, Mark(Source(compiled.name)))
     found: list[Diagnostic] = []
     root = settle(fold([lower, layer], _RULES), found, usual=_RULES.usual)
     if found:
@@ -236,7 +236,7 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
         ruled = {key: getattr(spec, key) for key in _RULED}
         faults = [
             placed
-            for fault in judge({**ruled, "api_key": ""})
+            for fault in check_lm({**ruled, "api_key": ""})
             if (placed := _of_call(fault, data)) is not None
         ]
     if faults:
@@ -244,7 +244,7 @@ def for_call(compiled: Compiled, settings: Mapping[str, object]) -> LMSpec:
     return spec
 
 
-def _with_defaults(compiled: Compiled, spec: LMSpec, said: Collection[str]) -> LMSpec:
+def _with_defaults(compiled: CompiledLM, spec: LMSpec, said: Collection[str]) -> LMSpec:
     """Return `spec`, that of a call, with the defaults that what the call `said` decides anew."""
     if not DECIDING.intersection(said):
         return spec
@@ -293,7 +293,7 @@ _RULED = (
 )
 
 
-def data_of(
+def complete_data(
     node: Map,
     soft: frozenset[str] = frozenset(),
     *,
@@ -310,8 +310,8 @@ def data_of(
     assert isinstance(data, dict)
     taken: frozenset[str] = frozenset()
     if is_pool(data) and not abstract:
-        data, taken = as_pool(data, soft, lambda item: _member(item, named))
-    faults = with_usual_variable(check(LM, data, partial=abstract), data)
+        data, taken = complete_pool(data, soft, lambda item: _member(item, named))
+    faults = name_usual_variable(check(LM, data, partial=abstract), data)
     if taken:
         # What is wrong with a member is told there.
         faults = [
@@ -323,19 +323,19 @@ def data_of(
     if abstract:
         return data, faults
     wrong = {fault.path[0] for fault in faults if fault.path}
-    if "model" not in data or "model" in wrong or isinstance(data["model"], Unread):
+    if "model" not in data or "model" in wrong or isinstance(data["model"], UnreadableValue):
         return data, faults
-    right = {key: Unread() if key in wrong else value for key, value in data.items()}
-    full = complete(right, soft)
-    faults += judge(full)
+    right = {key: UnreadableValue() if key in wrong else value for key, value in data.items()}
+    full = complete_lm(right, soft)
+    faults += check_lm(full)
     for name in ("fallbacks", "pool"):
         if isinstance(full.get(name), list):
             full[name] = [
-                complete(item) if isinstance(item, Mapping) else item for item in full[name]
+                complete_lm(item) if isinstance(item, Mapping) else item for item in full[name]
             ]
             for index, item in enumerate(full[name]):
                 if isinstance(item, Mapping):
-                    faults += [_below(fault, (name, index)) for fault in judge(item)]
+                    faults += [_below(fault, (name, index)) for fault in check_lm(item)]
     return full, faults
 
 
@@ -344,29 +344,29 @@ def _member(item: object, named: Mapping[str, object]) -> Mapping[str, Any] | No
     found = named.get(item) if isinstance(item, str) else item
     if not isinstance(found, Mapping) or not isinstance(found.get("model"), str):
         return None
-    return complete(found)
+    return complete_lm(found)
 
 
 def _below(fault: Fault, path: Path) -> Fault:
     return structs.replace(fault, path=(*path, *fault.path))
 
 
-def _compiled(
+def _compile_statement(
     said: dict[str, Any],
     given: dict[str, str],
     live: tuple[object, ...],
     dropped: list[str],
     *,
     name: str | None,
-) -> Compiled:
+) -> CompiledLM:
     mark = Mark(Source("lmconf.LM(…)"))
     if said.get("lmconf") == FORMAT_VERSION:
         stated = {key: value for key, value in said.items() if key != "lmconf"}
-        return _compile(_recognised(stated, mark), given, live, name, mark)
-    return _compile(_given(said, mark), given, live, name, mark)
+        return _compile(_recognise_plain(stated, mark), given, live, name, mark)
+    return _compile(_settings_root(said, mark), given, live, name, mark)
 
 
-def _given(said: Mapping[str, Any], mark: Mark, *, for_one_call: bool = False) -> Map:
+def _settings_root(said: Mapping[str, Any], mark: Mark, *, for_one_call: bool = False) -> Map:
     """Return the node of what was `said` in code.
 
     Raises:
@@ -379,14 +379,14 @@ def _given(said: Mapping[str, Any], mark: Mark, *, for_one_call: bool = False) -
     return root
 
 
-def _recognised(plain: Mapping[str, Any], mark: Mark) -> Map:
+def _recognise_plain(plain: Mapping[str, Any], mark: Mark) -> Map:
     found: list[Diagnostic] = []
     try:
         root = from_plain(plain, mark)
     except TypeError as error:
         raise UsageError(f"{mark.source.name}: {error}") from None
     assert isinstance(root, Map)
-    recognised = normalise(recognise(root, found), _RULES)
+    recognised = normalise(recognise_operators(root, found), _RULES)
     if found:
         raise ProfileError(found)
     return recognised
@@ -394,26 +394,26 @@ def _recognised(plain: Mapping[str, Any], mark: Mark) -> Map:
 
 def _compile(
     root: Map, given: Mapping[str, str], live: tuple[object, ...], name: str | None, mark: Mark
-) -> Compiled:
+) -> CompiledLM:
     found: list[Diagnostic] = []
     # A block may have become empty by what was unset in it.
     settled = normalise(settle(root, found, usual=_RULES.usual), _RULES)
     whole = with_absolute_paths(settled, LM, str(FilePath.cwd()))
     assert isinstance(whole, Map)
-    data, faults = data_of(whole)
+    data, faults = complete_data(whole)
     faults += [fault for fault in _names_in(data) if not faults]
     found += to_diagnostics(faults, whole)
     if found or any(isinstance(value, Broken) for _, value in whole):
         raise ProfileError(found)
     spec = build(LM, data)
     stated = to_plain(whole)
-    used = set(names_given(data))
+    used = set(given_names(data))
     assert isinstance(spec, LMSpec)
-    return Compiled(
+    return CompiledLM(
         spec=spec,
         name=name or spec.model,
         stated=freeze(stated),
-        given=Unshown({key: value for key, value in given.items() if key in used}),
+        given=HiddenValues({key: value for key, value in given.items() if key in used}),
         live=live,
     )
 
@@ -434,5 +434,5 @@ def _names_in(data: Mapping[str, Any]) -> list[Fault]:
             f"one LM by itself has no {_FORMS[mention.block][0]} of another name to refer to",
             help=f"write it in place, as `{_FORMS[mention.block][1]}`, or use a profile with `lms`",
         )
-        for mention in mentions(data)
+        for mention in find_mentions(data)
     ]

@@ -19,12 +19,12 @@ from lmconf.schema.shapes import Secret
 from lmconf.secrets.references import Given
 from lmconf.secrets.secret_names import is_secret_name
 from lmconf.spec.lm import LMSpec
-from lmconf.spec.response_format import written_format
+from lmconf.spec.response_format import format_as_data
 
-__all__ = ["names_given", "taken_apart"]
+__all__ = ["given_names", "split_settings"]
 
 
-def taken_apart(
+def split_settings(
     settings: Mapping[str, object],
 ) -> tuple[dict[str, Any], dict[str, str], tuple[object, ...], list[str]]:
     """Return settings in code taken apart: data, secrets by dotted path, live objects, drops.
@@ -47,7 +47,7 @@ def taken_apart(
             plain[name] = [_without_secrets(item, (name,), False, given) for item in named]
             continue
         if name == "response_format":
-            value = written_format(value)  # noqa: PLW2901 - a class stands for its schema
+            value = format_as_data(value)  # noqa: PLW2901 - a class stands for its schema
         secret = field is not None and isinstance(choose(field.shape, value), Secret)
         plain[name] = _without_secrets(value, (name,), secret or is_secret_name(name), given)
     return plain, given, live, dropped
@@ -86,13 +86,13 @@ def _name_of(path: Path) -> str:
     return f"{name}-{sha256(json.dumps(steps).encode()).hexdigest()[:8]}"
 
 
-def names_given(data: object) -> Iterator[str]:
+def given_names(data: object) -> Iterator[str]:
     """Yield the names of the values given in code that `data` refers to."""
     if isinstance(data, Given):
         yield data.name
     elif isinstance(data, Mapping):
         for value in data.values():
-            yield from names_given(value)
+            yield from given_names(value)
     elif isinstance(data, list):
         for value in data:
-            yield from names_given(value)
+            yield from given_names(value)

@@ -25,7 +25,7 @@ from lmconf.document.nodes import (
     Verbatim,
     from_plain,
 )
-from lmconf.document.operators import OPTIONS, holds_word, recognise_value
+from lmconf.document.operators import OPTIONS, holds_word, recognise_value_operators
 from lmconf.document.yaml.limits import DEPTH
 from lmconf.errors import UsageError
 from lmconf.schema.declaration import Spec, fields
@@ -64,10 +64,10 @@ def document_node(value: object, path: Path, mark: Mark, found: list[Diagnostic]
     Raises:
         TypeError: it holds what no document can hold.
     """
-    return recognise_value(from_plain(_spelled(value, path), mark), path, found)
+    return recognise_value_operators(from_plain(_spell(value, path), mark), path, found)
 
 
-def _spelled(value: object, path: Path) -> object:
+def _spell(value: object, path: Path) -> object:
     """Return `value` with its references as a document spells them: they are judged as there."""
     _check_depth(path)
     if isinstance(value, REFERENCES):
@@ -75,9 +75,9 @@ def _spelled(value: object, path: Path) -> object:
     if isinstance(value, Spec):
         return write(Record(type(value)), value)
     if isinstance(value, Mapping):
-        return {key: _spelled(item, (*path, key)) for key, item in value.items()}
+        return {key: _spell(item, (*path, key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_spelled(item, (*path, index)) for index, item in enumerate(value)]
+        return [_spell(item, (*path, index)) for index, item in enumerate(value)]
     return value
 
 

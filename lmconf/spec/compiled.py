@@ -9,14 +9,14 @@ from msgspec import Struct
 
 from lmconf.diagnostics.model import Mark
 from lmconf.schema.frozen import FrozenMap
-from lmconf.secrets.references import Masked, Unshown
+from lmconf.secrets.references import HiddenValues, Masked
 from lmconf.spec.lm import LMSpec, SoleLMSpec
 from lmconf.spec.policies import Budget
 
 Path = tuple[str | int, ...]
 
 
-class Compiled(Masked, Struct, frozen=True, eq=False, kw_only=True):
+class CompiledLM(Masked, Struct, frozen=True, eq=False, kw_only=True):
     """One LM, ready to run: its spec with every name resolved, and facts that no dump needs.
 
     `name` is what messages call it ("support:gpt", or the model). `stated` is the plain data that
@@ -33,7 +33,7 @@ class Compiled(Masked, Struct, frozen=True, eq=False, kw_only=True):
     name: str
     stated: FrozenMap[str, Any] = FrozenMap()
     places: Mapping[Path, Mark] = FrozenMap()
-    given: Mapping[str, str] = Unshown()
+    given: Mapping[str, str] = HiddenValues()
     live: tuple[object, ...] = ()
     allow_imports: frozenset[str] = frozenset()
     fallback_names: tuple[str | None, ...] = ()
@@ -45,7 +45,7 @@ class Compiled(Masked, Struct, frozen=True, eq=False, kw_only=True):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle what a document could say: no secret, no object, no text of a file."""
-        return (_compiled, (self.spec, self.name, self.stated, self.profile_budget))
+        return (_compile_inline, (self.spec, self.name, self.stated, self.profile_budget))
 
     def place(self, *path: str | int) -> Mark | None:
         """Return where the value at `path` stands, or its nearest ancestor, if anywhere."""
@@ -55,9 +55,9 @@ class Compiled(Masked, Struct, frozen=True, eq=False, kw_only=True):
         return None
 
 
-def fallback_of(
-    compiled: Compiled, index: int, field: Literal["fallbacks", "pool"] = "fallbacks"
-) -> Compiled:
+def compiled_fallback(
+    compiled: CompiledLM, index: int, field: Literal["fallbacks", "pool"] = "fallbacks"
+) -> CompiledLM:
     """Return one of the fallbacks or members of `compiled`, whose names are resolved, as an LM."""
     pooled = field == "pool"
     sole = (compiled.spec.pool if pooled else compiled.spec.fallbacks)[index]
@@ -68,7 +68,7 @@ def fallback_of(
     mark = compiled.place(field)
     names = compiled.member_names if pooled else compiled.fallback_names
     name = names[index] if names else None
-    return Compiled(
+    return CompiledLM(
         spec=spec,
         name=spec.model if name is None else f"{compiled.name.rpartition(':')[0]}:{name}",
         stated=said[index],
@@ -79,10 +79,10 @@ def fallback_of(
     )
 
 
-def _compiled(
+def _compile_inline(
     spec: LMSpec,
     name: str,
     stated: FrozenMap[str, Any],
     profile_budget: tuple[str, Budget] | None = None,
-) -> Compiled:
-    return Compiled(spec=spec, name=name, stated=stated, profile_budget=profile_budget)
+) -> CompiledLM:
+    return CompiledLM(spec=spec, name=name, stated=stated, profile_budget=profile_budget)

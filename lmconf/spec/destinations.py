@@ -31,7 +31,7 @@ from lmconf.document.nodes import (
 )
 from lmconf.providers.catalogue import NOWHERE, PROVIDERS, origin, provider_of
 from lmconf.schema.declaration import fields
-from lmconf.schema.lookup import Unread
+from lmconf.schema.lookup import UnreadableValue
 from lmconf.secrets.references import Env, File, Given, Public
 from lmconf.secrets.secret_names import is_secret_name
 from lmconf.spec.lm import LMSpec
@@ -42,16 +42,16 @@ from lmconf.spec.rules.fields import launches, text_of
 __all__ = [
     "CARRIED",
     "Destination",
-    "Stated",
+    "StatedValue",
     "Statement",
+    "addressing_fields",
     "alike",
     "credentials_in",
-    "crossed",
+    "destination_identities",
     "destination_of",
-    "identities",
+    "find_crossed",
     "leaves_of",
     "place_of",
-    "where",
     "without_credentials",
 ]
 
@@ -112,7 +112,7 @@ class Statement(Struct, frozen=True):
     beside: Map
 
 
-class Stated(Struct, frozen=True):
+class StatedValue(Struct, frozen=True):
     """What an LM has that may belong to a destination; `unset` is where its address was unset."""
 
     values: tuple[Statement, ...] = ()
@@ -124,7 +124,7 @@ def destination_of(data: Mapping[str, Any], provider: str = "") -> Destination |
 
     `provider` is the one of a block that has no model.
     """
-    if any(isinstance(data.get(name), Unread) for name in _WHERE):
+    if any(isinstance(data.get(name), UnreadableValue) for name in _WHERE):
         return None
     model = text_of(data, "model")
     name = provider if model is None else provider_of(model)[0]
@@ -234,12 +234,12 @@ def _up_to_list(path: Path) -> int:
     return next((end for end, step in enumerate(path) if isinstance(step, int)), len(path))
 
 
-def where(lm: Map) -> Map:
+def addressing_fields(lm: Map) -> Map:
     """Return what of `lm` decides where its requests go."""
     return Map({key: lm.entries[key] for key in _WHERE if key in lm}, lm.keys, lm.mark)
 
 
-def identities(node: Node | None, found: set[int] | None = None) -> set[int]:
+def destination_identities(node: Node | None, found: set[int] | None = None) -> set[int]:
     """Return the identity of every node that `node` is or has in it, operators of lists included.
 
     Folding keeps what it takes over: by its identity a value is found again where it was stated.
@@ -251,19 +251,19 @@ def identities(node: Node | None, found: set[int] | None = None) -> set[int]:
     match node:
         case Map(entries=entries):
             for value in entries.values():
-                identities(value, found)
+                destination_identities(value, found)
         case Seq(items=items):
             for item in items:
-                identities(item, found)
+                destination_identities(item, found)
         case Change(base=base, prepend=prepend, append=append):
             for part in (base, *prepend, *append):
-                identities(part, found)
+                destination_identities(part, found)
         case _:
             pass
     return found
 
 
-def crossed(stated: Stated, lm: Map, path: Path = ()) -> list[Diagnostic]:
+def find_crossed(stated: StatedValue, lm: Map, path: Path = ()) -> list[Diagnostic]:
     """Return a diagnostic for each value that would be sent elsewhere than where it belongs.
 
     `lm` is the LM as it is in the end, at `path` in its document. Templates in it, and in what
@@ -299,7 +299,7 @@ def _home(beside: Map, now: Destination) -> Destination:
 
 
 def _plain(lm: Map) -> dict[str, Any]:
-    data = to_data(where(lm))
+    data = to_data(addressing_fields(lm))
     assert isinstance(data, dict)
     return data
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmconf.schema.json_schema import Schema, Writer
+from lmconf.schema.json_schema import Schema, SchemaWriter
 from lmconf.spec.lm import LM, LMSpec
 from lmconf.spec.profile import PROFILE, LMDocument, ProfileDocument, ProfileSpec
 
@@ -23,7 +23,7 @@ def authored_schema() -> Schema:
 
     A document that says neither form, since it only extends others, may hold the keys of either.
     """
-    writer = Writer("authored")
+    writer = SchemaWriter("authored")
     one, many = writer.reference(LMDocument), writer.reference(ProfileDocument)
     for name in (LMDocument.__name__, ProfileDocument.__name__):
         writer.defs[name]["patternProperties"] = _PARKED
@@ -46,7 +46,7 @@ def authored_schema() -> Schema:
 
 def resolved_schema() -> Schema:
     """Return the JSON Schema of what `dump_state` gives: composed, rendered and self-contained."""
-    writer = Writer("resolved")
+    writer = SchemaWriter("resolved")
     one, many = writer.schema(LM), writer.schema(PROFILE)
     version = {"$ref": f"#/$defs/{ProfileSpec.__name__}/properties/lmconf"}
     lm = writer.defs[LMSpec.__name__]

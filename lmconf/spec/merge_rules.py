@@ -51,7 +51,7 @@ class LMRules:
         shape = self._shape(path)
         if shape is None or isinstance(node, Broken | Change):
             return node
-        return _full(shape, node)
+        return _expand_shorthand(shape, node)
 
     def is_block(self, path: Path) -> bool:
         """Say whether the field at `path` is a block, which counts as left out where it is empty.
@@ -84,15 +84,15 @@ class LMRules:
         written = write(field.shape, field.default)
         return cast("Sequence[Plain]", written if isinstance(written, list) else (written,))
 
-    def shed(self, path: Path, lower: Map, upper: Map) -> Map:
+    def drop_bound_fields(self, path: Path, lower: Map, upper: Map) -> Map:
         """Return `lower` without what its model decides when `upper` states another model."""
         if not self._is_lm(path):
             return lower
         dropped: set[str] = set()
-        if _restated(lower, upper, "model"):
+        if _restates(lower, upper, "model"):
             dropped |= _BOUND
-        if _restated(lower, upper, "provider"):
-            dropped |= {name for name in _SERVER_BLOCKS if not _says_kind(lower.get(name))}
+        if _restates(lower, upper, "provider"):
+            dropped |= {name for name in _SERVER_BLOCKS if not _states_kind(lower.get(name))}
         if not dropped & set(lower.entries):
             return lower
         kept = {key: value for key, value in lower.entries.items() if key not in dropped}
@@ -141,7 +141,7 @@ def _has_block(shape: Shape, name: str | int) -> bool:
     return any(field is not None and takes_block(field.shape) for field in declared)
 
 
-def _full(shape: Shape, node: Node) -> Node:
+def _expand_shorthand(shape: Shape, node: Node) -> Node:
     """Return `node` as its shape is written without shorthands."""
     for option in shape.options if isinstance(shape, Either) else (shape,):
         if isinstance(option, Record) and option.shorthand and isinstance(node, Scalar | Verbatim):
@@ -159,10 +159,10 @@ def _is_list_or_null(node: Node) -> bool:
     return isinstance(node, Seq)
 
 
-def _restated(lower: Map, upper: Map, key: str) -> bool:
+def _restates(lower: Map, upper: Map, key: str) -> bool:
     mine, other = lower.get(key), upper.get(key)
     return mine is not None and other is not None and to_plain(mine) != to_plain(other)
 
 
-def _says_kind(block: Node | None) -> bool:
+def _states_kind(block: Node | None) -> bool:
     return isinstance(block, Map) and "use" in block

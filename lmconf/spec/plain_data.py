@@ -24,14 +24,14 @@ from lmconf.document.nodes import (
     nearest_mark,
 )
 from lmconf.schema.check import Fault
-from lmconf.schema.fault_messages import named
-from lmconf.schema.lookup import Unread, child, choose
+from lmconf.schema.fault_messages import name_value
+from lmconf.schema.lookup import UnreadableValue, child, choose
 from lmconf.schema.shapes import Shape, Text
-from lmconf.secrets.redaction import mask
+from lmconf.secrets.redaction import mask_key_shapes
 from lmconf.secrets.references import File
 from lmconf.secrets.references import Public as PublicValue
 
-__all__ = ["places", "to_data", "to_diagnostics", "with_absolute_paths"]
+__all__ = ["field_marks", "to_data", "to_diagnostics", "with_absolute_paths"]
 
 
 def to_data(node: Node) -> object:
@@ -50,7 +50,7 @@ def to_data(node: Node) -> object:
         case Reference(to=reference):
             return reference
         case Broken() | Change():
-            return Unread()
+            return UnreadableValue()
 
 
 def with_absolute_paths(node: Node, shape: Shape | None, folder: str) -> Node:
@@ -62,10 +62,10 @@ def with_absolute_paths(node: Node, shape: Shape | None, folder: str) -> Node:
         return node
     match node:
         case Scalar(value=str() as value, mark=mark):
-            absolute = _absolute(value, shape, mark, folder)
+            absolute = _absolute_path(value, shape, mark, folder)
             return node if absolute is value else Scalar(absolute, mark, quoted=True)
         case Reference(to=File(path=path, format=format), mark=mark):
-            absolute = _joined(path, mark, folder)
+            absolute = _join_folder(path, mark, folder)
             return node if absolute == path else Reference(File(path=absolute, format=format), mark)
         case Seq(items=items, mark=mark):
             inner = child(choose(shape, []), [], 0)
@@ -85,16 +85,16 @@ def with_absolute_paths(node: Node, shape: Shape | None, folder: str) -> Node:
             return node
 
 
-def _absolute(value: str, shape: Shape, mark: Mark, folder: str) -> str:
+def _absolute_path(value: str, shape: Shape, mark: Mark, folder: str) -> str:
     chosen = choose(shape, value)
     if not isinstance(chosen, Text) or not chosen.path or not value:
         return value
     if chosen.path == "dotted" and not re.match(r"\.\.?([/\\]|$)", value):
         return value
-    return _joined(value, mark, folder)
+    return _join_folder(value, mark, folder)
 
 
-def _joined(value: str, mark: Mark, folder: str) -> str:
+def _join_folder(value: str, mark: Mark, folder: str) -> str:
     if value.startswith("~") or PurePath(value).is_absolute():
         return value
     start = folder if mark.source.path is None else PurePath(mark.source.path).parent
@@ -102,7 +102,7 @@ def _joined(value: str, mark: Mark, folder: str) -> str:
     return os.path.normpath(PurePath(start, value))
 
 
-def places(node: Map) -> dict[Path, Mark]:
+def field_marks(node: Map) -> dict[Path, Mark]:
     """Return where an LM and each of its fields stand."""
     return {(): node.mark, **{(key,): value.mark for key, value in node}}
 
@@ -123,7 +123,7 @@ def _to_diagnostic(fault: Fault, node: Node, prefix: Path) -> Diagnostic:
     parent = at(node, fault.path[:-1]) if fault.path else None
     if fault.at_key and isinstance(parent, Map):
         mark = parent.keys.get(str(fault.path[-1]), mark)
-    path, message = _as_written(fault, node)
+    path, message = _path_as_written(fault, node)
     label, help_ = fault.label, fault.help
     if not fault.at_key and _is_rendered(at(node, fault.path)):
         label = label or "what this template gives"
@@ -131,11 +131,11 @@ def _to_diagnostic(fault: Fault, node: Node, prefix: Path) -> Diagnostic:
     return Diagnostic(
         code=fault.code,
         # A key that was pasted into the field of something else is known by its looks alone.
-        message=mask(message),
+        message=mask_key_shapes(message),
         mark=mark,
         path=(*prefix, *path),
-        label=mask(label),
-        help=mask(help_),
+        label=mask_key_shapes(label),
+        help=mask_key_shapes(help_),
     )
 
 
@@ -148,7 +148,7 @@ def _is_rendered(node: Node | None) -> bool:
     return "{{" in text[start : start + mark.end - mark.column]
 
 
-def _as_written(fault: Fault, node: Node) -> tuple[Path, str]:
+def _path_as_written(fault: Fault, node: Node) -> tuple[Path, str]:
     """Return path and message of `fault` as a person knows the value: `timeout`, not its `total`.
 
     What a shorthand stands for has the shorthand's own place.
@@ -161,4 +161,4 @@ def _as_written(fault: Fault, node: Node) -> tuple[Path, str]:
         path = path[:-1]
     if path == fault.path or not path:
         return fault.path, fault.message
-    return path, fault.message.replace(named(fault.path), named(path), 1)
+    return path, fault.message.replace(name_value(fault.path), name_value(path), 1)

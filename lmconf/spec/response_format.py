@@ -24,27 +24,27 @@ from lmconf.schema.frozen import thaw
 from lmconf.schema.user_patterns import OutOfTime, Stopwatch, UserPattern, why_no_pattern
 
 __all__ = [
-    "Format",
-    "Misfit",
+    "FormatMismatch",
     "Read",
+    "ResponseFormat",
+    "format_as_data",
     "format_of",
     "is_class",
-    "read_as",
-    "reader_of",
-    "written_format",
+    "reader_for",
+    "reader_for_request",
 ]
 
 Read: TypeAlias = Callable[[str], object]
 
 
-class Misfit(ValueError):
+class FormatMismatch(ValueError):
     """A text is not of the form that was asked for; the message says where and why."""
 
 
-class Format(Struct, frozen=True, eq=False):
+class ResponseFormat(Struct, frozen=True, eq=False):
     """A class as a form of answers: `written` is what is sent, `read` makes an object of a text.
 
-    `read` raises `Misfit`.
+    `read` raises `FormatMismatch`.
     """
 
     written: Mapping[str, Any]
@@ -56,7 +56,7 @@ def is_class(value: object) -> bool:
     return isinstance(value, type) or hasattr(value, "__origin__")
 
 
-def written_format(value: object) -> object:
+def format_as_data(value: object) -> object:
     """Return what a `response_format` is as data: the form of a class, anything else as it is.
 
     Raises:
@@ -66,7 +66,7 @@ def written_format(value: object) -> object:
 
 
 @functools.lru_cache(maxsize=256)
-def format_of(kind: Any) -> Format:
+def format_of(kind: Any) -> ResponseFormat:
     """Return the form that the class `kind` asks for.
 
     Raises:
@@ -84,10 +84,10 @@ def format_of(kind: Any) -> Format:
     form: dict[str, Any] = {"name": name, "schema": schema if strict is None else strict}
     if strict is not None:
         form["strict"] = True
-    return Format({"type": "json_schema", "json_schema": form}, read)
+    return ResponseFormat({"type": "json_schema", "json_schema": form}, read)
 
 
-def read_as(written: Mapping[str, Any]) -> Read | None:
+def reader_for(written: Mapping[str, Any]) -> Read | None:
     """Return what reads answers of the form `written`, as data; None where any text will do.
 
     Raises:
@@ -95,23 +95,23 @@ def read_as(written: Mapping[str, Any]) -> Read | None:
     """
     match written.get("type"):
         case "json_object":
-            return _decoded
+            return _decode_json
         case "json_schema":
             schema = (written.get("json_schema") or {}).get("schema")
             if isinstance(schema, Mapping):
                 return _by_schema(json.dumps(thaw(schema), sort_keys=True))
-            return _decoded
+            return _decode_json
         case _:
             return None
 
 
-def reader_of(asked: object, written: Mapping[str, Any]) -> Read | None:
+def reader_for_request(asked: object, written: Mapping[str, Any]) -> Read | None:
     """Return what reads answers of the form `written`, which came from `asked` if it is a class.
 
     Raises:
         UsageError: the JSON Schema is none.
     """
-    return format_of(asked).read if is_class(asked) else read_as(written)
+    return format_of(asked).read if is_class(asked) else reader_for(written)
 
 
 def _pydantic(kind: Any) -> tuple[dict[str, Any], Read]:
@@ -129,7 +129,7 @@ def _pydantic(kind: Any) -> tuple[dict[str, Any], Read]:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             place = "".join(f"[{x}]" if isinstance(x, int) else f".{x}" for x in first["loc"])
-            raise Misfit(f"{first['msg']} - at `${place}`") from None
+            raise FormatMismatch(f"{first['msg']} - at `${place}`") from None
 
     return schema, read
 
@@ -152,7 +152,7 @@ def _msgspec(kind: Any, name: str) -> tuple[dict[str, Any], Read]:
         try:
             return decoder.decode(text)
         except msgspec.DecodeError as error:
-            raise Misfit(str(error)) from None
+            raise FormatMismatch(str(error)) from None
 
     return schema, read
 
@@ -175,42 +175,42 @@ def _with_root(schema: Mapping[str, Any]) -> dict[str, Any]:
 def _strict(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return `schema` as strict mode wants it; None where an object's keys are not all known."""
     try:
-        return cast("dict[str, Any]", _closed(schema))
-    except _Open:
+        return cast("dict[str, Any]", _close_objects(schema))
+    except _OpenObject:
         return None
 
 
-class _Open(Exception):
+class _OpenObject(Exception):
     """A schema holds an object whose keys are not all known."""
 
 
-def _closed(value: Any) -> Any:
+def _close_objects(value: Any) -> Any:
     if isinstance(value, list):
-        return [_closed(item) for item in value]
+        return [_close_objects(item) for item in value]
     if not isinstance(value, Mapping):
         return value
     closed: dict[str, Any] = {}
     for key, item in value.items():
         if key in ("properties", "$defs", "patternProperties"):
-            closed[key] = {name: _closed(inner) for name, inner in item.items()}
+            closed[key] = {name: _close_objects(inner) for name, inner in item.items()}
         elif key in ("enum", "const", "examples", "required"):
             closed[key] = item
         elif key != "default":
-            closed[key] = _closed(item)
+            closed[key] = _close_objects(item)
     if closed.get("type") == "object":
         named = closed.get("properties")
         if not named or isinstance(closed.get("additionalProperties"), Mapping):
-            raise _Open
+            raise _OpenObject
         closed["required"] = list(named)
         closed["additionalProperties"] = False
     return closed
 
 
-def _decoded(text: str) -> Any:
+def _decode_json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise Misfit(f"it is no JSON: {error}") from None
+        raise FormatMismatch(f"it is no JSON: {error}") from None
 
 
 @functools.lru_cache(maxsize=256)
@@ -246,7 +246,7 @@ def _by_schema(schema: str) -> Read:
             "patternProperties": _pattern_properties,
             "additionalProperties": _additional_properties,
             **{
-                key: _timed(follow)
+                key: _with_time_limit(follow)
                 for key, follow in validator.VALIDATORS.items()
                 if key in ("$ref", "$dynamicRef", "$recursiveRef")
             },
@@ -255,21 +255,21 @@ def _by_schema(schema: str) -> Read:
     checker = bounded(plain, registry=Registry())
 
     def read(text: str) -> object:
-        found = _decoded(text)
+        found = _decode_json(text)
         watch = Stopwatch(_SECONDS)
         searching = _watch.set(watch)
         try:
             worst = best_match(checker.iter_errors(found))
         except OutOfTime:
-            raise Misfit("it could not be compared with its form in time") from None
+            raise FormatMismatch("it could not be compared with its form in time") from None
         except RecursionError:
-            raise Misfit("its form, or it, is nested too deep, or without end") from None
+            raise FormatMismatch("its form, or it, is nested too deep, or without end") from None
         except Unresolvable as error:
-            raise Misfit(f"its form names a part that is not in it: {error.ref}") from None
+            raise FormatMismatch(f"its form names a part that is not in it: {error.ref}") from None
         finally:
             _watch.reset(searching)
         if worst is not None:
-            raise Misfit(f"{worst.message[:300]} - at `{worst.json_path}`")
+            raise FormatMismatch(f"{worst.message[:300]} - at `{worst.json_path}`")
         return found
 
     return read
@@ -281,7 +281,7 @@ _SECONDS = 1.0
 _watch: ContextVar[Stopwatch] = ContextVar("_watch")
 
 
-def _timed(follow: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+def _with_time_limit(follow: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
     """Return the keyword `follow`, which looks at another part, bounded: parts may double."""
 
     def followed(validator: Any, ref: str, found: object, schema: Any) -> Iterator[Any]:
@@ -318,7 +318,7 @@ def _patterns_of(schema: object) -> Iterator[str]:
             yield from _patterns_of(item)
 
 
-def _found(pattern: str, text: str) -> bool:
+def _matches(pattern: str, text: str) -> bool:
     return UserPattern(pattern).found_in(text, _watch.get())
 
 
@@ -328,7 +328,7 @@ def _found(pattern: str, text: str) -> bool:
 def _pattern(validator: Any, pattern: str, found: object, schema: Any) -> Iterator[Any]:
     from jsonschema import ValidationError
 
-    if isinstance(found, str) and not _found(pattern, found):
+    if isinstance(found, str) and not _matches(pattern, found):
         yield ValidationError(f"{found!r} does not match {pattern!r}")
 
 
@@ -337,7 +337,7 @@ def _pattern_properties(validator: Any, named: Any, found: object, schema: Any) 
         return
     for pattern, inner in named.items():
         for key, value in found.items():
-            if _found(pattern, key):
+            if _matches(pattern, key):
                 yield from validator.descend(value, inner, path=key, schema_path=pattern)
 
 
@@ -350,7 +350,7 @@ def _additional_properties(validator: Any, inner: Any, found: object, schema: An
     further = [
         key
         for key in found
-        if key not in known and not any(_found(pattern, key) for pattern in patterns)
+        if key not in known and not any(_matches(pattern, key) for pattern in patterns)
     ]
     if isinstance(inner, dict):
         for key in further:

@@ -16,27 +16,27 @@ from lmconf.schema.serialize import write
 from lmconf.schema.shapes import Json
 from lmconf.secrets.references import Env
 from lmconf.secrets.secret_names import is_secret_name
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LM, LMSpec
 from lmconf.spec.policies import TimeoutSpec
 from lmconf.spec.profile import FORMAT_VERSION, PROFILE, ProfileSpec
 from lmconf.spec.rules.pools import SHARED
 from lmconf.trainers.specs import TRAIN, TrainSpec
 
-__all__ = ["NotCarried", "Style", "dump_lm", "dump_profile", "from_dspy", "is_dspy_state"]
+__all__ = ["StateWarning", "Style", "dump_lm", "dump_profile", "from_dspy", "is_dspy_state"]
 
 Style: TypeAlias = Literal["resolved", "minimal"]
 
 
-class NotCarried(UserWarning):
+class StateWarning(UserWarning):
     """A state could not carry something; the message names it."""
 
 
-def dump_lm(compiled: Compiled, style: Style | Literal["dspy"] = "resolved") -> dict[str, Any]:
+def dump_lm(compiled: CompiledLM, style: Style | Literal["dspy"] = "resolved") -> dict[str, Any]:
     """Return the state of one LM as plain data: a document that is whole by itself.
 
     `resolved` writes every value that has an effect, `minimal` what was said, and `dspy` the
-    keyword arguments of `dspy.LM`; what that form cannot say is named in a `NotCarried` warning.
+    keyword arguments of `dspy.LM`; what that form cannot say is named in a `StateWarning` warning.
 
     Raises:
         UsageError: there is no such style.
@@ -49,13 +49,13 @@ def dump_lm(compiled: Compiled, style: Style | Literal["dspy"] = "resolved") -> 
         warnings.warn(
             f"callbacks given as objects are not part of the state: {kinds};"
             " register them with lmconf.register_callback and name them instead",
-            NotCarried,
+            StateWarning,
             stacklevel=3,
         )
     stated = compiled.stated if style == "minimal" else None
     written = write(LM, compiled.spec, stated)
     if stated is None:
-        written |= _unlike_the_first(compiled.spec, {}, written)
+        written |= _pool_differences(compiled.spec, {}, written)
     return {"lmconf": FORMAT_VERSION, **written}
 
 
@@ -71,11 +71,11 @@ def dump_profile(
     written = write(PROFILE, spec, stated if style == "minimal" else None)
     if style == "resolved":
         for name, lm in spec.lms.items():
-            written["lms"][name] |= _unlike_the_first(lm, spec.lms, written["lms"][name])
+            written["lms"][name] |= _pool_differences(lm, spec.lms, written["lms"][name])
     return {"lmconf": FORMAT_VERSION, **written}
 
 
-def _unlike_the_first(
+def _pool_differences(
     spec: LMSpec, lms: Mapping[str, LMSpec], written: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what a pool has as nothing, and its first member not: unsaid, it would have that."""
@@ -116,7 +116,7 @@ def is_dspy_state(state: Mapping[str, Any]) -> bool:
 def from_dspy(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document that says what a DSPy state says; unknown keys go to `extra`.
 
-    Nothing is lost silently: what has no counterpart is named in a `NotCarried` warning.
+    Nothing is lost silently: what has no counterpart is named in a `StateWarning` warning.
     """
     known = fields(LMSpec)
     document: dict[str, Any] = {}
@@ -144,7 +144,7 @@ def from_dspy(state: Mapping[str, Any]) -> dict[str, Any]:
     if lost:
         warnings.warn(
             f"the DSPy state's {', '.join(sorted(lost))} has no counterpart here",
-            NotCarried,
+            StateWarning,
             stacklevel=3,
         )
     return document
@@ -206,7 +206,7 @@ def _dump_dspy(spec: LMSpec) -> dict[str, Any]:
         else:
             state[key] = thaw(value)
     if lost:
-        warnings.warn(f"dspy.LM cannot be told: {', '.join(lost)}", NotCarried, stacklevel=4)
+        warnings.warn(f"dspy.LM cannot be told: {', '.join(lost)}", StateWarning, stacklevel=4)
     return state
 
 

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from lmconf.system.fork import Mutex
 
-__all__ = ["Afterwards", "afterwards"]
+__all__ = ["BackgroundWorker", "background_worker"]
 
 Work: TypeAlias = Callable[[], object]
 
@@ -26,7 +26,7 @@ _LEAVING = 5.0
 """Seconds that the end of the process waits for what remains to be done."""
 
 
-class Afterwards:
+class BackgroundWorker:
     """Does what it is given in a thread of its own, one thing after the other.
 
     Warnings that are raised as errors have no caller to be raised to, and are dropped. What a
@@ -49,7 +49,7 @@ class Afterwards:
             # What waits in a forked child is its parent's to do.
             self._works, self._undone = SimpleQueue(), deque()
             thread = threading.Thread(
-                target=_run,
+                target=_run_worker,
                 args=(self._works, self._undone),
                 name="lmconf afterwards",
                 daemon=True,
@@ -78,7 +78,7 @@ class Afterwards:
             done.wait(seconds)
 
 
-def _run(works: SimpleQueue[Work], undone: deque[None]) -> None:
+def _run_worker(works: SimpleQueue[Work], undone: deque[None]) -> None:
     while True:
         try:
             with contextlib.suppress(Warning):
@@ -88,6 +88,6 @@ def _run(works: SimpleQueue[Work], undone: deque[None]) -> None:
 
 
 @functools.cache
-def afterwards() -> Afterwards:
+def background_worker() -> BackgroundWorker:
     """Return what this process does after calls."""
-    return Afterwards()
+    return BackgroundWorker()

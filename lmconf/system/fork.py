@@ -15,7 +15,7 @@ import threading
 import weakref
 from typing import Any, Protocol
 
-__all__ = ["Forkable", "Mutex", "stand_still_at_forks"]
+__all__ = ["Forkable", "Mutex", "register_forkable"]
 
 
 class Forkable(Protocol):
@@ -45,7 +45,7 @@ class _Mutexes:
                 mutex.after_fork_in_child()
 
 
-class _Forking:
+class _ForkHooks:
     """Whoever is to be told of the forks of this process, and the hooks around `os.fork`."""
 
     def __init__(self) -> None:
@@ -90,15 +90,15 @@ class _Forking:
 
 
 @functools.cache
-def _forking() -> _Forking:
+def _fork_hooks() -> _ForkHooks:
     # Forks happen to a process: what is to be told of them is known to all of it. Should two
     # threads make this at once, each of the two is hooked and tells its own.
-    return _Forking()
+    return _ForkHooks()
 
 
-def stand_still_at_forks(forkable: Forkable) -> None:
+def register_forkable(forkable: Forkable) -> None:
     """Have `forkable` told before and after each fork of this process, while it lives."""
-    _forking().add(forkable)
+    _fork_hooks().add(forkable)
 
 
 class Mutex(_thread.RLock):  # type: ignore[misc]
@@ -113,7 +113,7 @@ class Mutex(_thread.RLock):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        _forking().mutexes.add(self)
+        _fork_hooks().mutexes.add(self)
 
     def after_fork_in_child(self) -> None:
         """Be open, unless it was the forking thread that held it."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from lmconf.diagnostics.model import Diagnostic
 from lmconf.errors import ProfileError
 
-__all__ = ["check_allowed", "imported", "is_allowed", "is_import_path"]
+__all__ = ["check_allowed", "import_path", "is_allowed", "is_import_path"]
 
 _PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")
 
@@ -57,7 +57,7 @@ def check_allowed(path: str, allowed: frozenset[str]) -> None:
         )
 
 
-def imported(path: str, allowed: frozenset[str]) -> Callable[..., object]:
+def import_path(path: str, allowed: frozenset[str]) -> Callable[..., object]:
     """Return the class or function at `path`; the import happens here.
 
     Raises:

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import TypeVar
 
-from lmconf.system.tracebacks import bare, is_interrupt, mark_interrupt
+from lmconf.system.tracebacks import is_interrupt, mark_interrupt, strip_frames
 
-__all__ = ["bare_interrupt", "interrupt_behind", "is_interrupt", "shielded"]
+__all__ = ["bare_interrupt", "interrupt_behind", "is_interrupt", "run_shielded"]
 
 T = TypeVar("T")
 
@@ -42,10 +42,10 @@ def bare_interrupt(error: BaseException) -> BaseException:
     These frames are any that were running, and a client's hold the credential.
     """
     mark_interrupt(error)
-    return bare(error)
+    return strip_frames(error)
 
 
-def shielded(work: Callable[[], T], give_up: Callable[[], object] = lambda: None) -> T:
+def run_shielded(work: Callable[[], T], give_up: Callable[[], object] = lambda: None) -> T:
     """Return what `work` returns, or raise what it raises; no signal handler runs in the middle.
 
     Handlers run in the main thread alone, so there `work` is done by another one, with the context

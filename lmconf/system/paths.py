@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["is_held", "shipped", "state_folder", "with_home"]
+__all__ = ["is_locked", "shipped_folder", "state_folder", "with_home"]
 
 
-def shipped(what: Literal["profiles", "schemas"]) -> Path:
+def shipped_folder(what: Literal["profiles", "schemas"]) -> Path:
     """Return the folder of the profiles or the JSON Schemas that came with lmconf."""
     package = Path(__file__).parents[1]
     inside = package / "_shipped" / what
@@ -37,7 +37,7 @@ def with_home(path: str) -> Path:
         return Path(path)
 
 
-def is_held(lock: Path) -> bool:
+def is_locked(lock: Path) -> bool:
     """Say whether a process holds the file `lock`; one that vanished meanwhile is free.
 
     Several may ask at once: none of them takes another for a holder.

@@ -14,24 +14,24 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from lmconf.errors import Error, UsageError
-from lmconf.system.fork import stand_still_at_forks
+from lmconf.system.fork import register_forkable
 from lmconf.system.tracebacks import is_interrupt
 
 if TYPE_CHECKING:
     import redis
 
-__all__ = ["Link", "Unreachable", "see_that_redis_is_installed"]
+__all__ = ["RedisLink", "RedisUnreachable", "require_redis"]
 
 T = TypeVar("T")
 
 _FIRST_REST = 1.0
 
 
-class Unreachable(Exception):
+class RedisUnreachable(Exception):
     """The server cannot be used now; the message says why, without its address."""
 
 
-class Link:
+class RedisLink:
     """The connections to the server at the address that `url` returns, for all threads.
 
     `url` is asked anew for each connection; it may raise an `Error`. `patiences` are the seconds
@@ -60,7 +60,7 @@ class Link:
         self._waited = False
         self._connecting: threading.Event | None = None
         self._lock = threading.RLock()
-        stand_still_at_forks(self)
+        register_forkable(self)
 
     def do(
         self,
@@ -80,9 +80,9 @@ class Link:
             Unreachable: it cannot be done.
         """
         known = self._clients
-        clients = known or self._connected(patience, waits_once=waits_once)
+        clients = known or self._connect(patience, waits_once=waits_once)
         if clients is None:
-            raise Unreachable(self._why or f"the server has not answered for {patience:g}s")
+            raise RedisUnreachable(self._why or f"the server has not answered for {patience:g}s")
         from redis.exceptions import RedisError
 
         failure: Exception
@@ -95,8 +95,8 @@ class Link:
         if again and known is not None and _is_lost(failure):
             self._drop(clients)
             return self.do(work, patience, waits_once=waits_once)
-        self._lost(failure, clients)
-        raise Unreachable(_reason(failure))
+        self._drop_lost(failure, clients)
+        raise RedisUnreachable(_reason(failure))
 
     @property
     def connecting(self) -> bool:
@@ -110,7 +110,7 @@ class Link:
         for client in (clients or {}).values():
             client.close()
 
-    def _connected(self, patience: float, *, waits_once: bool) -> dict[float, redis.Redis] | None:
+    def _connect(self, patience: float, *, waits_once: bool) -> dict[float, redis.Redis] | None:
         """Return the clients once they are connected, None if that takes long or just failed."""
         import redis  # noqa: F401 - what loading it takes is no fault of the server's
 
@@ -155,7 +155,7 @@ class Link:
         finally:
             made.set()
 
-    def _lost(self, error: Exception, clients: dict[float, redis.Redis]) -> None:
+    def _drop_lost(self, error: Exception, clients: dict[float, redis.Redis]) -> None:
         with self._lock:
             if _is_lost(error):
                 self._drop(clients)
@@ -222,7 +222,7 @@ def _reason(error: Exception) -> str:
     return f"the server cannot be used ({type(error).__name__})"
 
 
-def see_that_redis_is_installed() -> None:
+def require_redis() -> None:
     """Raise where the client for Redis is missing.
 
     Raises:

@@ -8,13 +8,13 @@ from typing import Generic, TypeVar
 
 from lmconf.system.fork import Mutex
 
-__all__ = ["Hold", "Shared"]
+__all__ = ["ResourceHold", "SharedResource"]
 
 
-class Shared:
+class SharedResource:
     """Something that is opened when it is first needed, and ended when nobody holds it any more.
 
-    Whoever needs it has a `Hold` on it; it ends with the last one. It may be needed again later,
+    Whoever needs it has a `ResourceHold` on it; it ends with the last one. It may be needed again later,
     and is opened anew then.
     """
 
@@ -34,10 +34,10 @@ class Shared:
         await asyncio.to_thread(self.end)
 
 
-S = TypeVar("S", bound=Shared)
+S = TypeVar("S", bound=SharedResource)
 
 
-class Hold(Generic[S]):
+class ResourceHold(Generic[S]):
     """Says that `shared` is needed, until it is let go of or is gone itself."""
 
     __slots__ = ("let_go", "shared")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Signal"]
+__all__ = ["OneShotEvent"]
 
 
-class Signal:
+class OneShotEvent:
     """Is given once, from any thread; whoever waits for it then goes on.
 
     It has no lock, so that a finalizer may give it, whatever its thread was doing just then.
@@ -38,7 +38,7 @@ class Signal:
             with contextlib.suppress(IndexError):  # another one was quicker
                 self._waiting.popleft()()
 
-    def wait(self, seconds: float, other: Signal | None = None) -> bool:
+    def wait(self, seconds: float, other: OneShotEvent | None = None) -> bool:
         """Wait in this thread for `seconds` at most, and say whether the signal was given.
 
         The wait ends when `other` is given, too.
@@ -60,7 +60,7 @@ class Signal:
                 other._leave(wake)  # noqa: SLF001 - it is one of ours
         return self._given
 
-    async def awaited(self, seconds: float) -> bool:
+    async def await_given(self, seconds: float) -> bool:
         """Wait in this task for `seconds` at most, and say whether the signal was given."""
         import asyncio  # only who runs an event loop needs it
 

@@ -110,7 +110,7 @@ class BoundedLog:
             data = data[done:]
 
 
-class Supervision:
+class ServerSupervisor:
     """One server's life, from its start to the death of its process group."""
 
     def __init__(self, order: Order) -> None:
@@ -127,9 +127,9 @@ class Supervision:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, self._heed)
+            signal.signal(number, self._handle_signal)
 
-    def _heed(self, number: int, frame: object) -> None:
+    def _handle_signal(self, number: int, frame: object) -> None:
         self.told_to_end = self.told_to_end or number != signal.SIGCHLD
 
     def run(self) -> int:
@@ -255,7 +255,7 @@ def main() -> int:
     if not line:
         return 0
     order: Any = json.loads(line)
-    return Supervision(order).run()
+    return ServerSupervisor(order).run()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-__all__ = ["each_in_thread", "in_thread"]
+__all__ = ["iterate_in_thread", "run_in_thread"]
 
 T = TypeVar("T")
 
@@ -21,52 +21,52 @@ AHEAD = 16
 """How many pieces of a stream may wait to be read."""
 
 
-class _Came(Struct, Generic[T], frozen=True, eq=False):
+class _Item(Struct, Generic[T], frozen=True, eq=False):
     value: T
 
 
-class _Ended(Struct, frozen=True, eq=False):
+class _End(Struct, frozen=True, eq=False):
     error: BaseException | None
 
 
-async def in_thread(work: Callable[[], T]) -> T:
+async def run_in_thread(work: Callable[[], T]) -> T:
     """Return what `work` returns, or raise what it raises.
 
     A task that is cancelled does not wait: the thread ends with `work`, and nobody is told.
     """
     loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[_Came[T] | _Ended] = loop.create_future()
+    outcome: asyncio.Future[_Item[T] | _End] = loop.create_future()
 
-    def settle(found: _Came[T] | _Ended) -> None:
+    def settle(found: _Item[T] | _End) -> None:
         if not outcome.done():
             outcome.set_result(found)
 
     def run() -> None:
-        found: _Came[T] | _Ended
+        found: _Item[T] | _End
         try:
-            found = _Came(work())
+            found = _Item(work())
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            found = _Ended(error)
-        _tell(loop, settle, found)
+            found = _End(error)
+        _call_in_loop(loop, settle, found)
 
     threading.Thread(
         target=copy_context().run, args=(run,), name="lmconf-call", daemon=True
     ).start()
     found = await outcome
-    if isinstance(found, _Came):
+    if isinstance(found, _Item):
         return found.value
     assert found.error is not None
     raise found.error
 
 
-async def each_in_thread(start: Callable[[], Iterable[T]]) -> AsyncIterator[T]:
+async def iterate_in_thread(start: Callable[[], Iterable[T]]) -> AsyncIterator[T]:
     """Yield what the iterable that `start` returns yields; it is read a few pieces ahead.
 
     Closing the iterator ends the thread after the piece that it is waiting for; the iterable is
     closed in that thread.
     """
     loop = asyncio.get_running_loop()
-    arrived: asyncio.Queue[_Came[T] | _Ended] = asyncio.Queue()
+    arrived: asyncio.Queue[_Item[T] | _End] = asyncio.Queue()
     room = threading.Semaphore(AHEAD)
     stopped = threading.Event()
 
@@ -79,7 +79,7 @@ async def each_in_thread(start: Callable[[], Iterable[T]]) -> AsyncIterator[T]:
                 while not room.acquire(timeout=1.0):
                     if loop.is_closed():
                         return
-                if stopped.is_set() or not _tell(loop, arrived.put_nowait, _Came(piece)):
+                if stopped.is_set() or not _call_in_loop(loop, arrived.put_nowait, _Item(piece)):
                     return
         finally:
             close = getattr(pieces, "close", None)
@@ -87,12 +87,12 @@ async def each_in_thread(start: Callable[[], Iterable[T]]) -> AsyncIterator[T]:
                 close()
 
     def run() -> None:
-        ended = _Ended(None)
+        ended = _End(None)
         try:
             read()
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            ended = _Ended(error)
-        _tell(loop, arrived.put_nowait, ended)
+            ended = _End(error)
+        _call_in_loop(loop, arrived.put_nowait, ended)
 
     threading.Thread(
         target=copy_context().run, args=(run,), name="lmconf-stream", daemon=True
@@ -100,7 +100,7 @@ async def each_in_thread(start: Callable[[], Iterable[T]]) -> AsyncIterator[T]:
     try:
         while True:
             found = await arrived.get()
-            if isinstance(found, _Ended):
+            if isinstance(found, _End):
                 break
             room.release()
             yield found.value
@@ -111,7 +111,7 @@ async def each_in_thread(start: Callable[[], Iterable[T]]) -> AsyncIterator[T]:
         raise found.error
 
 
-def _tell(loop: asyncio.AbstractEventLoop, hear: Callable[[T], None], news: T) -> bool:
+def _call_in_loop(loop: asyncio.AbstractEventLoop, hear: Callable[[T], None], news: T) -> bool:
     """Have `loop` call `hear`; say whether it still runs."""
     try:
         loop.call_soon_threadsafe(hear, news)

@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from lmconf.errors import BatchFailed, CallError, Error, LaunchError
 
-__all__ = ["bare", "clear_frames", "is_interrupt", "mark_interrupt", "without_frames"]
+__all__ = ["clear_frames", "hide_frames", "is_interrupt", "mark_interrupt", "strip_frames"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,15 +34,15 @@ _MARK = "_lmconf_interrupt"
 _IS_COROUTINE = 0x80  # inspect.CO_COROUTINE, without the time that importing inspect takes
 
 
-def bare(error: E) -> E:
+def strip_frames(error: E) -> E:
     """Return `error` without its frames and without what it was raised in the course of.
 
     So are the errors of lmconf that it holds; others that it holds lose the locals of their frames.
     """
     error.__cause__ = error.__context__ = None
-    for held in _held(error):
+    for held in _held_errors(error):
         if isinstance(held, Error):
-            bare(held)
+            strip_frames(held)
         else:
             clear_frames(held)
     return error.with_traceback(None)
@@ -78,7 +78,7 @@ def _is_given(frame: FrameType, caller: FrameType) -> bool:
     return any(value is caller for value in given)
 
 
-def _held(error: BaseException) -> Iterator[BaseException]:
+def _held_errors(error: BaseException) -> Iterator[BaseException]:
     """Yield the failures that stand in `error` beside its causes."""
     if isinstance(error, CallError | LaunchError):
         yield from error.fallbacks
@@ -101,18 +101,18 @@ def clear_frames(error: BaseException) -> None:
     while waiting:
         one = waiting.pop()
         trace = one.__traceback__
-        if one is not error and trace is not None and not _cleared(trace):
+        if one is not error and trace is not None and not _clear_frame(trace):
             continue
         while trace is not None:
-            _cleared(trace)
+            _clear_frame(trace)
             trace = trace.tb_next
-        for other in (one.__cause__, one.__context__, *_held(one)):
+        for other in (one.__cause__, one.__context__, *_held_errors(one)):
             if other is not None and id(other) not in seen:
                 seen.add(id(other))
                 waiting.append(other)
 
 
-def _cleared(trace: TracebackType) -> bool:
+def _clear_frame(trace: TracebackType) -> bool:
     """Drop the locals of a frame; False where it still runs."""
     try:
         trace.tb_frame.clear()
@@ -121,7 +121,7 @@ def _cleared(trace: TracebackType) -> bool:
     return True
 
 
-def without_frames(function: Callable[P, R]) -> Callable[P, R]:
+def hide_frames(function: Callable[P, R]) -> Callable[P, R]:
     """Return `function` raising lmconf's errors as if they had arisen where it was called.
 
     Whatever else it raises passes through as it is, and its frames keep no locals. For public
@@ -131,7 +131,8 @@ def without_frames(function: Callable[P, R]) -> Callable[P, R]:
     code: CodeType | None = getattr(function, "__code__", None)
     if code is not None and code.co_flags & _IS_COROUTINE:
         return cast(
-            "Callable[P, R]", _awaited(cast("Callable[P, Coroutine[Any, Any, Any]]", function))
+            "Callable[P, R]",
+            _hide_frames_async(cast("Callable[P, Coroutine[Any, Any, Any]]", function)),
         )
 
     @functools.wraps(function)
@@ -139,7 +140,7 @@ def without_frames(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except Error as error:
-            failure = bare(error)
+            failure = strip_frames(error)
         except BaseException as error:
             clear_frames(error)
             del args, kwargs
@@ -154,13 +155,15 @@ def without_frames(function: Callable[P, R]) -> Callable[P, R]:
     return called
 
 
-def _awaited(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+def _hide_frames_async(
+    function: Callable[P, Coroutine[Any, Any, R]],
+) -> Callable[P, Coroutine[Any, Any, R]]:
     @functools.wraps(function)
     async def called(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await function(*args, **kwargs)
         except Error as error:
-            failure = bare(error)
+            failure = strip_frames(error)
         except BaseException as error:
             clear_frames(error)
             del args, kwargs

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lmconf.testing.atoms import json_values, references, texts
     from lmconf.testing.blocks import IMPORTS, NAMES, values
     from lmconf.testing.contracts import TransportContract
-    from lmconf.testing.document_data import spelled
+    from lmconf.testing.document_data import to_document_data
     from lmconf.testing.fakes import Fake, fake
     from lmconf.testing.many_lms import documents, profiles, states
     from lmconf.testing.one_lm import compiled_lms, lm_data, lms, settings
@@ -33,7 +33,7 @@ _DRAWN: dict[str, str] = {
     "profiles": "many_lms",
     "references": "atoms",
     "settings": "one_lm",
-    "spelled": "document_data",
+    "to_document_data": "document_data",
     "states": "many_lms",
     "texts": "atoms",
     "values": "blocks",
@@ -66,9 +66,9 @@ __all__ = [
     "profiles",
     "references",
     "settings",
-    "spelled",
     "states",
     "texts",
+    "to_document_data",
     "values",
 ]
 

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from lmconf.errors import BadResponse, CallError
 from lmconf.runtime.stream import Assembly
 from lmconf.transports import Connection, Json, Request, Transport
-from lmconf.transports.custom import completed
+from lmconf.transports.custom import complete_transport
 
 __all__ = ["TransportContract"]
 
@@ -71,7 +71,7 @@ class TransportContract:
 
     def transport(self, own: object) -> Transport:
         """Return what `make` returned as lmconf uses it: with what it lacks added."""
-        return completed(own, type(self).__name__)
+        return complete_transport(own, type(self).__name__)
 
     # What it answers
 
@@ -166,7 +166,10 @@ class TransportContract:
             getattr(chunks, "close", lambda: None)()
         self._check(_whole(transport)[0](self.request()))
         transport.close()
-        _wait(lambda: not list(_left(before)), "a thread outlives the stream that it was for")
+        _wait(
+            lambda: not list(_remaining_threads(before)),
+            "a thread outlives the stream that it was for",
+        )
 
     def test_a_task_can_be_cancelled(self) -> None:
         transport = self.transport(self.make())
@@ -196,7 +199,7 @@ class TransportContract:
         kinds = set()
         for way in (*_whole(transport), *_streams(transport)):
             before = self.sent()
-            error = _raised(functools.partial(way, self.request()))
+            error = _raised_error(functools.partial(way, self.request()))
             assert isinstance(error, CallError), f"not a CallError: {error!r}"
             kinds.add(type(error))
             for told in (str(error), repr(error), repr(error.__dict__)):
@@ -213,7 +216,7 @@ class TransportContract:
             raise unittest.SkipTest("make_cut is not given")
         transport = self.transport(own)
         for way in _streams(transport):
-            error = _raised(functools.partial(way, self.request()))
+            error = _raised_error(functools.partial(way, self.request()))
             assert isinstance(error, BadResponse), f"not a BadResponse: {error!r}"
         transport.close()
 
@@ -222,7 +225,7 @@ def _whole(transport: Transport) -> Sequence[Callable[[Request], Json]]:
     """Return the ways to a whole response: those of a transport that is async alone are async."""
 
     def asynchronous(request: Request) -> Json:
-        return asyncio.run(_awaited(transport.acomplete(request)))
+        return asyncio.run(_run_awaitable(transport.acomplete(request)))
 
     return (transport.complete, asynchronous) if _has_sync(transport) else (asynchronous,)
 
@@ -232,7 +235,7 @@ def _streams(transport: Transport) -> Sequence[Callable[[Request], list[Json]]]:
         return list(transport.stream(request))
 
     def asynchronous(request: Request) -> list[Json]:
-        return asyncio.run(_gathered(transport.astream(request)))
+        return asyncio.run(_collect_chunks(transport.astream(request)))
 
     return (synchronous, asynchronous) if _has_sync(transport) else (asynchronous,)
 
@@ -241,15 +244,15 @@ def _has_sync(transport: Transport) -> bool:
     return getattr(transport, "has_sync", True)
 
 
-async def _awaited(found: Coroutine[Any, Any, T]) -> T:
+async def _run_awaitable(found: Coroutine[Any, Any, T]) -> T:
     return await found
 
 
-async def _gathered(chunks: AsyncIterator[Json]) -> list[Json]:
+async def _collect_chunks(chunks: AsyncIterator[Json]) -> list[Json]:
     return [chunk async for chunk in chunks]
 
 
-def _raised(call: Callable[[], object]) -> BaseException:
+def _raised_error(call: Callable[[], object]) -> BaseException:
     try:
         found = call()
     except Exception as error:  # noqa: BLE001 - which it is, is what is tested
@@ -274,7 +277,7 @@ def _at_once(count: int, call: Callable[[], object]) -> list[object]:
     return outcomes
 
 
-def _left(before: set[threading.Thread]) -> Iterator[threading.Thread]:
+def _remaining_threads(before: set[threading.Thread]) -> Iterator[threading.Thread]:
     for thread in threading.enumerate():
         if thread not in before and thread.name.startswith("lmconf-"):
             yield thread

@@ -7,10 +7,10 @@ from typing import Any
 
 from lmconf.schema.lookup import REFERENCES
 
-__all__ = ["spelled"]
+__all__ = ["to_document_data"]
 
 
-def spelled(data: object) -> Any:
+def to_document_data(data: object) -> Any:
     """Return `data`, plain data with references as objects, as a document spells it.
 
     References become dollar words; text with braces, and mappings with keys that begin with a
@@ -23,5 +23,5 @@ def spelled(data: object) -> Any:
     if isinstance(data, Mapping):
         if any(key.startswith("$") for key in data):
             return {"$value": dict(data)}
-        return {key: spelled(item) for key, item in data.items()}
-    return [spelled(item) for item in data] if isinstance(data, list) else data
+        return {key: to_document_data(item) for key, item in data.items()}
+    return [to_document_data(item) for item in data] if isinstance(data, list) else data

@@ -19,11 +19,11 @@ from lmconf.providers.catalogue import NOWHERE
 from lmconf.runtime import LM, Answer
 from lmconf.schema.declaration import fields
 from lmconf.schema.frozen import thaw
-from lmconf.secrets.redaction import without_secrets
+from lmconf.secrets.redaction import mask_secrets
 from lmconf.spec.lm import LMSpec, ModelType
-from lmconf.testing.scripts import Answers, Asked, Script, raised, text_of
+from lmconf.testing.scripts import Answers, Asked, Script, fresh_error, text_of
 from lmconf.transports import REQUEST_ID, Json, Request, registry
-from lmconf.transports.custom import as_response, chunks_of
+from lmconf.transports.custom import chunks_of, make_response
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -193,13 +193,13 @@ class Fake:
     def complete(self, request: Request) -> Json:
         """Return the next answer, or raise the next exception."""
         plan = self._plan(request, stream=False)
-        time.sleep(_bounded(plan.latency, request.timeout.total))
+        time.sleep(_clamp(plan.latency, request.timeout.total))
         return _whole(plan, request)
 
     async def acomplete(self, request: Request) -> Json:
         """Return the next answer, or raise the next exception."""
         plan = self._plan(request, stream=False)
-        await asyncio.sleep(_bounded(plan.latency, request.timeout.total))
+        await asyncio.sleep(_clamp(plan.latency, request.timeout.total))
         return _whole(plan, request)
 
     def stream(self, request: Request) -> Iterator[Json]:
@@ -220,18 +220,18 @@ class Fake:
         """Yield the seconds to wait, and what comes then."""
         phases = request.timeout
         first = phases.total if phases.first_byte is None else phases.first_byte
-        yield _bounded(plan.latency, first), None
+        yield _clamp(plan.latency, first), None
         if plan.latency > first:
             raise Timeout(f"no answer began within {first:g}s")
         if plan.error is not None:
-            raise raised(plan.error)
+            raise fresh_error(plan.error)
         left = phases.total - plan.latency
         idle = phases.total if phases.idle is None else phases.idle
         for number, chunk in enumerate(chunks_of(plan.response, self._split)):
             if plan.then is not None and _is_last(chunk):
-                raise raised(plan.then)
+                raise fresh_error(plan.then)
             wait = self._gap if number else 0.0
-            yield _bounded(wait, min(left, idle)), None
+            yield _clamp(wait, min(left, idle)), None
             if wait > min(left, idle):
                 raise Timeout(f"no further piece came within {min(left, idle):g}s")
             left -= wait
@@ -245,7 +245,7 @@ class Fake:
     def _plan(self, request: Request, *, stream: bool) -> _Plan:
         if self._ended:
             raise UsageError(f"{self.name} was asked after its `with` block had ended")
-        asked = _asked(request, stream=stream)
+        asked = _fake_request(request, stream=stream)
         with self._lock:
             self._requests.append(asked)
             number = len(self._requests)
@@ -257,11 +257,11 @@ class Fake:
             return _Plan({}, latency, said, None)
         if isinstance(said, Answer):
             said = said.response
-        response = as_response(said, request, "fake")
+        response = make_response(said, request, "fake")
         response.setdefault("id", f"fake-{number}")
         response.setdefault(REQUEST_ID, f"fake-{number}")
         if self._usage and "usage" not in response:
-            response["usage"] = _counted(asked, response)
+            response["usage"] = _add_usage(asked, response)
         return _Plan(response, latency, None, scripted.then)
 
 
@@ -270,11 +270,11 @@ def _whole(plan: _Plan, request: Request) -> Json:
         raise Timeout(f"no answer came within {request.timeout.total:g}s")
     for error in (plan.error, plan.then):
         if error is not None:
-            raise raised(error)
+            raise fresh_error(error)
     return plan.response
 
 
-def _bounded(seconds: float, most: float) -> float:
+def _clamp(seconds: float, most: float) -> float:
     return max(min(seconds, most), 0.0)
 
 
@@ -282,7 +282,7 @@ def _is_last(chunk: Json) -> bool:
     return any("finish_reason" in choice for choice in chunk["choices"])
 
 
-def _asked(request: Request, *, stream: bool) -> Asked:
+def _fake_request(request: Request, *, stream: bool) -> Asked:
     secrets = request.connection.secrets()
     return Asked(
         lm=request.name,
@@ -290,23 +290,23 @@ def _asked(request: Request, *, stream: bool) -> Asked:
         route=request.route,
         messages=thaw(request.messages),
         prompt=request.prompt,
-        settings=_masked(request.settings, secrets),
-        extra=_masked(request.extra, secrets),
+        settings=_mask_secrets(request.settings, secrets),
+        extra=_mask_secrets(request.extra, secrets),
         stream=stream,
     )
 
 
-def _masked(value: Any, secrets: Sequence[str]) -> Any:
+def _mask_secrets(value: Any, secrets: Sequence[str]) -> Any:
     if isinstance(value, str):
-        return without_secrets(value, secrets)
+        return mask_secrets(value, secrets)
     if isinstance(value, Mapping):
-        return {key: _masked(item, secrets) for key, item in value.items()}
+        return {key: _mask_secrets(item, secrets) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_masked(item, secrets) for item in value]
+        return [_mask_secrets(item, secrets) for item in value]
     return value
 
 
-def _counted(asked: Asked, response: Json) -> Json:
+def _add_usage(asked: Asked, response: Json) -> Json:
     prompt = asked.prompt if asked.prompt is not None else " ".join(map(text_of, asked.messages))
     said = (
         choice["text"] if "text" in choice else text_of(choice["message"])

@@ -14,13 +14,13 @@ from lmconf.callbacks.specs import CALLBACK
 from lmconf.schema.construct import build
 from lmconf.schema.declaration import fields
 from lmconf.secrets.references import Env, File, Given
-from lmconf.spec.build import make_stated
+from lmconf.spec.build import make_from_stated
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.profile import MANY_LMS
 from lmconf.spec.state import dump_lm
 from lmconf.testing.atoms import json_maps
 from lmconf.testing.blocks import names, values, with_empty_blocks
-from lmconf.testing.document_data import spelled
+from lmconf.testing.document_data import to_document_data
 from lmconf.testing.one_lm import Known, budgets, lm_data, settings, ways
 
 __all__ = ["documents", "profile_data", "profiles", "states"]
@@ -77,7 +77,7 @@ def profiles() -> st.SearchStrategy[dict[str, Any]]:
 
     Blocks that say nothing are left out, or stand there and are empty.
     """
-    drawn = st.tuples(profile_data(), _inherited()).map(lambda parts: _heirs(*parts))
+    drawn = st.tuples(profile_data(), _inherited_data()).map(lambda parts: _heirs(*parts))
     return st.one_of(drawn, drawn.flatmap(lambda said: with_empty_blocks(MANY_LMS, said)))
 
 
@@ -88,10 +88,10 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
 
 def states() -> st.SearchStrategy[dict[str, Any]]:
     """Return what `LM.dump_state()` gives, resolved."""
-    return settings().map(lambda said: dump_lm(make_stated(said)))
+    return settings().map(lambda said: dump_lm(make_from_stated(said)))
 
 
-def _inherited() -> st.SearchStrategy[tuple[dict[str, Any], dict[str, Any]]]:
+def _inherited_data() -> st.SearchStrategy[tuple[dict[str, Any], dict[str, Any]]]:
     """Return what lies under every LM, and what an abstract LM says."""
     declared = fields(LMSpec)
     optional = {name: values(declared[name].shape) for name in _SHARED}
@@ -105,12 +105,12 @@ def _heirs(data: dict[str, Any], inherited: tuple[dict[str, Any], dict[str, Any]
     lms = data["lms"].values()
     elsewhere = len({lm.get("model") for lm in lms}) > 1 or any(_WHERE & lm.keys() for lm in lms)
     defaults, parent = (_at_home(shared) if elsewhere else shared for shared in inherited)
-    document = spelled(data)
+    document = to_document_data(data)
     if defaults:
-        document["defaults"] = spelled(defaults)
+        document["defaults"] = to_document_data(defaults)
     if parent:
         first = next(iter(document["lms"]))
-        document["lms"]["_parent"] = spelled(parent)
+        document["lms"]["_parent"] = to_document_data(parent)
         document["lms"][first] = {"extends": "_parent", **document["lms"][first]}
     return document
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from lmconf.caches.specs import STORE, CachePolicy
 from lmconf.callbacks.specs import CALLBACK
-from lmconf.launchers.rules import flags_of, suits
+from lmconf.launchers.rules import field_applies, flags_of
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.providers.catalogue import provider_of
 from lmconf.providers.families import family_of, thinking_budget
@@ -19,13 +19,13 @@ from lmconf.providers.routes import MODEL_PARAMETERS, NOT_IN_RESPONSES, RESPONSE
 from lmconf.schema.declaration import fields
 from lmconf.schema.quantities import parse_duration
 from lmconf.secrets.secret_names import is_secret_name
-from lmconf.spec.build import make_stated
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.build import make_from_stated
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LM, LMSpec, SoleLMSpec
 from lmconf.spec.policies import Budget
 from lmconf.testing.atoms import references, texts
 from lmconf.testing.blocks import addresses, block, names, values, with_empty_blocks
-from lmconf.testing.document_data import spelled
+from lmconf.testing.document_data import to_document_data
 from lmconf.trainers.specs import BELONGS, TrainSpec
 
 __all__ = ["Known", "compiled_lms", "lm_data", "lms", "pool_data", "settings", "ways"]
@@ -78,7 +78,7 @@ def lm_data(draw: st.DrawFn, known: Known = ALONE, *, sole: bool = False) -> dic
     data |= draw(_probabilities())
     data |= {name: draw(_field(name)) for name in chosen}
     parts = {
-        "cache": st.booleans() | _stored(CachePolicy, known),
+        "cache": st.booleans() | _blocks_with_store(CachePolicy, known),
         "callbacks": _callbacks(known),
         "budget": budgets(known),
         "train_kwargs": _training(),
@@ -89,7 +89,7 @@ def lm_data(draw: st.DrawFn, known: Known = ALONE, *, sole: bool = False) -> dic
         data[name] = draw(parts[name])
     if "cost_usd" in data.get("budget", {}) and "pricing" not in data:
         data["pricing"] = {"input": 1, "output": 2.5}
-    data = _in_time(_in_body(_answerable(_trainable(_thinking(data)))))
+    data = _with_valid_times(_in_body(_answerable(_trainable(_thinking(data)))))
     # Key order is the document's: the rules must not depend on it.
     order = draw(st.permutations(list(data))) if draw(st.booleans()) else list(data)
     return {name: data[name] for name in order}
@@ -105,7 +105,7 @@ def budgets(known: Known) -> st.SearchStrategy[dict[str, Any]]:
             budget = {**budget, "per": "day"}
         return budget
 
-    return _stored(Budget, known).map(whole)
+    return _blocks_with_store(Budget, known).map(whole)
 
 
 def _thinking(data: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _in_body(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _in_time(data: dict[str, Any]) -> dict[str, Any]:
+def _with_valid_times(data: dict[str, Any]) -> dict[str, Any]:
     """Return `data` so that its times are some, and its deadline leaves the time for one attempt."""
     data = dict(data)
     timeout = data.get("timeout")
@@ -199,13 +199,13 @@ def settings() -> st.SearchStrategy[dict[str, Any]]:
 
     Blocks that say nothing are left out, or stand there and are empty.
     """
-    drawn = st.one_of(lm_data(), lm_data(), lm_data(), pool_data()).map(spelled)
+    drawn = st.one_of(lm_data(), lm_data(), lm_data(), pool_data()).map(to_document_data)
     return st.one_of(drawn, drawn.flatmap(lambda said: with_empty_blocks(LM, said)))
 
 
-def compiled_lms() -> st.SearchStrategy[Compiled]:
+def compiled_lms() -> st.SearchStrategy[CompiledLM]:
     """Return LMs, checked and built, with what was said of them."""
-    return settings().map(make_stated)
+    return settings().map(make_from_stated)
 
 
 def lms() -> st.SearchStrategy[LMSpec]:
@@ -217,7 +217,12 @@ def lms() -> st.SearchStrategy[LMSpec]:
 def _model() -> st.SearchStrategy[dict[str, Any]]:
     """Return a model with what must be said beside it: a key, an address, a server."""
     return st.one_of(
-        _hosted(), _reasoning(), _addressed(), _launched(), _commanded(), _transported()
+        _hosted_lms(),
+        _reasoning(),
+        _addressed_lms(),
+        _launched_lms(),
+        _command_servers(),
+        _custom_transports(),
     )
 
 
@@ -294,7 +299,7 @@ def _key() -> st.SearchStrategy[Any]:
 
 
 @functools.cache
-def _hosted() -> st.SearchStrategy[dict[str, Any]]:
+def _hosted_lms() -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of(
         _with({"model": st.sampled_from(_HOSTED)}, _ordinary(), _some(api_key=_key())),
         _with({"model": st.sampled_from(_OWN_ADDRESS)}, _ordinary(), _some(api_key=_key())),
@@ -319,7 +324,7 @@ def _reasoning() -> st.SearchStrategy[dict[str, Any]]:
 
 
 @functools.cache
-def _addressed() -> st.SearchStrategy[dict[str, Any]]:
+def _addressed_lms() -> st.SearchStrategy[dict[str, Any]]:
     base = st.one_of(addresses(loopback=True), addresses(loopback=False), references())
     away = st.sampled_from(["http://llm.acme.example/v1", "http://10.0.0.7:8000"])
     model = st.sampled_from([*_HOSTED, *_UNKNOWN])
@@ -331,14 +336,16 @@ def _addressed() -> st.SearchStrategy[dict[str, Any]]:
 
 
 @functools.cache
-def _launched() -> st.SearchStrategy[dict[str, Any]]:
-    return st.sampled_from(_LAUNCHED).flatmap(_launched_as)
+def _launched_lms() -> st.SearchStrategy[dict[str, Any]]:
+    return st.sampled_from(_LAUNCHED).flatmap(_launched_by)
 
 
 @functools.cache
-def _launched_as(kind: str) -> st.SearchStrategy[dict[str, Any]]:
+def _launched_by(kind: str) -> st.SearchStrategy[dict[str, Any]]:
     drawn = block(LaunchSpec, use=st.just(kind), args=_arguments(kind))
-    server = drawn.map(lambda data: {name: data[name] for name in data if suits(name, kind)})
+    server = drawn.map(
+        lambda data: {name: data[name] for name in data if field_applies(name, kind)}
+    )
     unsaid = server.map(lambda data: {name: data[name] for name in data if name != "use"})
     required = {"model": st.just("openai/meta-llama/Llama-3")}
     return st.one_of(
@@ -349,7 +356,7 @@ def _launched_as(kind: str) -> st.SearchStrategy[dict[str, Any]]:
 
 @functools.cache
 def _arguments(kind: str) -> st.SearchStrategy[dict[str, Any]]:
-    if not suits("args", kind):
+    if not field_applies("args", kind):
         return st.just({})
     known = {name: takes for name, takes in flags_of(kind).items() if not is_secret_name(name)}
     number, text = st.integers(-(2**31), 2**31), texts()
@@ -373,15 +380,17 @@ def _words() -> st.SearchStrategy[list[str]]:
 
 
 @functools.cache
-def _commanded() -> st.SearchStrategy[dict[str, Any]]:
+def _command_servers() -> st.SearchStrategy[dict[str, Any]]:
     words = _words().map(lambda said: [*said, "{port}"])
     drawn = block(LaunchSpec, use=st.just("command"), command=words)
-    server = drawn.map(lambda data: {name: data[name] for name in data if suits(name, "command")})
+    server = drawn.map(
+        lambda data: {name: data[name] for name in data if field_applies(name, "command")}
+    )
     return _with({"model": st.just("openai/house"), "launch_kwargs": server})
 
 
 @functools.cache
-def _transported() -> st.SearchStrategy[dict[str, Any]]:
+def _custom_transports() -> st.SearchStrategy[dict[str, Any]]:
     declared = fields(LMSpec)["transport"].shape
     named = values(declared).map(lambda data: {**data, "use": "acme"})
     return _with({"model": texts(), "transport": named}, _some(api_key=_key()))
@@ -403,7 +412,7 @@ def _probabilities() -> st.SearchStrategy[dict[str, Any]]:
 
 
 @functools.cache
-def _stored(type_: type[Struct], known: Known) -> st.SearchStrategy[Any]:
+def _blocks_with_store(type_: type[Struct], known: Known) -> st.SearchStrategy[Any]:
     """Return blocks of `type_`, whose `store` is a known name, a block, or left out."""
     store = values(STORE)
     if known.stores:
@@ -416,10 +425,10 @@ def _stored(type_: type[Struct], known: Known) -> st.SearchStrategy[Any]:
 def _training() -> st.SearchStrategy[Any]:
     """Return what is said of a training: the kind, and what belongs to it."""
     commanded = block(TrainSpec, use=st.just("command"), command=_words()).map(_belonging)
-    return st.one_of(_trained_by("openai"), _trained_by("local"), commanded)
+    return st.one_of(_training_by("openai"), _training_by("local"), commanded)
 
 
-def _trained_by(kind: str) -> st.SearchStrategy[Any]:
+def _training_by(kind: str) -> st.SearchStrategy[Any]:
     return block(TrainSpec, use=st.just(kind)).map(_belonging)
 
 

@@ -16,7 +16,7 @@ from lmconf.errors import CallError, UsageError
 from lmconf.runtime import Answer
 from lmconf.transports.transport import Route
 
-__all__ = ["Answers", "Asked", "Said", "Script", "Scripted", "answer"]
+__all__ = ["Answers", "Asked", "Said", "Script", "ScriptedAnswer", "answer"]
 
 
 class Asked(Struct, frozen=True, eq=False, kw_only=True):
@@ -45,7 +45,7 @@ class Asked(Struct, frozen=True, eq=False, kw_only=True):
         return text_of(self.messages[-1]) if self.messages else ""
 
 
-class Scripted(Struct, frozen=True, eq=False, kw_only=True):
+class ScriptedAnswer(Struct, frozen=True, eq=False, kw_only=True):
     """One answer with what is to be said of it; see `answer`."""
 
     said: object
@@ -58,7 +58,7 @@ Said: TypeAlias = (
     | Sequence[str]
     | Mapping[str, Any]
     | Answer
-    | Scripted
+    | ScriptedAnswer
     | BaseException
     | Callable[[Asked], object]
 )
@@ -78,7 +78,7 @@ def answer(
     usage: Mapping[str, Any] | None = None,
     latency: float | None = None,
     then: BaseException | None = None,
-) -> Scripted:
+) -> ScriptedAnswer:
     """Return an answer of a fake with more to it than a text.
 
     Args:
@@ -104,7 +104,7 @@ def answer(
     response: dict[str, Any] = {"choices": [choice]}
     if usage is not None:
         response["usage"] = dict(usage)
-    return Scripted(said=response, latency=latency, then=then)
+    return ScriptedAnswer(said=response, latency=latency, then=then)
 
 
 def _tool_call(
@@ -161,7 +161,7 @@ class Script:
             return None
         return max(len(self._listed) - self._taken, 0)
 
-    def next(self, asked: Asked) -> Scripted:
+    def next(self, asked: Asked) -> ScriptedAnswer:
         """Return the answer to `asked`.
 
         Raises:
@@ -172,7 +172,7 @@ class Script:
         if not isinstance(said, BaseException) and callable(said):
             said = said(asked)
             _check(said)
-        return said if isinstance(said, Scripted) else Scripted(said=said)
+        return said if isinstance(said, ScriptedAnswer) else ScriptedAnswer(said=said)
 
     def _pick(self, asked: Asked) -> object:
         if self._cases is not None:
@@ -209,7 +209,9 @@ def _check(said: object) -> None:
     if isinstance(said, type) and issubclass(said, BaseException):
         raise UsageError(f"a fake raises an exception, not a class: write {said.__name__}(…)")
     texts = isinstance(said, list | tuple) and said and all(isinstance(text, str) for text in said)
-    known = isinstance(said, str | Mapping | Answer | Scripted | BaseException) or callable(said)
+    known = isinstance(said, str | Mapping | Answer | ScriptedAnswer | BaseException) or callable(
+        said
+    )
     if not texts and not known:
         raise UsageError(
             f"a fake cannot answer with {type(said).__name__}: give a text, a list of texts, a"
@@ -217,7 +219,7 @@ def _check(said: object) -> None:
         )
 
 
-def raised(error: BaseException) -> BaseException:
+def fresh_error(error: BaseException) -> BaseException:
     """Return `error` anew: what raising it adds to it must not be there the next time."""
     if not isinstance(error, CallError):
         return error

@@ -49,12 +49,12 @@ def register_trainer(name: str, factory: Callable[[], object]) -> None:
 
 def names() -> tuple[str, ...]:
     """Return every kind that may be named: lmconf's own, those registered and those installed."""
-    return tuple(dict.fromkeys((*TRAINER_NAMES, *_REGISTERED, *_installed())))
+    return tuple(dict.fromkeys((*TRAINER_NAMES, *_REGISTERED, *_installed_names())))
 
 
 def is_known(name: str) -> bool:
     """Say whether there is a trainer of the kind `name`; nothing is imported."""
-    return name in TRAINER_NAMES or name in _REGISTERED or name in _installed()
+    return name in TRAINER_NAMES or name in _REGISTERED or name in _installed_names()
 
 
 def trainer(kind: str) -> Trainer:
@@ -68,7 +68,7 @@ def trainer(kind: str) -> Trainer:
         return cast("Trainer", import_module(KINDS[kind]).TRAINER)
     if kind in _REGISTERED:
         return cast("Trainer", _REGISTERED[kind]())
-    if kind in _installed():
+    if kind in _installed_names():
         from importlib.metadata import entry_points
 
         (point, *_) = entry_points(group=GROUP, name=kind)
@@ -83,7 +83,7 @@ def trainer(kind: str) -> Trainer:
     raise UsageError(f"there is no trainer of the kind {kind!r}; {hint}")
 
 
-def _installed() -> tuple[str, ...]:
+def _installed_names() -> tuple[str, ...]:
     from importlib.metadata import entry_points  # it takes 20 ms
 
     return tuple(dict.fromkeys(point.name for point in entry_points(group=GROUP)))

@@ -10,7 +10,15 @@ from typing import Any
 from lmconf.errors import TrainError
 from lmconf.system.paths import with_home
 from lmconf.trainers import process
-from lmconf.trainers.trainer_protocol import FORMATS, Access, Format, Look, Made, Order, Trainer
+from lmconf.trainers.trainer_protocol import (
+    FORMATS,
+    ApiAccess,
+    Format,
+    JobStatus,
+    Trainer,
+    TrainingOrder,
+    TrainingResult,
+)
 
 __all__ = ["TRAINER", "CommandTrainer"]
 
@@ -32,7 +40,7 @@ class CommandTrainer:
         """Say nothing: what the command can learn from is its own affair."""
         return ""
 
-    def check(self, order: Order) -> None:
+    def check(self, order: TrainingOrder) -> None:
         """See that there is a command, and that it names the output.
 
         Raises:
@@ -44,28 +52,30 @@ class CommandTrainer:
 
     def advance(
         self,
-        order: Order,
+        order: TrainingOrder,
         kept: Mapping[str, str],
         keep: Callable[[Mapping[str, str]], None],
-        reach: Callable[[], Access],
-    ) -> Look:
+        reach: Callable[[], ApiAccess],
+    ) -> JobStatus:
         """Start the command, or look how it is doing."""
         if "started" not in kept:
             cwd = kept.get("cwd") or str(Path.cwd())
             keep({**kept, "started": "yes", "cwd": cwd})
             (order.folder / "progress.json").unlink(missing_ok=True)
             env, hidden = process.environment(order)
-            program = process.Program(argv=_filled_in(order), env=env, hidden=hidden, cwd=Path(cwd))
-            return process.start(order, program, kept.get("said", ""))
-        ended = process.look(order)
+            program = process.Program(
+                argv=_fill_placeholders(order), env=env, hidden=hidden, cwd=Path(cwd)
+            )
+            return process.start_program(order, program, kept.get("said", ""))
+        ended = process.check_program(order)
         if ended is None:
-            return Look(status="running", progress=process.progress(order))
+            return JobStatus(status="running", progress=process.progress(order))
         if ended.well:
             return _result(order)
         again = f"`lmconf jobs resume {order.id[-6:]}` runs the command again" if ended.cut else ""
         return process.failure(order, ended, again)
 
-    def resume(self, order: Order, kept: Mapping[str, str]) -> Mapping[str, str]:
+    def resume(self, order: TrainingOrder, kept: Mapping[str, str]) -> Mapping[str, str]:
         """Run the command again, in the folder that it was run in.
 
         Raises:
@@ -77,13 +87,15 @@ class CommandTrainer:
             raise TrainError(f"the folder that the command was run in is not there: {cwd}")
         return {"cwd": cwd, "said": "run again"}
 
-    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> Look:
+    def cancel(
+        self, order: TrainingOrder, kept: Mapping[str, str], reach: Callable[[], ApiAccess]
+    ) -> JobStatus:
         """End the command and everything it started."""
-        process.end(order)
-        return Look(status="cancelled")
+        process.end_program(order)
+        return JobStatus(status="cancelled")
 
 
-def _filled_in(order: Order) -> tuple[str, ...]:
+def _fill_placeholders(order: TrainingOrder) -> tuple[str, ...]:
     values = {
         "{data}": str(order.data),
         "{model}": order.spec.weights or order.model,
@@ -99,7 +111,7 @@ def _filled_in(order: Order) -> tuple[str, ...]:
     return (str(with_home(words[0])), *words[1:])
 
 
-def _result(order: Order) -> Look:
+def _result(order: TrainingOrder) -> JobStatus:
     """Take over what the command left; a look that was cut short goes on here."""
     grown, output = process.partial(order), order.output
     if grown.exists() and not output.exists():
@@ -110,29 +122,29 @@ def _result(order: Order) -> Look:
     except FileNotFoundError:
         told = {}
     except (OSError, ValueError):
-        return Look(status="failed", error=f"{output / 'result.json'} cannot be read as JSON")
+        return JobStatus(status="failed", error=f"{output / 'result.json'} cannot be read as JSON")
     told = told if isinstance(told, dict) else {}
     ggufs = sorted(output.glob("*.gguf"))
     if isinstance(told.get("model"), str):
-        made = Made(model=told["model"])
+        made = TrainingResult(model=told["model"])
     elif isinstance(told.get("weights"), str):
         weights = output / told["weights"]
         if not weights.exists():
             error = f"result.json names weights that are not there: {weights}"
-            return Look(status="failed", error=error)
-        made = Made(weights=str(weights))
+            return JobStatus(status="failed", error=error)
+        made = TrainingResult(weights=str(weights))
     elif len(ggufs) == 1:
         weights = str(output) if (output / "config.json").exists() else None
-        made = Made(gguf=str(ggufs[0]), weights=weights)
+        made = TrainingResult(gguf=str(ggufs[0]), weights=weights)
     elif (output / "config.json").exists():
-        made = Made(weights=str(output))
+        made = TrainingResult(weights=str(output))
     else:
-        return Look(
+        return JobStatus(
             status="failed",
             error="the command ended well and left no weights in {output}: a folder with"
             " config.json, one *.gguf, or result.json",
         )
-    return Look(status="succeeded", progress=process.progress(order), made=made)
+    return JobStatus(status="succeeded", progress=process.progress(order), made=made)
 
 
 TRAINER: Trainer = CommandTrainer()

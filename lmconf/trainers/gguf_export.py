@@ -82,14 +82,14 @@ def _add_tensors(reader: Any, writer: Any, weights: Path, config: dict[str, Any]
     }
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
     tied = config.get("tie_word_embeddings", False)
-    for name, weight in sorted(_loaded(weights).items()):
+    for name, weight in sorted(_load_tensors(weights).items()):
         if tied and name == "lm_head.weight":
             continue
         target = _tensor_name(name)
         if wanted.pop(target, None) != weight.shape:
             raise ExportError(f"{name} {weight.shape} is not in the older file in this shape")
         kind = target.removesuffix(".weight").rsplit(".", 1)[-1]
-        ordered = _interleaved(weight, heads[kind]) if kind in heads else weight
+        ordered = _interleave_rotary(weight, heads[kind]) if kind in heads else weight
         dtype = np.float32 if weight.ndim == 1 else np.float16
         writer.add_tensor(target, np.ascontiguousarray(ordered.astype(dtype)))
     missing = [name for name in wanted if name != "rope_freqs.weight"]
@@ -97,7 +97,7 @@ def _add_tensors(reader: Any, writer: Any, weights: Path, config: dict[str, Any]
         raise ExportError(f"the weights lack {', '.join(missing[:5])}")
 
 
-def _loaded(weights: Path) -> dict[str, Any]:
+def _load_tensors(weights: Path) -> dict[str, Any]:
     """Return all tensors as f32; torch reads them, for numpy knows no bfloat16."""
     from safetensors.torch import load_file
 
@@ -107,7 +107,7 @@ def _loaded(weights: Path) -> dict[str, Any]:
     return found
 
 
-def _interleaved(weight: Any, heads: int) -> Any:
+def _interleave_rotary(weight: Any, heads: int) -> Any:
     """Return the rows of a q or k projection in llama.cpp's order: a rotary pair is adjacent."""
     rows = weight.shape[0]
     halves = weight.reshape(heads, 2, rows // heads // 2, *weight.shape[1:])

@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from lmconf.errors import TrainError
 from lmconf.schema.frozen import FrozenMap
-from lmconf.secrets.redaction import without_secrets
-from lmconf.trainers.trainer_protocol import Access
+from lmconf.secrets.redaction import mask_secrets
+from lmconf.trainers.trainer_protocol import ApiAccess
 
-__all__ = ["Refused", "Unreachable", "delete", "get", "post", "shown", "upload"]
+__all__ = ["TrainerRefused", "TrainerUnreachable", "delete", "get", "post", "show_text", "upload"]
 
 TIMEOUT = 60.0
 UPLOAD_TIMEOUT = 1800.0
@@ -27,11 +27,11 @@ TRIES = 4
 RETRYABLE = frozenset((408, 409, 429, 500, 502, 503, 504, 529))
 
 
-class Unreachable(TrainError):
+class TrainerUnreachable(TrainError):
     """The server could not be asked now; later it may answer."""
 
 
-class Refused(TrainError):
+class TrainerRefused(TrainError):
     """The server refused; `status` is the HTTP status."""
 
     def __init__(self, message: str, status: int) -> None:
@@ -39,7 +39,7 @@ class Refused(TrainError):
         self.status = status
 
 
-class _Question(Struct, frozen=True, kw_only=True):
+class _ApiRequest(Struct, frozen=True, kw_only=True):
     """What is asked: a path below the base, with a query, a JSON body, or a file with its name."""
 
     method: str
@@ -50,23 +50,23 @@ class _Question(Struct, frozen=True, kw_only=True):
     name: str = ""
 
 
-class _Answer(Struct, frozen=True):
+class _ApiResponse(Struct, frozen=True):
     status: int
     body: bytes
     wait: float | None = None
 
 
-def get(access: Access, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+def get(access: ApiAccess, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the JSON object at `path`.
 
     Raises:
         Unreachable: the server did not answer, or was busy, each of a few times.
         Refused: it answered that it will not.
     """
-    return _asked(access, _Question(method="GET", path=path, query=query or {}))
+    return _request(access, _ApiRequest(method="GET", path=path, query=query or {}))
 
 
-def post(access: Access, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def post(access: ApiAccess, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Send `body` and return the JSON object that comes back.
 
     It is sent again only after answers that say that nothing was done.
@@ -74,35 +74,35 @@ def post(access: Access, path: str, body: Mapping[str, Any] | None = None) -> di
     Raises:
         Unreachable, Refused: as `get`.
     """
-    return _asked(access, _Question(method="POST", path=path, body=body))
+    return _request(access, _ApiRequest(method="POST", path=path, body=body))
 
 
-def delete(access: Access, path: str) -> None:
+def delete(access: ApiAccess, path: str) -> None:
     """Delete what is at `path`.
 
     Raises:
         Unreachable, Refused: as `get`.
     """
-    _asked(access, _Question(method="DELETE", path=path))
+    _request(access, _ApiRequest(method="DELETE", path=path))
 
 
-def upload(access: Access, file: Path, name: str) -> dict[str, Any]:
+def upload(access: ApiAccess, file: Path, name: str) -> dict[str, Any]:
     """Send a file of training data, and return what the server says of it.
 
     Raises:
         Unreachable, Refused: as `get`.
     """
-    return _asked(access, _Question(method="POST", path="files", file=file, name=name))
+    return _request(access, _ApiRequest(method="POST", path="files", file=file, name=name))
 
 
-def _asked(access: Access, question: _Question) -> dict[str, Any]:
+def _request(access: ApiAccess, question: _ApiRequest) -> dict[str, Any]:
     what = f"{question.method} {access.base}/{question.path}"
     # Whether a request without an answer was carried out is not known.
     repeatable = question.method != "POST"
     problem = ""
     for number in range(TRIES):
         pause = min(0.5 * 2**number, 8.0)
-        answer = _sent(access, question)
+        answer = _send(access, question)
         if isinstance(answer, str):
             problem = answer
             if not repeatable:
@@ -112,16 +112,16 @@ def _asked(access: Access, question: _Question) -> dict[str, Any]:
         else:
             problem = f"{what} was refused ({answer.status}): {_reason(access, answer)}"
             if answer.status not in RETRYABLE:
-                raise Refused(problem, answer.status)
+                raise TrainerRefused(problem, answer.status)
             if answer.status >= 500 and not repeatable:
-                raise Unreachable(problem)
+                raise TrainerUnreachable(problem)
             pause = pause if answer.wait is None else min(answer.wait, 30.0)
         if number + 1 < TRIES:
             time.sleep(pause)
-    raise Unreachable(f"{what} did not succeed: {problem}")
+    raise TrainerUnreachable(f"{what} did not succeed: {problem}")
 
 
-def _sent(access: Access, question: _Question) -> _Answer | str:
+def _send(access: ApiAccess, question: _ApiRequest) -> _ApiResponse | str:
     """Return the answer to one request, or why there is none."""
     import httpx
 
@@ -147,12 +147,12 @@ def _sent(access: Access, question: _Question) -> _Answer | str:
                 headers=_headers(access),
                 **content,
             )
-            return _received(client.send(request, stream=True))
+            return _read_response(client.send(request, stream=True))
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
-        return shown(access, f"{type(error).__name__}: {error}")
+        return show_text(access, f"{type(error).__name__}: {error}")
 
 
-def _received(response: Any) -> _Answer | str:
+def _read_response(response: Any) -> _ApiResponse | str:
     body = bytearray()
     try:
         for piece in response.iter_bytes():
@@ -162,12 +162,12 @@ def _received(response: Any) -> _Answer | str:
     finally:
         response.close()
     wait = response.headers.get("retry-after", "")
-    return _Answer(
+    return _ApiResponse(
         response.status_code, bytes(body), float(wait) if re.fullmatch(r"\d{1,6}", wait) else None
     )
 
 
-def _headers(access: Access) -> dict[str, str]:
+def _headers(access: ApiAccess) -> dict[str, str]:
     headers = {"Accept": "application/json", "User-Agent": "lmconf"}
     if access.key:
         azure = access.api_version is not None and not access.by_token
@@ -179,27 +179,27 @@ def _headers(access: Access) -> dict[str, str]:
     return {**headers, **access.headers}
 
 
-def _object(what: str, answer: _Answer) -> dict[str, Any]:
+def _object(what: str, answer: _ApiResponse) -> dict[str, Any]:
     try:
         found = json.loads(answer.body)
     except ValueError:
         found = None
     if isinstance(found, dict):
         return found
-    raise Unreachable(f"{what} answered something that is no JSON object")
+    raise TrainerUnreachable(f"{what} answered something that is no JSON object")
 
 
-def _reason(access: Access, answer: _Answer) -> str:
+def _reason(access: ApiAccess, answer: _ApiResponse) -> str:
     text = answer.body.decode("utf-8", "replace")
     try:
         told = json.loads(text)
         error = told.get("error", told)
         text = str(error.get("message", error) if isinstance(error, dict) else error)
     except (ValueError, AttributeError):
-        return shown(access, text)[:500]
-    return shown(access, text)[:1000]
+        return show_text(access, text)[:500]
+    return show_text(access, text)[:1000]
 
 
-def shown(access: Access, text: str) -> str:
+def show_text(access: ApiAccess, text: str) -> str:
     """Return `text`, which comes from outside, without anything secret."""
-    return without_secrets(text, (access.key, *access.hidden))
+    return mask_secrets(text, (access.key, *access.hidden))

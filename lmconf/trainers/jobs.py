@@ -30,12 +30,12 @@ from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import TrainError
 from lmconf.secrets.redactor import last_of
 from lmconf.system.paths import state_folder
-from lmconf.trainers.trainer_protocol import DATA, VALIDATION, Format, Made, Status
+from lmconf.trainers.trainer_protocol import DATA, VALIDATION, Format, Status, TrainingResult
 
-__all__ = ["JobFolder", "Record", "create", "discard_unbegun", "every", "find", "jobs_folder"]
+__all__ = ["JobFolder", "JobRecord", "all_jobs", "create", "discard_unbegun", "find", "jobs_folder"]
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class JobRecord(Struct, frozen=True, kw_only=True):
     """What is kept of a job. No secret is in it: `state` is an LM's state, with references.
 
     Times are seconds since 1970. `kept` is the trainer's own. `save` says where the trained LM is
@@ -55,7 +55,7 @@ class Record(Struct, frozen=True, kw_only=True):
     status: Status = "queued"
     progress: dict[str, Any] = {}
     error: str = ""
-    made: Made | None = None
+    made: TrainingResult | None = None
     kept: dict[str, str] = {}
     save: tuple[str, str] | None = None
     saved: bool = False
@@ -74,7 +74,7 @@ class JobFolder:
         """The job's name: that of its folder."""
         return self.path.name
 
-    def read(self) -> Record:
+    def read(self) -> JobRecord:
         """Return the record as it is now.
 
         Raises:
@@ -82,7 +82,7 @@ class JobFolder:
         """
         reason = ""
         try:
-            return msgspec.json.decode((self.path / "job.json").read_bytes(), type=Record)
+            return msgspec.json.decode((self.path / "job.json").read_bytes(), type=JobRecord)
         except FileNotFoundError:
             reason = f"there is no job {self.id!r}"
         except OSError as error:
@@ -91,7 +91,7 @@ class JobFolder:
             reason = f"the record of the job {self.id!r} is damaged: {self.path / 'job.json'}"
         raise TrainError(reason)
 
-    def write(self, record: Record) -> None:
+    def write(self, record: JobRecord) -> None:
         """Replace the record; a failure leaves the one before.
 
         Raises:
@@ -166,7 +166,7 @@ def jobs_folder() -> Path:
 Rows = Sequence[Mapping[str, Any]]
 
 
-def create(record: Record, rows: Rows, validation: Rows = ()) -> JobFolder:
+def create(record: JobRecord, rows: Rows, validation: Rows = ()) -> JobFolder:
     """Return the new folder of a job with its data; `record` gets its id and the data's digest.
 
     Raises:
@@ -180,13 +180,13 @@ def create(record: Record, rows: Rows, validation: Rows = ()) -> JobFolder:
     except OSError as error:
         reason = error.strerror
     else:
-        return _filled(JobFolder(path), record, rows, validation)
+        return _fill_folder(JobFolder(path), record, rows, validation)
     raise TrainError(
         f"the job's folder {path} cannot be made: {reason}; `LMCONF_STATE_DIR` names another place"
     )
 
 
-def _filled(job: JobFolder, record: Record, rows: Rows, validation: Rows) -> JobFolder:
+def _fill_folder(job: JobFolder, record: JobRecord, rows: Rows, validation: Rows) -> JobFolder:
     problem: str | None = None
     try:
         text = _text(rows)
@@ -220,7 +220,7 @@ def discard_unbegun(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def every() -> list[JobFolder]:
+def all_jobs() -> list[JobFolder]:
     """Return all jobs, the oldest first."""
     try:
         # A name with a dot is one that is being removed.
@@ -237,13 +237,13 @@ def find(name: str) -> JobFolder:
         TrainError: there is none, or several.
     """
     fitting = [
-        job for job in every() if name and name in (job.id, job.id[: len(name)], job.id[-6:])
+        job for job in all_jobs() if name and name in (job.id, job.id[: len(name)], job.id[-6:])
     ]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise TrainError(f"several jobs begin with {name!r}: {', '.join(j.id for j in fitting)}")
-    known = [each for job in every() for each in (job.id, job.id[-6:])]
+    known = [each for job in all_jobs() for each in (job.id, job.id[-6:])]
     near = did_you_mean(name, known)
     hint = f"did you mean {near!r}?" if near else "`lmconf jobs list` lists all"
     raise TrainError(f"there is no job {name!r}; {hint}")

@@ -15,7 +15,15 @@ from lmconf.errors import TrainError
 from lmconf.schema.declaration import fields
 from lmconf.system.paths import with_home
 from lmconf.trainers import checkpoints, process
-from lmconf.trainers.trainer_protocol import FORMATS, Access, Format, Look, Made, Order, Trainer
+from lmconf.trainers.trainer_protocol import (
+    FORMATS,
+    ApiAccess,
+    Format,
+    JobStatus,
+    Trainer,
+    TrainingOrder,
+    TrainingResult,
+)
 
 __all__ = ["TRAINER", "LocalTrainer"]
 
@@ -50,7 +58,7 @@ class LocalTrainer:
                 return "training on this machine takes messages whose content is text"
         return ""
 
-    def check(self, order: Order) -> None:
+    def check(self, order: TrainingOrder) -> None:
         """See that the packages and the weights are there.
 
         Raises:
@@ -70,7 +78,7 @@ class LocalTrainer:
             self._check_export(order, weights)
 
     @staticmethod
-    def _check_export(order: Order, weights: str) -> None:
+    def _check_export(order: TrainingOrder, weights: str) -> None:
         """See that a GGUF can be made afterwards: better said now than after hours."""
         if not order.served or not with_home(order.served).is_file():
             raise TrainError(
@@ -90,11 +98,11 @@ class LocalTrainer:
 
     def advance(
         self,
-        order: Order,
+        order: TrainingOrder,
         kept: Mapping[str, str],
         keep: Callable[[Mapping[str, str]], None],
-        reach: Callable[[], Access],
-    ) -> Look:
+        reach: Callable[[], ApiAccess],
+    ) -> JobStatus:
         """Start the training, or look how it is doing."""
         if "started" not in kept:
             keep({**kept, "started": "yes"})
@@ -107,16 +115,16 @@ class LocalTrainer:
                 input=json.dumps(_settings(order, kept)) + "\n",
                 cwd=order.folder,
             )
-            return process.start(order, program, kept.get("said", ""))
-        ended = process.look(order)
+            return process.start_program(order, program, kept.get("said", ""))
+        ended = process.check_program(order)
         told = process.progress(order)
         if ended is None:
-            return Look(status="running", progress=told)
+            return JobStatus(status="running", progress=told)
         if ended.well:
             return _result(order, told)
         return process.failure(order, ended, _next_step(order, ended))
 
-    def resume(self, order: Order, kept: Mapping[str, str]) -> Mapping[str, str]:
+    def resume(self, order: TrainingOrder, kept: Mapping[str, str]) -> Mapping[str, str]:
         """Go on after the last checkpoint, or begin again where none was kept.
 
         Raises:
@@ -145,13 +153,15 @@ class LocalTrainer:
         said = f"goes on after step {mark['step']} of {mark['steps']}"
         return {"resume": str(path), "said": said}
 
-    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> Look:
+    def cancel(
+        self, order: TrainingOrder, kept: Mapping[str, str], reach: Callable[[], ApiAccess]
+    ) -> JobStatus:
         """End the training; what it wrote so far is removed."""
-        process.end(order)
-        return Look(status="cancelled")
+        process.end_program(order)
+        return JobStatus(status="cancelled")
 
 
-def _weights(order: Order) -> str:
+def _weights(order: TrainingOrder) -> str:
     """Return the folder, or the name of the model, that is trained.
 
     Raises:
@@ -197,7 +207,7 @@ def _version(name: str) -> str:
         return "missing"
 
 
-def _next_step(order: Order, ended: process.Ended) -> str:
+def _next_step(order: TrainingOrder, ended: process.ProgramExit) -> str:
     """Say how one may go on with a training that did not end well; no half checkpoint is left."""
     folder = process.checkpoints(order)
     found = checkpoints.newest(folder)
@@ -208,7 +218,7 @@ def _next_step(order: Order, ended: process.Ended) -> str:
     return f"{resume} begins it again" if ended.cut else ""
 
 
-def _settings(order: Order, kept: Mapping[str, str]) -> dict[str, Any]:
+def _settings(order: TrainingOrder, kept: Mapping[str, str]) -> dict[str, Any]:
     spec = order.spec
     said = {name: getattr(spec, name) for name in SETTINGS}
     lora = spec.lora
@@ -229,7 +239,7 @@ def _settings(order: Order, kept: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _result(order: Order, told: Mapping[str, Any]) -> Look:
+def _result(order: TrainingOrder, told: Mapping[str, Any]) -> JobStatus:
     """Take over what was written; a look that was cut short goes on here."""
     grown, output = process.partial(order), order.output
     if grown.exists() and not output.exists():
@@ -237,14 +247,16 @@ def _result(order: Order, told: Mapping[str, Any]) -> Look:
     try:
         versions = json.loads((output / "versions.json").read_text("utf-8"))
     except (OSError, ValueError):
-        return Look(status="failed", error=f"the training ended well, and {output} is not whole")
+        return JobStatus(
+            status="failed", error=f"the training ended well, and {output} is not whole"
+        )
     gguf = output / "model.gguf"
-    made = Made(
+    made = TrainingResult(
         weights=str(output / "weights"),
         gguf=str(gguf) if gguf.exists() else None,
         versions=versions,
     )
-    return Look(status="succeeded", progress=told, made=made)
+    return JobStatus(status="succeeded", progress=told, made=made)
 
 
 TRAINER: Trainer = LocalTrainer()

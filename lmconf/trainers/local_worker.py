@@ -78,7 +78,9 @@ def train(settings: dict[str, Any], rows: list[Row]) -> tuple[Any, Any]:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     preferences = settings["format"] == "preference"
-    chosen = _of_preferences(settings, rows) if preferences else _supervised(settings, rows)
+    chosen = (
+        _preference_trainer(settings, rows) if preferences else _supervised_trainer(settings, rows)
+    )
     kind, config, rate, own, shaped, measured = chosen
     made = kind(
         model=model,
@@ -89,7 +91,7 @@ def train(settings: dict[str, Any], rows: list[Row]) -> tuple[Any, Any]:
         peft_config=_adapters(settings),
     )
     made.remove_callback(transformers.PrinterCallback)
-    made.add_callback(_told_by(settings["progress"]))
+    made.add_callback(_progress_callback(settings["progress"]))
     told = {"versions": _versions(settings), "base": settings["base"]}
     made.add_callback(checkpoints.keeper(settings.get("checkpoint_every", 300.0), told))
     made.train(resume_from_checkpoint=resumed and str(resumed))
@@ -134,27 +136,27 @@ def _arguments(settings: dict[str, Any], device: str, default_rate: float) -> Ro
     return chosen
 
 
-def _supervised(settings: dict[str, Any], rows: list[Row]) -> tuple[Any, ...]:
+def _supervised_trainer(settings: dict[str, Any], rows: list[Row]) -> tuple[Any, ...]:
     """Return TRL's trainer, its configuration, the usual rate, more arguments, and the data."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     rate = 2e-4 if settings["lora"] else 2e-5
     data = Dataset.from_list(_turns(rows))
-    return SFTTrainer, SFTConfig, rate, {}, data, _measured(settings, _turns)
+    return SFTTrainer, SFTConfig, rate, {}, data, _evaluation_arguments(settings, _turns)
 
 
-def _of_preferences(settings: dict[str, Any], rows: list[Row]) -> tuple[Any, ...]:
+def _preference_trainer(settings: dict[str, Any], rows: list[Row]) -> tuple[Any, ...]:
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
     rate = 1e-4 if settings["lora"] else 1e-6
     own = {"beta": settings.get("beta", 0.1)}
     data = Dataset.from_list(_preferences(rows))
-    return DPOTrainer, DPOConfig, rate, own, data, _measured(settings, _preferences)
+    return DPOTrainer, DPOConfig, rate, own, data, _evaluation_arguments(settings, _preferences)
 
 
-def _measured(settings: dict[str, Any], shaped: Any) -> Any:
+def _evaluation_arguments(settings: dict[str, Any], shaped: Any) -> Any:
     from datasets import Dataset
 
     path = settings["validation"]
@@ -206,7 +208,7 @@ def _plain(message: Row) -> dict[str, str]:
     return {"role": message["role"], "content": message["content"]}
 
 
-def _told_by(path: str) -> Any:
+def _progress_callback(path: str) -> Any:
     """Return a callback that keeps the file at `path` up to date."""
     import transformers
 

@@ -15,12 +15,12 @@ from lmconf.trainers import http
 from lmconf.trainers.trainer_protocol import (
     FINAL,
     FORMATS,
-    Access,
+    ApiAccess,
     Format,
-    Look,
-    Made,
-    Order,
+    JobStatus,
     Trainer,
+    TrainingOrder,
+    TrainingResult,
 )
 
 __all__ = ["TRAINER", "OpenAITrainer"]
@@ -44,7 +44,7 @@ class OpenAITrainer:
         """Say nothing: these are the provider's own formats."""
         return ""
 
-    def check(self, order: Order) -> None:
+    def check(self, order: TrainingOrder) -> None:
         """See that the model is one of a provider with this API.
 
         Raises:
@@ -58,11 +58,11 @@ class OpenAITrainer:
 
     def advance(
         self,
-        order: Order,
+        order: TrainingOrder,
         kept: Mapping[str, str],
         keep: Keep,
-        reach: Callable[[], Access],
-    ) -> Look:
+        reach: Callable[[], ApiAccess],
+    ) -> JobStatus:
         """Send what is not sent yet, or ask how the job is doing."""
         access = reach()
         known = dict(kept)
@@ -77,23 +77,25 @@ class OpenAITrainer:
                 return failed
         return _look(order, known, note, access)
 
-    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> Look:
+    def cancel(
+        self, order: TrainingOrder, kept: Mapping[str, str], reach: Callable[[], ApiAccess]
+    ) -> JobStatus:
         """Have the provider end the job; without one there is nothing to end but files."""
         access = reach()
-        job = kept.get("job") or _found(order, kept, access)
+        job = kept.get("job") or _find_job(order, kept, access)
         if job is None:
             _forget(kept, access)
-            return Look(status="cancelled")
-        refused = _cancelled(job, access)
+            return JobStatus(status="cancelled")
+        refused = _cancel_job(job, access)
         if refused is None:
-            return Look(status="cancelled")
+            return JobStatus(status="cancelled")
         # One that ended meanwhile cannot be cancelled: what it came to is not to be lost.
         look = _look(order, {**kept, "job": job}, lambda **_: None, access)
         if look.status not in FINAL:
             raise refused
         return look
 
-    def resume(self, order: Order, kept: Mapping[str, str]) -> Mapping[str, str]:
+    def resume(self, order: TrainingOrder, kept: Mapping[str, str]) -> Mapping[str, str]:
         """Refuse: a job goes on at the provider by itself, and ended there.
 
         Raises:
@@ -105,31 +107,39 @@ class OpenAITrainer:
         )
 
     def _submit(
-        self, order: Order, known: dict[str, str], note: Callable[..., None], access: Access
-    ) -> Look | None:
+        self,
+        order: TrainingOrder,
+        known: dict[str, str],
+        note: Callable[..., None],
+        access: ApiAccess,
+    ) -> JobStatus | None:
         """Start the job; what an earlier try sent is used. Return how it failed, if it did."""
         reason = ""
         try:
             # An earlier try may have started it and ended before it could note that.
-            job = _found(order, known, access) if known.get("asked") else None
+            job = _find_job(order, known, access) if known.get("asked") else None
             if job is None:
                 self._send(order, known, note, access)
                 note(asked="yes")
                 told = http.post(access, "fine_tuning/jobs", _request(order, known, access))
                 job = _text(told, "id")
             note(job=job, since=str(int(time.time())))
-        except http.Refused as refused:
+        except http.TrainerRefused as refused:
             # What is there already is not given up for a key that may be put right.
             if known and refused.status in (401, 403):
                 raise
             reason = str(refused)
         if reason:
             _forget(known, access)
-            return Look(status="failed", error=reason)
+            return JobStatus(status="failed", error=reason)
         return None
 
     def _send(
-        self, order: Order, known: dict[str, str], note: Callable[..., None], access: Access
+        self,
+        order: TrainingOrder,
+        known: dict[str, str],
+        note: Callable[..., None],
+        access: ApiAccess,
     ) -> None:
         files = {"training_file": order.data}
         if order.validation is not None:
@@ -142,32 +152,32 @@ class OpenAITrainer:
                 _await_processed(access, known[name])
 
 
-def _cancelled(job: str, access: Access) -> http.Refused | None:
+def _cancel_job(job: str, access: ApiAccess) -> http.TrainerRefused | None:
     """Ask for the end of `job`; return why it cannot be ended, if it cannot."""
     try:
         http.post(access, f"fine_tuning/jobs/{job}/cancel")
-    except http.Refused as refused:
+    except http.TrainerRefused as refused:
         if refused.status not in (400, 404, 409):
             raise
         return refused
     return None
 
 
-def _await_processed(access: Access, file: str) -> None:
+def _await_processed(access: ApiAccess, file: str) -> None:
     until = time.monotonic() + PROCESSED
     while True:
         told = http.get(access, f"files/{file}")
         status = told.get("status")
         if status in ("error", "failed", "deleted"):
-            raise http.Refused(f"the file was refused: {told.get('status_details')}", 400)
+            raise http.TrainerRefused(f"the file was refused: {told.get('status_details')}", 400)
         if status not in ("pending", "running", "notRunning"):
             return
         if time.monotonic() > until:
-            raise http.Unreachable(f"the file {file} is still {status}")
+            raise http.TrainerUnreachable(f"the file {file} is still {status}")
         time.sleep(1.0)
 
 
-def _request(order: Order, known: Mapping[str, str], access: Access) -> dict[str, Any]:
+def _request(order: TrainingOrder, known: Mapping[str, str], access: ApiAccess) -> dict[str, Any]:
     spec = order.spec
     chosen: dict[str, Any] = {
         name: getattr(spec, name) for name in HYPERPARAMETERS if getattr(spec, name) is not None
@@ -192,7 +202,7 @@ def _request(order: Order, known: Mapping[str, str], access: Access) -> dict[str
     return body
 
 
-def _found(order: Order, known: Mapping[str, str], access: Access) -> str | None:
+def _find_job(order: TrainingOrder, known: Mapping[str, str], access: ApiAccess) -> str | None:
     """Return the job that was started for `order` by someone who could not note its id.
 
     It is the one that was given the file, which no other job knows.
@@ -208,24 +218,26 @@ def _found(order: Order, known: Mapping[str, str], access: Access) -> str | None
     return None
 
 
-def _forget(known: Mapping[str, str], access: Access) -> None:
+def _forget(known: Mapping[str, str], access: ApiAccess) -> None:
     """Remove the files of a job that never was, as far as the server lets us."""
     for name in ("training_file", "validation_file"):
         if name in known:
             try:
                 http.delete(access, f"files/{known[name]}")
-            except (http.Refused, http.Unreachable):
+            except (http.TrainerRefused, http.TrainerUnreachable):
                 continue
 
 
-def _look(order: Order, known: dict[str, str], note: Callable[..., None], access: Access) -> Look:
+def _look(
+    order: TrainingOrder, known: dict[str, str], note: Callable[..., None], access: ApiAccess
+) -> JobStatus:
     job = known["job"]
     try:
         told = http.get(access, f"fine_tuning/jobs/{job}")
-    except http.Refused as refused:
+    except http.TrainerRefused as refused:
         if refused.status != 404:
             raise
-        return Look(status="failed", error=f"the server knows no job {job} any more")
+        return JobStatus(status="failed", error=f"the server knows no job {job} any more")
     _log_events(order, known, note, access)
     status = told.get("status")
     progress: dict[str, Any] = {"job": job, "stage": str(status)}
@@ -235,21 +247,21 @@ def _look(order: Order, known: dict[str, str], note: Callable[..., None], access
     if status == "succeeded":
         model = told.get("fine_tuned_model")
         if not isinstance(model, str) or not model:
-            return Look(status="failed", error=f"the job {job} succeeded and names no model")
-        return Look(status="succeeded", progress=progress, made=Made(model=model))
+            return JobStatus(status="failed", error=f"the job {job} succeeded and names no model")
+        return JobStatus(status="succeeded", progress=progress, made=TrainingResult(model=model))
     if status == "failed":
-        return Look(status="failed", progress=progress, error=_why(told, job))
+        return JobStatus(status="failed", progress=progress, error=_why(told, job))
     if status in ("cancelled", "canceled"):
-        return Look(status="cancelled", progress=progress)
+        return JobStatus(status="cancelled", progress=progress)
     if status not in UNDER_WAY:
         raise TrainError(f"the job {job} is {status!r}, which is not known here")
     late = (
         order.spec.timeout is not None and time.time() > float(known["since"]) + order.spec.timeout
     )
-    if late and _cancelled(job, access) is None:
+    if late and _cancel_job(job, access) is None:
         error = f"the job {job} took longer than its `timeout` of {order.spec.timeout:g} s, and was"
-        return Look(status="failed", progress=progress, error=f"{error} cancelled")
-    return Look(status="running", progress=progress)
+        return JobStatus(status="failed", progress=progress, error=f"{error} cancelled")
+    return JobStatus(status="running", progress=progress)
 
 
 def _why(told: Mapping[str, Any], job: str) -> str:
@@ -261,12 +273,12 @@ def _why(told: Mapping[str, Any], job: str) -> str:
 
 
 def _log_events(
-    order: Order, known: dict[str, str], note: Callable[..., None], access: Access
+    order: TrainingOrder, known: dict[str, str], note: Callable[..., None], access: ApiAccess
 ) -> None:
     """Append what the server has told since the last look to the log."""
     try:
         told = http.get(access, f"fine_tuning/jobs/{known['job']}/events", {"limit": "50"})
-    except (http.Refused, http.Unreachable):
+    except (http.TrainerRefused, http.TrainerUnreachable):
         return  # they are for people, and the job's own state is told elsewhere
     data = told.get("data")
     events = [e for e in data if isinstance(e, dict)] if isinstance(data, list) else []
@@ -280,7 +292,7 @@ def _log_events(
     lines = [f"{e.get('level', 'info')}: {e.get('message', '')}\n" for e in reversed(fresh)]
     with contextlib.suppress(OSError):  # a full disk does not keep the job's own state from us
         with order.log.open("a", encoding="utf-8") as log:
-            log.writelines(http.shown(access, line) for line in lines)
+            log.writelines(http.show_text(access, line) for line in lines)
         order.log.chmod(0o600)
     note(event=str(fresh[0].get("id", "")))
 
@@ -288,7 +300,7 @@ def _log_events(
 def _text(told: Mapping[str, Any], name: str) -> str:
     value = told.get(name)
     if not isinstance(value, str) or not value:
-        raise http.Unreachable(f"the server's answer has no `{name}`")
+        raise http.TrainerUnreachable(f"the server's answer has no `{name}`")
     return value
 
 

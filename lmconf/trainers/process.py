@@ -18,24 +18,32 @@ from typing import Any
 from msgspec import Struct
 
 from lmconf.errors import TrainError
-from lmconf.secrets.redaction import known_spellings, mask
-from lmconf.secrets.references import Env, File, Given, Masked, Missing, Public, resolve_parts
-from lmconf.system.paths import is_held
+from lmconf.secrets.redaction import known_spellings, mask_key_shapes
+from lmconf.secrets.references import (
+    Env,
+    File,
+    Given,
+    Masked,
+    MissingReference,
+    Public,
+    resolve_parts,
+)
+from lmconf.system.paths import is_locked
 from lmconf.trainers.jobs import JobFolder
-from lmconf.trainers.trainer_protocol import Look, Order
+from lmconf.trainers.trainer_protocol import JobStatus, TrainingOrder
 
 __all__ = [
     "PASSED_ON",
-    "Ended",
     "Program",
+    "ProgramExit",
+    "check_program",
     "checkpoints",
-    "end",
+    "end_program",
     "environment",
     "failure",
-    "look",
     "partial",
     "progress",
-    "start",
+    "start_program",
 ]
 
 PASSED_ON = (
@@ -73,7 +81,7 @@ class Program(Masked, Struct, frozen=True, eq=False, kw_only=True):
         return "Program(…)"
 
 
-class Ended(Struct, frozen=True):
+class ProgramExit(Struct, frozen=True):
     """How a program ended: its exit status, or a sentence about why there is none.
 
     `tail` is what it said last; `cut` means that it was not its own doing.
@@ -95,7 +103,7 @@ class Ended(Struct, frozen=True):
         return self.why == "interrupted" or (not self.why and self.code < 0)
 
 
-def environment(order: Order) -> tuple[dict[str, str], tuple[str, ...]]:
+def environment(order: TrainingOrder) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the training's environment, and the values in it that are secret.
 
     Raises:
@@ -104,11 +112,11 @@ def environment(order: Order) -> tuple[dict[str, str], tuple[str, ...]]:
     env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     hidden: list[str] = []
     for name, value in order.spec.env.items():
-        env[name] = _resolved(name, value, order.given, hidden)
+        env[name] = _resolve_value(name, value, order.given, hidden)
     return env, tuple(hidden)
 
 
-def _resolved(name: str, value: object, given: Mapping[str, str], hidden: list[str]) -> str:
+def _resolve_value(name: str, value: object, given: Mapping[str, str], hidden: list[str]) -> str:
     """Return the text of a literal or a reference; that of a reference is added to `hidden`."""
     reason = ""
     parts = ("", "")
@@ -122,7 +130,7 @@ def _resolved(name: str, value: object, given: Mapping[str, str], hidden: list[s
         case Env() | File():
             try:
                 parts = resolve_parts(value)
-            except Missing as missing:
+            except MissingReference as missing:
                 reason = str(missing)
         case _:
             return str(value)
@@ -132,17 +140,17 @@ def _resolved(name: str, value: object, given: Mapping[str, str], hidden: list[s
     return parts[0]
 
 
-def partial(order: Order) -> Path:
+def partial(order: TrainingOrder) -> Path:
     """Return where the output grows; it is moved to `order.output` when it is whole."""
     return order.folder / "output.partial"
 
 
-def checkpoints(order: Order) -> Path:
+def checkpoints(order: TrainingOrder) -> Path:
     """Return the folder of what a training that is cut off can go on from; a good end removes it."""
     return order.folder / "checkpoints"
 
 
-def start(order: Order, program: Program, said: str = "") -> Look:
+def start_program(order: TrainingOrder, program: Program, said: str = "") -> JobStatus:
     """Have `program` run apart from this process; `said` goes before what it says in the log.
 
     What cannot be started has failed.
@@ -156,7 +164,7 @@ def start(order: Order, program: Program, said: str = "") -> Look:
     try:
         with _watch(order) as watch:
             _prepare(order)
-            problem = _started(order, program, watch, said)
+            problem = _start_supervisor(order, program, watch, said)
     except subprocess.TimeoutExpired:
         problem = "its supervisor did not start in time"
     except BlockingIOError:
@@ -165,12 +173,12 @@ def start(order: Order, program: Program, said: str = "") -> Look:
         problem = (error.strerror or type(error).__name__).lower()
     if problem:
         shutil.rmtree(partial(order), ignore_errors=True)
-        return Look(status="failed", error=f"the training cannot be started: {problem}")
-    return Look(status="running")
+        return JobStatus(status="failed", error=f"the training cannot be started: {problem}")
+    return JobStatus(status="running")
 
 
 @contextlib.contextmanager
-def _watch(order: Order) -> Iterator[int]:
+def _watch(order: TrainingOrder) -> Iterator[int]:
     """Hold the lock that the supervisor takes over: at no time is it free between the two."""
     fd = os.open(order.folder / "watch", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -180,7 +188,7 @@ def _watch(order: Order) -> Iterator[int]:
         os.close(fd)
 
 
-def _prepare(order: Order) -> None:
+def _prepare(order: TrainingOrder) -> None:
     for folder in (partial(order), checkpoints(order)):
         folder.mkdir(mode=0o700, exist_ok=True)
     (order.folder / "ended.json").unlink(missing_ok=True)
@@ -189,7 +197,7 @@ def _prepare(order: Order) -> None:
         room.write(b" " * ENDED)
 
 
-def _started(order: Order, program: Program, watch: int, said: str) -> str:
+def _start_supervisor(order: TrainingOrder, program: Program, watch: int, said: str) -> str:
     """Start the supervisor, and return what is wrong if it cannot be."""
     line = {
         "argv": program.argv,
@@ -225,27 +233,27 @@ def _started(order: Order, program: Program, watch: int, said: str) -> str:
     return f"its supervisor ended with status {child.returncode}" if child.returncode else ""
 
 
-def look(order: Order) -> Ended | None:
+def check_program(order: TrainingOrder) -> ProgramExit | None:
     """Say how the training ended; None while it runs.
 
     Where its supervisor was killed, what is left of the training is ended, too.
     """
-    if is_held(order.folder / "watch"):
+    if is_locked(order.folder / "watch"):
         return None
     # It was held from the start on: what there is to read was written before it was let go.
-    ended = _written_down(order)
+    ended = _read_exit(order)
     if ended is not None:
         return ended
     _kill_rest(order)
     shutil.rmtree(partial(order), ignore_errors=True)
-    return Ended(
+    return ProgramExit(
         why="interrupted",
         error="the process of the training was killed (or the machine restarted)",
         tail=JobFolder(order.folder).log_text(4096),
     )
 
 
-def end(order: Order) -> None:
+def end_program(order: TrainingOrder) -> None:
     """End the training, and wait until nothing of it runs.
 
     Raises:
@@ -253,7 +261,7 @@ def end(order: Order) -> None:
     """
     until = time.monotonic() + GRACE + 10
     (order.folder / "cancel").touch(mode=0o600)
-    while is_held(order.folder / "watch"):
+    while is_locked(order.folder / "watch"):
         if time.monotonic() > until:
             _kill_rest(order)
             raise TrainError(f"the training of the job {order.id} does not end")
@@ -263,10 +271,10 @@ def end(order: Order) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def failure(order: Order, ended: Ended, next_step: str = "") -> Look:
+def failure(order: TrainingOrder, ended: ProgramExit, next_step: str = "") -> JobStatus:
     """Return what to tell of a training that ended otherwise than well, and what to do next."""
     if ended.why == "cancelled":
-        return Look(status="cancelled")
+        return JobStatus(status="cancelled")
     reason = ended.error
     if ended.why == "timeout":
         reason = f"it took longer than its `timeout` of {order.spec.timeout:g} s, and was ended"
@@ -275,16 +283,16 @@ def failure(order: Order, ended: Ended, next_step: str = "") -> Look:
     elif not reason:
         how = f"by signal {-ended.code}" if ended.code < 0 else f"with status {ended.code}"
         reason = f"the training ended {how}"
-    told = "\n".join(mask(ended.tail).strip().splitlines()[-LAST_LINES:])
+    told = "\n".join(mask_key_shapes(ended.tail).strip().splitlines()[-LAST_LINES:])
     parts = [reason, f"log {order.log}:\n{told}" if told else "", next_step]
-    return Look(
+    return JobStatus(
         status="failed",
         progress=progress(order),
         error="\n".join(part for part in parts if part),
     )
 
 
-def progress(order: Order) -> dict[str, Any]:
+def progress(order: TrainingOrder) -> dict[str, Any]:
     """Return what the training tells of its progress, if anything."""
     try:
         told = json.loads((order.folder / "progress.json").read_text("utf-8"))
@@ -293,24 +301,24 @@ def progress(order: Order) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _written_down(order: Order) -> Ended | None:
+def _read_exit(order: TrainingOrder) -> ProgramExit | None:
     try:
         told = json.loads((order.folder / "ended.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
     code, texts = told.get("code") or 0, [str(told.get(n, "")) for n in ("why", "error", "tail")]
-    return Ended(int(code), *texts)
+    return ProgramExit(int(code), *texts)
 
 
-def _kill_rest(order: Order) -> None:
+def _kill_rest(order: TrainingOrder) -> None:
     """End the training's process group if its lock says that something of it runs."""
-    if not is_held(order.folder / "running"):
+    if not is_locked(order.folder / "running"):
         return
     try:
         os.killpg(int((order.folder / "pid").read_text("ascii")), signal.SIGKILL)
     except (OSError, ValueError):
         return
     for _ in range(500):
-        if not is_held(order.folder / "running"):
+        if not is_locked(order.folder / "running"):
             return
         time.sleep(0.01)

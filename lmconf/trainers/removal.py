@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from lmconf.errors import TrainError
-from lmconf.trainers.jobs import JobFolder, Record, jobs_folder
+from lmconf.trainers.jobs import JobFolder, JobRecord, jobs_folder
 from lmconf.trainers.trainer_protocol import FINAL
 
 __all__ = ["bytes_in", "has_weights", "hindrance", "leftovers", "prospect", "remove"]
@@ -18,12 +18,12 @@ UNFINISHED = 3600.0
 """Seconds after which a folder without a record is one that nobody fills any more."""
 
 
-def has_weights(job: JobFolder, record: Record) -> bool:
+def has_weights(job: JobFolder, record: JobRecord) -> bool:
     """Say whether the job's folder holds the weights of an LM."""
     return record.status == "succeeded" and (job.path / "output").exists()
 
 
-def prospect(job: JobFolder, record: Record) -> str:
+def prospect(job: JobFolder, record: JobRecord) -> str:
     """Return what may still become of a job that has ended; "" where nothing will."""
     kept = job.path / "checkpoints"
     if record.status == "failed" and kept.is_dir() and any(kept.iterdir()):
@@ -34,7 +34,7 @@ def prospect(job: JobFolder, record: Record) -> str:
     return ""
 
 
-def hindrance(job: JobFolder, record: Record) -> str:
+def hindrance(job: JobFolder, record: JobRecord) -> str:
     """Return why the job is still needed, whoever asks for its removal; "" where it is not."""
     if record.status not in FINAL:
         return f"it is {record.status}"

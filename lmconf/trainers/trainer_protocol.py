@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from lmconf.schema.frozen import FrozenMap
-from lmconf.secrets.references import Masked, Unshown
+from lmconf.secrets.references import HiddenValues, Masked
 from lmconf.trainers.specs import TrainSpec
 
 __all__ = [
@@ -17,13 +17,13 @@ __all__ = [
     "FINAL",
     "FORMATS",
     "VALIDATION",
-    "Access",
+    "ApiAccess",
     "Format",
-    "Look",
-    "Made",
-    "Order",
+    "JobStatus",
     "Status",
     "Trainer",
+    "TrainingOrder",
+    "TrainingResult",
 ]
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -37,7 +37,7 @@ DATA = "data.jsonl"
 VALIDATION = "validation.jsonl"
 
 
-class Order(Struct, frozen=True, eq=False, kw_only=True):
+class TrainingOrder(Struct, frozen=True, eq=False, kw_only=True):
     """One fine-tuning that was asked for.
 
     `provider` and `model` are those of the model that is trained; `folder` is the job's own, with
@@ -54,7 +54,7 @@ class Order(Struct, frozen=True, eq=False, kw_only=True):
     rows: int
     served_by: str | None = None
     served: str | None = None
-    given: Mapping[str, str] = Unshown()
+    given: Mapping[str, str] = HiddenValues()
 
     @property
     def data(self) -> Path:
@@ -77,12 +77,12 @@ class Order(Struct, frozen=True, eq=False, kw_only=True):
         return self.folder / "output"
 
 
-class Access(Masked, Struct, frozen=True, eq=False, kw_only=True):
+class ApiAccess(Masked, Struct, frozen=True, eq=False, kw_only=True):
     """How the provider's server is reached. No repr shows it, and it cannot be pickled."""
 
     base: str
     key: str = ""
-    headers: Mapping[str, str] = Unshown()
+    headers: Mapping[str, str] = HiddenValues()
     organization: str | None = None
     project: str | None = None
     api_version: str | None = None
@@ -96,7 +96,7 @@ class Access(Masked, Struct, frozen=True, eq=False, kw_only=True):
         raise TypeError("an access holds credentials and is never pickled")
 
 
-class Made(Struct, frozen=True, kw_only=True):
+class TrainingResult(Struct, frozen=True, kw_only=True):
     """What a training came to: a provider's `model`, or `weights` on this machine.
 
     `gguf` are the same weights for llama.cpp. `versions` are those of the libraries that made it.
@@ -108,13 +108,13 @@ class Made(Struct, frozen=True, kw_only=True):
     versions: Mapping[str, str] = FrozenMap()
 
 
-class Look(Struct, frozen=True, kw_only=True):
+class JobStatus(Struct, frozen=True, kw_only=True):
     """How a job is doing; `error` says why it failed, `made` what it came to."""
 
     status: Status
     progress: Mapping[str, Any] = FrozenMap()
     error: str = ""
-    made: Made | None = None
+    made: TrainingResult | None = None
 
 
 class Trainer(Protocol):
@@ -135,7 +135,7 @@ class Trainer(Protocol):
     def fault(self, format: Format, row: Mapping[str, Any]) -> str:
         """Say what of a row, which is right as `format`, it cannot learn from; "" where it can."""
 
-    def check(self, order: Order) -> None:
+    def check(self, order: TrainingOrder) -> None:
         """See that `order` can be carried out here, before anything is begun.
 
         Raises:
@@ -144,18 +144,18 @@ class Trainer(Protocol):
 
     def advance(
         self,
-        order: Order,
+        order: TrainingOrder,
         kept: Mapping[str, str],
         keep: Callable[[Mapping[str, str]], None],
-        reach: Callable[[], Access],
-    ) -> Look:
+        reach: Callable[[], ApiAccess],
+    ) -> JobStatus:
         """Begin the training, or go on with what `kept` says was begun; tell how it is doing.
 
         Raises:
             TrainError: that cannot be told now. The job stays what it was.
         """
 
-    def resume(self, order: Order, kept: Mapping[str, str]) -> Mapping[str, str]:
+    def resume(self, order: TrainingOrder, kept: Mapping[str, str]) -> Mapping[str, str]:
         """See that a training that failed can go on, and return what `advance` goes on with.
 
         Nothing is begun or changed. `kept` is what it had handed to `keep`.
@@ -164,7 +164,9 @@ class Trainer(Protocol):
             TrainError: it cannot go on; the message says why.
         """
 
-    def cancel(self, order: Order, kept: Mapping[str, str], reach: Callable[[], Access]) -> Look:
+    def cancel(
+        self, order: TrainingOrder, kept: Mapping[str, str], reach: Callable[[], ApiAccess]
+    ) -> JobStatus:
         """Have the training end; nothing of it runs on this machine afterwards.
 
         What is returned is `cancelled`, or what it came to where it had ended before.

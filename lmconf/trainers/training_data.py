@@ -14,7 +14,7 @@ from lmconf.errors import TrainError
 from lmconf.system.paths import with_home
 from lmconf.trainers.trainer_protocol import FORMATS, Format
 
-__all__ = ["BadTrainData", "Row", "TrainData", "checked", "read_rows"]
+__all__ = ["BadTrainData", "Row", "TrainData", "check_training_data", "read_rows"]
 
 TOLD = 25
 """How many bad lines a message tells of; `BadTrainData.faults` has them all."""
@@ -47,7 +47,7 @@ Fault = Callable[[Format, Mapping[str, Any]], str]
 """Says what of a row one trainer cannot learn from; nothing where it can."""
 
 
-def checked(
+def check_training_data(
     data: TrainData,
     stated: str | None,
     formats: tuple[Format, ...],
@@ -75,7 +75,7 @@ def checked(
         raise BadTrainData(
             f"{name}: what its rows are cannot be told from their keys"
             f" ({', '.join(map(str, kept[0]))});"
-            f" {_wanted()}"
+            f" {_expected_formats()}"
         )
     if format_ not in formats:
         raise BadTrainData(
@@ -90,7 +90,7 @@ def checked(
         if fault:
             faults.append((row.line, fault))
     if faults:
-        raise BadTrainData(_told(name, format_, faults, len(found)), tuple(faults))
+        raise BadTrainData(_describe_faults(name, format_, faults, len(found)), tuple(faults))
     if len(kept) < least:
         rows = "row" if len(kept) == 1 else "rows"
         raise BadTrainData(f"{name} has {len(kept)} {rows}, and this trainer wants {least} or more")
@@ -104,7 +104,7 @@ def read_rows(data: TrainData) -> Iterator[Row]:
         BadTrainData: the file cannot be read, or `data` is neither a path nor rows.
     """
     if not isinstance(data, str | os.PathLike):
-        yield from _given(data)
+        yield from _rows_from_code(data)
         return
     path = with_home(os.fspath(data))
     problem = ""
@@ -117,16 +117,16 @@ def read_rows(data: TrainData) -> Iterator[Row]:
         raise BadTrainData(f"{path} cannot be read: {problem}")
 
 
-def _given(data: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+def _rows_from_code(data: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
     if isinstance(data, Mapping | bytes) or not isinstance(data, Iterable):
         raise BadTrainData(
             f"training data is the path of a JSONL file or a list of rows, not {_kind(data)}"
         )
     for number, value in enumerate(data, 1):
-        yield _given_row(number, value)
+        yield _row_from_code(number, value)
 
 
-def _given_row(number: int, value: object) -> Row:
+def _row_from_code(number: int, value: object) -> Row:
     try:
         # What is no character by itself stays an escape, and is told as one of a file.
         text = json.dumps(value, allow_nan=False, default=_plain)
@@ -190,14 +190,14 @@ def _format_of(row: Mapping[str, Any]) -> Format | None:
     return "completion" if "prompt" in row and "completion" in row else None
 
 
-def _wanted() -> str:
+def _expected_formats() -> str:
     return (
         "a row is {messages: […]} (chat), {prompt, completion} (completion) or"
         " {input: {messages: […]}, preferred_output: […], non_preferred_output: […]} (preference)"
     )
 
 
-def _told(name: str, format_: str, faults: list[tuple[int, str]], rows: int) -> str:
+def _describe_faults(name: str, format_: str, faults: list[tuple[int, str]], rows: int) -> str:
     lines = [f"{name}: {len(faults)} of {rows} rows cannot be used as {format_}:"]
     lines += [f"  line {line}: {fault}" for line, fault in faults[:TOLD]]
     if len(faults) > TOLD:

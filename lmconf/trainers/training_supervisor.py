@@ -94,7 +94,7 @@ class Log:
                 self.left = 0  # a full disk: the training itself goes on as it can
 
 
-class Supervision:
+class TrainingSupervisor:
     """One training's life."""
 
     def __init__(self, order: Order) -> None:
@@ -245,7 +245,7 @@ def main() -> int:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
-    Supervision(order).run()
+    TrainingSupervisor(order).run()
     return 0
 
 

@@ -14,17 +14,17 @@ from lmconf import trainers
 from lmconf.errors import CallError, Error, TrainError
 from lmconf.schema.serialize import write
 from lmconf.spec import build
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.rules.training import trainer_of
 from lmconf.spec.state import dump_lm
-from lmconf.system.tracebacks import bare, without_frames
+from lmconf.system.tracebacks import hide_frames, strip_frames
 from lmconf.trainers import jobs, training_data
-from lmconf.trainers.http import Unreachable
-from lmconf.trainers.jobs import JobFolder, Record
+from lmconf.trainers.http import TrainerUnreachable
+from lmconf.trainers.jobs import JobFolder, JobRecord
 from lmconf.trainers.specs import TRAIN
-from lmconf.trainers.trainer_protocol import FINAL, Access, Look, Order, Status
+from lmconf.trainers.trainer_protocol import FINAL, ApiAccess, JobStatus, Status, TrainingOrder
 from lmconf.training.order import access_of, order_of
-from lmconf.training.result import trained
+from lmconf.training.result import make_trained_lm
 
 if TYPE_CHECKING:
     from lmconf.runtime.lm import LM
@@ -48,10 +48,10 @@ class TrainingJob:
     threads and processes may look after one job at once.
     """
 
-    def __init__(self, folder: JobFolder, compiled: Compiled | None = None) -> None:
+    def __init__(self, folder: JobFolder, compiled: CompiledLM | None = None) -> None:
         record = folder.read()
         self._folder = folder
-        self._compiled = compiled or build.make_stated(record.state, name=record.lm)
+        self._compiled = compiled or build.make_from_stated(record.state, name=record.lm)
         self._trainer = trainers.trainer(record.kind)
         self._record = record
         self._trouble: Error | None = None
@@ -71,7 +71,7 @@ class TrainingJob:
         return self._folder.path
 
     @property
-    def record(self) -> Record:
+    def record(self) -> JobRecord:
         """What is known of the job, as it was at the last look."""
         return self._record
 
@@ -80,7 +80,7 @@ class TrainingJob:
         """How far it is, as its trainer tells: `step`, `loss`, `trained_tokens` and the like."""
         return dict(self._record.progress)
 
-    @without_frames
+    @hide_frames
     def log(self) -> str:
         """Return the end of the job's log."""
         return self._folder.log_text()
@@ -90,15 +90,15 @@ class TrainingJob:
         """Why the last look could not tell how it is doing; None where it could."""
         return self._trouble
 
-    @without_frames
+    @hide_frames
     def wait_until_begun(self) -> None:
         """Return once the training is under way, or has ended at once."""
         while not self.done() and self._record.status == "queued":
-            if self._trouble is not None and not isinstance(self._trouble, Unreachable):
-                raise bare(self._trouble)
+            if self._trouble is not None and not isinstance(self._trouble, TrainerUnreachable):
+                raise strip_frames(self._trouble)
             time.sleep(LOOK)
 
-    @without_frames
+    @hide_frames
     def status(self) -> Status:
         """Say how the job is doing now: `queued`, `running`, `succeeded`, `failed`, `cancelled`.
 
@@ -107,16 +107,16 @@ class TrainingJob:
         """
         self._look(again=True)
         if self._trouble is not None and self._record.status not in FINAL:
-            raise bare(self._trouble)
+            raise strip_frames(self._trouble)
         return self._record.status
 
-    @without_frames
+    @hide_frames
     def done(self) -> bool:
         """Say whether it succeeded, failed or was cancelled."""
         self._look()
         return self._record.status in FINAL
 
-    @without_frames
+    @hide_frames
     def cancel(self) -> bool:
         """End the job; False where it had ended before.
 
@@ -128,11 +128,11 @@ class TrainingJob:
         self._folder.ask_to_cancel()
         while not self.done():
             if self._trouble is not None:
-                raise bare(self._trouble)
+                raise strip_frames(self._trouble)
             time.sleep(0.05)
         return self._record.status == "cancelled"
 
-    @without_frames
+    @hide_frames
     def resume(self) -> None:
         """Go on with a training that failed: after its last checkpoint, where one was kept.
 
@@ -157,9 +157,9 @@ class TrainingJob:
             self._keep(status="queued", error="", ended=None, kept=dict(kept))
             self._advance(to_end=False)
         if self._trouble is not None:
-            raise bare(self._trouble)
+            raise strip_frames(self._trouble)
 
-    @without_frames
+    @hide_frames
     def wait(self, timeout: float | None = None) -> Status:
         """Return once the job has ended; how, is what is returned.
 
@@ -170,8 +170,8 @@ class TrainingJob:
         until = None if timeout is None else time.monotonic() + timeout
         pause = LOOK
         while not self.done():
-            if self._trouble is not None and not isinstance(self._trouble, Unreachable):
-                raise bare(self._trouble)
+            if self._trouble is not None and not isinstance(self._trouble, TrainerUnreachable):
+                raise strip_frames(self._trouble)
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
                 raise TimeoutError(f"the job {self.id} is still {self._record.status}")
@@ -179,7 +179,7 @@ class TrainingJob:
             pause = min(pause * 1.3, 2.0)
         return self._record.status
 
-    @without_frames
+    @hide_frames
     def result(self, timeout: float | None = None) -> LM:
         """Return the trained LM, once the job has succeeded.
 
@@ -194,9 +194,9 @@ class TrainingJob:
             raise TrainError(f"the training {self.id} was cancelled")
         from lmconf.runtime.lm import LM
 
-        return LM.of(trained(self._compiled, self._record))
+        return LM.of(make_trained_lm(self._compiled, self._record))
 
-    @without_frames
+    @hide_frames
     def exception(self, timeout: float | None = None) -> TrainError | None:
         """Return what `result` would raise of a job that has ended; None where it succeeded.
 
@@ -206,10 +206,10 @@ class TrainingJob:
         try:
             self.result(timeout)
         except TrainError as error:
-            return bare(error)
+            return strip_frames(error)
         return None
 
-    @without_frames
+    @hide_frames
     def save_as(self, profile: str, name: str) -> None:
         """Note where the trained LM is to be declared: `lmconf jobs wait` does it.
 
@@ -219,7 +219,7 @@ class TrainingJob:
         with self._folder.turn(wait=True):
             self._keep(save=(profile, name), saved=False)
 
-    @without_frames
+    @hide_frames
     def note_saved(self) -> None:
         """Note that the trained LM was declared."""
         with self._folder.turn(wait=True):
@@ -252,17 +252,17 @@ class TrainingJob:
                 return
             self._take(self._trainer.advance(order, kept, self._keep_kept, self._reach))
         except Error as error:
-            trouble = bare(error)
+            trouble = strip_frames(error)
             if isinstance(error, CallError):
                 told = str(error).removeprefix(f"{self._record.lm}: ")
                 trouble = TrainError(f"{self._record.lm} cannot be reached: {told}")
-            if not self._folder.read().kept and not isinstance(error, Unreachable):
+            if not self._folder.read().kept and not isinstance(error, TrainerUnreachable):
                 # Nothing was begun, and nothing will be by trying again.
-                self._take(Look(status="failed", error=str(trouble)))
+                self._take(JobStatus(status="failed", error=str(trouble)))
         finally:
             self._trouble = trouble
 
-    def _take(self, look: Look) -> None:
+    def _take(self, look: JobStatus) -> None:
         progress = dict(look.progress) or self._record.progress
         changes: dict[str, Any] = {"status": look.status, "progress": progress}
         if look.status in FINAL:
@@ -279,15 +279,15 @@ class TrainingJob:
         self._folder.write(record)
         self._record = record
 
-    def _order(self) -> Order:
+    def _order(self) -> TrainingOrder:
         return order_of(self._compiled, self._folder.path, self._record.format, self._record.rows)
 
-    def _reach(self) -> Access:
+    def _reach(self) -> ApiAccess:
         return access_of(self._compiled)
 
 
 def begin(
-    compiled: Compiled,
+    compiled: CompiledLM,
     data: training_data.TrainData,
     format: str | None,
     train_kwargs: Mapping[str, Any] | None,
@@ -300,7 +300,7 @@ def begin(
         NotCarriedOut: this version has no such trainer.
     """
     if train_kwargs:
-        compiled = build.change(compiled, {"train_kwargs": train_kwargs})
+        compiled = build.change_lm(compiled, {"train_kwargs": train_kwargs})
     spec = compiled.spec
     if spec.pool:
         raise TrainError(f"{compiled.name} is a pool of LMs: train one of them")
@@ -318,15 +318,17 @@ def begin(
             f"nothing says by what {compiled.name} is trained: add `train_kwargs: {{use: …}}`"
         )
     chosen: Trainer = trainers.trainer(kind)
-    shaped, rows = training_data.checked(
+    shaped, rows = training_data.check_training_data(
         data, format, chosen.formats, chosen.least_rows, chosen.fault
     )
     validation: list[Mapping[str, Any]] = []
     if spec.train_kwargs is not None and spec.train_kwargs.validation_data is not None:
         measured = spec.train_kwargs.validation_data
-        validation = training_data.checked(measured, shaped, chosen.formats, 1, chosen.fault)[1]
+        validation = training_data.check_training_data(
+            measured, shaped, chosen.formats, 1, chosen.fault
+        )[1]
     chosen.check(order_of(compiled, Path("unnamed"), shaped, len(rows)))
-    record = Record(
+    record = JobRecord(
         id="",
         kind=kind,
         lm=compiled.name,
@@ -351,19 +353,19 @@ def begin(
     return begun
 
 
-def _is(record: Record) -> str:
+def _is(record: JobRecord) -> str:
     left = ", and nothing of it is left" if record.status == "cancelled" else ""
     verb = "has" if record.status == "succeeded" else "was" if left else "is"
     return f"{verb} {record.status}{left}"
 
 
-def _state_of(compiled: Compiled) -> dict[str, Any]:
+def _state_of(compiled: CompiledLM) -> dict[str, Any]:
     """Return what any process can make the LM of again; callbacks that are objects stay behind."""
     state = dump_lm(msgspec.structs.replace(compiled, live=()), "minimal")
     return {name: value for name, value in state.items() if name != "lmconf"}
 
 
-@without_frames
+@hide_frames
 def job(id: str) -> TrainingJob:
     """Return the job `id`, begun by whichever process; the beginning of the id will do.
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from lmconf.errors import TrainError
 from lmconf.providers.catalogue import provider_of
-from lmconf.runtime.connection import base_of, connection_of, stated_of
-from lmconf.spec.compiled import Compiled
+from lmconf.runtime.connection import base_address, make_connection, stated_fields
+from lmconf.spec.compiled import CompiledLM
 from lmconf.trainers.specs import TrainSpec
-from lmconf.trainers.trainer_protocol import Access, Format, Order
+from lmconf.trainers.trainer_protocol import ApiAccess, Format, TrainingOrder
 
 __all__ = ["access_of", "order_of"]
 
 
-def order_of(compiled: Compiled, folder: Path, format: Format, rows: int) -> Order:
+def order_of(compiled: CompiledLM, folder: Path, format: Format, rows: int) -> TrainingOrder:
     """Return what a trainer is to do for the LM `compiled`."""
     spec = compiled.spec
     stated = spec.finetuning_model or spec.model
@@ -23,7 +23,7 @@ def order_of(compiled: Compiled, folder: Path, format: Format, rows: int) -> Ord
     local = spec.finetuning_model is not None and (
         not provider or stated.startswith((".", "/", "~"))
     )
-    return Order(
+    return TrainingOrder(
         id=folder.name,
         folder=folder,
         provider=provider or provider_of(spec.model)[0],
@@ -37,7 +37,7 @@ def order_of(compiled: Compiled, folder: Path, format: Format, rows: int) -> Ord
     )
 
 
-def access_of(compiled: Compiled) -> Access:
+def access_of(compiled: CompiledLM) -> ApiAccess:
     """Return how the API of the LM's provider is reached now, every reference resolved.
 
     Raises:
@@ -51,10 +51,10 @@ def access_of(compiled: Compiled) -> Access:
             f"{compiled.name} has a server of its own: train an LM without `launch_kwargs`, whose"
             f" `api_key` is for the API of {provider_of(spec.model)[0]}"
         )
-    base = base_of(spec, compiled)
+    base = base_address(spec, compiled)
     if base is None:
         raise TrainError(f"{compiled.name} has no address to train at: state `api_base`")
-    connection = connection_of(spec, compiled, base, stated_of(spec), [])
+    connection = make_connection(spec, compiled, base, stated_fields(spec), [])
     azure = provider_of(spec.model)[0] == "azure"
     version = connection.other.get("api_version")
     if azure and version is None:
@@ -63,7 +63,7 @@ def access_of(compiled: Compiled) -> Access:
         "azure_ad",
         "azuread",
     )
-    return Access(
+    return ApiAccess(
         base=f"{base}/openai" if azure and not base.endswith("/openai") else base,
         key=connection.key or "",
         headers=connection.headers,

@@ -13,14 +13,14 @@ from lmconf.providers.catalogue import provider_of
 from lmconf.schema.frozen import thaw
 from lmconf.schema.serialize import write
 from lmconf.spec import build
-from lmconf.spec.compiled import Compiled
-from lmconf.trainers.jobs import Record
+from lmconf.spec.compiled import CompiledLM
+from lmconf.trainers.jobs import JobRecord
 from lmconf.trainers.specs import TRAIN
 
-__all__ = ["trained"]
+__all__ = ["make_trained_lm"]
 
 
-def trained(compiled: Compiled, record: Record) -> Compiled:
+def make_trained_lm(compiled: CompiledLM, record: JobRecord) -> CompiledLM:
     """Return the LM that the succeeded job of `record` made of the LM `compiled`.
 
     It is declared like any other: its model, its server if it has one, and where it comes from.
@@ -38,7 +38,7 @@ def trained(compiled: Compiled, record: Record) -> Compiled:
         changes |= {"model": model, "base_model": spec.base_model or record.model}
     else:
         launch = dict(_stated_launch(compiled))
-        launch |= _served(made.gguf, made.weights, launch.get("use") or spec.provider)
+        launch |= _serve_with(made.gguf, made.weights, launch.get("use") or spec.provider)
         if "port" in launch:
             # The two may run beside each other: the one that is stated is the other's.
             launch["port"] = {"$unset": True}
@@ -50,16 +50,16 @@ def trained(compiled: Compiled, record: Record) -> Compiled:
         if not Path(launch["weights"]).exists():
             gone = launch["weights"]
             raise TrainError(f"what the job {record.id} made is not there any more: {gone}")
-    changed = build.change(compiled, changes, elsewhere=elsewhere)
+    changed = build.change_lm(compiled, changes, elsewhere=elsewhere)
     return msgspec.structs.replace(changed, name=str(changes["model"]))
 
 
-def _stated_launch(compiled: Compiled) -> Mapping[str, Any]:
+def _stated_launch(compiled: CompiledLM) -> Mapping[str, Any]:
     stated = thaw(compiled.stated.get("launch_kwargs")) or {}
     return stated if isinstance(stated, Mapping) else {}
 
 
-def _served(gguf: str | None, weights: str | None, use: str | None) -> dict[str, Any]:
+def _serve_with(gguf: str | None, weights: str | None, use: str | None) -> dict[str, Any]:
     """Return which server serves what was made, and from what."""
     if gguf is not None and use in (None, "llama_cpp"):
         return {"use": "llama_cpp", "weights": gguf}
@@ -69,7 +69,7 @@ def _served(gguf: str | None, weights: str | None, use: str | None) -> dict[str,
     return {"use": use if use in kinds else "transformers", "weights": path}
 
 
-def _provenance(compiled: Compiled, record: Record) -> dict[str, Any]:
+def _provenance(compiled: CompiledLM, record: JobRecord) -> dict[str, Any]:
     spec = compiled.spec.train_kwargs
     said = {} if spec is None else write(TRAIN, spec)
     versions = dict(record.made.versions) if record.made is not None else {}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import UsageError
 from lmconf.schema.frozen import thaw
-from lmconf.system.interrupts import shielded
+from lmconf.system.interrupts import run_shielded
 from lmconf.transports import registry
-from lmconf.transports.cancellation import Cut, cut_by
+from lmconf.transports.cancellation import Cancellation, use_cancellation
 from lmconf.transports.custom import chunks_of
 from lmconf.transports.specs import TransportSpec
 from lmconf.transports.status_errors import Advice, no_advice
@@ -24,26 +24,26 @@ __all__ = [
     "KINDS",
     "REQUEST_ID",
     "Advice",
+    "Cancellation",
     "Connection",
-    "Cut",
     "Factory",
     "Json",
     "Phases",
-    "Priced",
+    "PricingTransport",
     "Request",
     "Transport",
     "chunks_of",
-    "cut_by",
     "make",
     "names",
     "register_transport",
+    "use_cancellation",
 ]
 
 Factory: TypeAlias = Callable[[Mapping[str, Any], Advice], Transport]
 """Makes a transport from `transport.args` and the reader of refusals' headers."""
 
 
-class Priced(Protocol):
+class PricingTransport(Protocol):
     """A transport that knows what answers cost."""
 
     def cost(
@@ -54,7 +54,7 @@ class Priced(Protocol):
 
 def _litellm(arguments: Mapping[str, Any], advice: Advice) -> Transport:
     # An interrupt of the first call leaves no module half imported.
-    found: Any = shielded(lambda: import_module("lmconf.transports.litellm.adapter"))
+    found: Any = run_shielded(lambda: import_module("lmconf.transports.litellm.adapter"))
     made: Transport = found.LiteLLM(arguments, advice)
     return made
 

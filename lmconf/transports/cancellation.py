@@ -6,7 +6,7 @@ import weakref
 from contextvars import ContextVar
 from typing import Protocol
 
-__all__ = ["Cut", "Line", "current_cut", "cut_by"]
+__all__ = ["Cancellation", "Line", "current_cancellation", "use_cancellation"]
 
 
 class Line(Protocol):
@@ -22,7 +22,7 @@ class Waiting(Protocol):
     line: Line | None
 
 
-class Cut:
+class Cancellation:
     """Ends the attempts that are made in some contexts."""
 
     def __init__(self) -> None:
@@ -42,14 +42,14 @@ class Cut:
                 line.close()
 
 
-_cut: ContextVar[Cut | None] = ContextVar("lmconf_cut", default=None)
+_cut: ContextVar[Cancellation | None] = ContextVar("lmconf_cut", default=None)
 
 
-def cut_by(cut: Cut) -> None:
+def use_cancellation(cut: Cancellation) -> None:
     """Let `cut` end what is sent in the current context."""
     _cut.set(cut)
 
 
-def current_cut() -> Cut | None:
+def current_cancellation() -> Cancellation | None:
     """Return what may end what is sent in the current context."""
     return _cut.get()

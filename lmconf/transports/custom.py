@@ -10,14 +10,22 @@ from lmconf.system.fork import Mutex
 from lmconf.transports.response_checks import check_chunk, check_response, plain
 from lmconf.transports.transport import Json, Request, Transport
 
-__all__ = ["Completed", "Own", "Pieces", "as_response", "check_methods", "chunks_of", "completed"]
+__all__ = [
+    "CustomTransport",
+    "Own",
+    "StreamPieces",
+    "check_methods",
+    "chunks_of",
+    "complete_transport",
+    "make_response",
+]
 
 _MESSAGE = frozenset(("content", "tool_calls"))
 _SPOKEN = ("reasoning_content", "content", "refusal")
 _TOLD = frozenset((*_SPOKEN, "role", "tool_calls"))
 
 
-def as_response(said: object, request: Request, name: str) -> Json:
+def make_response(said: object, request: Request, name: str) -> Json:
     """Return the whole response that `said` stands for, as new plain JSON.
 
     `said` is a text, a list of texts (one for each of `n`), a message (`{"content": …}`), or a
@@ -30,7 +38,10 @@ def as_response(said: object, request: Request, name: str) -> Json:
     if isinstance(said, str):
         said = [said]
     if isinstance(said, list | tuple) and said and all(isinstance(text, str) for text in said):
-        return {**_head(request), "choices": [_spoken(request, i, x) for i, x in enumerate(said)]}
+        return {
+            **_head(request),
+            "choices": [_text_chunk(request, i, x) for i, x in enumerate(said)],
+        }
     if not isinstance(said, Mapping) and not callable(getattr(said, "model_dump", None)):
         raise _unusable(name, f"`complete` returned {_kind(said)}")
     response = plain(said)
@@ -92,7 +103,7 @@ def _parts(choice: Json, split: Callable[[str], Iterable[str]]) -> Iterator[Json
     yield {"delta": rest, **last}
 
 
-class Pieces:
+class StreamPieces:
     """Takes what a stream of one's own yields, one after the other: texts, or whole chunks."""
 
     def __init__(self, request: Request, name: str) -> None:
@@ -170,7 +181,7 @@ def _head(request: Request) -> Json:
     return {"object": kind, "model": request.model}
 
 
-def _spoken(request: Request, index: int, text: str) -> Json:
+def _text_chunk(request: Request, index: int, text: str) -> Json:
     if request.route == "text":
         return {"index": index, "text": text, "finish_reason": "stop"}
     message = {"role": "assistant", "content": text}
@@ -192,39 +203,39 @@ def _kind(value: object) -> str:
     return "None" if value is None else f"{type(value).__name__}"
 
 
-class Completes(Protocol):
+class CompletionTransport(Protocol):
     """The least that carries a request: its answer, whole."""
 
     def complete(self, request: Request, /) -> object:
         """Send `request` once and return the answer; see `lmconf.transports.custom`."""
 
 
-class Acompletes(Protocol):
+class AsyncCompletionTransport(Protocol):
     """The least that carries a request on an event loop."""
 
     async def acomplete(self, request: Request, /) -> object:
         """Send `request` once and return the answer; see `lmconf.transports.custom`."""
 
 
-Own: TypeAlias = Completes | Acompletes
+Own: TypeAlias = CompletionTransport | AsyncCompletionTransport
 """A transport of one's own."""
 
 
-def completed(own: object, name: str) -> Transport:
+def complete_transport(own: object, name: str) -> Transport:
     """Return `own` as a whole transport; `name` is what messages call it.
 
     Raises:
         UsageError: it has neither `complete` nor `acomplete`, or one of its methods is async
             where it must not be.
     """
-    return Completed(own, name)
+    return CustomTransport(own, name)
 
 
 def check_methods(own: object, name: str) -> None:
     """Refuse what cannot carry a request: an object, or the class of one.
 
     Raises:
-        UsageError: as `completed`.
+        UsageError: as `complete_transport`.
     """
     import inspect  # it takes 10 ms
 
@@ -242,7 +253,7 @@ def check_methods(own: object, name: str) -> None:
             )
 
 
-class Completed:
+class CustomTransport:
     """A whole transport around one of one's own.
 
     An own method is used where there is one. `acomplete` and `astream` are made from `complete`
@@ -279,7 +290,7 @@ class Completed:
         """
         if self._complete is None:
             raise self._only_async()
-        return as_response(self._complete(request), request, self._name)
+        return make_response(self._complete(request), request, self._name)
 
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
@@ -289,12 +300,12 @@ class Completed:
             if isinstance(said, Awaitable):
                 said = await said
         else:
-            from lmconf.system.threads import in_thread  # it brings in asyncio
+            from lmconf.system.threads import run_in_thread  # it brings in asyncio
 
             complete = self._complete
             assert complete is not None
-            said = await in_thread(lambda: complete(request))
-        return as_response(said, request, self._name)
+            said = await run_in_thread(lambda: complete(request))
+        return make_response(said, request, self._name)
 
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come.
@@ -305,7 +316,7 @@ class Completed:
         if self._stream is None:
             yield from chunks_of(self.complete(request))
             return
-        pieces = Pieces(request, self._name)
+        pieces = StreamPieces(request, self._name)
         told = pieces.check(self._stream(request))
         try:
             for piece in told:
@@ -322,7 +333,7 @@ class Completed:
             for chunk in chunks_of(await self.acomplete(request)):
                 yield chunk
             return
-        pieces = Pieces(request, self._name)
+        pieces = StreamPieces(request, self._name)
         told = await self._told(request)
         try:
             async for piece in told:
@@ -339,12 +350,12 @@ class Completed:
             told = self._astream(request)
             found: AsyncIterator[object] = await told if isinstance(told, Awaitable) else told
             return found
-        from lmconf.system.threads import each_in_thread
+        from lmconf.system.threads import iterate_in_thread
 
         stream = self._stream
         assert stream is not None
-        check = Pieces(request, self._name).check
-        return each_in_thread(lambda: check(stream(request)))
+        check = StreamPieces(request, self._name).check
+        return iterate_in_thread(lambda: check(stream(request)))
 
     def cost(
         self, provider: str, model: str, base_model: str | None, response: Json
@@ -366,9 +377,9 @@ class Completed:
             if isinstance(closed, Awaitable):
                 await closed
         elif close is not None:
-            from lmconf.system.threads import in_thread
+            from lmconf.system.threads import run_in_thread
 
-            await in_thread(close)
+            await run_in_thread(close)
 
     def _closing(self) -> tuple[Callable[[], object] | None, Callable[[], object] | None]:
         with self._lock:

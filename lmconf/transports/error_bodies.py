@@ -22,10 +22,10 @@ from msgspec import Struct, structs
 
 from lmconf.system.tracebacks import is_interrupt
 
-__all__ = ["Complaint", "complaint_in", "read_complaint", "read_line"]
+__all__ = ["ErrorBody", "find_error", "read_error_body", "read_error_line"]
 
 
-class Complaint(Struct, frozen=True):
+class ErrorBody(Struct, frozen=True):
     """What a server says of an error; `codes` are in lower case.
 
     `status` is the HTTP status that the body itself states, `wait` the seconds that it asks for,
@@ -40,7 +40,7 @@ class Complaint(Struct, frozen=True):
     setting: str = ""
 
 
-def read_complaint(body: bytes) -> Complaint:
+def read_error_body(body: bytes) -> ErrorBody:
     """Return what the body of an answer with an error's status says; it may be anything."""
     try:
         found: Any = json.loads(body)
@@ -48,11 +48,11 @@ def read_complaint(body: bytes) -> Complaint:
         if is_interrupt(error):
             raise
         text = " ".join(body.decode("utf-8", "replace").split())
-        return Complaint("" if text.startswith("<") else text)
-    return _of(found)
+        return ErrorBody("" if text.startswith("<") else text)
+    return _read_error(found)
 
 
-def complaint_in(body: bytes) -> Complaint | None:
+def find_error(body: bytes) -> ErrorBody | None:
     """Return the error that an answer of a success's status holds; None where it holds none."""
     try:
         found: Any = json.loads(body)
@@ -60,47 +60,47 @@ def complaint_in(body: bytes) -> Complaint | None:
         if is_interrupt(error):
             raise
         return None
-    return _within(found)
+    return _find_nested(found)
 
 
-def read_line(line: bytes) -> Complaint | None:
+def read_error_line(line: bytes) -> ErrorBody | None:
     """Return the error that one line of a stream holds; None where it holds none."""
-    return complaint_in(line.strip().removeprefix(b"data:"))
+    return find_error(line.strip().removeprefix(b"data:"))
 
 
-def _within(found: Any) -> Complaint | None:
+def _find_nested(found: Any) -> ErrorBody | None:
     if isinstance(found, list) and found:
         found = found[0]
     if not isinstance(found, dict):
         return None
     # Servers also write `"error": null` beside an answer.
     if found.get("error") or found.get("object") == "error":
-        return _of(found)
+        return _read_error(found)
     choices = found.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict) and choice.get("error"):
-            return _of(choice)
+            return _read_error(choice)
     return None
 
 
-def _of(found: Any) -> Complaint:
+def _read_error(found: Any) -> ErrorBody:
     if isinstance(found, list) and found:
         found = found[0]
     if not isinstance(found, dict):
-        return Complaint(str(found) if found else "")
+        return ErrorBody(str(found) if found else "")
     error = found.get("error", found)
     if not isinstance(error, dict):
         outer = found.get("external_model_message")
         if isinstance(outer, dict):
-            return _of(outer)
+            return _read_error(outer)
         # Text alone: Ollama, and gateways that put a word here and the sentence beside it.
         beside = found.get("message")
         said = beside if isinstance(beside, str) and beside else str(error)
-        return Complaint(said, frozenset(_words([error, found.get("code")])))
+        return ErrorBody(said, frozenset(_words([error, found.get("code")])))
     # A wrapper of Anthropic's has the type "error", which says nothing.
     outer_codes = [found.get("code"), found.get("error_code")] if error is not found else []
     return _with_provider(
-        Complaint(
+        ErrorBody(
             message=_message(error),
             codes=frozenset(_words([*_codes_of(error), *outer_codes])),
             status=_status(error) or _status(found),
@@ -125,7 +125,7 @@ def _codes_of(error: Mapping[str, Any]) -> Iterator[object]:
         yield detail.get("reason")
 
 
-def _with_provider(said: Complaint, metadata: object) -> Complaint:
+def _with_provider(said: ErrorBody, metadata: object) -> ErrorBody:
     """Return `said` with what a gateway repeats of the provider behind it."""
     if not isinstance(metadata, dict):
         return said
@@ -134,7 +134,7 @@ def _with_provider(said: Complaint, metadata: object) -> Complaint:
     raw, name = metadata.get("raw"), metadata.get("provider_name")
     if not raw:
         return said
-    behind = read_complaint(raw.encode()) if isinstance(raw, str) else _of(raw)
+    behind = read_error_body(raw.encode()) if isinstance(raw, str) else _read_error(raw)
     shown = f"{name}: {behind.message}" if isinstance(name, str) and name else behind.message
     return structs.replace(
         said,

@@ -16,13 +16,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lmconf.errors import UsageError
-from lmconf.system.imports import imported
+from lmconf.system.imports import import_path
 from lmconf.transports.transport import Transport
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "Names", "add", "drop", "installed", "is_registered", "make_own"]
+__all__ = ["GROUP", "Names", "add", "drop", "installed_names", "is_registered", "make_own"]
 
 GROUP = "lmconf.transports"
 """The entry points by which a package brings a transport."""
@@ -68,7 +68,7 @@ def is_registered(name: str) -> bool:
     return name in _REGISTERED
 
 
-def installed() -> tuple[str, ...]:
+def installed_names() -> tuple[str, ...]:
     """Return the names of the transports that installed packages bring; none is imported."""
     return tuple(dict.fromkeys(found.name for found in _entry_points()))
 
@@ -86,14 +86,14 @@ def make_own(
     """
     factory: Callable[..., object] | None
     if ":" in name:
-        factory = imported(name, allow_imports)
+        factory = import_path(name, allow_imports)
     else:
-        factory = _REGISTERED.get(name) or _brought(name)
+        factory = _REGISTERED.get(name) or _load_entry_point(name)
     if factory is None:
         return None
-    from lmconf.transports.custom import completed
+    from lmconf.transports.custom import complete_transport
 
-    return completed(_called(factory, name, arguments), name)
+    return complete_transport(_call_factory(factory, name, arguments), name)
 
 
 class Names(Collection[str]):
@@ -106,10 +106,10 @@ class Names(Collection[str]):
         self._known = (*built_in, *_REGISTERED)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._known or name in installed()
+        return name in self._known or name in installed_names()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys((*self._known, *installed())))
+        return iter(dict.fromkeys((*self._known, *installed_names())))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -122,7 +122,7 @@ def _entry_points(name: str | None = None) -> tuple[EntryPoint, ...]:
     return tuple(point for point in found if name in (None, point.name))
 
 
-def _brought(name: str) -> Callable[..., object] | None:
+def _load_entry_point(name: str) -> Callable[..., object] | None:
     found = {point.value: point for point in _entry_points(name)}
     if not found:
         return None
@@ -145,7 +145,7 @@ def _brought(name: str) -> Callable[..., object] | None:
     return factory
 
 
-def _called(
+def _call_factory(
     factory: Callable[..., object], name: str, arguments: Callable[[], Mapping[str, Any]]
 ) -> object:
     """Return what `factory` makes; no frame of lmconf's keeps its arguments."""

@@ -20,10 +20,10 @@ from lmconf.errors import (
     RateLimited,
     ServerError,
 )
-from lmconf.secrets.redaction import without_secrets
-from lmconf.transports.error_bodies import Complaint, read_complaint
+from lmconf.secrets.redaction import mask_secrets
+from lmconf.transports.error_bodies import ErrorBody, read_error_body
 
-__all__ = ["Advice", "no_advice", "refused", "reported"]
+__all__ = ["Advice", "error_for_status", "error_in_answer", "no_advice"]
 
 Advice: TypeAlias = Callable[[int, Mapping[str, str]], "tuple[float | None, bool | None]"]
 """Reads a refusal's status and headers: the seconds the server asks to wait, and whether it says
@@ -153,11 +153,11 @@ _FLEX = 498
 """Groq's status for a service tier whose capacity is taken."""
 
 
-def refused(
+def error_for_status(
     status: int, headers: Mapping[str, str], body: bytes, secrets: Iterable[str], advice: Advice
 ) -> CallError:
     """Return the failure that an answer with an error's status stands for."""
-    said = read_complaint(body)
+    said = read_error_body(body)
     kind_of_aws = headers.get("x-amzn-errortype", "").partition(":")[0].lower()
     if kind_of_aws:
         said = structs.replace(said, codes=said.codes | {kind_of_aws})
@@ -172,7 +172,7 @@ def refused(
     return failure
 
 
-def reported(said: Complaint, status: int | None, secrets: Iterable[str]) -> CallError:
+def error_in_answer(said: ErrorBody, status: int | None, secrets: Iterable[str]) -> CallError:
     """Return the failure that an error inside an answer of `status` 200 stands for.
 
     Its status is the one that the error itself states, if it does.
@@ -187,13 +187,13 @@ def reported(said: Complaint, status: int | None, secrets: Iterable[str]) -> Cal
     return failure
 
 
-def _failure(said: Complaint, status: int, secrets: Iterable[str], unsaid: str) -> CallError:
+def _failure(said: ErrorBody, status: int, secrets: Iterable[str], unsaid: str) -> CallError:
     secrets = tuple(secrets)
     kind, retryable = _kind(status, said.codes, said.message.lower())
     ours = said.request_id
     failure = kind(
-        (_shown(without_secrets(said.message, secrets)) or unsaid)[:LONGEST],
-        request_id=without_secrets(ours, secrets)[:200] if ours else None,
+        (_show_text(mask_secrets(said.message, secrets)) or unsaid)[:LONGEST],
+        request_id=mask_secrets(ours, secrets)[:200] if ours else None,
         retry_after=said.wait,
         retryable=retryable,
         setting=said.setting,
@@ -204,7 +204,7 @@ def _failure(said: Complaint, status: int, secrets: Iterable[str], unsaid: str) 
     return failure
 
 
-def _shown(text: str) -> str:
+def _show_text(text: str) -> str:
     """Return `text` without what a terminal would take for an order."""
     return "".join(
         letter if letter.isprintable() or letter == "\n" else " " if letter.isspace() else "\ufffd"
@@ -221,7 +221,7 @@ def request_id(headers: Mapping[str, str], secrets: Iterable[str]) -> str | None
     """Return the id that the server gave to a request, by the names that providers use."""
     for name in _REQUEST_IDS:
         if headers.get(name):
-            return without_secrets(headers[name], secrets)[:200]
+            return mask_secrets(headers[name], secrets)[:200]
     return None
 
 
@@ -261,7 +261,7 @@ def _out_of_quota(codes: frozenset[str], said: str) -> bool:
     return bool(codes & _QUOTA_CODES) or any(words in said for words in _QUOTA_WORDS)
 
 
-def _help(status: int, said: Complaint) -> str:
+def _help(status: int, said: ErrorBody) -> str:
     if status < 400:
         return "redirects are not followed: write the final address as `api_base`"
     if status == 402 or _out_of_quota(said.codes, said.message.lower()):

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from lmconf.schema.frozen import FrozenMap
-from lmconf.secrets.references import Masked, Unshown
+from lmconf.secrets.references import HiddenValues, Masked
 
 __all__ = [
     "REQUEST_ID",
@@ -65,10 +65,10 @@ class Connection(Masked, Struct, frozen=True, eq=False, kw_only=True):
 
     base: str | None
     key: str | None = None
-    headers: Mapping[str, str] = Unshown()
+    headers: Mapping[str, str] = HiddenValues()
     organization: str | None = None
     project: str | None = None
-    other: Mapping[str, str] = Unshown()
+    other: Mapping[str, str] = HiddenValues()
     hidden: tuple[str, ...] = ()
 
     def __repr__(self) -> str:

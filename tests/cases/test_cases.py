@@ -26,7 +26,7 @@ from lmconf.diagnostics.render import to_json, to_text
 from lmconf.document.command_line import GivenText, parse_var
 from lmconf.document.overrides import Assignment, parse_set
 from lmconf.errors import ProfileError
-from lmconf.loader.compile import examine
+from lmconf.loader.compile import compile_source
 
 HERE = Path(__file__).parent
 CANARY = "CANARY"
@@ -90,7 +90,9 @@ def said_of(
         variables |= {variable[0]: variable[1]} if variable is not None else {}
     trusted = frozenset(" ".join(said["untrusted"]).split()) if said["untrusted"] else None
     try:
-        outcome = examine(f"./{document.name}", tuple(assignments), variables, trusted_env=trusted)
+        outcome = compile_source(
+            f"./{document.name}", tuple(assignments), variables, trusted_env=trusted
+        )
     except ProfileError as error:
         return (*found, *error.diagnostics)
     errors = [said for said in outcome.diagnostics if said.severity == "error"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lmconf.caches import KINDS, DatedStore, Store, Tiers, open_store
+from lmconf.caches import KINDS, DatedStore, Store, TieredStore, open_store
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore
 from lmconf.secrets.references import Env
 from tests.programs import run
@@ -23,8 +23,8 @@ MAKERS: dict[str, Callable[[Path], Store]] = {
     "memory": lambda folder: open_store(MemoryStore(max_entries=100, max_size=SMALL)),
     "disk": lambda folder: open_store(DiskStore(path=str(folder / "cache"), max_size=SMALL)),
     "redis": lambda folder: open_store(RedisStore(backend="redis", url=URL, namespace=folder.name)),
-    "tiers": lambda folder: Tiers([MAKERS["memory"](folder), MAKERS["disk"](folder)]),
-    "far tiers": lambda folder: Tiers([MAKERS[kind](folder) for kind in KINDS]),
+    "tiers": lambda folder: TieredStore([MAKERS["memory"](folder), MAKERS["disk"](folder)]),
+    "far tiers": lambda folder: TieredStore([MAKERS[kind](folder) for kind in KINDS]),
 }
 UNBOUNDED = ("redis", "far tiers")
 """Stores whose size is the server's to limit."""

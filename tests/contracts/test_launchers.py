@@ -22,7 +22,7 @@ import pytest
 from lmconf.errors import LaunchError
 from lmconf.launchers import KINDS, LaunchSpec, launcher
 from lmconf.launchers.server_protocol import Server
-from lmconf.runtime.server import Launched
+from lmconf.runtime.server import LaunchedServer
 from lmconf.schema.frozen import FrozenMap
 from tests.standins.kinds import KEYED, LOADS_A_FILE, TINY, UNLISTED, working
 from tests.unit.launchers.scripted import of_session, until
@@ -258,7 +258,7 @@ def test_nothing_of_it_is_left_when_its_owner_is_killed(spec: LaunchSpec, cycle:
 
 
 def test_many_threads_that_start_it_get_one_server(spec: LaunchSpec) -> None:
-    own = Launched(spec, "acme/tiny", {})
+    own = LaunchedServer(spec, "acme/tiny", {})
     found: list[Server] = []
     together = threading.Barrier(8)
 
@@ -281,7 +281,7 @@ def test_many_threads_that_start_it_get_one_server(spec: LaunchSpec) -> None:
 
 
 def test_one_that_died_is_started_anew(spec: LaunchSpec) -> None:
-    own = Launched(spec, "acme/tiny", {})
+    own = LaunchedServer(spec, "acme/tiny", {})
     first = own.start()
     pid = first.pid
     os.kill(pid, signal.SIGKILL)
@@ -299,7 +299,7 @@ def test_a_start_that_failed_can_be_tried_again(spec: LaunchSpec, tmp_path: Path
     if spec.use == "ollama":
         pytest.skip("it loads no file")
     weights = tmp_path / "late.gguf"
-    own = Launched(msgspec.structs.replace(spec, weights=str(weights)), "acme/tiny", {})
+    own = LaunchedServer(msgspec.structs.replace(spec, weights=str(weights)), "acme/tiny", {})
     with pytest.raises(LaunchError):
         own.start()
     assert own.server is None
@@ -310,4 +310,4 @@ def test_a_start_that_failed_can_be_tried_again(spec: LaunchSpec, tmp_path: Path
 
 def test_without_a_kind_nothing_starts() -> None:
     with pytest.raises(LaunchError, match="nothing says which kind of server to start"):
-        Launched(LaunchSpec(), "tiny", {}).start()
+        LaunchedServer(LaunchSpec(), "tiny", {}).start()

@@ -279,10 +279,12 @@ class Echo:
             raise TrainError("echo wants `answer`")
 
     def advance(self, order: Any, kept: Any, keep: Any, reach: Any) -> Any:
-        from lmconf.trainers.trainer_protocol import Look, Made
+        from lmconf.trainers.trainer_protocol import JobStatus, TrainingResult
 
         keep({"seen": "yes"})
-        return Look(status="succeeded", made=Made(model=f"echo-{order.spec.args['answer']}"))
+        return JobStatus(
+            status="succeeded", made=TrainingResult(model=f"echo-{order.spec.args['answer']}")
+        )
 
     def resume(self, order: Any, kept: Any) -> Any:
         raise TrainError("echo never fails")

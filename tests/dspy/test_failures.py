@@ -11,7 +11,7 @@ import dspy
 import pytest
 
 import lmconf
-from lmconf.dspy.failures import as_both
+from lmconf.dspy.failures import to_dspy_error
 from tests.dspy.formats import answers
 from tests.loopback import Loopback, Reply
 
@@ -101,14 +101,14 @@ def test_an_agent_forgets_its_first_steps_when_the_context_is_full(
 
 def test_a_failure_says_the_same_and_can_be_pickled() -> None:
     error = lmconf.ContextWindowExceeded("too long", lm="gpt", attempts=2, status=400)
-    both = as_both(error, "openai/tiny")
+    both = to_dspy_error(error, "openai/tiny")
     again = pickle.loads(pickle.dumps(both))
     for one in (both, again):
         assert str(one) == str(error)
         assert isinstance(one, lmconf.ContextWindowExceeded)
         assert isinstance(one, dspy.ContextWindowExceededError)
         assert (one.lm, one.attempts, one.status) == ("gpt", 2, 400)
-    assert as_both(both, "openai/tiny") is both
+    assert to_dspy_error(both, "openai/tiny") is both
 
 
 def shown(error: BaseException) -> str:
@@ -145,6 +145,6 @@ def test_every_error_of_lmconf_has_a_counterpart() -> None:
         if kind.__module__ != "lmconf.errors" or issubclass(kind, dspy.LMError):
             continue
         what: Any = () if issubclass(kind, lmconf.ProfileError) else "it failed"
-        both = as_both(kind(what), "openai/tiny")
+        both = to_dspy_error(kind(what), "openai/tiny")
         assert isinstance(both, kind)
         assert isinstance(both, dspy.LMError)

@@ -21,10 +21,10 @@ import pytest
 
 import lmconf
 from lmconf import LM, BudgetExceeded, CallError, ProfileError, RateLimited, Timeout
-from lmconf.limits import Amount, Most, period_of
+from lmconf.limits import Amount, SpendingLimit, period_of
 from lmconf.runtime.layers import budget as budget_layer
 from lmconf.runtime.layers.budget import BudgetWarning
-from lmconf.system.background import afterwards
+from lmconf.system.background import background_worker
 from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse
 from tests.redis_server import PASSWORD, RedisServer
 
@@ -281,7 +281,7 @@ def test_a_store_that_cannot_be_used_refuses_the_call_and_never_loses_an_answer(
     file.write_bytes(b"nonsense" * 1000)
     with pytest.warns(BudgetWarning):
         list(stream)
-        afterwards().finish(10)
+        background_worker().finish(10)
     assert stream.answer.text == "a b "
 
 
@@ -395,7 +395,7 @@ def test_a_profile_has_a_budget_that_all_of_its_lms_are_charged_to(server: Loopb
     # What its own budget had room for was given back when the profile's had none.
     own = profile["c"]._parts().charges[0]
     run = period_of("run", 0.0)
-    assert own.ledger.spend(own.account, run, Amount(0.0, 1), Most(tokens=0)) == Amount()
+    assert own.ledger.spend(own.account, run, Amount(0.0, 1), SpendingLimit(tokens=0)) == Amount()
     assert len(server.received) == 2
     assert lmconf.load_state(profile.dump_state()) == profile
 
@@ -420,12 +420,12 @@ def test_a_fallback_is_charged_to_its_profile_too(server: Loopback) -> None:
     profile = lmconf.load({**document, "main": "a"})
     (charge,) = profile["a"]._parts().charges
     before = charge.ledger.spend(
-        charge.account, period_of("run", 0.0), Amount(0.0, 1), Most(tokens=0)
+        charge.account, period_of("run", 0.0), Amount(0.0, 1), SpendingLimit(tokens=0)
     )
     server.answers(Reply(status=503, json={"error": {"message": "no"}}), used(200))
     assert profile["a"]("hi") == ["Hello."]
     after = charge.ledger.spend(
-        charge.account, period_of("run", 0.0), Amount(0.0, 1), Most(tokens=0)
+        charge.account, period_of("run", 0.0), Amount(0.0, 1), SpendingLimit(tokens=0)
     )
     assert before is not None
     assert after == before + Amount(0.0, 200)

@@ -21,7 +21,7 @@ from lmconf.caches import live_store
 from lmconf.caches.specs import MemoryStore
 from lmconf.cli.entry import run
 from lmconf.runtime import LM
-from lmconf.spec.build import make
+from lmconf.spec.build import make_lm
 from lmconf.transports import Json, Request
 from tests.artefacts import MARK, PARTS
 from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse
@@ -346,7 +346,7 @@ MAKING: dict[str, Act] = {
     "context": lambda _: lmconf.context(api_key=MARK).__enter__(),  # type: ignore[call-arg]
     "as_dspy": lambda place: place.lm().as_dspy(api_key=MARK, temperature=99),
     "dumps": lambda _: lmconf.dumps({"api_key": MARK}),  # type: ignore[arg-type]
-    "make": lambda _: make({"model": "openai/tiny", "api_key": MARK, "temperature": 99}),
+    "make": lambda _: make_lm({"model": "openai/tiny", "api_key": MARK, "temperature": 99}),
 }  # fmt: skip
 
 PROCESSES: dict[str, Act] = {

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from lmconf.launchers.folders import servers_folder
-from lmconf.launchers.records import Record, records, running, write_record
+from lmconf.launchers.records import ServerRecord, records, running_records, write_record
 from lmconf.runtime import LM
 from tests.unit.launchers.scripted import until
 from tests.watching import alive
@@ -34,7 +34,7 @@ def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         f"launch_kwargs: {{use: llama_cpp, weights: {WEIGHTS}, args: {{ctx-size: 512}}}}\n"
     )
     yield path
-    for record in running():
+    for record in running_records():
         record.end()
 
 
@@ -59,7 +59,7 @@ def test_a_detached_server_stays_until_it_is_killed_and_is_used_by_everybody(
 ) -> None:
     code, url, told = ran("launch", profile, "--detach")
     assert code == 0, told
-    (record,) = running()
+    (record,) = running_records()
     assert url.strip() == f"{record.url}/v1"
     assert "is ready" in told
 
@@ -74,7 +74,7 @@ def test_a_detached_server_stays_until_it_is_killed_and_is_used_by_everybody(
         server = lm.launch()
         assert (server.pid, server.status()) == (record.pid, "running")
         assert lm("Say this is a test!", cache=False) == ["This is a test!"]
-    assert running() == [record]  # closing an LM ends nobody else's server
+    assert running_records() == [record]  # closing an LM ends nobody else's server
     assert json.loads(ran("ps", "--format", "json")[1])[0]["pid"] == record.pid
     assert str(profile) in ran("ps")[1]
     assert "init:" in ran("logs", profile, "-n", 200)[1]
@@ -84,16 +84,16 @@ def test_a_detached_server_stays_until_it_is_killed_and_is_used_by_everybody(
     code, _, told = ran("kill", profile)
     assert (code, f"ended {profile}" in told) == (0, True)
     assert not alive(record.pid)
-    assert running() == []
+    assert running_records() == []
     assert ran("kill", profile)[0] == 2
     assert "no server runs" in ran("ps")[2]
 
 
-def in_foreground(profile: Path) -> tuple[subprocess.Popen[str], Record]:
+def in_foreground(profile: Path) -> tuple[subprocess.Popen[str], ServerRecord]:
     process = started("launch", profile)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("http://127.0.0.1:")
-    (record,) = running()
+    (record,) = running_records()
     assert record.owner == process.pid
     return process, record
 
@@ -139,25 +139,25 @@ def test_a_start_that_fails_shows_why_and_leaves_nothing(profile: Path, tmp_path
     assert (code, out) == (4, "")
     assert "ended with status" in told
     assert "broken.gguf" in told
-    assert running() == []
+    assert running_records() == []
 
 
 def test_an_entry_of_a_process_that_is_gone_counts_for_nothing(profile: Path) -> None:
     assert ran("launch", profile, "-d")[0] == 0
-    (record,) = running()
+    (record,) = running_records()
     assert record.end()
     assert [each.pid for each in records()] == [record.pid]
     # Another process has got the number of the supervisor meanwhile, and even the lock is held.
     with (Path(record.folder) / "lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         write_record(Path(record.folder), msgspec.structs.replace(record, supervisor=os.getpid()))
-        assert running() == []
+        assert running_records() == []
         assert ran("kill", "--all")[0] == 0
 
 
 def test_state_is_private(profile: Path) -> None:
     assert ran("launch", profile, "-d")[0] == 0
-    (record,) = running()
+    (record,) = running_records()
     folder = Path(record.folder)
     assert folder.parent == servers_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -182,8 +182,8 @@ def test_a_server_that_loads_is_listed_told_of_and_can_be_killed(
     words = json.dumps([sys.executable, "-c", waits, "{port}"])
     profile.write_text(f"model: openai/any\nlaunch_kwargs: {{command: {words}}}\n")
     process = started("launch", profile, "--detach")
-    until(lambda: any(each.pid for each in running()))
-    (record,) = running()
+    until(lambda: any(each.pid for each in running_records()))
+    (record,) = running_records()
     assert alive(record.pid)
     assert "(loading)" in ran("ps")[1]
     listed = json.loads(ran("ps", "--format", "json")[1])
@@ -205,20 +205,20 @@ def test_a_program_that_ends_while_a_server_loads_leaves_none(profile: Path, num
     words = json.dumps([sys.executable, "-c", "import time\nwhile True: time.sleep(0.1)", "{port}"])
     profile.write_text(f"model: openai/any\nlaunch_kwargs: {{command: {words}}}\n")
     process = started("launch", profile, "--detach")
-    until(lambda: any(each.pid for each in running()))
-    (record,) = running()
+    until(lambda: any(each.pid for each in running_records()))
+    (record,) = running_records()
     process.send_signal(number)
     process.communicate(timeout=30)
-    until(lambda: not alive(record.pid) and not running(), within=2.0)
+    until(lambda: not alive(record.pid) and not running_records(), within=2.0)
 
 
 def test_ctrl_c_ends_whoever_follows_a_log_and_not_the_server(profile: Path) -> None:
     assert ran("launch", profile, "-d")[0] == 0
-    (record,) = running()
+    (record,) = running_records()
     follower = started("logs", profile, "-f")
     assert follower.stdout is not None
     assert follower.stdout.readline()
     follower.send_signal(signal.SIGINT)
     _, told = follower.communicate(timeout=30)
     assert (follower.returncode, "Traceback" in told) == (130, False)
-    assert running() == [record]
+    assert running_records() == [record]

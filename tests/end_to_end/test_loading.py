@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lmconf.errors import LaunchError, Timeout
-from lmconf.launchers.records import Record, running
+from lmconf.launchers.records import ServerRecord, running_records
 from lmconf.runtime import LM
 from tests.standins.kinds import HERE, TINY, working
 from tests.unit.launchers.scripted import until
@@ -59,8 +59,8 @@ def loading() -> int:
     return record.pid
 
 
-def _loads() -> list[Record]:
-    return [record for record in running() if record.loads]
+def _loads() -> list[ServerRecord]:
+    return [record for record in running_records() if record.loads]
 
 
 def test_an_event_loop_goes_on_while_a_server_loads(lm: LM, gate: Path) -> None:
@@ -144,7 +144,7 @@ def test_an_interrupt_while_one_waits_leaves_nothing_behind(lm: LM) -> None:
             wait()
         thread.join()
         until(lambda: not alive(pids[-1]))
-        until(lambda: not running())
+        until(lambda: not running_records())
 
 
 def test_everybody_who_waited_is_told_why_a_server_did_not_start(gate: Path) -> None:

@@ -23,9 +23,9 @@ from lmconf.caches import CacheWarning, live_store
 from lmconf.caches.specs import MemoryStore
 from lmconf.callbacks.otel import OtelCallback
 from lmconf.errors import CallError, LaunchError
-from lmconf.launchers.environments import environment
+from lmconf.launchers.environments import server_environment
 from lmconf.launchers.folders import new_run_folder
-from lmconf.launchers.processes import Command
+from lmconf.launchers.processes import ServerCommand
 from lmconf.launchers.specs import LaunchSpec, Ready
 from lmconf.launchers.start import start
 from lmconf.runtime import LM
@@ -296,9 +296,9 @@ def test_a_launched_server_sees_what_the_profile_names_and_shows_none_of_it(
     monkeypatch.setenv("ACME", MARK)
     monkeypatch.setenv("UNNAMED_API_KEY", "ambient-secret")
     spec = LaunchSpec(use="command", env=FrozenMap({"HF_TOKEN": Env(name="ACME")}))
-    env, hidden = environment(spec, {})
+    env, hidden = server_environment(spec, {})
     folder = new_run_folder("echo")
-    command = Command(
+    command = ServerCommand(
         argv=(sys.executable, "-I", "-c", TELLING),
         model="tiny",
         folder=folder,

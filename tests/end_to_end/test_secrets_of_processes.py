@@ -16,7 +16,7 @@ import pytest
 import lmconf
 from lmconf.cli.entry import run
 from lmconf.errors import TrainError
-from lmconf.launchers.records import running
+from lmconf.launchers.records import running_records
 from lmconf.training.job import job as found_job
 from tests.artefacts import MARK, failure_of, held, of_error, of_lm
 from tests.standins.kinds import HERE, TINY
@@ -47,7 +47,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("ACME", MARK)
     monkeypatch.chdir(tmp_path)
     yield folder
-    for record in running():
+    for record in running_records():
         record.end()
 
 
@@ -89,7 +89,7 @@ def test_what_a_server_is_given_is_shown_by_nothing(
     launch = [sys.executable, "-m", "lmconf", "launch", "./tiny.yaml", "--detach"]
     launched = subprocess.run(launch, capture_output=True, env=PATHS | os.environ, check=True)
     artefacts: dict[str, str | bytes] = {"launch": launched.stdout + launched.stderr}
-    (record,) = running()
+    (record,) = running_records()
     with lmconf.lm("./tiny.yaml") as lm:
         assert lm("Say this is a test!") == ["This is a test!"]
         artefacts |= of_lm(lm)

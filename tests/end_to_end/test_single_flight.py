@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from lmconf.caches import live_store
-from lmconf.caches.process_locks import CLAIMS, Claims
+from lmconf.caches.process_locks import CLAIMS, ProcessLocks
 from lmconf.caches.specs import MemoryStore
 from lmconf.errors import ServerError, Timeout
 from lmconf.runtime import LM
@@ -284,7 +284,10 @@ def test_when_the_sending_process_is_killed_another_sends(server: Loopback) -> N
 def test_claims_of_two_processes_exclude_each_other_and_end_with_the_process(
     tmp_path: Path,
 ) -> None:
-    ours, theirs = Claims(tmp_path), Claims(tmp_path)  # two open files are as two processes
+    ours, theirs = (
+        ProcessLocks(tmp_path),
+        ProcessLocks(tmp_path),
+    )  # two open files are as two processes
     key, other = "ab" * 32, "cd" * 32
     assert ours.take(key)
     assert not theirs.take(key)
@@ -300,7 +303,7 @@ def test_claims_of_two_processes_exclude_each_other_and_end_with_the_process(
 
 def test_where_nothing_can_be_locked_everybody_goes_on(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    claims = Claims(tmp_path / "file")
+    claims = ProcessLocks(tmp_path / "file")
     assert claims.take("ab" * 32)
     claims.let_go("ab" * 32)
     assert claims.count("ab" * 32) == 0

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lmconf.errors import CallError
 from lmconf.runtime import LM, Answer
-from lmconf.transports.http.sse import Events
+from lmconf.transports.http.sse import EventReader
 from tests.faults.dialects import DIALECTS, Dialect, body_of
 from tests.faults.server import Act, Faulty, answer, faulty, streamed
 from tests.watching import processor_seconds
@@ -189,7 +189,7 @@ def test_damaged_bytes_of_a_stream(
 
 def test_a_line_without_an_end_costs_no_more_than_its_bytes() -> None:
     """64 MiB that come in small pieces are put together once, not once for each of them."""
-    events, piece = Events(), b"x" * 4096
+    events, piece = EventReader(), b"x" * 4096
 
     def read() -> None:
         for _ in range(2**14):

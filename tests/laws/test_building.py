@@ -10,16 +10,16 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from lmconf import testing
-from lmconf.compiler.inputs import Inputs
-from lmconf.compiler.pipeline import Outcome, compile_documents
+from lmconf.compiler.inputs import CompilerInputs
+from lmconf.compiler.pipeline import CompileResult, compile_documents
 from lmconf.diagnostics.model import Diagnostic
 from lmconf.diagnostics.render import to_text
-from lmconf.document import read, write
+from lmconf.document import read_document, write
 from lmconf.errors import ProfileError
 from lmconf.schema.check import check
 from lmconf.schema.construct import build
 from lmconf.schema.frozen import FrozenMap
-from lmconf.schema.quick_check import fully_fits
+from lmconf.schema.quick_check import surely_fits
 from lmconf.secrets.references import Env, File, Given, Public
 from lmconf.spec.lm import LM
 from lmconf.spec.profile import PROFILE
@@ -52,7 +52,7 @@ def mutable_parts(value: object) -> Iterator[object]:
 @slow_to_draw
 def test_what_fits_an_lm_is_accepted_and_built_frozen(data: dict[str, Any]) -> None:
     normal = {key: item for key, item in data.items() if key not in SHORT}
-    assert fully_fits(LM, normal)
+    assert surely_fits(LM, normal)
     assert check(LM, normal) == []
     spec = build(LM, normal)
     assert list(mutable_parts(spec)) == []
@@ -66,7 +66,7 @@ SHORT = {"cache", "callbacks", "fallbacks", "stop", "timeout", "transport", "ret
 @given(testing.json_values(), st.sampled_from(["extra", "response_format", "headers", "seed"]))
 def test_the_quick_check_accepts_nothing_that_the_schema_refuses(value: Any, name: str) -> None:
     data = {"model": "openai/x", name: value}
-    if fully_fits(LM, data):
+    if surely_fits(LM, data):
         build(LM, data)
     faults = check(LM, data)
     if not faults:
@@ -76,7 +76,7 @@ def test_the_quick_check_accepts_nothing_that_the_schema_refuses(value: Any, nam
 @given(profile_data())
 @slow_to_draw
 def test_a_built_profile_is_frozen(data: dict[str, Any]) -> None:
-    outcome = compiled(write(testing.spelled(data)))
+    outcome = compiled(write(testing.to_document_data(data)))
     assert outcome.profile is not None, to_text(outcome.diagnostics)
     assert list(mutable_parts(outcome.profile.spec)) == []
     for lm in outcome.profile.lms.values():
@@ -85,15 +85,15 @@ def test_a_built_profile_is_frozen(data: dict[str, Any]) -> None:
     assert check(PROFILE, {"lms": {}}) == []
 
 
-def compiled(text: str) -> Outcome:
-    inputs = Inputs(
+def compiled(text: str) -> CompileResult:
+    inputs = CompilerInputs(
         name="drawn",
         environment={},
         callback_names=testing.NAMES,
         transport_names=testing.NAMES,
         allow_imports=testing.IMPORTS,
     )
-    return compile_documents([read(text, "drawn.yaml", path="/srv/drawn.yaml")], inputs)
+    return compile_documents([read_document(text, "drawn.yaml", path="/srv/drawn.yaml")], inputs)
 
 
 # What may stand anywhere by mistake.
@@ -101,7 +101,7 @@ WRONG = st.one_of(
     st.sampled_from([None, True, -1, 10**15, 1.5, "", "nonsense", "http://[", [], {}, [[]]]),
     st.sampled_from([{"$env": "X"}, {"$env": ""}, {"$file": 1}, {"$append": ["x"]}, {"$unset": 1}]),
     st.sampled_from(["{{ vars.x }}", "{{", "{{ 1 / 0 }}", {"$value": {}}, {"unknown": 1}]),
-    testing.json_values().map(testing.spelled),
+    testing.json_values().map(testing.to_document_data),
 )
 
 
@@ -177,14 +177,14 @@ def test_an_override_is_the_same_as_editing_the_file(document: dict[str, Any], t
     edited["lms"][name] = {**document["lms"][name], "num_retries": tries}
     found: list[Diagnostic] = []
     layer = tuple(from_mapping({"lms": {name: {"num_retries": tries}}}, found))
-    inputs = Inputs(
+    inputs = CompilerInputs(
         name="drawn",
         assignments=layer,
         callback_names=testing.NAMES,
         transport_names=testing.NAMES,
         allow_imports=testing.IMPORTS,
     )
-    one = compile_documents([read(write(document), "a.yaml", path="/srv/a.yaml")], inputs)
+    one = compile_documents([read_document(write(document), "a.yaml", path="/srv/a.yaml")], inputs)
     other = compiled(write(edited))
     assert found == []
     assert one.profile is not None, to_text(one.diagnostics)

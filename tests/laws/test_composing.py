@@ -15,7 +15,7 @@ from lmconf.diagnostics.model import Diagnostic, Mark, Source
 from lmconf.document.inheritance import Cycle, inherit, linearise
 from lmconf.document.merge import fold, merge, normalise, settle
 from lmconf.document.nodes import Broken, Change, Map, Node, Path, Plain, Seq, from_plain, to_plain
-from lmconf.document.operators import recognise
+from lmconf.document.operators import recognise_operators
 
 MARK = Mark(Source("drawn"))
 KEYS = ("a", "b", "c")
@@ -33,7 +33,7 @@ class Rules:
     def kind_key(self, path: Path) -> str | None:
         return "use" if path and path[-1] == "b" else None
 
-    def shed(self, path: Path, lower: Map, upper: Map) -> Map:
+    def drop_bound_fields(self, path: Path, lower: Map, upper: Map) -> Map:
         return lower
 
 
@@ -60,7 +60,7 @@ def as_layer(value: dict[str, Plain]) -> Map:
     found: list[Diagnostic] = []
     root = from_plain(value, MARK)
     assert isinstance(root, Map)
-    recognised = recognise(root, found)
+    recognised = recognise_operators(root, found)
     assert found == []
     return normalise(recognised, Rules())
 

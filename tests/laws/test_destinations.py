@@ -15,17 +15,17 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from lmconf.compiler.inputs import Inputs
-from lmconf.compiler.pipeline import Outcome, compile_documents
+from lmconf.compiler.inputs import CompilerInputs
+from lmconf.compiler.pipeline import CompileResult, compile_documents
 from lmconf.diagnostics.model import Diagnostic
 from lmconf.diagnostics.render import to_text
 from lmconf.document.overrides import from_mapping
-from lmconf.document.yaml.reader import read
+from lmconf.document.yaml.reader import read_document
 from lmconf.document.yaml.writer import write
 from lmconf.errors import ProfileError
 from lmconf.secrets.references import Env
-from lmconf.spec.build import change, make_stated
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.build import change_lm, make_from_stated
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.state import dump_lm
 
 Block = Mapping[str, Any]
@@ -188,20 +188,20 @@ def layers(draw: st.DrawFn) -> list[Document]:
     return found
 
 
-def read_all(documents: Sequence[Document], *, overridden: bool) -> Outcome:
+def read_all(documents: Sequence[Document], *, overridden: bool) -> CompileResult:
     found: list[Diagnostic] = []
     assignments = tuple(from_mapping(documents[-1], found)) if overridden else ()
     files = [*documents[:-1]] if overridden else [*documents]
     if "lms" in files[0]:
         files[0] = {"vars": {"host": HOST}, **files[0]}
     texts = [
-        read(write(file), f"{place}.yaml", path=f"/srv/{place}.yaml")
+        read_document(write(file), f"{place}.yaml", path=f"/srv/{place}.yaml")
         for place, file in enumerate(files)
     ]
-    return compile_documents(texts, Inputs(name="drawn", assignments=assignments))
+    return compile_documents(texts, CompilerInputs(name="drawn", assignments=assignments))
 
 
-def sent(compiled: Compiled) -> tuple[list[str], object]:
+def sent(compiled: CompiledLM) -> tuple[list[str], object]:
     """The variables of what an LM sends as credentials, and where it sends them."""
     spec = compiled.spec
     login = spec.extra.get("login", {})
@@ -213,7 +213,7 @@ def sent(compiled: Compiled) -> tuple[list[str], object]:
     )
 
 
-def codes(outcome: Outcome) -> set[str]:
+def codes(outcome: CompileResult) -> set[str]:
     return {each.code for each in outcome.diagnostics if each.severity == "error"}
 
 
@@ -257,13 +257,13 @@ def test_a_copy_sends_a_key_where_it_was_stated_for(
     base: Any, key: str, settings: dict[str, Any]
 ) -> None:
     said = {"model": "openai/x", "allow_http": True, "api_key": key and {"$env": "KEY"}}
-    compiled = make_stated(said if base is None else {**said, "api_base": base})
+    compiled = make_from_stated(said if base is None else {**said, "api_base": base})
     # None leaves the address out, as `$unset` does.
     there = origin_of(settings.get("api_base", base))
     if key and "api_key" not in settings and there != origin_of(base):
         with pytest.raises(ProfileError, match="credential-crosses") as caught:
-            change(compiled, settings)
+            change_lm(compiled, settings)
         assert "beside the new address" in str(caught.value)
     else:
-        changed = change(compiled, settings)
+        changed = change_lm(compiled, settings)
         assert sent(changed)[1] == there

@@ -10,23 +10,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmconf import testing
-from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.inputs import CompilerInputs
 from lmconf.compiler.pipeline import compile_documents
-from lmconf.document import read, write
-from lmconf.runtime.identity import digest_of, facts
+from lmconf.document import read_document, write
+from lmconf.runtime.identity import identity_digest, identity_facts
 from lmconf.schema.declaration import fields
-from lmconf.spec.build import change, make_stated
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.build import change_lm, make_from_stated
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
 
 
-def digest(lm: Compiled) -> bytes:
-    return digest_of(lm.spec, facts(lm.spec, lm))
+def digest(lm: CompiledLM) -> bytes:
+    return identity_digest(lm.spec, identity_facts(lm.spec, lm))
 
 
 def digest_of_text(text: str) -> bytes:
-    document = read(text, "p.yaml", path="/srv/p.yaml")
-    inputs = Inputs(
+    document = read_document(text, "p.yaml", path="/srv/p.yaml")
+    inputs = CompilerInputs(
         name="p",
         callback_names=testing.NAMES,
         transport_names=testing.NAMES,
@@ -49,7 +49,7 @@ PLACED = frozenset(
 def test_spelling_never_changes_a_digest(said: dict[str, Any], random: Any) -> None:
     if not str(said.get("model")).startswith(("openai/", "groq/", "anthropic/")):
         return
-    wanted = digest(make_stated(said))
+    wanted = digest(make_from_stated(said))
     shuffled = {key: said[key] for key in random.sample(list(said), len(said))}
     assert digest_of_text(write(shuffled)) == wanted
     assert digest_of_text(f"# a comment\n\n{write(said)}\n# another\n") == wanted
@@ -94,7 +94,9 @@ def test_every_identity_field_is_tried() -> None:
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_an_identity_field_changes_the_digest(name: str) -> None:
-    assert digest(make_stated({**PLAIN, name: OTHERS[name]})) != digest(make_stated(PLAIN))
+    assert digest(make_from_stated({**PLAIN, name: OTHERS[name]})) != digest(
+        make_from_stated(PLAIN)
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,23 +118,23 @@ def test_an_identity_field_changes_the_digest(name: str) -> None:
     ids=str,
 )
 def test_operations_and_secrets_do_not_change_the_digest(operation: dict[str, Any]) -> None:
-    assert digest(make_stated({**PLAIN, **operation})) == digest(make_stated(PLAIN))
+    assert digest(make_from_stated({**PLAIN, **operation})) == digest(make_from_stated(PLAIN))
 
 
 def test_a_secrets_value_does_not_change_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
-    lm = make_stated({**PLAIN, "headers": {"Authorization": {"$env": "TOKEN"}}})
+    lm = make_from_stated({**PLAIN, "headers": {"Authorization": {"$env": "TOKEN"}}})
     digests = set()
     for value in ("one", "two"):
         monkeypatch.setenv("TOKEN", value)
         monkeypatch.setenv("OPENAI_API_KEY", value)
         digests.add(digest(lm))
     assert len(digests) == 1
-    given = [digest(change(lm, {"api_key": value})) for value in ("sk-1", "sk-2")]
+    given = [digest(change_lm(lm, {"api_key": value})) for value in ("sk-1", "sk-2")]
     assert given[0] == given[1]
 
 
 def test_order_inside_tools_formats_and_extra_counts() -> None:
-    one = make_stated({**PLAIN, "extra": {"a": 1, "b": 2}})
-    other = make_stated({**PLAIN, "extra": {"b": 2, "a": 1}})
+    one = make_from_stated({**PLAIN, "extra": {"a": 1, "b": 2}})
+    other = make_from_stated({**PLAIN, "extra": {"b": 2, "a": 1}})
     assert one.spec == other.spec
     assert digest(one) != digest(other)

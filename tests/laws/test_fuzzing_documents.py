@@ -9,11 +9,11 @@ from lmconf.diagnostics.model import Diagnostic, Mark, Source
 from lmconf.document.command_line import parse_var
 from lmconf.document.merge import settle
 from lmconf.document.nodes import Broken, Map, Node, Path, Plain, Scalar, Seq, from_plain
-from lmconf.document.operators import OPTIONS, recognise
+from lmconf.document.operators import OPTIONS, recognise_operators
 from lmconf.document.overrides import overlay, parse_set
 from lmconf.document.templates.filters import FILTERS, LONGEST_TEXT, TESTS
 from lmconf.document.templates.renderer import render
-from lmconf.document.variables import bind
+from lmconf.document.variables import bind_variables
 
 MARK = Mark(Source("drawn"))
 VARS: dict[str, Plain] = {
@@ -56,7 +56,7 @@ class Rules:
     def kind_key(self, path: Path) -> str | None:
         return "a"
 
-    def shed(self, path: Path, lower: Map, upper: Map) -> Map:
+    def drop_bound_fields(self, path: Path, lower: Map, upper: Map) -> Map:
         return lower
 
 
@@ -85,7 +85,7 @@ def test_dollar_words_are_recognised_or_told(value: dict[str, Plain]) -> None:
     found: list[Diagnostic] = []
     root = from_plain(value, MARK)
     assert isinstance(root, Map)
-    result = recognise(root, found)
+    result = recognise_operators(root, found)
     if found:
         return
     settled = settle(result, found)
@@ -98,8 +98,8 @@ def test_variables_are_bound_or_told(value: dict[str, Plain]) -> None:
     found: list[Diagnostic] = []
     root = from_plain(value, MARK)
     assert isinstance(root, Map)
-    declared = settle(recognise(root, found), found)
-    bound = bind(declared, {}, {"X": "text"}, found)
+    declared = settle(recognise_operators(root, found), found)
+    bound = bind_variables(declared, {}, {"X": "text"}, found)
     assert set(bound.values) | bound.broken == set(declared.entries)
     assert not set(bound.values) & bound.broken
     assert bool(bound.broken) <= bool(found)
@@ -114,6 +114,6 @@ def test_arguments_are_taken_or_told(path: str, value: str, document: Plain) -> 
         root = from_plain({"a": document}, MARK)
         assert isinstance(root, Map)
         if assignment is not None:
-            overlay(recognise(root, []), [assignment], found, Rules())
+            overlay(recognise_operators(root, []), [assignment], found, Rules())
         said: list[Diagnostic] = []
         assert (parse_var(text, said) is None) == bool(said)

@@ -17,8 +17,8 @@ import pytest
 
 from lmconf.caches import request_key
 from lmconf.runtime import LM
-from lmconf.runtime.identity import digest_of, facts
-from lmconf.spec.build import make
+from lmconf.runtime.identity import identity_digest, identity_facts
+from lmconf.spec.build import make_lm
 from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse
 
 GOLDEN = Path(__file__).with_name("golden_keys.json")
@@ -67,8 +67,10 @@ SAME: dict[str, dict[str, Any]] = {
 
 
 def key_of(settings: dict[str, Any], messages: list[dict[str, Any]]) -> str:
-    compiled = make(settings)
-    return request_key(digest_of(compiled.spec, facts(compiled.spec, compiled)), messages, {})
+    compiled = make_lm(settings)
+    return request_key(
+        identity_digest(compiled.spec, identity_facts(compiled.spec, compiled)), messages, {}
+    )
 
 
 def test_keys_are_what_they_were() -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.inputs import CompilerInputs
 from lmconf.compiler.pipeline import compile_documents
-from lmconf.document import read
+from lmconf.document import read_document
 from lmconf.spec.state import dump_lm, dump_profile
 
-document = read(Path("profile.yaml").read_bytes(), "profile.yaml", path=str(Path.cwd() / "p.yaml"))
-compile_documents([document], Inputs(name="warm", allow_imports=frozenset({"acme_lm.hooks"})))
+document = read_document(Path("profile.yaml").read_bytes(), "profile.yaml", path=str(Path.cwd() / "p.yaml"))
+compile_documents([document], CompilerInputs(name="warm", allow_imports=frozenset({"acme_lm.hooks"})))
 
 seen = []
 def hook(event, arguments):
@@ -37,7 +37,7 @@ def hook(event, arguments):
             seen.append([event, ""])
 sys.addaudithook(hook)
 outcome = compile_documents(
-    [document], Inputs(name="p", allow_imports=frozenset({"acme_lm.hooks"}))
+    [document], CompilerInputs(name="p", allow_imports=frozenset({"acme_lm.hooks"}))
 )
 assert outcome.profile is not None, outcome.diagnostics
 dump_profile(outcome.profile.spec, outcome.profile.stated)

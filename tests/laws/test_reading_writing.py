@@ -13,7 +13,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lmconf.document import Map, Node, Plain, Seq, read, read_value, to_plain, write
+from lmconf.document import Map, Node, Plain, Seq, read_document, read_value, to_plain, write
 from lmconf.document.yaml.scalars import LARGEST, SMALLEST, is_plain_safe, resolve
 
 # Texts that some reader takes for something else, and pieces from which more of them are made.
@@ -146,7 +146,7 @@ def test_a_bare_text_is_itself_to_every_reader_in_every_position(text: str) -> N
 @settings(max_examples=150, deadline=None)
 def test_every_mark_leads_to_the_text_of_its_value(value: dict[str, Plain]) -> None:
     written = write(value)
-    document = read(written, "written")
+    document = read_document(written, "written")
     lines = written.split("\n")
 
     def check(node: Node) -> None:

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 import lmconf
 from lmconf.callbacks import Start
 from lmconf.errors import Error
-from lmconf.runtime.identity import settings_of
+from lmconf.runtime.identity import identity_settings
 from lmconf.runtime.resources import MOST_REMEMBERED
 from lmconf.runtime.settings_key import content_key
 from lmconf.schema.frozen import FrozenMap
-from lmconf.spec.build import for_call
+from lmconf.spec.build import spec_for_call
 from tests.loopback import Loopback, chat, serving
 
 
@@ -122,7 +122,7 @@ def outcome(make: Callable[[], object]) -> object:
     except Error as error:
         return type(error).__name__, str(error)
     assert isinstance(spec, lmconf.LMSpec)
-    return json.dumps([settings_of(spec), dict(spec.metadata or {})]), repr(spec)
+    return json.dumps([identity_settings(spec), dict(spec.metadata or {})]), repr(spec)
 
 
 TOOL = st.fixed_dictionaries(
@@ -169,7 +169,7 @@ def test_a_remembered_check_comes_to_what_a_new_one_comes_to(
     lm: lmconf.LM, said: dict[str, Any]
 ) -> None:
     parts = lm._parts()
-    new = outcome(lambda: for_call(lm._compiled, said))
+    new = outcome(lambda: spec_for_call(lm._compiled, said))
     for _ in range(2):
         assert outcome(lambda: parts.spec_of(said)) == new
         assert outcome(lambda: parts.spec_of(copy.deepcopy(said))) == new
@@ -243,9 +243,9 @@ def test_what_was_checked_is_checked_once_and_anew_when_it_is_another(
 
     def check(compiled: Any, said: Any) -> Any:
         checked.append(said)
-        return for_call(compiled, said)
+        return spec_for_call(compiled, said)
 
-    monkeypatch.setattr("lmconf.runtime.resources.for_call", check)
+    monkeypatch.setattr("lmconf.runtime.resources.spec_for_call", check)
     tools = [{"type": "function", "function": {"name": f"f{number}"}} for number in range(20)]
     with lmconf.LM("openai/m", api_base=server.v1, api_key="", cache=False) as lm:
         for count in (1, 2):

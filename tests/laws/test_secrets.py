@@ -16,14 +16,14 @@ from rich.pretty import pretty_repr
 
 import lmconf
 import lmconf.runtime.stream
-from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.inputs import CompilerInputs
 from lmconf.compiler.pipeline import compile_documents
 from lmconf.diagnostics.render import to_json, to_text
-from lmconf.document import read, write
+from lmconf.document import read_document, write
 from lmconf.errors import ProfileError, UsageError
 from lmconf.schema.declaration import fields
-from lmconf.secrets.references import Masked, Unshown
-from lmconf.spec.build import change, for_call, make, make_stated
+from lmconf.secrets.references import HiddenValues, Masked
+from lmconf.spec.build import change_lm, make_from_stated, make_lm, spec_for_call
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.state import Style, dump_lm
 from lmconf.transports import Connection, Request
@@ -50,9 +50,9 @@ def base(place: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: next(iter(place)))
 def test_a_secret_given_in_code_stays_beside_the_spec(place: dict[str, Any]) -> None:
-    lm = make(base(place))
+    lm = make_lm(base(place))
     assert any(MARKER in value for value in lm.given.values())
-    changed = change(lm, {"num_retries": 2})
+    changed = change_lm(lm, {"num_retries": 2})
     assert changed.given == lm.given
     artefacts = [repr(lm), str(lm), repr(lm.spec), repr(lm.stated), repr(changed)]
     artefacts += [write(dump_lm(each, style)) for each in (lm, changed) for style in STYLES]
@@ -68,16 +68,16 @@ def test_a_literal_secret_in_a_document_is_refused_without_being_shown(
     place: dict[str, Any],
 ) -> None:
     text = write(base(place))
-    inputs = Inputs(
+    inputs = CompilerInputs(
         name="p", callback_names=frozenset({"acme"}), transport_names=frozenset({"acme"})
     )
-    outcome = compile_documents([read(text, "p.yaml", path="/srv/p.yaml")], inputs)
+    outcome = compile_documents([read_document(text, "p.yaml", path="/srv/p.yaml")], inputs)
     assert outcome.profile is None
     assert "literal-secret" in {each.code for each in outcome.diagnostics}
     shown = to_text(outcome.diagnostics) + str(to_json(outcome.diagnostics)) + repr(outcome)
     assert MARKER not in shown
     with pytest.raises(ProfileError) as caught:
-        make_stated(base(place))
+        make_from_stated(base(place))
     assert MARKER not in told(caught.value)
 
 
@@ -89,37 +89,37 @@ def told(error: BaseException) -> str:
 @pytest.mark.parametrize("name", SECRET_FIELDS)
 @pytest.mark.parametrize("wrong", [[MARKER], {"a": MARKER}, {"$env": MARKER}, {"$evn": MARKER}])
 def test_a_secret_in_the_wrong_form_is_not_shown(name: str, wrong: Any) -> None:
-    document = read(write(base({name: wrong})), "p.yaml", path="/srv/p.yaml")
-    outcome = compile_documents([document], Inputs(name="p"))
+    document = read_document(write(base({name: wrong})), "p.yaml", path="/srv/p.yaml")
+    outcome = compile_documents([document], CompilerInputs(name="p"))
     assert outcome.profile is None
     assert MARKER not in to_text(outcome.diagnostics) + str(to_json(outcome.diagnostics))
 
 
 def test_a_secret_in_a_call_is_refused_without_being_shown() -> None:
-    lm = make({"model": "openai/gpt-4o-mini"})
+    lm = make_lm({"model": "openai/gpt-4o-mini"})
     with pytest.raises(UsageError) as caught:
-        for_call(lm, {"headers": {"Authorization": MARKER}})
+        spec_for_call(lm, {"headers": {"Authorization": MARKER}})
     assert MARKER not in told(caught.value)
 
 
 def test_a_number_under_a_secrets_name_is_a_literal_too() -> None:
     with pytest.raises(ProfileError, match="literal-secret"):
-        make_stated(base({"extra": {"password": 12345}}))
+        make_from_stated(base({"extra": {"password": 12345}}))
 
 
 def test_a_secret_that_was_replaced_is_let_go() -> None:
-    lm = make(base({"api_key": MARKER}))
-    assert change(lm, {"api_key": {"$env": "OPENAI_API_KEY"}}).given == {}
-    assert change(lm, {"api_key": ""}).given == {}
-    assert change(lm, {"api_key": None}).given == {}
+    lm = make_lm(base({"api_key": MARKER}))
+    assert change_lm(lm, {"api_key": {"$env": "OPENAI_API_KEY"}}).given == {}
+    assert change_lm(lm, {"api_key": ""}).given == {}
+    assert change_lm(lm, {"api_key": None}).given == {}
 
 
 def test_a_key_never_goes_to_another_provider_by_a_copy() -> None:
-    lm = make(base({"api_key": MARKER}))
+    lm = make_lm(base({"api_key": MARKER}))
     with pytest.raises(ProfileError, match="credential-crosses") as caught:
-        change(lm, {"model": "groq/llama"})
+        change_lm(lm, {"model": "groq/llama"})
     assert MARKER not in told(caught.value)
-    assert change(lm, {"model": "groq/llama", "api_key": "other"}).given == {"api_key": "other"}
+    assert change_lm(lm, {"model": "groq/llama", "api_key": "other"}).given == {"api_key": "other"}
 
 
 def classes() -> Iterator[type]:
@@ -143,7 +143,10 @@ def test_what_hides_in_its_repr_hides_from_every_tool() -> None:
 
 def test_a_request_shows_no_part_of_itself() -> None:
     connection = Connection(
-        base=None, key=MARKER, headers=Unshown({"X": MARKER}), other=Unshown({"a": MARKER})
+        base=None,
+        key=MARKER,
+        headers=HiddenValues({"X": MARKER}),
+        other=HiddenValues({"a": MARKER}),
     )
     request = Request(
         route="chat",

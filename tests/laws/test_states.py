@@ -13,16 +13,16 @@ from msgspec import Struct
 
 import lmconf
 from lmconf import testing
-from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.inputs import CompilerInputs
 from lmconf.compiler.pipeline import CompiledProfile, compile_documents
-from lmconf.document import Document, read, write
+from lmconf.document import Document, read_document, write
 from lmconf.errors import ProfileError
 from lmconf.providers.routes import NOT_IN_RESPONSES
 from lmconf.schema.declaration import fields
 from lmconf.schema.lookup import choose, takes_block
 from lmconf.schema.shapes import Either, Json, MapOf, Record, Shape
-from lmconf.spec.build import CALL_FIELDS, change, for_call, make, make_stated
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.build import CALL_FIELDS, change_lm, make_from_stated, make_lm, spec_for_call
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LM, LMSpec
 from lmconf.spec.profile import MANY_LMS
 from lmconf.spec.state import Style, dump_lm, dump_profile
@@ -36,10 +36,10 @@ STYLES: tuple[Style, ...] = ("resolved", "minimal")
 
 def compiled(text: str, path: str | None = None) -> CompiledProfile:
     """Return the profile that the document `text` is, when it is right."""
-    document: Document = read(text, "state.yaml", path=path)
+    document: Document = read_document(text, "state.yaml", path=path)
     outcome = compile_documents(
         [document],
-        Inputs(
+        CompilerInputs(
             name="state",
             environment={"TEAM": "t", "AWS_REGION_NAME": "eu"},
             callback_names=testing.NAMES,
@@ -52,11 +52,11 @@ def compiled(text: str, path: str | None = None) -> CompiledProfile:
     return outcome.profile
 
 
-def one(text: str, path: str | None = None) -> Compiled:
+def one(text: str, path: str | None = None) -> CompiledLM:
     return compiled(text, path).lms["main"]
 
 
-def assert_lm_comes_back(lm: Compiled, folder: str = "/srv/elsewhere") -> None:
+def assert_lm_comes_back(lm: CompiledLM, folder: str = "/srv/elsewhere") -> None:
     for style in STYLES:
         text = write(dump_lm(lm, style))
         again = one(text, f"{folder}/state.yaml")
@@ -67,7 +67,7 @@ def assert_lm_comes_back(lm: Compiled, folder: str = "/srv/elsewhere") -> None:
 @given(testing.settings())
 @slow_to_draw
 def test_an_lm_comes_back_from_its_state(said: dict[str, Any]) -> None:
-    assert_lm_comes_back(make_stated(said))
+    assert_lm_comes_back(make_from_stated(said))
 
 
 @given(testing.profiles())
@@ -101,7 +101,7 @@ SECRETS: dict[str, st.SearchStrategy[Any]] = {
 
 @given(st.fixed_dictionaries({}, optional=SECRETS))
 def test_an_lm_made_in_code_comes_back(settings: dict[str, Any]) -> None:
-    lm = make({"model": "openai/gpt-4o-mini", **settings})
+    lm = make_lm({"model": "openai/gpt-4o-mini", **settings})
     assert "literal" not in write(dump_lm(lm)) + repr(lm)
     assert_lm_comes_back(lm)
 
@@ -120,7 +120,7 @@ def test_a_changed_lm_comes_back(said: dict[str, Any], settings: dict[str, Any])
         settings.pop("headers", None)
     if said.get("model_type") == "responses":
         settings = {name: value for name, value in settings.items() if name not in NOT_IN_RESPONSES}
-    assert_lm_comes_back(change(make_stated(said), settings))
+    assert_lm_comes_back(change_lm(make_from_stated(said), settings))
 
 
 @given(testing.settings(), st.sampled_from(["openai/gpt-4.1", "openai/o3", "anthropic/claude-x"]))
@@ -129,7 +129,7 @@ def test_an_lm_with_another_model_comes_back_or_is_refused(
     said: dict[str, Any], model: str
 ) -> None:
     try:
-        changed = change(make_stated(said), {"model": model})
+        changed = change_lm(make_from_stated(said), {"model": model})
     except ProfileError as error:
         assert error.diagnostics
     else:
@@ -142,7 +142,7 @@ def test_an_lm_with_another_model_comes_back_or_is_refused(
 def test_an_empty_block_of_an_lm_is_the_block_left_out(
     both: tuple[dict[str, Any], dict[str, Any]],
 ) -> None:
-    said, with_empty = (make_stated(each) for each in both)
+    said, with_empty = (make_from_stated(each) for each in both)
     assert with_empty.spec == said.spec
     for style in STYLES:
         assert write(dump_lm(with_empty, style)) == write(dump_lm(said, style))
@@ -189,18 +189,18 @@ def nested(path: tuple[str, ...], value: object) -> dict[str, Any]:
 def test_an_empty_block_says_nothing_in_a_file_in_code_in_a_copy_and_in_an_override(
     path: tuple[str, ...],
 ) -> None:
-    plain = make({"model": "openai/x"})
+    plain = make_lm({"model": "openai/x"})
     empties: list[dict[str, Any]] = [{}, {"$value": {}}]
     for empty in empties:
         said = nested(path, empty)
         # In code, what a request holds as data knows no dollar words.
         if not (empty and isinstance(SHAPES.get(path), Json | MapOf)):
-            assert make({"model": "openai/x", **said}).stated == plain.stated
-            assert change(plain, said).stated == plain.stated
+            assert make_lm({"model": "openai/x", **said}).stated == plain.stated
+            assert change_lm(plain, said).stated == plain.stated
         assert one(write({"model": "openai/x", **said})).stated == plain.stated
-    assert for_call(plain, {}) is plain.spec
+    assert spec_for_call(plain, {}) is plain.spec
     if path[0] in CALL_FIELDS:
-        assert for_call(plain, nested(path, {})) is plain.spec
+        assert spec_for_call(plain, nested(path, {})) is plain.spec
     found = lmconf.load({"model": "openai/x"}, overrides={".".join(path): {}})
     assert found.dump_state("minimal") == lmconf.load({"model": "openai/x"}).dump_state("minimal")
 
@@ -230,8 +230,8 @@ def test_an_empty_block_changes_nothing_of_what_is_inherited(path: tuple[str, ..
     profile = compiled(write(document))
     assert profile.lms["a"].spec == profile.lms["b"].spec
     assert profile.lms["a"].stated == profile.lms["b"].stated
-    lm = make_stated(whole)
-    assert change(lm, nested(path, {})).spec == lm.spec
+    lm = make_from_stated(whole)
+    assert change_lm(lm, nested(path, {})).spec == lm.spec
 
 
 def test_a_shorthand_that_says_the_usual_is_no_empty_block() -> None:
@@ -240,7 +240,7 @@ def test_a_shorthand_that_says_the_usual_is_no_empty_block() -> None:
     on: dict[str, Any] = {"cache": True, "history": True, "retry": {"breaker": True}}
     for lower, upper in ((off, on), (on, off)):
         lm = compiled(write({"defaults": lower, "lms": {"a": {"model": "openai/x", **upper}}}))
-        assert lm.lms["a"].spec == make_stated({"model": "openai/x", **upper}).spec
+        assert lm.lms["a"].spec == make_from_stated({"model": "openai/x", **upper}).spec
 
 
 def test_a_block_that_became_empty_by_what_was_unset_in_it_is_left_out() -> None:
@@ -262,7 +262,7 @@ def test_a_block_that_became_empty_by_what_was_unset_in_it_is_left_out() -> None
     lm = profile.lms["a"]
     assert (lm.spec.limits, lm.spec.launch_kwargs, profile.spec.budget) == (None, None, None)
     assert_lm_comes_back(lm)
-    assert change(make({"model": "openai/x", **lower}), upper).spec.limits is None
+    assert change_lm(make_lm({"model": "openai/x", **lower}), upper).spec.limits is None
 
 
 @pytest.mark.parametrize("name", ["stop", "tools", "fallbacks", "callbacks", "fallback_on"])

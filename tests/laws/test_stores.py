@@ -26,7 +26,7 @@ from lmconf.caches import disk
 from lmconf.caches.disk import DiskCache
 from lmconf.caches.sqlite_file import FILE
 from lmconf.caches.store import CacheWarning
-from lmconf.caches.write_behind import WriteBehind
+from lmconf.caches.write_behind import WriteBehindStore
 
 ROOT = Path(__file__).parents[2]
 CYCLES = 500 if os.environ.get("LMCONF_NIGHTLY") else 6
@@ -44,11 +44,11 @@ values = st.binary(max_size=40).flatmap(lambda b: st.sampled_from([b, b * 50]))
 # Puts and flushes what it is told, says so, puts more, and waits to be killed.
 WRITER = """
 import sys
-from lmconf.caches.write_behind import WriteBehind
+from lmconf.caches.write_behind import WriteBehindStore
 from lmconf.caches.disk import DiskCache
 folder, size, now, key, value = sys.argv[1:]
 clock = lambda: float(now)
-store = WriteBehind(lambda: DiskCache(folder, int(size), clock=clock), clock=clock)
+store = WriteBehindStore(lambda: DiskCache(folder, int(size), clock=clock), clock=clock)
 store.put(key, bytes.fromhex(value), ttl=None)
 store.flush()
 for number in range(20):
@@ -86,12 +86,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.tight = False  # as much is kept as fits: whatever is put may drop something
         self.store = self.opened()
 
-    def opened(self) -> WriteBehind:
+    def opened(self) -> WriteBehindStore:
         def clock() -> float:
             return self.now
 
         made = DiskCache(self.folder, SIZE, clock=clock)
-        return WriteBehind(lambda: made, most=SIZE // 8, clock=clock)
+        return WriteBehindStore(lambda: made, most=SIZE // 8, clock=clock)
 
     @rule(key=keys, value=values, ttl=st.none() | st.sampled_from([0.0, 5.0, 50.0]))
     def put(self, key: str, value: bytes, ttl: float | None) -> None:
@@ -198,7 +198,7 @@ class StoreMachine(RuleBasedStateMachine):
         for key in KEYS:
             self.agrees(key, self.store)
 
-    def agrees(self, key: str, store: WriteBehind) -> None:
+    def agrees(self, key: str, store: WriteBehindStore) -> None:
         found = store.get(key)
         value, until = self.kept.get(key, (None, 0.0))
         if found is None and (self.tight or key in self.doubtful):
@@ -222,9 +222,9 @@ TestStore.settings = settings(
 # Writers that flush after every few puts, and say what was flushed.
 ACKNOWLEDGING = """
 import sys
-from lmconf.caches.write_behind import WriteBehind
+from lmconf.caches.write_behind import WriteBehindStore
 from lmconf.caches.disk import DiskCache
-store = WriteBehind(lambda: DiskCache(sys.argv[1], patience=20))
+store = WriteBehindStore(lambda: DiskCache(sys.argv[1], patience=20))
 number = 0
 while True:
     for _ in range(5):

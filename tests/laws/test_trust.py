@@ -11,7 +11,7 @@ import pytest
 
 import lmconf
 from lmconf.errors import AuthenticationFailed, CallError, ConnectionFailed, ProfileError
-from lmconf.system.imports import imported, is_allowed
+from lmconf.system.imports import import_path, is_allowed
 
 ONE = "model: openai/tiny\n"
 JSONL = "{use: jsonl, path: /elsewhere/x}"
@@ -391,12 +391,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 )
 def test_what_an_allowed_module_holds_of_others_is_refused(package: str, attribute: str) -> None:
     with pytest.raises(ProfileError) as refused:
-        imported(f"{package}.hooks:{attribute}", frozenset({f"{package}.*"}))
+        import_path(f"{package}.hooks:{attribute}", frozenset({f"{package}.*"}))
     assert refused.value.diagnostics[0].code in ("import-not-allowed", "import-failed")
 
 
 def test_a_neighbour_of_an_allowed_package_is_not_even_imported(package: str) -> None:
     with pytest.raises(ProfileError):
-        imported(f"{package}_evil:Meter", frozenset({f"{package}.*"}))
+        import_path(f"{package}_evil:Meter", frozenset({f"{package}.*"}))
     assert f"{package}_evil" not in sys.modules
-    assert imported(f"{package}.hooks:Meter", frozenset({f"{package}.*"})) is not None
+    assert import_path(f"{package}.hooks:Meter", frozenset({f"{package}.*"})) is not None

@@ -13,10 +13,10 @@ import pytest
 from msgspec import Struct
 
 import lmconf
-from lmconf.compiler.trust import ALLOWED, REFUSED, REFUSED_BLOCKS, allows, distrust
+from lmconf.compiler.trust import ALLOWED, REFUSED, REFUSED_BLOCKS, allows, check_documents
 from lmconf.diagnostics.model import Mark, Source
 from lmconf.document.nodes import Document, Map, from_plain
-from lmconf.document.operators import recognise
+from lmconf.document.operators import recognise_operators
 from lmconf.errors import ProfileError
 from lmconf.schema.declaration import fields
 from lmconf.schema.shapes import (
@@ -116,8 +116,8 @@ def refusals(plain: dict[str, Any]) -> list[tuple[str | int, ...]]:
     mark = Mark(Source("p.yaml"))
     root = from_plain(plain, mark)
     assert isinstance(root, Map)
-    root = recognise(root, [])
-    return [each.path for each in distrust([Document(root, mark.source)], frozenset())]
+    root = recognise_operators(root, [])
+    return [each.path for each in check_documents([Document(root, mark.source)], frozenset())]
 
 
 def test_every_field_is_on_one_list_and_every_list_names_fields() -> None:

@@ -15,9 +15,9 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 
 from lmconf import testing
-from lmconf.compiler.inputs import Inputs
+from lmconf.compiler.inputs import CompilerInputs
 from lmconf.compiler.pipeline import compile_documents
-from lmconf.document import Plain, read, read_value, to_plain, write
+from lmconf.document import Plain, read_document, read_value, to_plain, write
 from lmconf.spec.document_schemas import authored_schema, resolved_schema
 from lmconf.spec.state import dump_profile
 
@@ -107,13 +107,15 @@ def _parent(place: str) -> str:
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_whatever_compiles_is_accepted_by_the_schemas(document: dict[str, Any]) -> None:
     assert [e.message for e in AUTHORED.iter_errors(document)] == []
-    inputs = Inputs(
+    inputs = CompilerInputs(
         name="drawn",
         callback_names=testing.NAMES,
         transport_names=testing.NAMES,
         allow_imports=testing.IMPORTS,
     )
-    outcome = compile_documents([read(write(document), "d.yaml", path="/srv/d.yaml")], inputs)
+    outcome = compile_documents(
+        [read_document(write(document), "d.yaml", path="/srv/d.yaml")], inputs
+    )
     assert outcome.profile is not None
     for style in ("resolved", "minimal"):
         state = dump_profile(outcome.profile.spec, outcome.profile.stated, style)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lmconf.launchers import LaunchSpec, flags_sglang, flags_vllm, sglang, vllm
-from lmconf.launchers.flags import Flags, words
+from lmconf.launchers.flags import Flags, command_words
 from lmconf.launchers.python_modules import PythonModule
 from lmconf.launchers.server_protocol import Launcher
 from lmconf.schema.frozen import FrozenMap
@@ -49,7 +49,7 @@ def test_the_servers_own_parser_takes_what_is_written(kind: str) -> None:
     spec = LaunchSpec(adapters=FrozenMap({"polite": "/adapters/polite"}))
     said = launcher.told(spec, "acme/tiny", "/models/tiny", 7501)
     said = tuple(word for word in said if word != "serve")
-    answer = read_by(kind, (*said, *words(kind, ARGUMENTS[kind], known, str)))
+    answer = read_by(kind, (*said, *command_words(kind, ARGUMENTS[kind], known, str)))
     read = answer["read"]
     assert (read["host"], read["port"]) == ("127.0.0.1", 7501)
     assert "acme/tiny" in str(read["served_model_name"])

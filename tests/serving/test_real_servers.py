@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lmconf.errors import AuthenticationFailed, LaunchError
-from lmconf.launchers.records import running
+from lmconf.launchers.records import running_records
 from lmconf.runtime import LM
 from tests.serving.servers import KINDS, adapter, interpreter, launched
 from tests.unit.launchers.scripted import of_session, until
@@ -66,7 +66,7 @@ def test_the_first_call_starts_it_and_it_answers(lm: LM) -> None:
     assert server is not None
     assert server.status() == "running"
     assert server.logs()
-    assert [record.pid for record in running()] == [server.pid]
+    assert [record.pid for record in running_records()] == [server.pid]
     assert str(server.pid) not in json.dumps(lm.dump_state())
 
 
@@ -115,7 +115,7 @@ def test_killing_it_ends_all_its_processes(lm: LM) -> None:
     lm.kill()
     assert of_session(server.pid) == []
     assert lm.server is None
-    assert running() == []
+    assert running_records() == []
 
 
 OWNER = """
@@ -142,8 +142,8 @@ def test_nothing_of_it_is_left_when_its_owner_is_killed(kind: str, cycle: int) -
     assert owner.stdout is not None
     assert owner.stdout.readline() == "begun\n"
     if cycle % 2:
-        until(lambda: bool(running() and running()[0].pid))
-        pid = running()[0].pid
+        until(lambda: bool(running_records() and running_records()[0].pid))
+        pid = running_records()[0].pid
         time.sleep(random.Random(cycle).uniform(0.0, 15.0))
     else:
         said, _, told = owner.stdout.readline().strip().rpartition(" ")
@@ -162,7 +162,7 @@ def test_it_tells_why_it_cannot_serve(kind: str, tmp_path: Path) -> None:
     with pytest.raises(LaunchError, match=r"before it was ready: \S") as raised:
         lm.launch()
     assert "signal 9 is what the system sends" not in str(raised.value)
-    assert running() == []
+    assert running_records() == []
 
 
 def test_vllm_serves_adapters_to_those_who_know_the_key(

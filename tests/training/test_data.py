@@ -13,7 +13,7 @@ from lmconf.errors import TrainError
 from lmconf.trainers import local_worker, training_data
 from lmconf.trainers.local import LocalTrainer
 from lmconf.trainers.trainer_protocol import FORMATS
-from lmconf.trainers.training_data import BadTrainData, checked
+from lmconf.trainers.training_data import BadTrainData, check_training_data
 
 ASKED = {"role": "user", "content": "Hello"}
 SAID = {"role": "assistant", "content": "Hi"}
@@ -21,7 +21,7 @@ SAID = {"role": "assistant", "content": "Hi"}
 
 def fault(row: Any, format: str = "chat") -> str:
     with pytest.raises(BadTrainData) as caught:
-        checked([row], format, FORMATS, 1)
+        check_training_data([row], format, FORMATS, 1)
     ((line, told),) = caught.value.faults
     assert line == 1
     return told
@@ -85,7 +85,7 @@ def test_what_is_wrong_with_a_preference(change: Any, told: str) -> None:
         "preferred_output": [SAID],
         "non_preferred_output": [SAID],
     }
-    assert checked([right], None, FORMATS, 1)[0] == "preference"
+    assert check_training_data([right], None, FORMATS, 1)[0] == "preference"
     assert told in fault({**right, **change}, "preference")
 
 
@@ -95,7 +95,7 @@ def test_every_bad_line_of_a_file_is_told_by_its_number(tmp_path: Path) -> None:
     lines = [b"\xef\xbb\xbf" + good, b"{broken", good, b"", b"[1]", b'{"a": NaN}', b"\xff", good]
     file.write_bytes(b"\n".join(lines) + b"\n\n")
     with pytest.raises(BadTrainData) as caught:
-        checked(file, None, FORMATS, 1)
+        check_training_data(file, None, FORMATS, 1)
     assert [line for line, _ in caught.value.faults] == [2, 4, 5, 6, 7]
     told = str(caught.value)
     assert told.startswith(f"{file}: 5 of 8 rows cannot be used as chat:")
@@ -108,7 +108,7 @@ def test_lines_end_as_they_do_on_windows_and_text_may_hold_other_ends(tmp_path: 
     row = {"messages": [ASKED, {**SAID, "content": "one\u2028two\x85three"}]}
     file = tmp_path / "train.jsonl"
     file.write_bytes(f"{json.dumps(row, ensure_ascii=False)}\r\n\r\n".encode())
-    (kept,) = checked(file, None, FORMATS, 1)[1]
+    (kept,) = check_training_data(file, None, FORMATS, 1)[1]
     assert kept == row
     file.write_text(json.dumps(row, ensure_ascii=False) + "\n", "utf-8")
     assert local_worker.read_rows(str(file)) == [row]
@@ -119,11 +119,11 @@ def test_nothing_is_read_after_a_line_without_end(
 ) -> None:
     monkeypatch.setattr(training_data, "LONGEST", 1000)
     with pytest.raises(BadTrainData, match="line 1: the line is longer than"):
-        checked("/dev/zero", None, FORMATS, 1)
+        check_training_data("/dev/zero", None, FORMATS, 1)
     file = tmp_path / "train.jsonl"
     file.write_bytes(json.dumps({"messages": [ASKED, SAID]}).encode().ljust(1000) + b"\n")
     with pytest.raises(BadTrainData, match="line 1: the line is longer than"):
-        checked(file, None, FORMATS, 1)
+        check_training_data(file, None, FORMATS, 1)
 
 
 @pytest.mark.parametrize(
@@ -132,12 +132,12 @@ def test_nothing_is_read_after_a_line_without_end(
 )
 def test_what_is_neither_a_path_nor_rows_is_told(given: Any, what: str) -> None:
     with pytest.raises(BadTrainData, match=f"or a list of rows, not {what}"):
-        checked(given, None, FORMATS, 1)
+        check_training_data(given, None, FORMATS, 1)
 
 
 def test_rows_of_any_mapping_become_plain_ones() -> None:
     frozen = MappingProxyType({"messages": (MappingProxyType(ASKED), SAID)})
-    assert checked([frozen], None, FORMATS, 1)[1] == [{"messages": [ASKED, SAID]}]
+    assert check_training_data([frozen], None, FORMATS, 1)[1] == [{"messages": [ASKED, SAID]}]
 
 
 @pytest.mark.parametrize(
@@ -150,35 +150,38 @@ def test_rows_of_any_mapping_become_plain_ones() -> None:
 )
 def test_what_cannot_be_learned_on_this_machine_is_told_by_its_line(row: Any, told: str) -> None:
     right = {"messages": [ASKED, SAID]}
-    assert len(checked([right, row], None, FORMATS, 1)[1]) == 2
+    assert len(check_training_data([right, row], None, FORMATS, 1)[1]) == 2
     with pytest.raises(BadTrainData) as caught:
-        checked([right, row], None, FORMATS, 1, LocalTrainer().fault)
+        check_training_data([right, row], None, FORMATS, 1, LocalTrainer().fault)
     ((line, fault),) = caught.value.faults
     assert (line, told in fault) == (2, True)
 
 
 def test_many_bad_lines_are_counted(tmp_path: Path) -> None:
     with pytest.raises(BadTrainData, match="and 75 more") as caught:
-        checked([{"prompt": 1, "completion": "x"}] * 100, "completion", FORMATS, 1)
+        check_training_data([{"prompt": 1, "completion": "x"}] * 100, "completion", FORMATS, 1)
     assert len(caught.value.faults) == 100
 
 
 def test_a_format_is_read_off_the_first_row_or_asked_for(tmp_path: Path) -> None:
-    assert checked([{"prompt": "a", "completion": "b"}], None, FORMATS, 1)[0] == "completion"
-    assert checked([{"messages": [ASKED, SAID]}], "CHAT", FORMATS, 1)[0] == "chat"
+    assert (
+        check_training_data([{"prompt": "a", "completion": "b"}], None, FORMATS, 1)[0]
+        == "completion"
+    )
+    assert check_training_data([{"messages": [ASKED, SAID]}], "CHAT", FORMATS, 1)[0] == "chat"
     with pytest.raises(TrainError, match="did you mean 'chat'"):
-        checked([{"messages": [ASKED, SAID]}], "chats", FORMATS, 1)
+        check_training_data([{"messages": [ASKED, SAID]}], "chats", FORMATS, 1)
     with pytest.raises(TrainError, match="cannot be told from their keys"):
-        checked([{"text": "a"}], None, FORMATS, 1)
+        check_training_data([{"text": "a"}], None, FORMATS, 1)
     with pytest.raises(TrainError, match="this trainer takes chat"):
-        checked([{"prompt": "a", "completion": "b"}], None, ("chat",), 1)
+        check_training_data([{"prompt": "a", "completion": "b"}], None, ("chat",), 1)
 
 
 def test_a_missing_file_and_too_few_rows_are_told(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match=r"none\.jsonl cannot be read: no such file"):
-        checked(tmp_path / "none.jsonl", None, FORMATS, 1)
+        check_training_data(tmp_path / "none.jsonl", None, FORMATS, 1)
     with pytest.raises(TrainError, match="has 1 row, and this trainer wants 10"):
-        checked([{"messages": [ASKED, SAID]}], None, FORMATS, 10)
+        check_training_data([{"messages": [ASKED, SAID]}], None, FORMATS, 10)
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(TrainError, match="has 0 rows"):
-        checked(tmp_path / "empty.jsonl", None, FORMATS, 1)
+        check_training_data(tmp_path / "empty.jsonl", None, FORMATS, 1)

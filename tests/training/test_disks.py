@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import pytest
 
 import lmconf
-from lmconf.loader.add_lm import declare
-from lmconf.trainers.jobs import JobFolder, Record
+from lmconf.loader.add_lm import add_to_profile
+from lmconf.trainers.jobs import JobFolder, JobRecord
 
 FULL = "No space left on device"
 
@@ -36,9 +36,9 @@ def test_nothing_waits_to_be_begun_where_its_start_cannot_be_noted(
 ) -> None:
     lm = lmconf.LM("openai/a", train_kwargs={"use": "command", "command": ["false"]})
     write = JobFolder.write
-    written: list[Record] = []
+    written: list[JobRecord] = []
 
-    def once(folder: JobFolder, record: Record) -> None:
+    def once(folder: JobFolder, record: JobRecord) -> None:
         if written:
             raise lmconf.TrainError(FULL)
         written.append(record)
@@ -75,7 +75,7 @@ def test_a_profile_that_cannot_be_written_stays_what_it_was(
     profile.write_text("lms:\n  a:\n    model: openai/a\n")
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=FULL):
-        declare(profile, "b", lmconf.LM("openai/b"))
+        add_to_profile(profile, "b", lmconf.LM("openai/b"))
     assert profile.read_text() == "lms:\n  a:\n    model: openai/a\n"
     assert [path.name for path in tmp_path.glob("*.yaml")] == ["lmconf.yaml"]
     assert [path.name for path in tmp_path.glob(".*")] == []

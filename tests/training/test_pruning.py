@@ -67,7 +67,7 @@ def broken(path: Path, ignore_errors: bool = False) -> None:
 
 
 def left() -> list[str]:
-    return [job.id for job in jobs.every()]
+    return [job.id for job in jobs.all_jobs()]
 
 
 def test_failed_and_cancelled_jobs_go_and_others_stay(made: Any, prune: Any) -> None:

@@ -15,7 +15,7 @@ import pytest
 import lmconf
 from lmconf.cli import run
 from lmconf.errors import TrainError
-from lmconf.system.paths import is_held
+from lmconf.system.paths import is_locked
 from lmconf.trainers import checkpoints, local
 from lmconf.training.job import TrainingJob
 from tests.training.openai_peer import Peer
@@ -179,7 +179,7 @@ def test_a_resumed_training_can_be_cut_off_and_cancelled_again(gate: Path, rows:
 def test_a_resumed_training_whose_owner_is_killed_at_once_goes_on(gate: Path, rows: Rows) -> None:
     job = begun(gate, rows)
     os.killpg(int((job.folder / "pid").read_text()), signal.SIGKILL)
-    until(lambda: not is_held(job.folder / "watch"))  # and nobody looked since
+    until(lambda: not is_locked(job.folder / "watch"))  # and nobody looked since
     (gate / "go").touch()
     if os.fork() == 0:
         lmconf.job(job.id).resume()

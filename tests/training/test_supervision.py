@@ -14,7 +14,7 @@ import pytest
 
 import lmconf
 from lmconf.errors import TrainError
-from lmconf.system.paths import is_held
+from lmconf.system.paths import is_locked
 from lmconf.trainers import process
 from lmconf.trainers.training_supervisor import _fitting
 from lmconf.training.job import TrainingJob
@@ -35,15 +35,15 @@ def test_the_lock_is_held_before_the_supervisor_runs(
     run, held = subprocess.run, []
 
     def watched(*arguments: Any, **settings: Any) -> Any:
-        held.append(is_held(Path(settings["cwd"]) / "watch"))
+        held.append(is_locked(Path(settings["cwd"]) / "watch"))
         return run(*arguments, **settings)
 
     monkeypatch.setattr(subprocess, "run", watched)
     job = training("import time; time.sleep(600)", rows)
     assert held == [True]
-    assert is_held(job.folder / "watch")
+    assert is_locked(job.folder / "watch")
     assert job.cancel()
-    assert not is_held(job.folder / "watch")
+    assert not is_locked(job.folder / "watch")
 
 
 def test_a_shutdown_of_the_machine_is_no_cancelling(rows: Rows) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lmconf.system.fork import Mutex, stand_still_at_forks
+from lmconf.system.fork import Mutex, register_forkable
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here"),
@@ -98,8 +98,8 @@ def test_both_processes_are_told_and_what_is_gone_is_not() -> None:
 
     told, gone = Told(), Told()
     heard = gone.heard
-    stand_still_at_forks(told)
-    stand_still_at_forks(gone)
+    register_forkable(told)
+    register_forkable(gone)
     del gone
     assert in_child(lambda: told.heard == ["before", "child"])
     assert told.heard == ["before", "parent"]

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from lmconf.errors import BatchFailed, CallError, UsageError
-from lmconf.system.tracebacks import bare, clear_frames, without_frames
+from lmconf.system.tracebacks import clear_frames, hide_frames, strip_frames
 
 SECRET = "blue-moon-4242"
 
@@ -21,12 +21,12 @@ def breaking(kind: type[BaseException], secret: str) -> None:
     raise kind(len(inner))
 
 
-@without_frames
+@hide_frames
 def public(kind: type[BaseException], secret: str) -> None:
     breaking(kind, secret)
 
 
-@without_frames
+@hide_frames
 async def apublic(kind: type[BaseException], secret: str) -> None:
     breaking(kind, secret)
 
@@ -69,7 +69,7 @@ async def test_anything_else_tells_its_lines_and_no_locals(kind: type[BaseExcept
 def test_it_is_the_very_error_with_its_causes() -> None:
     cause, raised_error = OSError("cause"), ValueError("it")
 
-    @without_frames
+    @hide_frames
     def failing(secret: str) -> None:
         try:
             breaking(OSError, secret)
@@ -115,7 +115,7 @@ def test_the_errors_within_an_error_are_bare_too() -> None:
     inner, bug = caught(CallError), caught(ValueError)
     failed = BatchFailed("both", results=[inner, bug])
     failed.fallbacks = (UsageError("none"),)
-    bare(failed)
+    strip_frames(failed)
     assert inner.__traceback__ is None
     assert names(bug) == ["caught", "breaking"]
     assert SECRET not in local_texts(bug)
@@ -139,7 +139,7 @@ def test_an_error_goes_with_the_last_who_has_it() -> None:
     try:
         kept: BaseException = UsageError("another")
         try:
-            without_frames(work)(held)
+            hide_frames(work)(held)
         except UsageError as error:
             kept = error
         del held
@@ -156,7 +156,7 @@ async def test_iterators_end_as_they_do() -> None:
         def __init__(self) -> None:
             self.left = [1, 2]
 
-        @without_frames
+        @hide_frames
         def __next__(self) -> int:
             if not self.left:
                 raise StopIteration
@@ -166,7 +166,7 @@ async def test_iterators_end_as_they_do() -> None:
         def __init__(self) -> None:
             self.left = [1, 2]
 
-        @without_frames
+        @hide_frames
         async def __anext__(self) -> int:
             if not self.left:
                 raise StopAsyncIteration

@@ -36,12 +36,12 @@ UNITS = [
     *("AKIA ", "a9", "ya29.", "hf_", "a-", "a.", "key1", "_1"),
 ]
 FUNCTIONS: list[Callable[[str], object]] = [
-    redaction.shape_spans,
-    redaction.named_spans,
-    redaction.unparsed_spans,
-    lambda text: redaction.blanked(text, []),
-    redaction.mask,
-    lambda text: redaction.without_secrets(text, ["a-secret"]),
+    redaction.find_key_shapes,
+    redaction.find_named_secrets,
+    redaction.find_possible_secrets,
+    lambda text: redaction.blank_spans(text, []),
+    redaction.mask_key_shapes,
+    lambda text: redaction.mask_secrets(text, ["a-secret"]),
 ]
 
 
@@ -87,7 +87,7 @@ def test_a_mistake_on_a_long_line_of_a_file_is_told_at_once(tmp_path: Path) -> N
     ],
 )
 def test_a_token_is_hidden_wherever_it_stands(text: str) -> None:
-    shown = redaction.mask(text)
+    shown = redaction.mask_key_shapes(text)
     assert MASK in shown
     assert "dozjg" not in shown
     assert "eyJhb" not in shown
@@ -95,7 +95,7 @@ def test_a_token_is_hidden_wherever_it_stands(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["eyJabc.def.ghi", "reyJhbGciOiJI.eyJzdWIiOiIx.dozjgNry", "eyJ"])
 def test_what_is_no_token_is_shown(text: str) -> None:
-    assert redaction.mask(text) == text
+    assert redaction.mask_key_shapes(text) == text
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,6 @@ def test_what_is_no_token_is_shown(text: str) -> None:
 )
 def test_what_follows_a_secrets_name_is_hidden(name: str) -> None:
     line = f"{name}: the-value"
-    spans = redaction.named_spans(line)
+    spans = redaction.find_named_secrets(line)
     expected = [] if name == "a1api_key" else [(len(name) + 2, len(line))]
     assert spans == expected

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lmconf.launchers.logs import log_tail
-from lmconf.secrets.redaction import known_spellings, without_secrets
+from lmconf.secrets.redaction import known_spellings, mask_secrets
 from lmconf.secrets.redactor import LEAST, Redactor, last_of
 from lmconf.trainers import training_supervisor
 
@@ -74,7 +74,7 @@ def test_how_a_text_is_cut_changes_nothing(case: tuple[list[str], bytes, list[in
 @given(said())
 def test_every_redactor_hides_the_same(case: tuple[list[str], bytes, list[int]]) -> None:
     secrets, text, _ = case
-    assert set(without_secrets(text.decode(), secrets)) <= {*AROUND, "*"}
+    assert set(mask_secrets(text.decode(), secrets)) <= {*AROUND, "*"}
 
 
 def test_what_is_no_secret_passes_unchanged() -> None:

@@ -12,7 +12,12 @@ from lmconf.diagnostics.model import Diagnostic, Mark, Note, Source
 from lmconf.diagnostics.render import to_json, to_text
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import ProfileError
-from lmconf.secrets.redaction import mask, named_spans, unended_span, unparsed_spans
+from lmconf.secrets.redaction import (
+    find_named_secrets,
+    find_possible_secrets,
+    mask_key_shapes,
+    unended_span,
+)
 
 TEXT = "lms:\n  support:\n    model: x\n    temprature: 0.2\n"
 SOURCE = Source(name="profiles/support.yaml", text=TEXT)
@@ -238,7 +243,7 @@ WORDS = st.sampled_from(
 
 @given(st.lists(WORDS, max_size=14).map("".join))
 def test_the_first_value_after_a_secret_name_is_found_alike_by_both_ways(text: str) -> None:
-    spans = named_spans(text)
+    spans = find_named_secrets(text)
     found = unended_span(text, {})
     assert (found and found[0]) == (spans[0][0] if spans else None)
 
@@ -321,7 +326,7 @@ def test_what_looks_like_a_key_is_masked_wherever_it_stands(key: str) -> None:
     ["risk-adjusted-returns", "Bearer {}", "http://host:8080/a@b", "task-oriented", "gpt-4o-mini"],
 )
 def test_ordinary_words_are_not_masked(text: str) -> None:
-    assert mask(text) == text
+    assert mask_key_shapes(text) == text
 
 
 @pytest.mark.parametrize(
@@ -339,14 +344,14 @@ def test_ordinary_words_are_not_masked(text: str) -> None:
     ],
 )
 def test_a_value_after_a_secret_name_is_found(text: str, rest: str | None) -> None:
-    spans = named_spans(text)
+    spans = find_named_secrets(text)
     assert spans == ([] if rest is None else [(len(rest), len(text))])
 
 
 def test_in_a_text_that_cannot_be_parsed_deeper_lines_are_hidden_too() -> None:
     text = "private_key: |\n  one\n\n  two\nmodel: x\ntoken: {a: three}\nauth:\n  $env: NAME\n"
     shown = text
-    for start, end in sorted(unparsed_spans(text), reverse=True):
+    for start, end in sorted(find_possible_secrets(text), reverse=True):
         shown = shown[:start] + "*" + shown[end:]
     assert shown == "private_key: *\n  *\n\n  *\nmodel: x\ntoken: *\nauth:\n  $env: NAME\n"
 

@@ -9,7 +9,14 @@ import pytest
 
 from lmconf.providers.catalogue import PROVIDERS
 from lmconf.schema.declaration import fields
-from lmconf.secrets.references import Env, File, Missing, Unshown, resolve, resolve_parts
+from lmconf.secrets.references import (
+    Env,
+    File,
+    HiddenValues,
+    MissingReference,
+    resolve,
+    resolve_parts,
+)
 from lmconf.secrets.secret_names import PUBLIC_NAMES, SECRET_WORDS, is_secret_name
 from lmconf.spec.lm import LMSpec
 
@@ -105,7 +112,7 @@ def test_a_variable_is_read_when_it_is_asked_for() -> None:
 
 
 def test_a_variable_that_is_not_set_is_named() -> None:
-    with pytest.raises(Missing, match="ACME_KEY is not set"):
+    with pytest.raises(MissingReference, match="ACME_KEY is not set"):
         resolve(Env(name="ACME_KEY"), {})
 
 
@@ -125,7 +132,7 @@ def test_control_characters_are_refused_without_being_shown(content: str, tmp_pa
     path = tmp_path / "secret"
     path.write_bytes(content.encode())
     for reference in (File(path=str(path)), Env(name="ACME_KEY")):
-        with pytest.raises(Missing, match="holds control characters") as refused:
+        with pytest.raises(MissingReference, match="holds control characters") as refused:
             resolve(reference, {"ACME_KEY": content})
         assert "Evil" not in str(refused.value)
 
@@ -135,12 +142,12 @@ def test_a_file_that_cannot_be_read_is_named(content: bytes | None, tmp_path: Pa
     path = tmp_path / "secret"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(Missing, match=f"{path} cannot be read: "):
+    with pytest.raises(MissingReference, match=f"{path} cannot be read: "):
         resolve(File(path=str(path)))
 
 
 def test_values_that_are_not_shown_are_asked_for_one_by_one() -> None:
-    values = Unshown({"api_key": "the-secret"})
+    values = HiddenValues({"api_key": "the-secret"})
     assert values["api_key"] == "the-secret"
     assert dict(values) == values == {"api_key": "the-secret"}
     assert "the-secret" not in f"{values} {values!r}"

@@ -30,7 +30,7 @@ from lmconf.errors import NotSent
 if TYPE_CHECKING:
     from lmconf.cli.json_lines import Line, Writer
     from lmconf.runtime.answer import Answer
-    from lmconf.runtime.batch import Asked
+    from lmconf.runtime.batch import CheckedItem
     from lmconf.runtime.lm import LM
 
 __all__ = ["command"]
@@ -106,36 +106,36 @@ def command(
     compiled = chosen.profile.lms[chosen.lm]
     warn(ctx, chosen.warnings)
     from lmconf.cli import json_lines as jsonl
-    from lmconf.cli.batch_output import Kept, keep_aside, kept_rows
+    from lmconf.cli.batch_output import KeptRows, keep_aside, read_kept_rows
     from lmconf.cli.entry import Stopped
     from lmconf.cli.terminal import SoleWriter
-    from lmconf.runtime.batch import described
+    from lmconf.runtime.batch import describe_items
     from lmconf.runtime.lm import LM
 
     lines, faults = jsonl.read(source)
     with LM.of(compiled) as lm:
-        asked = _asked(lm, lines, faults, {"cache": False} if no_cache else {})
-        jsonl.refuse(source, faults)
-        steering = described(lm, asked)
+        asked = _check_lines(lm, lines, faults, {"cache": False} if no_cache else {})
+        jsonl.refuse_lines(source, faults)
+        steering = describe_items(lm, asked)
         sole = SoleWriter(output) if output else None
         with sole or nullcontext():
-            kept = Kept({}, {}, ())
+            kept = KeptRows({}, {}, ())
             if output is not None and output.stat().st_size:
                 # Another may have written it since this began.
                 _check_output(source, output, resume=resume, force=force)
             if resume and output:
-                kept = kept_rows(output, source, lines, steering)
+                kept = read_kept_rows(output, source, lines, steering)
             missing = [index for index in range(len(lines)) if index not in kept.answers]
             launch = compiled.spec.launch_kwargs
             if missing and launch is not None and launch.auto != "manual":
                 # Here and not by the first call: a thread that starts it could not be interrupted.
                 lm.launch()
             aside = keep_aside(output, kept.others) if output and kept.others else None
-            writer: Writer = jsonl.InOrder()
+            writer: Writer = jsonl.OrderedWriter()
             if output is not None and sole is not None:
-                writer = jsonl.InFile(output, {**kept.errors, **kept.answers})
+                writer = jsonl.FileWriter(output, {**kept.errors, **kept.answers})
                 sole.renew()
-            run = _Run(
+            run = _BatchRun(
                 lm,
                 lines,
                 asked=asked,
@@ -214,19 +214,19 @@ def _how_to_go_on(ctx: click.Context, output: Path, answers: int) -> str:
     return fit(f"stopped: {kept} kept in {output}; go on with: {shlex.join([*words, '--resume'])}")
 
 
-def _asked(
+def _check_lines(
     lm: LM, lines: Sequence[Line], faults: dict[int, str], settings: Mapping[str, Any]
-) -> list[Asked]:
+) -> list[CheckedItem]:
     """Return what `lines` ask of `lm`; what is wrong with a line is added to `faults`."""
-    from lmconf.runtime.batch import Asked, examined
+    from lmconf.runtime.batch import CheckedItem, examine_items
 
-    found = examined(lm, [line.item for line in lines], settings)
+    found = examine_items(lm, [line.item for line in lines], settings)
     wrong = {line.number: each for line, each in zip(lines, found, strict=True)}
     faults.update({number: fit(each) for number, each in wrong.items() if isinstance(each, str)})
-    return [each for each in found if isinstance(each, Asked)]
+    return [each for each in found if isinstance(each, CheckedItem)]
 
 
-class _Run:
+class _BatchRun:
     """The lines that are sent, and what came of them."""
 
     def __init__(
@@ -234,7 +234,7 @@ class _Run:
         lm: LM,
         lines: Sequence[Line],
         *,
-        asked: Sequence[Asked],
+        asked: Sequence[CheckedItem],
         steering: Sequence[Mapping[str, Any]],
         writer: Writer,
         missing: Sequence[int],
@@ -256,10 +256,10 @@ class _Run:
         """Send what is missing, never more than `width` at once, and write what comes."""
         from lmconf.runtime.answer import TruncatedWarning
         from lmconf.runtime.batch import FINAL, not_sent
-        from lmconf.runtime.progress import telling
-        from lmconf.runtime.worker_pool import in_tasks
+        from lmconf.runtime.progress import progress_reporter
+        from lmconf.runtime.worker_pool import run_in_tasks
 
-        with telling(True) as tell_progress:
+        with progress_reporter(True) as tell_progress:
 
             def ended(place: int, found: Answer | Exception) -> None:
                 index = self._missing[place]
@@ -269,7 +269,7 @@ class _Run:
                 tell_progress(len(self._ended), len(self._missing))
 
             warnings.simplefilter("ignore", TruncatedWarning)  # the summary counts them
-            await in_tasks(self._ask, len(self._missing), width, ended, FINAL)
+            await run_in_tasks(self._ask, len(self._missing), width, ended, FINAL)
         if self._final is not None:
             for index in self._missing:
                 if index not in self._ended:
@@ -294,13 +294,13 @@ class _Run:
 
     def _note(self, index: int, found: Answer | Exception) -> None:
         from lmconf.cli.batch_output import fingerprint
-        from lmconf.cli.json_lines import outcome
+        from lmconf.cli.json_lines import outcome_row
 
         line, asked = self._lines[index], self._steering[index]
         # What was not sent says less than the error of an earlier run.
         if not (isinstance(found, NotSent) and index in self._failed_before):
             mark = fingerprint(line.digest, asked)
-            self._writer.put(index, outcome(index, line, asked, mark, found))
+            self._writer.put(index, outcome_row(index, line, asked, mark, found))
         self._ended.add(index)
         if isinstance(found, Exception):
             self.failed[index] = found
@@ -309,7 +309,7 @@ class _Run:
 
     def summary(self, output: Path | None, kept: int) -> str:
         """Return what is told at the end: how many were answered, and the first that failed."""
-        from lmconf.runtime.batch import told
+        from lmconf.runtime.batch import describe_error
 
         facts = [f"{self.answered:,} answered"]
         if self._cut:
@@ -320,7 +320,7 @@ class _Run:
             facts.append(f"{len(self.failed):,} failed")
         head = f"wrote {output}: {', '.join(facts)}" if output else ", ".join(facts)
         shown = [
-            f"  line {self._lines[index].number}: {fit(told(self.failed[index]))}"
+            f"  line {self._lines[index].number}: {fit(describe_error(self.failed[index]))}"
             for index in sorted(self.failed)[:3]
         ]
         if len(self.failed) > len(shown):

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lmconf.cli.app import Command, LazyGroup, Listed
+from lmconf.cli.app import Command, LazyCommand, LazyGroup
 from lmconf.cli.app import command as make_command
 from lmconf.cli.options import complete_name, format_option, not_empty, quantity
 from lmconf.cli.terminal import fit, say, tell
 from lmconf.errors import UsageError
 
 if TYPE_CHECKING:
-    from lmconf.caches.store import Kept, OpenStore
+    from lmconf.caches.store import OpenStore, StoredAnswer
 
 __all__ = ["command"]
 
@@ -45,7 +45,7 @@ class _Group(LazyGroup):
 @click.group(
     "cache",
     cls=_Group,
-    listed={name: Listed(__name__, text) for name, text in _SUMMARIES.items()},
+    listed={name: LazyCommand(__name__, text) for name, text in _SUMMARIES.items()},
     examples=(
         ("lmconf cache stats", "of this machine's default store"),
         ("lmconf cache list support:gpt", "in the store of that LM"),
@@ -88,9 +88,9 @@ _format = format_option("text", "json", help="How to write it.")
 @_format
 def stats(*, name: str | None, folder: str | None, form: str) -> None:
     """Tell how much is kept, and where."""
-    from lmconf.cli.cache_store import opened
+    from lmconf.cli.cache_store import open_store
 
-    with opened(name, folder) as (store, called):
+    with open_store(name, folder) as (store, called):
         found = {"entries": 0, "bytes": 0} if store is None else store.stats()
     if form == "json":
         say(json.dumps({"store": called, **found}))
@@ -106,9 +106,9 @@ def stats(*, name: str | None, folder: str | None, form: str) -> None:
 @_format
 def list_(*, name: str | None, folder: str | None, limit: int, form: str) -> None:
     """List the answers that are kept, newest first: key, time, size, how long, model, words."""
-    from lmconf.cli.cache_store import opened, plain, summary
+    from lmconf.cli.cache_store import open_store, plain, summary
 
-    with opened(name, folder) as (store, called):
+    with open_store(name, folder) as (store, called):
         found = _newest_first(store)
     shown = found[:limit] if limit else found
     if form == "json":
@@ -135,18 +135,18 @@ def list_(*, name: str | None, folder: str | None, limit: int, form: str) -> Non
 @_format
 def show(*, key: str, name: str | None, folder: str | None, form: str) -> None:
     """Print the answer under KEY, which may be cut short as long as it is clear."""
-    from lmconf.cli.cache_store import Unusable, opened, response_in, texts_in
+    from lmconf.cli.cache_store import StoreUnusable, open_store, response_in, texts_in
 
-    with opened(name, folder) as (store, called):
+    with open_store(name, folder) as (store, called):
         found = [kept for kept in _entries(store) if kept.key.startswith(key.lower())]
     if not found:
-        raise Unusable(f"there is no answer under {fit(key)} in {called}")
+        raise StoreUnusable(f"there is no answer under {fit(key)} in {called}")
     if len(found) > 1:
         keys = ", ".join(kept.key[:16] for kept in found[:5])
-        raise Unusable(f"{len(found)} answers begin with {fit(key)}: {keys}")
+        raise StoreUnusable(f"{len(found)} answers begin with {fit(key)}: {keys}")
     response = response_in(found[0].value)
     if response is None:
-        raise Unusable(f"what is kept under {found[0].key[:16]} is no answer: no call uses it")
+        raise StoreUnusable(f"what is kept under {found[0].key[:16]} is no answer: no call uses it")
     if form == "json":
         say(json.dumps(response, indent=2, ensure_ascii=False))
         return
@@ -176,12 +176,12 @@ def prune(
     dry_run: bool,
 ) -> None:
     """Drop what has expired, and what is old or too much as the options say."""
-    from lmconf.cli.cache_store import opened
+    from lmconf.cli.cache_store import open_store
     from lmconf.schema.quantities import parse_duration, parse_size
 
     age = None if older is None else quantity(parse_duration, older, "--older", "30d")
     size = None if max_size is None else quantity(parse_size, max_size, "--max-size", "500MiB")
-    with opened(name, folder) as (store, called):
+    with open_store(name, folder) as (store, called):
         goes = _too_much(list(_entries(store)), age, size)
         if store is not None and not dry_run:
             for begin in range(0, len(goes), _BATCH):
@@ -197,9 +197,9 @@ def prune(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clear(*, name: str | None, folder: str | None, yes: bool) -> None:
     """Drop everything that the store holds, also what other LMs keep there."""
-    from lmconf.cli.cache_store import opened
+    from lmconf.cli.cache_store import open_store
 
-    with opened(name, folder) as (store, called):
+    with open_store(name, folder) as (store, called):
         count = 0 if store is None else store.stats()["entries"]
         if store is not None and count:
             if not yes:
@@ -227,10 +227,10 @@ def export(*, name: str | None, folder: str | None, output: str | None) -> None:
     A key says nothing of the request that it was made from, and what looks like a credential in
     an answer is masked: the file can be reviewed and shared.
     """
-    from lmconf.cli.cache_store import line_of, opened
+    from lmconf.cli.cache_store import line_of, open_store
     from lmconf.cli.terminal import write_file
 
-    with opened(name, folder) as (store, _):
+    with open_store(name, folder) as (store, _):
         found = [line_of(kept) for kept in reversed(_newest_first(store))]
     lines = [line for line in found if line is not None]
     if output is None:
@@ -259,7 +259,7 @@ def import_(*, source: str, name: str | None, folder: str | None, force: bool) -
     Every line is checked before any is kept. What is kept already stays, unless --force is said,
     and what has expired is left out.
     """
-    from lmconf.cli.cache_store import Unusable, opened, read_line
+    from lmconf.cli.cache_store import StoreUnusable, open_store, read_line
     from lmconf.cli.json_lines import read
 
     lines, faults = read(source)
@@ -274,10 +274,10 @@ def import_(*, source: str, name: str | None, folder: str | None, force: bool) -
         told = [f"  line {number}: {faults[number]}" for number in sorted(faults)]
         more = [f"  and {len(told) - _BATCH:,} more"] if len(told) > _BATCH else []
         head = f"{source}: {len(told):,} of its lines are no answers, and nothing was kept"
-        raise Unusable("\n".join([head, *told[:_BATCH], *more]))
+        raise StoreUnusable("\n".join([head, *told[:_BATCH], *more]))
     now = time.time()
     fresh = {k: e for k, e in entries.items() if e.expires is None or e.expires > now}
-    with opened(name, folder, make=True) as (store, called):
+    with open_store(name, folder, make=True) as (store, called):
         assert store is not None  # it was made
         there = set() if force else {kept.key for kept in store.entries()} & set(fresh)
         store.put_all(entry for key, entry in fresh.items() if key not in there)
@@ -298,15 +298,17 @@ _COMMANDS: dict[str, Command] = {
 }
 
 
-def _entries(store: OpenStore | None) -> list[Kept]:
+def _entries(store: OpenStore | None) -> list[StoredAnswer]:
     return [] if store is None else list(store.entries())
 
 
-def _newest_first(store: OpenStore | None) -> list[Kept]:
+def _newest_first(store: OpenStore | None) -> list[StoredAnswer]:
     return sorted(_entries(store), key=lambda kept: kept.created, reverse=True)
 
 
-def _too_much(found: list[Kept], age: float | None, size: float | None) -> list[Kept]:
+def _too_much(
+    found: list[StoredAnswer], age: float | None, size: float | None
+) -> list[StoredAnswer]:
     """Return what was not used for `age` seconds, and what exceeds `size` bytes beside that."""
     found = sorted(found, key=lambda kept: kept.used)
     oldest = float("-inf") if age is None else time.time() - age

@@ -91,7 +91,7 @@ def command(
     begun = time.monotonic()
     with LM.of(compiled) as lm:
         if live and not as_json:
-            answer = _streamed(lm, messages, settings)
+            answer = _print_stream(lm, messages, settings)
         else:
             answer = lm.ask(messages=messages, **settings)
             _print_whole(answer, as_json=as_json)
@@ -125,7 +125,7 @@ def _prompt(given: str | None) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _streamed(lm: LM, messages: list[dict[str, str]], settings: dict[str, Any]) -> Answer:
+def _print_stream(lm: LM, messages: list[dict[str, str]], settings: dict[str, Any]) -> Answer:
     """Print the answer while it comes, and return it."""
     shown = visible if sys.stdout.isatty() else str
     last = ""

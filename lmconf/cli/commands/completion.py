@@ -16,23 +16,23 @@ from click.shell_completion import (
 from lmconf.cli.app import command as make_command
 from lmconf.cli.terminal import say
 
-__all__ = ["command", "complete", "names", "set_paths"]
+__all__ = ["command", "complete", "complete_names", "complete_set_paths"]
 
 _FILE = CompletionItem("", type="file")
 
 
-def names(incomplete: str) -> list[CompletionItem]:
+def complete_names(incomplete: str) -> list[CompletionItem]:
     """Return profiles and, after a colon, their LMs; a path is left to the shell."""
-    from lmconf.loader.discovery import is_path, split, survey
+    from lmconf.loader.discovery import find_all, is_path, split_name
 
     profile, colon, _ = incomplete.partition(":")
     if colon:
         return _lms(profile, incomplete)
-    found = list(dict.fromkeys(found.name for found in survey(os.environ)))
+    found = list(dict.fromkeys(found.name for found in find_all(os.environ)))
     matching = [name for name in found if name.startswith(incomplete)]
     if is_path(incomplete) or not matching:
         return [CompletionItem(incomplete, type="file")]
-    if len(matching) == 1 and split(matching[0])[1] is None:
+    if len(matching) == 1 and split_name(matching[0])[1] is None:
         # Only one profile is left: its LMs come with it.
         return [CompletionItem(matching[0]), *_lms(matching[0], f"{matching[0]}:")]
     return [CompletionItem(name) for name in matching]
@@ -48,11 +48,11 @@ def _lms(profile: str, incomplete: str) -> list[CompletionItem]:
 
 def _models(profile: str) -> dict[str, str]:
     from lmconf.errors import ProfileError
-    from lmconf.loader.compile import examine
-    from lmconf.loader.discovery import find
+    from lmconf.loader.compile import compile_source
+    from lmconf.loader.discovery import find_profile
 
     try:
-        outcome = examine(find(profile, os.environ), registered=False)
+        outcome = compile_source(find_profile(profile, os.environ), registered=False)
     except ProfileError:
         # What is broken has nothing to offer; the command itself will say why.
         return {}
@@ -62,7 +62,7 @@ def _models(profile: str) -> dict[str, str]:
     return {name: lm.model for name, lm in found.spec.lms.items()}
 
 
-def set_paths(name: str | None, incomplete: str) -> list[CompletionItem]:
+def complete_set_paths(name: str | None, incomplete: str) -> list[CompletionItem]:
     """Return the fields of an LM whose name begins with `incomplete`, each with its `=`."""
     from lmconf.schema.declaration import fields
     from lmconf.spec.lm import LMSpec

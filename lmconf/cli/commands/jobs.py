@@ -11,14 +11,14 @@ import click
 import msgspec
 from msgspec import Struct
 
-from lmconf.cli.app import LazyGroup, Listed
+from lmconf.cli.app import LazyCommand, LazyGroup
 from lmconf.cli.app import command as make_command
 from lmconf.cli.options import format_option, not_empty, quantity
-from lmconf.cli.terminal import fit, say, sized, tell
+from lmconf.cli.terminal import fit, format_bytes, say, tell
 
 if TYPE_CHECKING:
     from lmconf.errors import Error
-    from lmconf.trainers.jobs import JobFolder, Record
+    from lmconf.trainers.jobs import JobFolder, JobRecord
 
 __all__ = ["command", "prune"]
 
@@ -31,12 +31,12 @@ class _Rule(Struct, frozen=True):
     keep: int
     weights: bool
 
-    def chooses(self, record: Record, now: float) -> bool:
+    def chooses(self, record: JobRecord, now: float) -> bool:
         """Say whether a job is one of those that are asked for."""
-        old = self.age is None or now - _ended(record) >= self.age
+        old = self.age is None or now - _end_time(record) >= self.age
         return record.status in self.states and old
 
-    def spares(self, job: JobFolder, record: Record) -> str:
+    def spares(self, job: JobFolder, record: JobRecord) -> str:
         """Return why a job that was asked for stays all the same; "" where it goes."""
         from lmconf.trainers.removal import has_weights, hindrance, prospect
 
@@ -49,7 +49,7 @@ class _Rule(Struct, frozen=True):
         return awaited and f"{awaited}: --older removes it"
 
 
-def _ended(record: Record) -> float:
+def _end_time(record: JobRecord) -> float:
     return record.ended or record.updated or record.created
 
 
@@ -101,23 +101,27 @@ def prune(
     if weights and "succeeded" not in chosen:
         raise click.UsageError("--weights are those of succeeded jobs: say --state succeeded, too.")
     age = None if older is None else quantity(parse_duration, older, "--older", "30d")
-    going = _going(_Rule(chosen, age, keep, weights))
+    going = _select_jobs(_Rule(chosen, age, keep, weights))
     freed = count = 0
     for job, record in going:
         size = bytes_in(job.path)
-        if dry_run or _removed(job):
+        if dry_run or _remove_job(job):
             begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
-            say(fit(f"{job.id}  {record.status:9}  {begun}  {sized(size):>9}  {record.model}"))
+            say(
+                fit(
+                    f"{job.id}  {record.status:9}  {begun}  {format_bytes(size):>9}  {record.model}"
+                )
+            )
             freed, count = freed + size, count + 1
-    freed += _cleared(dry_run=dry_run)
+    freed += _remove_leftovers(dry_run=dry_run)
     jobs = "job" if count == 1 else "jobs"
     would = "would be " if dry_run else ""
-    say(f"{count:,} {jobs} {would}removed, {sized(freed)} {would}freed")
+    say(f"{count:,} {jobs} {would}removed, {format_bytes(freed)} {would}freed")
     if count < len(going):
         ctx.exit(1)
 
 
-def _cleared(*, dry_run: bool) -> int:
+def _remove_leftovers(*, dry_run: bool) -> int:
     """Remove what earlier removals left; return how many bytes that frees."""
     from lmconf.trainers.removal import bytes_in, leftovers
 
@@ -130,18 +134,18 @@ def _cleared(*, dry_run: bool) -> int:
     return freed
 
 
-def _going(rule: _Rule) -> list[tuple[JobFolder, Record]]:
+def _select_jobs(rule: _Rule) -> list[tuple[JobFolder, JobRecord]]:
     """Return the jobs that go, oldest first; tell which others were asked for and stay, and why."""
-    from lmconf.cli.job_follow import look_at_all
+    from lmconf.cli.job_follow import read_all_jobs
 
     now = time.time()
     asked = []
-    for job, record, trouble in look_at_all():
+    for job, record, trouble in read_all_jobs():
         if record is None:
             tell(fit(f"kept {job.id}: it cannot be read: {trouble}"))
         elif rule.chooses(record, now):
             asked.append((job, record))
-    asked.sort(key=lambda each: _ended(each[1]))
+    asked.sort(key=lambda each: _end_time(each[1]))
     going = []
     for job, record in asked[: len(asked) - rule.keep if rule.keep else None]:
         why = rule.spares(job, record)
@@ -152,7 +156,7 @@ def _going(rule: _Rule) -> list[tuple[JobFolder, Record]]:
     return going
 
 
-def _removed(job: JobFolder) -> bool:
+def _remove_job(job: JobFolder) -> bool:
     from lmconf.errors import TrainError
     from lmconf.trainers.removal import remove
 
@@ -185,7 +189,7 @@ class _Group(LazyGroup):
 @click.group(
     "jobs",
     cls=_Group,
-    listed={name: Listed(__name__, text) for name, text in _SUMMARIES.items()},
+    listed={name: LazyCommand(__name__, text) for name, text in _SUMMARIES.items()},
     examples=(
         ("lmconf jobs list", ""),
         ("lmconf jobs show 20261120-203727-583fac", "the last part of the name will do, too"),
@@ -214,9 +218,9 @@ def list_(*, form: str) -> None:
 
     How a job is doing is asked now, and is what it was where that cannot be told.
     """
-    from lmconf.cli.job_follow import look_at_all, progress_of
+    from lmconf.cli.job_follow import progress_of, read_all_jobs
 
-    found = list(look_at_all())
+    found = list(read_all_jobs())
     if form == "json":
         say(json.dumps([_plain(job, record, trouble) for job, record, trouble in found], indent=2))
         return
@@ -231,7 +235,7 @@ def list_(*, form: str) -> None:
         say(fit("  ".join(part for part in parts if part)))
 
 
-def _plain(job: JobFolder, record: Record | None, trouble: Error | None) -> dict[str, Any]:
+def _plain(job: JobFolder, record: JobRecord | None, trouble: Error | None) -> dict[str, Any]:
     """Return a job as plain data; one that cannot be read has its name and the trouble alone."""
     if record is None:
         return {"id": job.id, "trouble": fit(str(trouble))}

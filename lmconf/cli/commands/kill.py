@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lmconf.cli.app import command as make_command
-from lmconf.cli.commands.ps import complete_server, meant
+from lmconf.cli.commands.ps import complete_server, match_servers
 from lmconf.cli.terminal import fit, tell
 from lmconf.errors import LaunchError, UsageError
 
@@ -28,12 +28,12 @@ def command(*, names: tuple[str, ...], every: bool) -> None:
     A program whose server is ended starts another at its next call, unless its profile says
     `auto: manual`.
     """
-    from lmconf.launchers.records import running
+    from lmconf.launchers.records import running_records
 
     if every == bool(names):
         raise UsageError("say which server: a NAME, a process id, or --all")
-    found = running()
-    chosen = found if every else [record for name in names for record in meant(name, found)]
+    found = running_records()
+    chosen = found if every else [record for name in names for record in match_servers(name, found)]
     if not chosen:
         tell("no server runs")
     left = [record for record in dict.fromkeys(chosen) if not record.end()]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lmconf.diagnostics.model import Diagnostic, Mark
     from lmconf.launchers.server_protocol import Server
     from lmconf.launchers.specs import LaunchSpec
-    from lmconf.runtime.server import Launched
+    from lmconf.runtime.server import LaunchedServer
 
 __all__ = ["command"]
 
@@ -65,23 +65,23 @@ def command(
     same use this one instead of starting their own. A server that runs already is told and left.
     Ctrl-C ends it, and the exit code is 0 then; it is 4 where the server does not start.
     """
-    from lmconf.cli.entry import Misused
+    from lmconf.cli.entry import InvalidArgument
     from lmconf.cli.select import choose, warn
     from lmconf.providers.catalogue import provider_of
-    from lmconf.runtime.server import Launched
+    from lmconf.runtime.server import LaunchedServer
 
     chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
     compiled = chosen.profile.lms[chosen.lm]
     warn(ctx, chosen.warnings)
     spec = compiled.spec.launch_kwargs
     if spec is None:
-        raise Misused([_no_server(name, compiled.place("model"))])
-    launched = Launched(spec, provider_of(compiled.spec.model)[1], compiled.given, name)
-    _see_that_no_other_runs(name, spec, launched.model)
-    server, ours = _started(launched, name, detach=detach)
+        raise InvalidArgument([_no_server(name, compiled.place("model"))])
+    launched = LaunchedServer(spec, provider_of(compiled.spec.model)[1], compiled.given, name)
+    _check_no_other_runs(name, spec, launched.model)
+    server, ours = _start_or_attach(launched, name, detach=detach)
     show = functools.partial(_show, server, name, form, ours=ours, detach=detach)
     if ours and not detach:
-        _stay(launched, server, name, show)
+        _serve_until_ended(launched, server, name, show)
     else:
         show()
 
@@ -98,18 +98,18 @@ def _no_server(name: str, mark: Mark | None) -> Diagnostic:
     )
 
 
-def _see_that_no_other_runs(name: str, spec: LaunchSpec, model: str) -> None:
+def _check_no_other_runs(name: str, spec: LaunchSpec, model: str) -> None:
     """See that no server of that name runs with other arguments, or loads.
 
     Raises:
         LaunchError: one does.
     """
     from lmconf.errors import LaunchError
-    from lmconf.launchers.records import running
+    from lmconf.launchers.records import running_records
     from lmconf.runtime.server import fingerprint_of
 
     fingerprint = fingerprint_of(spec, model)
-    for record in running():
+    for record in running_records():
         if not record.shared or record.name != name:
             continue
         if record.fingerprint != fingerprint:
@@ -124,15 +124,15 @@ def _see_that_no_other_runs(name: str, spec: LaunchSpec, model: str) -> None:
             )
 
 
-def _started(launched: Launched, name: str, *, detach: bool) -> tuple[Server, bool]:
+def _start_or_attach(launched: LaunchedServer, name: str, *, detach: bool) -> tuple[Server, bool]:
     """Return the running server, and whether it was started now."""
-    from lmconf.launchers.records import Attached
-    from lmconf.launchers.server_protocol import Manner
+    from lmconf.launchers.records import AttachedServer
+    from lmconf.launchers.server_protocol import StartOptions
 
     with _loading(name) as told:
-        manner = Manner(name=name, detached=detach, shared=True, told=told, heard=told.hear)
+        manner = StartOptions(name=name, detached=detach, shared=True, told=told, heard=told.hear)
         server = launched.start(manner=manner)
-    return server, not isinstance(server, Attached)
+    return server, not isinstance(server, AttachedServer)
 
 
 def _show(server: Server, name: str, form: str, *, ours: bool, detach: bool) -> None:
@@ -153,16 +153,18 @@ def _show(server: Server, name: str, form: str, *, ours: bool, detach: bool) -> 
     sys.stdout.flush()
 
 
-def _stay(launched: Launched, server: Server, name: str, show: Callable[[], None]) -> None:
+def _serve_until_ended(
+    launched: LaunchedServer, server: Server, name: str, show: Callable[[], None]
+) -> None:
     """Show the server, and keep it until it ends, or until this program is told to end.
 
     Raises:
         LaunchError: it ended by itself.
     """
     from lmconf.errors import LaunchError
-    from lmconf.launchers.records import running, was_ended
+    from lmconf.launchers.records import running_records, was_ended
 
-    folder = next((Path(each.folder) for each in running() if each.pid == server.pid), None)
+    folder = next((Path(each.folder) for each in running_records() if each.pid == server.pid), None)
     try:
         show()  # whoever reads the address may send Ctrl-C at once
         while server.status() == "running":
@@ -178,9 +180,9 @@ def _stay(launched: Launched, server: Server, name: str, show: Callable[[], None
 
 
 @contextmanager
-def _loading(name: str) -> Iterator[_Loading]:
+def _loading(name: str) -> Iterator[_LoadingIndicator]:
     """Show, on a terminal, how long it takes and the last line of the log; elsewhere one line."""
-    shown = _Loading(name)
+    shown = _LoadingIndicator(name)
     thread = threading.Thread(target=shown.run, daemon=True)
     thread.start()
     try:
@@ -191,7 +193,7 @@ def _loading(name: str) -> Iterator[_Loading]:
         shown.clear()
 
 
-class _Loading:
+class _LoadingIndicator:
     def __init__(self, name: str) -> None:
         self._name = name
         self._log: Path | None = None

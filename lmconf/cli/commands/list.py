@@ -18,16 +18,16 @@ from lmconf.cli.options import format_option
 from lmconf.cli.terminal import fit, say, tell
 from lmconf.diagnostics.model import Diagnostic
 from lmconf.errors import ProfileError
-from lmconf.loader.discovery import Found, survey
-from lmconf.loader.extends import shown
+from lmconf.loader.discovery import ProfileFile, find_all
+from lmconf.loader.extends import relative_path
 
 if TYPE_CHECKING:
-    from lmconf.compiler.pipeline import Outcome
+    from lmconf.compiler.pipeline import CompileResult
 
-__all__ = ["Surveyed", "home_shown", "surveyed"]
+__all__ = ["ProfileListing", "list_profiles", "shorten_path"]
 
 
-class Surveyed(Struct, frozen=True, eq=False, kw_only=True):
+class ProfileListing(Struct, frozen=True, eq=False, kw_only=True):
     """One profile: where it is, the model of each of its LMs, and what is wrong with it.
 
     `shadowed_by` is the file that its name means instead, `main` the name of its main LM.
@@ -48,24 +48,24 @@ class Surveyed(Struct, frozen=True, eq=False, kw_only=True):
         return tuple(found for found in self.diagnostics if found.severity == "error")
 
 
-def surveyed() -> Iterator[Surveyed]:
+def list_profiles() -> Iterator[ProfileListing]:
     """Yield every profile that can be named, nearest first, each examined when it is asked for."""
     meant: dict[str, Path] = {}
-    for found in survey(os.environ):
-        yield _surveyed(found, meant.get(found.name))
+    for found in find_all(os.environ):
+        yield _list_profile(found, meant.get(found.name))
         meant.setdefault(found.name, found.path)
 
 
-def _surveyed(found: Found, shadowed_by: Path | None) -> Surveyed:
-    from lmconf.loader.compile import examine
+def _list_profile(found: ProfileFile, shadowed_by: Path | None) -> ProfileListing:
+    from lmconf.loader.compile import compile_source
 
     profile = None
     try:
-        outcome: Outcome = examine(found.path, registered=False)
+        outcome: CompileResult = compile_source(found.path, registered=False)
         diagnostics, profile = outcome.diagnostics, outcome.profile
     except ProfileError as error:
         diagnostics = error.diagnostics
-    return Surveyed(
+    return ProfileListing(
         name=found.name,
         place=found.place,
         path=found.path,
@@ -77,9 +77,9 @@ def _surveyed(found: Found, shadowed_by: Path | None) -> Surveyed:
     )
 
 
-def home_shown(path: Path) -> str:
+def shorten_path(path: Path) -> str:
     """Return `path` as a person would type it: relative to the working folder, or to the home."""
-    text = shown(path)
+    text = relative_path(path)
     home = str(Path.home())
     return f"~{text[len(home) :]}" if text.startswith(home + os.sep) else text
 
@@ -102,7 +102,7 @@ def command(ctx: click.Context, *, form: str) -> None:
     The main LM has a `*`. A profile that is shadowed has a nearer one of its name, which is the
     one that the name means. Broken ones are listed with what is wrong first.
     """
-    found = list(surveyed())
+    found = list(list_profiles())
     if form == "json":
         say(json.dumps([_plain(profile) for profile in found], indent=2, ensure_ascii=False))
         return
@@ -120,18 +120,18 @@ def command(ctx: click.Context, *, form: str) -> None:
     say("\n".join(line for profile in found for line in _lines(profile, widths, color)))
 
 
-def _lines(profile: Surveyed, widths: tuple[int, int], color: bool) -> Iterator[str]:
-    from lmconf.diagnostics.render import in_order
+def _lines(profile: ProfileListing, widths: tuple[int, int], color: bool) -> Iterator[str]:
+    from lmconf.diagnostics.render import sort_diagnostics
 
     bold, dim, red, plain = (_BOLD, _DIM, _RED, _PLAIN) if color else ("",) * 4
     width, place_width = widths
     name = fit(profile.name)
-    where = fit(home_shown(profile.path))
+    where = fit(shorten_path(profile.path))
     yield f"{bold}{name:<{width}}{plain}{profile.place:<{place_width}}{where}"
     if profile.shadowed_by is not None:
-        yield f"    {dim}shadowed by {fit(home_shown(profile.shadowed_by))}{plain}"
+        yield f"    {dim}shadowed by {fit(shorten_path(profile.shadowed_by))}{plain}"
     if profile.errors:
-        first = in_order(profile.errors)[0]
+        first = sort_diagnostics(profile.errors)[0]
         place = f"{first.mark}: " if first.mark is not None else ""
         more = len(profile.errors) - 1
         rest = f" (and {more} more: `lmconf validate {where}`)" if more else ""
@@ -147,7 +147,7 @@ def _lines(profile: Surveyed, widths: tuple[int, int], color: bool) -> Iterator[
             yield f"{marked:<{width}}{fit(model)}"
 
 
-def _plain(profile: Surveyed) -> dict[str, object]:
+def _plain(profile: ProfileListing) -> dict[str, object]:
     from lmconf.diagnostics.render import to_json
 
     return {
@@ -163,6 +163,6 @@ def _plain(profile: Surveyed) -> dict[str, object]:
 
 
 def _places() -> list[str]:
-    from lmconf.loader.discovery import places_searched
+    from lmconf.loader.discovery import search_folders
 
-    return [home_shown(folder) for folder in places_searched(os.environ)]
+    return [shorten_path(folder) for folder in search_folders(os.environ)]

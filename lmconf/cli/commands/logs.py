@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from lmconf.cli.app import command as make_command
-from lmconf.cli.commands.ps import complete_server, meant
+from lmconf.cli.commands.ps import complete_server, match_servers
 from lmconf.cli.terminal import fit, say
 
 if TYPE_CHECKING:
-    from lmconf.launchers.records import Record
+    from lmconf.launchers.records import ServerRecord
 
 __all__ = ["command"]
 
@@ -46,9 +46,9 @@ def command(*, name: str, follow: bool, lines: int) -> None:
     The log of a server that ended is there until twenty others were started.
     """
     from lmconf.launchers.logs import log_tail
-    from lmconf.launchers.records import ended, running
+    from lmconf.launchers.records import ended_records, running_records
 
-    record = meant(name, [*running(), *ended()])[0]
+    record = match_servers(name, [*running_records(), *ended_records()])[0]
     path = Path(record.log)
     size = path.stat().st_size if path.exists() else 0
     if lines:
@@ -57,9 +57,9 @@ def command(*, name: str, follow: bool, lines: int) -> None:
         _follow(record, path, size)
 
 
-def _follow(record: Record, path: Path, begin: int) -> None:
+def _follow(record: ServerRecord, path: Path, begin: int) -> None:
     """Print what is written from now on, also after the log was begun anew."""
-    log = _opened(path, begin)
+    log = _open_log(path, begin)
     rest = b""
     while log is not None:
         running = record.runs
@@ -67,7 +67,7 @@ def _follow(record: Record, path: Path, begin: int) -> None:
             *whole, rest = (rest + piece).split(b"\n")
             for line in whole:
                 say(fit(line.decode("utf-8", "replace")))
-        later = _opened(path, 0) if _inode(path) != os.fstat(log.fileno()).st_ino else None
+        later = _open_log(path, 0) if _inode(path) != os.fstat(log.fileno()).st_ino else None
         if later is not None:
             log.close()
             log = later
@@ -80,7 +80,7 @@ def _follow(record: Record, path: Path, begin: int) -> None:
         say(fit(rest.decode("utf-8", "replace")))
 
 
-def _opened(path: Path, begin: int) -> BinaryIO | None:
+def _open_log(path: Path, begin: int) -> BinaryIO | None:
     """Return the log from `begin` on; None while one is being put in its place, or it is gone."""
     try:
         log = path.open("rb")

@@ -16,7 +16,7 @@ from lmconf.cli.options import (
     var_option,
 )
 from lmconf.cli.terminal import say
-from lmconf.runtime.forecast import Asked, Foreseen, Step
+from lmconf.runtime.forecast import CallForecast, ForecastStep, LMForecast
 
 __all__ = ["command", "to_text"]
 
@@ -61,29 +61,29 @@ def command(
     import msgspec
 
     from lmconf.cli.select import choose, warn
-    from lmconf.runtime.forecast import foresee
+    from lmconf.runtime.forecast import forecast_call
 
     chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
     lm = chosen.lm
     warn(ctx, chosen.warnings)
-    foreseen = foresee(chosen.profile.lms[lm], prompt_tokens)
+    foreseen = forecast_call(chosen.profile.lms[lm], prompt_tokens)
     if form == "json":
         say(json.dumps(msgspec.to_builtins(foreseen), indent=2, ensure_ascii=False))
     else:
         say(to_text(foreseen), newline=False)
 
 
-def to_text(foreseen: Foreseen) -> str:
+def to_text(foreseen: CallForecast) -> str:
     """Return what is foreseen for a person to read."""
     lines: list[str] = []
     for index, asked in enumerate(foreseen.asked):
         if index:
             lines += ["", f"then, after {', '.join(foreseen.after) or 'no failure at all'}:"]
-        lines += _of_one(asked)
+        lines += _describe_lm(asked)
     return "\n".join([*lines, "", *_worst(foreseen)]) + "\n"
 
 
-def _of_one(asked: Asked) -> Iterator[str]:
+def _describe_lm(asked: LMForecast) -> Iterator[str]:
     model = "" if asked.model == asked.lm else f" ({asked.model})"
     yield f"{asked.lm}{model} at {asked.server}"
     if asked.looks:
@@ -96,7 +96,7 @@ def _of_one(asked: Asked) -> Iterator[str]:
     yield f"  - {cost}"
 
 
-def _what(step: Step) -> str:
+def _what(step: ForecastStep) -> str:
     match step.kind:
         case "start":
             return "start its server"
@@ -106,7 +106,7 @@ def _what(step: Step) -> str:
             return "wait"
 
 
-def _when(step: Step) -> str:
+def _when(step: ForecastStep) -> str:
     if step.kind == "wait":
         return ""
     if step.reached:
@@ -114,7 +114,7 @@ def _when(step: Step) -> str:
     return "only if those before it fail sooner: the deadline may pass first"
 
 
-def _worst(foreseen: Foreseen) -> Iterator[str]:
+def _worst(foreseen: CallForecast) -> Iterator[str]:
     ends = " (the deadline)" if foreseen.seconds >= foreseen.deadline else ""
     yield "worst case"
     yield f"  time      {_seconds(foreseen.seconds)}{ends}"

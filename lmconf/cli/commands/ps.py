@@ -18,20 +18,20 @@ from lmconf.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lmconf.launchers.records import Record
+    from lmconf.launchers.records import ServerRecord
 
-__all__ = ["command", "complete_server", "meant"]
+__all__ = ["command", "complete_server", "match_servers"]
 
 
 def complete_server(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of running servers that begin with `incomplete`."""
-    from lmconf.launchers.records import running
+    from lmconf.launchers.records import running_records
 
-    names = dict.fromkeys(record.name for record in running())
+    names = dict.fromkeys(record.name for record in running_records())
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def meant(name: str, found: Sequence[Record]) -> list[Record]:
+def match_servers(name: str, found: Sequence[ServerRecord]) -> list[ServerRecord]:
     """Return those of `found` that `name` means: a server's name, or its process id.
 
     Raises:
@@ -53,9 +53,9 @@ def command(*, form: str) -> None:
     KEPT BY says what ends a server: `lmconf kill`, or the end of the process with that number.
     One that loads its model has no URL yet.
     """
-    from lmconf.launchers.records import running
+    from lmconf.launchers.records import running_records
 
-    found = running()
+    found = running_records()
     if form == "json":
         say(
             json.dumps(

@@ -8,7 +8,7 @@ import click
 
 from lmconf.cli.app import command as make_command
 from lmconf.cli.terminal import say, tell, write_file
-from lmconf.system.paths import shipped
+from lmconf.system.paths import shipped_folder
 
 __all__ = ["AUTHORED", "RESOLVED", "schema_text"]
 
@@ -17,7 +17,7 @@ AUTHORED, RESOLVED = "lmconf.v1.json", "lmconf.resolved.v1.json"
 
 def schema_text(name: str) -> str:
     """Return the schema that came with lmconf under `name`."""
-    return (shipped("schemas") / name).read_text(encoding="utf-8")
+    return (shipped_folder("schemas") / name).read_text(encoding="utf-8")
 
 
 @make_command(

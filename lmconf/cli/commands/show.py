@@ -62,11 +62,11 @@ def command(
     if not origin:
         say(to_text(content, form), newline=False)
         return
-    from lmconf.cli.value_origins import annotated, origins
+    from lmconf.cli.value_origins import annotate_origins, origins
 
     if form == "yaml":
         color = terminal_of(ctx).colors(sys.stdout)
-        say(annotated(chosen, content, color=color), newline=False)
+        say(annotate_origins(chosen, content, color=color), newline=False)
         return
     rows = [
         {

@@ -62,8 +62,8 @@ def command(
     from lmconf.cli.job_follow import conclude
     from lmconf.cli.job_follow import follow as followed
     from lmconf.cli.select import choose, warn
-    from lmconf.loader.add_lm import Undeclared, foresee
-    from lmconf.loader.discovery import find
+    from lmconf.loader.add_lm import CannotAddLM, check_can_add
+    from lmconf.loader.discovery import find_profile
     from lmconf.runtime.lm import LM
 
     chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
@@ -73,10 +73,10 @@ def command(
     profile = None
     if save_as is not None:
         # Better said now than after hours; the trained LM is one like this.
-        profile = find(chosen.typed, os.environ).resolve()
+        profile = find_profile(chosen.typed, os.environ).resolve()
         try:
-            foresee(profile, save_as, lm)
-        except Undeclared as error:
+            check_can_add(profile, save_as, lm)
+        except CannotAddLM as error:
             told = f"--save-as: {error}. Without it the trained LM is printed."
             raise click.UsageError(told) from None
     job = lm.finetune(data, form)

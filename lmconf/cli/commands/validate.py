@@ -24,8 +24,8 @@ from lmconf.cli.options import (
 from lmconf.cli.terminal import fit, say
 from lmconf.diagnostics.model import Diagnostic
 from lmconf.errors import ProfileError
-from lmconf.loader.discovery import find, is_path, split, survey
-from lmconf.loader.extends import shown
+from lmconf.loader.discovery import find_all, find_profile, is_path, split_name
+from lmconf.loader.extends import relative_path
 from lmconf.system.paths import with_home
 
 __all__ = ["command"]
@@ -37,7 +37,7 @@ _PROFILE_YAML = re.compile(rb"""^["']?(lmconf|lms|model|extends)["']?[ \t]*:""",
 _PROFILE_JSON = re.compile(rb'"(lmconf|lms|model)"\s*:')
 
 
-class Checked(Struct, frozen=True, eq=False):
+class ValidationResult(Struct, frozen=True, eq=False):
     """One profile and everything there is to say about it."""
 
     path: str
@@ -81,27 +81,27 @@ def command(
     all are valid and with 1 otherwise.
     """
     files, missing, passed_over = _files(paths)
-    checked = [*_checked(files, variables, frozenset(allow_imports)), *missing]
+    checked = [*_validate_files(files, variables, frozenset(allow_imports)), *missing]
     if not checked:
-        raise ProfileError([_nothing(paths, len(passed_over))])
+        raise ProfileError([_nothing_to_check(paths, len(passed_over))])
     valid = [profile for profile in checked if profile.valid(strict=strict)]
     if form == "json":
         say(json.dumps(_plain(checked, passed_over, strict), indent=2, ensure_ascii=False))
     else:
-        _tell(ctx, checked, valid, passed_over)
+        _print_results(ctx, checked, valid, passed_over)
     ctx.exit(0 if len(valid) == len(checked) else 1)
 
 
 # --- which files --------------------------------------------------------------------------------
 
 
-def _files(paths: Sequence[str]) -> tuple[list[Path], list[Checked], list[Path]]:
+def _files(paths: Sequence[str]) -> tuple[list[Path], list[ValidationResult], list[Path]]:
     """Return the files that `paths` mean, what is told of those not found, and what was skipped."""
     files: list[Path] = []
-    missing: list[Checked] = []
+    missing: list[ValidationResult] = []
     passed_over: list[Path] = []
     if not paths:
-        files = [found.path for found in survey(os.environ) if found.place == "project"]
+        files = [found.path for found in find_all(os.environ) if found.place == "project"]
     for text in paths:
         folder = with_home(text)
         if folder.is_dir() and (is_path(text) or not _is_profile_name(text)):
@@ -109,23 +109,23 @@ def _files(paths: Sequence[str]) -> tuple[list[Path], list[Checked], list[Path]]
                 (files if _looks_like_profile(path, folder) else passed_over).append(path)
             continue
         try:
-            files.append(_named(text))
+            files.append(_find_profile(text))
         except ProfileError as error:
-            missing.append(Checked(text, error.diagnostics))
+            missing.append(ValidationResult(text, error.diagnostics))
     unique = {path.resolve(): path for path in reversed(files)}
     return list(reversed(unique.values())), missing, passed_over
 
 
 def _is_profile_name(text: str) -> bool:
     try:
-        find(text, os.environ)
+        find_profile(text, os.environ)
     except ProfileError:
         return False
     return True
 
 
-def _named(text: str) -> Path:
-    profile, lm = split(text)
+def _find_profile(text: str) -> Path:
+    profile, lm = split_name(text)
     if lm is not None:
         raise ProfileError(
             [
@@ -136,7 +136,7 @@ def _named(text: str) -> Path:
                 )
             ]
         )
-    return find(text, os.environ)
+    return find_profile(text, os.environ)
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -162,7 +162,7 @@ def _looks_like_profile(path: Path, folder: Path) -> bool:
     return pattern.search(content) is not None
 
 
-def _nothing(paths: Sequence[str], passed_over: int) -> Diagnostic:
+def _nothing_to_check(paths: Sequence[str], passed_over: int) -> Diagnostic:
     if not paths:
         message = "there is nothing to check: no lmconf.yaml and no profiles/ in this project"
     else:
@@ -178,30 +178,32 @@ def _nothing(paths: Sequence[str], passed_over: int) -> Diagnostic:
 # --- checking and telling -----------------------------------------------------------------------
 
 
-def _checked(
+def _validate_files(
     files: Sequence[Path], variables: Sequence[str], allow_imports: frozenset[str]
-) -> Iterator[Checked]:
+) -> Iterator[ValidationResult]:
     """Yield what is told of each file, and of the stores that it shares with those before it."""
-    from lmconf.cli.select import parsed
-    from lmconf.compiler.pipeline import Declared, stores_at_odds
-    from lmconf.loader.compile import examine
+    from lmconf.cli.select import parse_assignments
+    from lmconf.compiler.pipeline import Declared, find_store_conflicts
+    from lmconf.loader.compile import compile_source
 
-    _, given = parsed((), variables)
+    _, given = parse_assignments((), variables)
     stores: Declared = {}
     for path in files:
         try:
-            outcome = examine(path, variables=given, allow_imports=allow_imports, registered=False)
+            outcome = compile_source(
+                path, variables=given, allow_imports=allow_imports, registered=False
+            )
         except ProfileError as error:
-            yield Checked(shown(path), error.diagnostics)
+            yield ValidationResult(relative_path(path), error.diagnostics)
             continue
-        at_odds = () if outcome.profile is None else stores_at_odds(outcome.profile, stores)
-        yield Checked(shown(path), (*outcome.diagnostics, *at_odds))
+        at_odds = () if outcome.profile is None else find_store_conflicts(outcome.profile, stores)
+        yield ValidationResult(relative_path(path), (*outcome.diagnostics, *at_odds))
 
 
-def _tell(
+def _print_results(
     ctx: click.Context,
-    checked: Sequence[Checked],
-    valid: Sequence[Checked],
+    checked: Sequence[ValidationResult],
+    valid: Sequence[ValidationResult],
     passed_over: Sequence[Path],
 ) -> None:
     from lmconf.diagnostics.render import to_text
@@ -218,13 +220,13 @@ def _tell(
         wrong = [fit(profile.path) for profile in checked if profile not in valid]
         say(f"{len(valid)} of {len(checked)} profiles valid; not valid: {', '.join(wrong)}")
     if passed_over:
-        names = [fit(shown(path)) for path in passed_over]
+        names = [fit(relative_path(path)) for path in passed_over]
         rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
         say(f"passed over, not profiles: {', '.join(names[:5])}{rest}")
 
 
 def _plain(
-    checked: Sequence[Checked], passed_over: Sequence[Path], strict: bool
+    checked: Sequence[ValidationResult], passed_over: Sequence[Path], strict: bool
 ) -> dict[str, object]:
     from lmconf.diagnostics.render import to_json
 
@@ -241,5 +243,5 @@ def _plain(
             }
             for profile in checked
         ],
-        "passed_over": [shown(path) for path in passed_over],
+        "passed_over": [relative_path(path) for path in passed_over],
     }

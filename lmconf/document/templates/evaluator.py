@@ -20,14 +20,14 @@ from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.document.templates.filters import (
     FILTERS,
     TESTS,
-    Failed,
+    EvaluationError,
     Undefined,
     calculate,
     check_length,
-    checked_number,
+    check_number,
+    describe_type,
+    format_value,
     is_number,
-    shape,
-    spell,
 )
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Evaluator:
             Failed: the text is no expression, uses what is not there, or does too much.
         """
         if len(text) > LONGEST_EXPRESSION:
-            raise Failed(
+            raise EvaluationError(
                 "template-work",
                 f"an expression may have {LONGEST_EXPRESSION} characters at most",
                 "spread it over several fields",
@@ -112,13 +112,13 @@ class Evaluator:
         try:
             return self.value(self.parse(text))
         except RecursionError:
-            raise Failed("template-work", "this expression is nested too deeply") from None
+            raise EvaluationError("template-work", "this expression is nested too deeply") from None
 
     def spend(self, work: int) -> None:
         """Take `work` from what the templates of the document may do together."""
         self.left -= work
         if self.left < 0:
-            raise Failed(
+            raise EvaluationError(
                 "template-work",
                 "the templates of this document do too much work",
                 "write long values directly in their fields",
@@ -126,30 +126,34 @@ class Evaluator:
 
     def parse(self, text: str) -> nodes.Expr:
         if not text.strip():
-            raise Failed("template-syntax", "this template is empty", "write {{ vars.name }}")
+            raise EvaluationError(
+                "template-syntax", "this template is empty", "write {{ vars.name }}"
+            )
         try:
             parser = Parser(self.environment, text, state="variable")
             expression = parser.parse_expression()
         except TemplateSyntaxError as error:
-            said = _in_our_words(error.message or "")
+            said = _translate_syntax_error(error.message or "")
             message = (
                 "this is no expression: it ends too early"
                 if "end of" in said
                 else f"this is no expression: {said}"
             )
-            raise Failed("template-syntax", message, quoting=True) from None
+            raise EvaluationError("template-syntax", message, quoting=True) from None
         except (ValueError, SyntaxError):  # a literal that Python refuses, such as an odd escape
-            raise Failed("template-syntax", "this expression holds a malformed literal") from None
+            raise EvaluationError(
+                "template-syntax", "this expression holds a malformed literal"
+            ) from None
         if not parser.stream.eos:
             word = text.split(maxsplit=1)[0]
             if word in _STATEMENTS:
-                raise Failed(
+                raise EvaluationError(
                     "template-syntax",
                     f"`{word}` begins a statement, and a template holds an expression",
                     "a choice is written `a if vars.x else b`" if word == "if" else "",
                     word,
                 )
-            raise Failed(
+            raise EvaluationError(
                 "template-syntax",
                 f"`{parser.stream.current.value}` is not expected after the expression",
                 "one pair of braces holds one expression",
@@ -170,21 +174,21 @@ class Evaluator:
         read = self.readers.get(type(node))
         if read is None:
             kind = type(node).__name__
-            raise Failed("template-operation", f"templates cannot do this ({kind})")
+            raise EvaluationError("template-operation", f"templates cannot do this ({kind})")
         return read(node)
 
     def name(self, node: nodes.Name) -> Plain:
         if node.name == "vars":
             return self.variables
-        raise Failed(
+        raise EvaluationError(
             "template-name",
             f"`{node.name}` is not defined: templates see `vars` alone",
-            self.meant(node.name),
+            self.suggest_name(node.name),
             node.name,
             quoting=True,
         )
 
-    def meant(self, name: str) -> str:
+    def suggest_name(self, name: str) -> str:
         if name in _OUTSIDE:
             return (
                 "declare a variable that takes it from the environment, such as "
@@ -200,14 +204,14 @@ class Evaluator:
     def constant(self, node: nodes.Const) -> Plain:
         value = node.value
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return checked_number(value)
+            return check_number(value)
         return value if value is None or isinstance(value, bool) else str(value)
 
     def sequence(self, node: nodes.List | nodes.Tuple) -> Plain:
         return [self.value(item) for item in node.items]
 
     def mapping(self, node: nodes.Dict) -> Plain:
-        return {spell(self.value(pair.key)): self.value(pair.value) for pair in node.items}
+        return {format_value(self.value(pair.key)): self.value(pair.value) for pair in node.items}
 
     def attribute(self, node: nodes.Getattr) -> Value:
         return self.member(node.node, node.attr)
@@ -220,30 +224,32 @@ class Evaluator:
             return self.member(node.node, key)
         whole = self.value(node.node)
         if not isinstance(whole, list | str) or not isinstance(key, int) or isinstance(key, bool):
-            raise Failed("template-type", f"{shape(whole)} has no item at {shape(key)}")
+            raise EvaluationError(
+                "template-type", f"{describe_type(whole)} has no item at {describe_type(key)}"
+            )
         if not -len(whole) <= key < len(whole):
-            raise Failed(
+            raise EvaluationError(
                 "template-undefined",
-                f"`{_written(node.node)}` has no item {key}",
+                f"`{_spell_path(node.node)}` has no item {key}",
                 f"it has {len(whole)} items; the first is 0",
             )
         return whole[key]
 
     def member(self, owner: nodes.Node, key: str) -> Value:
         whole = self.value(owner)
-        written = _written(owner)
+        written = _spell_path(owner)
         if not isinstance(whole, dict):
-            raise Failed(
+            raise EvaluationError(
                 "template-type",
-                f"{shape(whole)} has no `{key}`"
+                f"{describe_type(whole)} has no `{key}`"
                 if "…" in written
-                else f"`{written}` is {shape(whole)} and has no `{key}`",
+                else f"`{written}` is {describe_type(whole)} and has no `{key}`",
                 "there are no methods; filters are written `| upper`",
                 f"{written}.{key}",
                 quoting=True,
             )
         if whole is self.variables and key in self.broken:
-            raise Failed("", "this variable's own mistake was reported")
+            raise EvaluationError("", "this variable's own mistake was reported")
         return (
             whole[key] if key in whole else Undefined(f"{written}.{key}", written, key, (*whole,))
         )
@@ -251,7 +257,9 @@ class Evaluator:
     def slice(self, owner: nodes.Node, part: nodes.Slice) -> Plain:
         whole = self.value(owner)
         if part.step is not None or not isinstance(whole, list | str):
-            raise Failed("template-type", "only text and lists have parts, written `[first:end]`")
+            raise EvaluationError(
+                "template-type", "only text and lists have parts, written `[first:end]`"
+            )
         self.spend(len(whole))
         return whole[self.bound(part.start) : self.bound(part.stop)]
 
@@ -259,13 +267,15 @@ class Evaluator:
         value = None if node is None else self.value(node)
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
-        raise Failed(
-            "template-type", f"a part begins and ends at whole numbers, not {shape(value)}"
+        raise EvaluationError(
+            "template-type", f"a part begins and ends at whole numbers, not {describe_type(value)}"
         )
 
     def choice(self, node: nodes.CondExpr) -> Plain:
         if node.expr2 is None:
-            raise Failed("template-syntax", "`if` needs an `else`", "say what holds otherwise")
+            raise EvaluationError(
+                "template-syntax", "`if` needs an `else`", "say what holds otherwise"
+            )
         return self.value(node.expr1 if self.value(node.test) else node.expr2)
 
     def both(self, node: nodes.And) -> Plain:
@@ -290,13 +300,13 @@ class Evaluator:
         if relation in {"in", "notin"}:
             return self.contains(right, left) == (relation == "in")
         if isinstance(left, list | dict) or isinstance(right, list | dict):
-            raise Failed("template-type", "lists and maps cannot be compared")
+            raise EvaluationError("template-type", "lists and maps cannot be compared")
         if isinstance(left, str) and isinstance(right, str):
             self.spend(min(len(left), len(right)))
         elif relation in _ORDER and not (is_number(left) and is_number(right)):
-            raise Failed(
+            raise EvaluationError(
                 "template-type",
-                f"{shape(left)} and {shape(right)} have no order",
+                f"{describe_type(left)} and {describe_type(right)} have no order",
                 "convert one of them, as in `vars.size | int`",
             )
         if relation in _ORDER and left is not None and right is not None:
@@ -310,12 +320,14 @@ class Evaluator:
         if isinstance(whole, dict | list) and not isinstance(part, list | dict):
             self.spend(len(whole))
             return part in whole
-        raise Failed("template-type", f"`in` cannot look for {shape(part)} in {shape(whole)}")
+        raise EvaluationError(
+            "template-type", f"`in` cannot look for {describe_type(part)} in {describe_type(whole)}"
+        )
 
     def concat(self, node: nodes.Concat) -> Plain:
-        return self.joined(spell(self.value(each)) for each in node.nodes)
+        return self.join_parts(format_value(self.value(each)) for each in node.nodes)
 
-    def joined(self, parts: Iterable[str]) -> str:
+    def join_parts(self, parts: Iterable[str]) -> str:
         """Return `parts` as one text, unless it were too long."""
         length = 0
         taken = []
@@ -336,8 +348,8 @@ class Evaluator:
     def sign(self, node: nodes.UnaryExpr) -> Plain:
         value = self.value(node.node)
         if not is_number(value) or not isinstance(value, int | float):
-            raise Failed("template-type", f"{shape(value)} has no sign")
-        return checked_number(-value if isinstance(node, nodes.Neg) else value)
+            raise EvaluationError("template-type", f"{describe_type(value)} has no sign")
+        return check_number(-value if isinstance(node, nodes.Neg) else value)
 
     def filter(self, node: nodes.Filter) -> Plain:
         apply = FILTERS.get(node.name)
@@ -351,7 +363,7 @@ class Evaluator:
             result = apply(value, *positional, **named)
         except TypeError:  # raised by Python when arguments do not fit the filter's parameters
             message = f"filter `{node.name}` does not take these arguments"
-            raise Failed("template-type", message, part=node.name) from None
+            raise EvaluationError("template-type", message, part=node.name) from None
         if isinstance(result, str):
             check_length(len(result))
             self.spend(len(result))
@@ -359,7 +371,7 @@ class Evaluator:
 
     def arguments(self, node: nodes.Filter | nodes.Test) -> tuple[list[Plain], dict[str, Plain]]:
         if node.dyn_args is not None or node.dyn_kwargs is not None:
-            raise Failed("template-operation", "`*` and `**` cannot be used in templates")
+            raise EvaluationError("template-operation", "`*` and `**` cannot be used in templates")
         named = {str(pair.key): self.value(pair.value) for pair in node.kwargs}
         return [self.value(each) for each in node.args], named
 
@@ -374,20 +386,20 @@ class Evaluator:
         if check is None:
             raise _no_such("test", node.name, (*TESTS, "defined", "undefined", "in"))
         if positional or named:
-            raise Failed("template-type", f"test `{node.name}` takes no arguments")
+            raise EvaluationError("template-type", f"test `{node.name}` takes no arguments")
         return check(self.value(node.node))
 
     def call(self, node: nodes.Call) -> Plain:
-        name = _written(node.node).rpartition(".")[2]
+        name = _spell_path(node.node).rpartition(".")[2]
         help = "templates calculate with `vars`; filters are written `| upper`"
         if name in FILTERS:
             help = f"write it as a filter: `| {name}`"
         elif name in _OUTSIDE:
-            help = self.meant(name)
-        raise Failed("template-call", "templates cannot call functions", help, name)
+            help = self.suggest_name(name)
+        raise EvaluationError("template-call", "templates cannot call functions", help, name)
 
 
-def _in_our_words(said: str) -> str:
+def _translate_syntax_error(said: str) -> str:
     """Return what Jinja's parser says of an expression without its own terms."""
     expected = re.fullmatch(r"expected token '(.+)', got '(.+)'", said)
     if expected is not None and "end of" not in expected[2]:
@@ -400,24 +412,24 @@ def _in_our_words(said: str) -> str:
     return said
 
 
-def _no_such(what: str, name: str, known: Iterable[str]) -> Failed:
+def _no_such(what: str, name: str, known: Iterable[str]) -> EvaluationError:
     names = sorted(known)
     near = did_you_mean(name, names)
     help = f"did you mean `{near}`?" if near else f"there are: {', '.join(names)}"
     message = f"there is no {what} `{name}`"
-    return Failed(f"template-{what}", message, help, name, quoting=True)
+    return EvaluationError(f"template-{what}", message, help, name, quoting=True)
 
 
-def _written(node: nodes.Node) -> str:
+def _spell_path(node: nodes.Node) -> str:
     """Return the path that `node` spells, as far as it is one."""
     match node:
         case nodes.Name(name=name):
             return name
         case nodes.Getattr(node=owner, attr=attr):
-            return f"{_written(owner)}.{attr}"
+            return f"{_spell_path(owner)}.{attr}"
         case nodes.Getitem(node=owner, arg=nodes.Const(value=str() as key)):
-            return f"{_written(owner)}.{key}"
+            return f"{_spell_path(owner)}.{key}"
         case nodes.Getitem(node=owner, arg=nodes.Const(value=key)):
-            return f"{_written(owner)}[{key}]"
+            return f"{_spell_path(owner)}[{key}]"
         case _:
             return "…"

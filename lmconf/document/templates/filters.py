@@ -22,14 +22,14 @@ __all__ = [
     "FILTERS",
     "LONGEST_TEXT",
     "TESTS",
-    "Failed",
+    "EvaluationError",
     "Undefined",
     "calculate",
     "check_length",
-    "checked_number",
+    "check_number",
+    "describe_type",
+    "format_value",
     "is_number",
-    "shape",
-    "spell",
 ]
 
 LONGEST_TEXT = 65_536
@@ -50,7 +50,7 @@ _ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
 }
 
 
-class Failed(Exception):
+class EvaluationError(Exception):
     """An expression has no value: what is wrong, how to mend it, and which part of it is meant.
 
     `quoting` says that the message repeats some of the expression's text. An empty `code` says
@@ -76,7 +76,7 @@ class Undefined(Struct, frozen=True):
     name: str
     known: tuple[str, ...]
 
-    def failed(self) -> Failed:
+    def failed(self) -> EvaluationError:
         """Return the mistake of using this as a value."""
         near = did_you_mean(self.name, self.known)
         if near is not None:
@@ -85,13 +85,15 @@ class Undefined(Struct, frozen=True):
             help = f"`{self.owner}` has: {', '.join(self.known) or 'nothing'}"
         else:
             help = f"templates see `vars` alone; declare `{self.name}` under `vars`"
-        return Failed("template-undefined", f"`{self.path}` is not defined", help, self.path)
+        return EvaluationError(
+            "template-undefined", f"`{self.path}` is not defined", help, self.path
+        )
 
 
 Value: TypeAlias = "Plain | Undefined"
 
 
-def shape(value: Plain) -> str:
+def describe_type(value: Plain) -> str:
     """Return what kind of value this is, in words; never the value itself."""
     if value is None:
         return "null"
@@ -109,7 +111,7 @@ def is_number(value: Plain) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def spell(value: Plain) -> str:
+def format_value(value: Plain) -> str:
     """Return `value` as it stands in text: as YAML spells it, text as itself."""
     if isinstance(value, str):
         return value
@@ -119,9 +121,9 @@ def spell(value: Plain) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    raise Failed(
+    raise EvaluationError(
         "template-shape",
-        f"{shape(value)} cannot stand inside text",
+        f"{describe_type(value)} cannot stand inside text",
         "take one of its items, or join a list: `vars.names | join(', ')`",
     )
 
@@ -129,20 +131,20 @@ def spell(value: Plain) -> str:
 def check_length(length: int) -> None:
     """Refuse to make a text of `length` characters when that is too long."""
     if length > LONGEST_TEXT:
-        raise Failed(
+        raise EvaluationError(
             "template-work",
             f"a template may make {LONGEST_TEXT} characters of text at most",
             "write long texts directly in their fields",
         )
 
 
-def checked_number(value: complex) -> float:
+def check_number(value: complex) -> float:
     """Return `value` if a document can hold it."""
     if isinstance(value, int) and SMALLEST <= value <= LARGEST:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    raise Failed("template-number", "this number is out of range")
+    raise EvaluationError("template-number", "this number is out of range")
 
 
 def calculate(symbol: str, left: Plain, right: Plain) -> Plain:
@@ -152,30 +154,32 @@ def calculate(symbol: str, left: Plain, right: Plain) -> Plain:
         return left + right
     if symbol == "+" and isinstance(left, list) and isinstance(right, list):
         if len(left) + len(right) > _MOST_ITEMS:
-            raise Failed("template-work", f"a list made here has {_MOST_ITEMS} items at most")
+            raise EvaluationError(
+                "template-work", f"a list made here has {_MOST_ITEMS} items at most"
+            )
         return left + right
     if (
         not isinstance(left, int | float)
         or not isinstance(right, int | float)
         or not (is_number(left) and is_number(right))
     ):
-        raise Failed(
+        raise EvaluationError(
             "template-type",
-            f"cannot calculate `{symbol}` with {shape(left)} and {shape(right)}",
+            f"cannot calculate `{symbol}` with {describe_type(left)} and {describe_type(right)}",
             "convert with `| int` or `| float`; join text with `~`",
         )
     if symbol == "**" and abs(right) > _LARGEST_EXPONENT:
-        raise Failed("template-number", f"exponents go up to {_LARGEST_EXPONENT}")
+        raise EvaluationError("template-number", f"exponents go up to {_LARGEST_EXPONENT}")
     try:
-        return checked_number(_ARITHMETIC[symbol](left, right))
+        return check_number(_ARITHMETIC[symbol](left, right))
     except ZeroDivisionError:
-        raise Failed("template-number", "this divides by zero") from None
+        raise EvaluationError("template-number", "this divides by zero") from None
     except OverflowError:
-        raise Failed("template-number", "this number is out of range") from None
+        raise EvaluationError("template-number", "this number is out of range") from None
 
 
 def _text(value: Plain) -> str:
-    text = spell(value)
+    text = format_value(value)
     check_length(len(text))
     return text
 
@@ -225,9 +229,9 @@ def _int(value: Plain, default: Plain = None) -> Plain:
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        return checked_number(int(value))
+        return check_number(int(value))
     if isinstance(value, str) and _WHOLE.match(value):
-        return checked_number(int(value))
+        return check_number(int(value))
     return _or_default(value, default, "a whole number")
 
 
@@ -247,20 +251,24 @@ def _float(value: Plain, default: Plain = None) -> Plain:
 def _or_default(value: Plain, default: Plain, expected: str) -> Plain:
     if default is not None:
         return default
-    said = "this text" if isinstance(value, str) else shape(value)
-    raise Failed("template-type", f"{said} is not {expected}", "give a default: `| int(0)`")
+    said = "this text" if isinstance(value, str) else describe_type(value)
+    raise EvaluationError(
+        "template-type", f"{said} is not {expected}", "give a default: `| int(0)`"
+    )
 
 
 def _length(value: Plain) -> Plain:
     if isinstance(value, str | list | dict):
         return len(value)
-    raise Failed("template-type", f"{shape(value)} has no length")
+    raise EvaluationError("template-type", f"{describe_type(value)} has no length")
 
 
 def _join(value: Plain, d: Plain = "") -> Plain:
     if not isinstance(value, list):
-        raise Failed("template-type", f"only a list can be joined, not {shape(value)}")
-    parts, between = [spell(item) for item in value], _text(d)
+        raise EvaluationError(
+            "template-type", f"only a list can be joined, not {describe_type(value)}"
+        )
+    parts, between = [format_value(item) for item in value], _text(d)
     check_length(sum(map(len, parts)) + len(between) * max(len(parts) - 1, 0))
     return between.join(parts)
 
@@ -269,22 +277,26 @@ def _round(value: Plain, precision: Plain = 0, method: Plain = "common") -> Plai
     digits = _whole(precision, "precision")
     rounding: dict[Plain, Callable[[float], float]] = {"ceil": math.ceil, "floor": math.floor}
     if not is_number(value) or not isinstance(value, int | float):
-        raise Failed("template-type", f"only a number can be rounded, not {shape(value)}")
+        raise EvaluationError(
+            "template-type", f"only a number can be rounded, not {describe_type(value)}"
+        )
     if abs(digits) > 20:
-        raise Failed("template-number", "numbers are rounded to 20 digits at most")
+        raise EvaluationError("template-number", "numbers are rounded to 20 digits at most")
     if isinstance(method, str) and method in rounding:
         scale = 10.0**digits
-        scaled = checked_number(value * scale)
-        return checked_number(float(rounding[method](scaled)) / scale)
+        scaled = check_number(value * scale)
+        return check_number(float(rounding[method](scaled)) / scale)
     if method != "common":
-        raise Failed("template-type", "numbers are rounded 'common', 'ceil' or 'floor'")
-    return checked_number(round(float(value), digits))
+        raise EvaluationError("template-type", "numbers are rounded 'common', 'ceil' or 'floor'")
+    return check_number(round(float(value), digits))
 
 
 def _abs(value: Plain) -> Plain:
     if is_number(value) and isinstance(value, int | float):
-        return checked_number(abs(value))
-    raise Failed("template-type", f"only a number has an absolute value, not {shape(value)}")
+        return check_number(abs(value))
+    raise EvaluationError(
+        "template-type", f"only a number has an absolute value, not {describe_type(value)}"
+    )
 
 
 def _first(value: Plain) -> Plain:
@@ -297,16 +309,20 @@ def _last(value: Plain) -> Plain:
 
 def _end(value: Plain, index: int) -> Plain:
     if not isinstance(value, list | str):
-        raise Failed("template-type", f"{shape(value)} has no first or last item")
+        raise EvaluationError("template-type", f"{describe_type(value)} has no first or last item")
     if not value:
-        raise Failed("template-undefined", f"{shape(value)} without items has no first or last one")
+        raise EvaluationError(
+            "template-undefined", f"{describe_type(value)} without items has no first or last one"
+        )
     return value[index]
 
 
 def _whole(value: Plain, name: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise Failed("template-type", f"`{name}` must be a whole number, not {shape(value)}")
+    raise EvaluationError(
+        "template-type", f"`{name}` must be a whole number, not {describe_type(value)}"
+    )
 
 
 FILTERS: Mapping[str, Callable[..., Plain]] = {

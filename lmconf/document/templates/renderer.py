@@ -14,7 +14,12 @@ from msgspec import Struct
 
 from lmconf.diagnostics.model import Diagnostic, Mark
 from lmconf.document.nodes import Atom, Broken, Node, Path, Plain, Scalar, map_scalars
-from lmconf.document.templates.filters import Failed, check_length, shape, spell
+from lmconf.document.templates.filters import (
+    EvaluationError,
+    check_length,
+    describe_type,
+    format_value,
+)
 from lmconf.secrets.secret_names import is_secret_name
 
 if TYPE_CHECKING:
@@ -74,7 +79,7 @@ class Renderer:
         self.variables = variables
         self.broken = broken
         self.found = found
-        self.known: dict[str, Atom | Failed] = {}
+        self.known: dict[str, Atom | EvaluationError] = {}
         self.evaluator: Evaluator | None = None
 
     def render(self, node: Node, path: Path = ()) -> Node:
@@ -86,9 +91,9 @@ class Renderer:
         if not isinstance(text, str) or not has_template(text):
             return node
         if text not in self.known:
-            self.known[text] = self.rendered(text)
+            self.known[text] = self.render_text(text)
         result = self.known[text]
-        if not isinstance(result, Failed):
+        if not isinstance(result, EvaluationError):
             return Scalar(result, node.mark, quoted=isinstance(result, str))
         if result.code:
             self.report(_diagnostic(result, node.mark, path))
@@ -99,17 +104,17 @@ class Renderer:
         if not any(_is_same(diagnostic, earlier) for earlier in self.found):
             self.found.append(diagnostic)
 
-    def rendered(self, text: str) -> Atom | Failed:
+    def render_text(self, text: str) -> Atom | EvaluationError:
         try:
             parts = _parts(text)
             if len(parts) == 1 and isinstance(parts[0], _Expression):
                 return _atom(self.evaluate(parts[0]), parts[0])
             evaluator = self.started()
-            return evaluator.joined(
-                part if isinstance(part, str) else spell(_atom(self.evaluate(part), part))
+            return evaluator.join_parts(
+                part if isinstance(part, str) else format_value(_atom(self.evaluate(part), part))
                 for part in parts
             )
-        except Failed as failed:
+        except EvaluationError as failed:
             return failed
 
     def evaluate(self, expression: _Expression) -> Plain:
@@ -126,9 +131,9 @@ class Renderer:
 
 def _atom(value: Plain, expression: _Expression) -> Atom:
     if isinstance(value, list | dict):
-        raise Failed(
+        raise EvaluationError(
             "template-shape",
-            f"a template's value must be text, a number, a boolean or null, not {shape(value)}",
+            f"a template's value must be text, a number, a boolean or null, not {describe_type(value)}",
             "write lists and maps in the field itself; a template may be one of their values",
             expression.text.strip(),
         )
@@ -179,7 +184,7 @@ def _end(text: str, start: int) -> int:
         elif letter in _CLOSING:
             depth -= 1
         position += 1
-    raise Failed(
+    raise EvaluationError(
         "template-syntax",
         "`{{` is not closed" + (": a quote is open" if quote else ""),
         "close it with `}}`; text with braces is written {$value: …}",
@@ -195,19 +200,19 @@ def _is_same(one: Diagnostic, other: Diagnostic) -> bool:
     return same and (one.mark.line > 0 or one.path == other.path)
 
 
-def _diagnostic(failed: Failed, mark: Mark, path: Path) -> Diagnostic:
+def _diagnostic(failed: EvaluationError, mark: Mark, path: Path) -> Diagnostic:
     secret = any(isinstance(step, str) and is_secret_name(step) for step in path)
     message = "this template has no value" if secret and failed.quoting else failed.message
     return Diagnostic(
         code=failed.code,
         message=message,
-        mark=_narrowed(mark, failed.part),
+        mark=_narrow_mark(mark, failed.part),
         path=path,
         help="" if secret and failed.quoting else failed.help,
     )
 
 
-def _narrowed(mark: Mark, part: str) -> Mark:
+def _narrow_mark(mark: Mark, part: str) -> Mark:
     """Return the place of `part` on the line that `mark` is on, or `mark` itself."""
     text = mark.source.text
     if not part or not text or not mark.line:

@@ -11,14 +11,14 @@ from msgspec.structs import replace
 from lmconf.diagnostics.model import Diagnostic, Mark, Note
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.document.nodes import Broken, Map, Node, Path, Scalar, Seq
-from lmconf.document.yaml.scalars import Refused, resolve
-from lmconf.document.yaml.syntax_hints import GLUED, missing_space, tag, unquoted_template
+from lmconf.document.yaml.scalars import InvalidNumber, resolve
+from lmconf.document.yaml.syntax_hints import GLUED, find_unquoted_template, missing_space, tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lmconf.document.yaml.parser import Event
-    from lmconf.document.yaml.syntax_faults import Fault, Places
+    from lmconf.document.yaml.syntax_faults import Fault, MarkMaker
 
 __all__ = ["build"]
 
@@ -27,7 +27,7 @@ _LONGEST_SHOWN = 60
 
 
 def build(
-    events: Sequence[Event], places: Places, *, json: bool = False
+    events: Sequence[Event], places: MarkMaker, *, json: bool = False
 ) -> tuple[Node, list[Diagnostic]]:
     """Return the root of one document's events, and what is wrong with it.
 
@@ -39,7 +39,7 @@ def build(
     return root, builder.found
 
 
-def _with_json_strings(events: Sequence[Event], places: Places) -> Sequence[Event]:
+def _with_json_strings(events: Sequence[Event], places: MarkMaker) -> Sequence[Event]:
     """Return `events` with the values of strings as JSON spells them in the text."""
     from json import loads
 
@@ -59,7 +59,7 @@ class _Key(Struct, frozen=True):
 
 
 class _Builder:
-    def __init__(self, events: Sequence[Event], places: Places) -> None:
+    def __init__(self, events: Sequence[Event], places: MarkMaker) -> None:
         self.found: list[Diagnostic] = []
         self._events: Iterator[Event] = iter(events)
         self._places = places
@@ -100,7 +100,7 @@ class _Builder:
             return self._text_of(event, mark, path)
         try:
             return Scalar(resolve(event.value), mark)
-        except Refused as refused:
+        except InvalidNumber as refused:
             self._say(refused.code, refused.message, mark, path, help=refused.help)
             return Broken(mark)
 
@@ -132,7 +132,7 @@ class _Builder:
         while (child := next(self._events)).kind != "end":
             if self._is_template(event, child):
                 broken = True
-                self._say_fault(unquoted_template(self._text, event.start), path)
+                self._say_fault(find_unquoted_template(self._text, event.start), path)
                 self._skip(child)
                 self._skip(next(self._events))
                 continue
@@ -151,20 +151,20 @@ class _Builder:
                 keys[key.name] = key.mark
         mark = self._around(event, child, first)
         if merging is not None:
-            entries, keys = self._merged(merging, entries, keys, path)
+            entries, keys = self._apply_merge_keys(merging, entries, keys, path)
         return Broken(mark) if broken else Map(entries, keys, mark)
 
     def _value(self, key: _Key, key_event: Event, path: Path) -> Node:
         event = next(self._events)
         below = path if key.name is None else (*path, key.name)
         if event.kind == "scalar" and not event.style and key_event.kind == "scalar":
-            glued = self._glued(key_event, event)
+            glued = self._find_glued_key(key_event, event)
             if glued is not None:
                 self._say_fault(glued, below if event.value else path)
                 return Broken(self._mark(event.start, event.end))
         return self.node(below, event)
 
-    def _glued(self, key: Event, value: Event) -> Fault | None:
+    def _find_glued_key(self, key: Event, value: Event) -> Fault | None:
         """Return the fault of `key:value` without a space, where YAML reads it as text."""
         if not value.value:
             # In flow style, `{model:openai/x}` is a key alone.
@@ -192,7 +192,7 @@ class _Builder:
             return _Key(name, mark, True)
         try:
             value = resolve(name)
-        except Refused:
+        except InvalidNumber:
             value = 0
         if isinstance(value, str):
             return _Key(value, mark)
@@ -202,11 +202,11 @@ class _Builder:
         kind = {bool: "a boolean", type(None): "null"}.get(type(value), "a number")
         self._say(
             "non-string-key",
-            f"the key `{_shown(name)}` is {kind}, and keys must be text",
+            f"the key `{_show_value(name)}` is {kind}, and keys must be text",
             mark,
             path,
             label=f"{kind}, not text",
-            help=f'quote it: "{_shown(name)}"',
+            help=f'quote it: "{_show_value(name)}"',
         )
         return _Key(None, mark)
 
@@ -228,7 +228,7 @@ class _Builder:
     def _say_duplicate(self, key: _Key, first: Mark, path: Path) -> None:
         self._say(
             "duplicate-key",
-            f"the key `{_shown(key.name or '')}` stands here a second time",
+            f"the key `{_show_value(key.name or '')}` stands here a second time",
             key.mark,
             (*path, key.name or ""),
             help="write `<<: [*one, *other]`" if key.merges else "remove one of the two",
@@ -243,7 +243,7 @@ class _Builder:
         if name in self._open:
             self._say(
                 "duplicate-anchor",
-                f"the anchor `&{_shown(name)}` stands here a second time",
+                f"the anchor `&{_show_value(name)}` stands here a second time",
                 mark,
                 path,
                 notes=(Note("first given here", self._open[name]),),
@@ -259,7 +259,7 @@ class _Builder:
         if name in self._open:
             self._say(
                 "alias-cycle",
-                f"`*{_shown(name)}` stands inside what it refers to",
+                f"`*{_show_value(name)}` stands inside what it refers to",
                 mark,
                 path,
                 notes=(Note("the anchor is here", self._open[name]),),
@@ -268,7 +268,7 @@ class _Builder:
             meant = did_you_mean(name, self._anchors)
             self._say(
                 "undefined-alias",
-                f"no anchor `&{_shown(name)}` stands above this",
+                f"no anchor `&{_show_value(name)}` stands above this",
                 mark,
                 path,
                 label=f"did you mean `*{meant}`?" if meant else "",
@@ -276,7 +276,7 @@ class _Builder:
             )
         return Broken(mark)
 
-    def _merged(
+    def _apply_merge_keys(
         self,
         merging: tuple[Mark, Node],
         entries: dict[str, Node],
@@ -376,5 +376,5 @@ def _wider(mark: Mark, other: Mark) -> Mark:
     return Mark(mark.source, mark.line, mark.column, other.end)
 
 
-def _shown(name: str) -> str:
+def _show_value(name: str) -> str:
     return name if len(name) <= _LONGEST_SHOWN else name[: _LONGEST_SHOWN - 1] + "…"

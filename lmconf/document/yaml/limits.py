@@ -54,14 +54,14 @@ def scan(text: str) -> Scan:
     fault = _unreadable(text)
     if fault is not None:
         return Scan([], [fault], whole=False)
-    found = _watched(text)
+    found = _watch_events(text)
     if not found.whole and (readable := _json_for_yaml(text, found.faults[-1])) is not None:
-        again = _watched(readable)
+        again = _watch_events(readable)
         return Scan(again.events, again.faults, whole=again.whole, json=True)
     return found
 
 
-def _watched(text: str) -> Scan:
+def _watch_events(text: str) -> Scan:
     watch = _Watch()
     try:
         for event in events(text):

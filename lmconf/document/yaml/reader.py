@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lmconf.diagnostics.model import Diagnostic, Mark, Source
-from lmconf.diagnostics.render import in_order
+from lmconf.diagnostics.render import sort_diagnostics
 from lmconf.document.nodes import Document, Map, Node, Scalar, Seq
 from lmconf.document.yaml.builder import build
 from lmconf.document.yaml.limits import LENGTH, Scan, scan
 from lmconf.document.yaml.secret_spans import hidden_spans, with_repetitions
-from lmconf.document.yaml.syntax_faults import Fault, Places
+from lmconf.document.yaml.syntax_faults import Fault, MarkMaker
 from lmconf.document.yaml.syntax_hints import missing_space
 from lmconf.errors import ProfileError
-from lmconf.secrets.redaction import merged, unparsed_spans
+from lmconf.secrets.redaction import find_possible_secrets, merge_spans
 from lmconf.secrets.secret_names import is_secret_name
 
 if TYPE_CHECKING:
     from lmconf.secrets.redaction import Span
 
-__all__ = ["read", "read_value"]
+__all__ = ["read_document", "read_value"]
 
 
-def read(
+def read_document(
     text: str | bytes, name: str, *, path: str | None = None, reached: Mark | None = None
 ) -> Document:
     """Return the document that `text` spells: a mapping and where each part of it stands.
@@ -41,7 +41,7 @@ def read(
     # The frames that an exception carries must not hold the text: it may hold secrets.
     del text
     if isinstance(outcome, list):
-        raise ProfileError(in_order(outcome))
+        raise ProfileError(sort_diagnostics(outcome))
     if isinstance(outcome, Map):
         return Document(outcome, source)
     mistakes = [_not_a_mapping(outcome, source)]
@@ -61,7 +61,7 @@ def read_value(text: str | bytes, name: str, *, key: str = "") -> Node:
     source, outcome = _nodes(text, Source(name=name), key)
     del text
     if isinstance(outcome, list):
-        raise ProfileError(in_order(outcome))
+        raise ProfileError(sort_diagnostics(outcome))
     return Scalar(None, Mark(source, 1, 1, 1)) if outcome is None else outcome
 
 
@@ -69,14 +69,14 @@ def _nodes(
     text: str | bytes, source: Source, key: str
 ) -> tuple[Source, Node | list[Diagnostic] | None]:
     """Return the source and its root, None for an empty document, or what is wrong with it."""
-    decoded, fault = _decoded(text)
+    decoded, fault = _decode_text(text)
     found = scan(decoded) if fault is None else Scan([], [fault], whole=False)
     hidden = list(hidden_spans(found.events, key))
     if not found.whole:
         secret = bool(key) and is_secret_name(key)
-        hidden += [(0, len(decoded))] if secret else unparsed_spans(decoded[:LENGTH])
+        hidden += [(0, len(decoded))] if secret else find_possible_secrets(decoded[:LENGTH])
     source = _with_text(source, decoded, with_repetitions(decoded, hidden))
-    places = Places(source)
+    places = MarkMaker(source)
     diagnostics = [places.diagnostic(fault) for fault in found.faults]
     if not found.whole:
         return source, diagnostics
@@ -90,13 +90,13 @@ def _with_text(source: Source, text: str, hidden: list[Span]) -> Source:
     return Source(
         name=source.name,
         text=text,
-        hidden=tuple(merged(hidden)),
+        hidden=tuple(merge_spans(hidden)),
         reached=source.reached,
         path=source.path,
     )
 
 
-def _decoded(text: str | bytes) -> tuple[str, Fault | None]:
+def _decode_text(text: str | bytes) -> tuple[str, Fault | None]:
     """Return `text` as characters without a byte order mark, and what is wrong with its bytes."""
     if isinstance(text, str):
         return str(text.removeprefix("\ufeff")), None
@@ -132,7 +132,7 @@ def _not_a_mapping(root: Node | None, source: Source) -> Diagnostic:
             help=example,
         )
     if isinstance(root, Scalar) and not root.quoted:
-        places = Places(source)
+        places = MarkMaker(source)
         glued = missing_space(source.text or "", places.offset(root.mark))
         if glued is not None:
             return places.diagnostic(glued)

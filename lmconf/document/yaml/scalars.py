@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lmconf.document.nodes import Atom
 
-__all__ = ["INVISIBLE", "LARGEST", "SMALLEST", "Refused", "is_plain_safe", "is_visible", "resolve"]
+__all__ = [
+    "INVISIBLE",
+    "LARGEST",
+    "SMALLEST",
+    "InvalidNumber",
+    "is_plain_safe",
+    "is_visible",
+    "resolve",
+]
 
 LARGEST = 2**63 - 1
 """The largest integer that a document may hold."""
@@ -44,7 +52,7 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _NO_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
-class Refused(ValueError):
+class InvalidNumber(ValueError):
     """An unquoted scalar is a number that a document may not hold: `code` and the text say why."""
 
     def __init__(self, code: str, message: str, help: str) -> None:
@@ -74,7 +82,7 @@ def resolve(text: str) -> Atom:
     if _HEXADECIMAL.fullmatch(text):
         return _integer(text, 16)
     if _NO_NUMBER.fullmatch(text):
-        raise Refused(
+        raise InvalidNumber(
             "not-a-number",
             "NaN and infinities are no values of a document",
             "write a number; quote it if text is meant",
@@ -86,7 +94,7 @@ def _integer(text: str, base: int) -> int:
     # `int` refuses thousands of digits with an error of its own; the length says enough.
     value = int(text, base) if len(text) <= _LONGEST_NUMBER else LARGEST + 1
     if not SMALLEST <= value <= LARGEST:
-        raise Refused(
+        raise InvalidNumber(
             "number-out-of-range",
             "this number is out of range: integers go from -2^63 to 2^63 - 1",
             "quote it if text is meant",
@@ -97,7 +105,7 @@ def _integer(text: str, base: int) -> int:
 def _float(text: str) -> float:
     value = float(text) if len(text) <= _LONGEST_NUMBER else float("inf")
     if value in (float("inf"), float("-inf")):
-        raise Refused(
+        raise InvalidNumber(
             "number-out-of-range",
             "this number is out of range: it does not fit a 64-bit float",
             "quote it if text is meant",

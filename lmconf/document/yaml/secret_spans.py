@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from lmconf.secrets.redaction import Span, merged
+from lmconf.secrets.redaction import Span, merge_spans
 from lmconf.secrets.secret_names import is_secret_name
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def hidden_spans(events: Sequence[Event], key: str = "") -> tuple[Span, ...]:
     walk = _Walk(events)
     walk.over(0, len(events), bool(key) and is_secret_name(key))
     walk.follow_aliases()
-    return tuple(merged(walk.spans))
+    return tuple(merge_spans(walk.spans))
 
 
 def with_repetitions(text: str, spans: Sequence[Span]) -> list[Span]:

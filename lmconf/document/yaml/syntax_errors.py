@@ -14,10 +14,10 @@ from msgspec import Struct
 from lmconf.document.yaml.parser import Event
 from lmconf.document.yaml.syntax_faults import Fault, Remark
 from lmconf.document.yaml.syntax_hints import (
+    find_unquoted_template,
     line_around,
     missing_space,
     template_in,
-    unquoted_template,
 )
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _template(case: _Case) -> Fault | None:
     for offset in (case.at, case.opened):
         found = None if offset is None else template_in(case.text, offset)
         if found is not None:
-            return unquoted_template(case.text, found)
+            return find_unquoted_template(case.text, found)
     return None
 
 
@@ -121,7 +121,7 @@ def _tab(case: _Case) -> Fault | None:
     )
 
 
-def _glued(case: _Case) -> Fault | None:
+def _find_glued_key(case: _Case) -> Fault | None:
     """Find a key without a space after its colon, which YAML notices a line too late."""
     if case.opened is not None and "simple key" in case.context:
         return missing_space(case.text, case.opened)
@@ -377,7 +377,7 @@ def _after_end(case: _Case) -> Fault | None:
 _RULES: tuple[Callable[[_Case], Fault | None], ...] = (
     _template,
     _tab,
-    _glued,
+    _find_glued_key,
     _no_colon,
     _open_quote,
     _escape,

@@ -9,7 +9,7 @@ from msgspec import Struct
 from lmconf.diagnostics.model import Diagnostic, Mark, Note, Source
 from lmconf.diagnostics.render import line_starts
 
-__all__ = ["Fault", "Places", "Remark"]
+__all__ = ["Fault", "MarkMaker", "Remark"]
 
 
 class Remark(Struct, frozen=True):
@@ -36,7 +36,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     notes: tuple[Remark, ...] = ()
 
 
-class Places:
+class MarkMaker:
     """Turns offsets into the text of `source` into marks."""
 
     __slots__ = ("_starts", "_text", "source")

@@ -6,9 +6,9 @@ import re
 
 from lmconf.document.yaml.parser import Event
 from lmconf.document.yaml.syntax_faults import Fault
-from lmconf.secrets.redaction import unparsed_spans
+from lmconf.secrets.redaction import find_possible_secrets
 
-__all__ = ["GLUED", "line_around", "missing_space", "tag", "template_in", "unquoted_template"]
+__all__ = ["GLUED", "find_unquoted_template", "line_around", "missing_space", "tag", "template_in"]
 
 GLUED = re.compile(r"([A-Za-z_$][A-Za-z0-9_$-]*):(?=[^\s:])(?!//)")
 """A key and its value with no space after the colon (`model:openai/x`), but no address."""
@@ -45,7 +45,7 @@ def template_in(text: str, offset: int) -> int | None:
     return None
 
 
-def unquoted_template(text: str, offset: int) -> Fault:
+def find_unquoted_template(text: str, offset: int) -> Fault:
     """Return the fault of a `{{` at `offset` that stands outside quotes."""
     start, end = line_around(text, offset)
     closed = text.find("}}", offset, end)
@@ -62,7 +62,7 @@ def unquoted_template(text: str, offset: int) -> Fault:
 
 def _with_quotes(line: str, at: int) -> str | None:
     """Return `line` with the value around the template at `at` quoted, or None if unsure."""
-    if unparsed_spans(line):
+    if find_possible_secrets(line):
         return None
     starts = [match.end() for match in _VALUE_STARTS.finditer(line, 0, at)]
     first = starts[-1] if starts else len(line) - len(line.lstrip())
@@ -97,7 +97,7 @@ def missing_space(text: str, start: int) -> Fault | None:
     first, last = line_around(text, start)
     line = text[first:last]
     mended = (line[: match.end() - first] + " " + line[match.end() - first :]).strip()
-    shown = len(mended) <= _LONGEST_MENDED and not unparsed_spans(line)
+    shown = len(mended) <= _LONGEST_MENDED and not find_possible_secrets(line)
     return Fault(
         code="missing-space",
         message=f"a space is missing after `{key}:`",

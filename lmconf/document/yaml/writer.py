@@ -46,7 +46,7 @@ def write(value: Plain) -> str:
             more than reading accepts: 64 collections inside one another, 100,000 keys and
             values, 2 MiB of text.
     """
-    if _counted(value, 1) > NODES:
+    if _count_nodes(value, 1) > NODES:
         raise UsageError(f"a document cannot hold more than {NODES:,} keys and values")
     text = "\n".join(_block(value, 0)) + "\n"
     if len(text) > LENGTH:
@@ -54,15 +54,15 @@ def write(value: Plain) -> str:
     return text
 
 
-def _counted(value: Plain, depth: int) -> int:
+def _count_nodes(value: Plain, depth: int) -> int:
     """Return how many keys and values `value` holds, with itself."""
     if not isinstance(value, _COLLECTIONS):
         return 1
     if depth > DEPTH:
         raise UsageError(f"a document cannot nest more than {DEPTH} collections")
     if isinstance(value, Mapping):
-        return 1 + sum(1 + _counted(item, depth + 1) for item in value.values())
-    return 1 + sum(_counted(item, depth + 1) for item in value)
+        return 1 + sum(1 + _count_nodes(item, depth + 1) for item in value.values())
+    return 1 + sum(_count_nodes(item, depth + 1) for item in value)
 
 
 def _block(value: Plain, indent: int) -> Iterator[str]:

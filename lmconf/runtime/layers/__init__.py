@@ -12,19 +12,29 @@ import functools
 from collections.abc import Sequence
 
 from lmconf.runtime.call import Call, Layer, Next, Steps
-from lmconf.runtime.layers.budget import spend
-from lmconf.runtime.layers.cache import cache
+from lmconf.runtime.layers.budget import enforce_budgets
+from lmconf.runtime.layers.cache import use_cache
 from lmconf.runtime.layers.fallback import fall_back
-from lmconf.runtime.layers.limit import limit
-from lmconf.runtime.layers.pool import pick
-from lmconf.runtime.layers.record import record
-from lmconf.runtime.layers.retry import retry
-from lmconf.runtime.layers.send import send
+from lmconf.runtime.layers.limit import apply_limits
+from lmconf.runtime.layers.pool import pick_member
+from lmconf.runtime.layers.record import record_call
+from lmconf.runtime.layers.retry import retry_failures
+from lmconf.runtime.layers.send import send_request
 from lmconf.runtime.layers.single_flight import join
 
 __all__ = ["LAYERS", "compose"]
 
-LAYERS: tuple[Layer, ...] = (record, fall_back, cache, join, spend, retry, pick, limit, send)
+LAYERS: tuple[Layer, ...] = (
+    record_call,
+    fall_back,
+    use_cache,
+    join,
+    enforce_budgets,
+    retry_failures,
+    pick_member,
+    apply_limits,
+    send_request,
+)
 """The layers of every call, from the outside in."""
 
 

@@ -14,17 +14,33 @@ from lmconf import caches
 from lmconf.budgets.ledger import MemoryLedger
 from lmconf.caches.specs import DiskStore, RedisStore
 from lmconf.errors import BadResponse, BudgetExceeded, CallError, Closed, Error, Timeout
-from lmconf.limits import Amount, Ledger, Most, NotKept, answer_tokens, period_of, prompt_tokens
+from lmconf.limits import (
+    Amount,
+    Ledger,
+    LedgerUnavailable,
+    SpendingLimit,
+    answer_tokens,
+    period_of,
+    prompt_tokens,
+)
 from lmconf.providers.catalogue import provider_of
 from lmconf.runtime.call import Call, Command, Next, Perform, Steps
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.policies import Budget, Pricing
-from lmconf.system.background import afterwards
+from lmconf.system.background import background_worker
 from lmconf.system.fork import Mutex
 from lmconf.transports import Json
 
-__all__ = ["BudgetWarning", "Charge", "Reservation", "charges_of", "price", "priced", "spend"]
+__all__ = [
+    "BudgetWarning",
+    "Charge",
+    "Reservation",
+    "budget_charges",
+    "enforce_budgets",
+    "estimate_price",
+    "stated_price",
+]
 
 _PATIENCE = 1.0
 """Seconds that a call waits for what streams have still to give back."""
@@ -47,7 +63,7 @@ class Charge:
         self.whose = whose
         self.called = called
         self.budget = budget
-        self.most = Most(budget.cost_usd, budget.tokens)
+        self.most = SpendingLimit(budget.cost_usd, budget.tokens)
         self.ledger = _ledger_of(budget)
 
     def reservation(self, estimate: Amount) -> Reservation:
@@ -80,14 +96,14 @@ class Reservation:
         """
         charge = self._charge
         if self.blocks:
-            afterwards().prepare()
+            background_worker().prepare()
             # What streams gave back since is there for this call.
-            afterwards().finish(_PATIENCE)
-        failure: NotKept | None = None
+            background_worker().finish(_PATIENCE)
+        failure: LedgerUnavailable | None = None
         spent = None
         try:
             spent = charge.ledger.spend(charge.account, self._period, self._estimate, charge.most)
-        except NotKept as error:
+        except LedgerUnavailable as error:
             failure = error
         if failure is not None:
             raise CallError(
@@ -96,7 +112,7 @@ class Reservation:
                 help=f"{failure.help}; a call that cannot be counted is not sent",
             )
         if spent is not None:
-            raise self._exceeded(spent)
+            raise self._budget_exceeded(spent)
         with self._lock:
             self._taken, late = True, self._settled
         if late:  # the call was cancelled while another thread was at it
@@ -117,23 +133,23 @@ class Reservation:
     def settle_soon(self, used: Amount | None) -> None:
         """Do what `settle` does, without waiting for anything."""
         if self.blocks:
-            afterwards().do(lambda: self.settle(used))
+            background_worker().do(lambda: self.settle(used))
         else:
             self.settle(used)
 
     def _add(self, more: Amount) -> None:
         try:
             self._charge.ledger.add(self._charge.account, self._period, more)
-        except NotKept as error:
+        except LedgerUnavailable as error:
             warnings.warn(
                 f"what {self._charge.called} has spent is not up to date: {error}",
                 BudgetWarning,
                 stacklevel=2,
             )
 
-    def _exceeded(self, spent: Amount) -> BudgetExceeded:
+    def _budget_exceeded(self, spent: Amount) -> BudgetExceeded:
         most, budget, more = self._charge.most, self._charge.budget, self._estimate
-        if not Most(cost=most.cost).has_room(spent, more):
+        if not SpendingLimit(cost=most.cost).has_room(spent, more):
             unit, limit, gone, asked = "cost_usd", most.cost or 0.0, spent.cost, more.cost
             texts = [f"${amount:.6g}" for amount in (limit, gone, asked)]
         else:
@@ -158,7 +174,7 @@ class Reservation:
         )
 
 
-def charges_of(compiled: Compiled) -> tuple[Charge, ...]:
+def budget_charges(compiled: CompiledLM) -> tuple[Charge, ...]:
     """Return the budgets that the LM's calls are charged to: its own, and its profile's."""
     charges = []
     if compiled.spec.budget is not None:
@@ -172,13 +188,13 @@ def charges_of(compiled: Compiled) -> tuple[Charge, ...]:
     return tuple(charges)
 
 
-def price(spec: LMSpec, usage: Mapping[str, int]) -> float | None:
+def estimate_price(spec: LMSpec, usage: Mapping[str, int]) -> float | None:
     """Return what `usage` may cost with `spec`, in US dollars: as if nothing were cached.
 
     None where no price is known.
     """
     if spec.pricing is not None:
-        return priced(spec.pricing, usage)
+        return stated_price(spec.pricing, usage)
     from lmconf.providers import prices
 
     prompt, answer = usage["prompt_tokens"], usage["completion_tokens"]
@@ -186,7 +202,7 @@ def price(spec: LMSpec, usage: Mapping[str, int]) -> float | None:
     return None if rates is None else prompt * rates[0] + answer * rates[1]
 
 
-def priced(pricing: Pricing, usage: Mapping[str, Any]) -> float:
+def stated_price(pricing: Pricing, usage: Mapping[str, Any]) -> float:
     """Return what `usage` costs at the stated prices, in US dollars."""
     prompt = usage.get("prompt_tokens") or 0
     details = usage.get("prompt_tokens_details") or {}
@@ -202,7 +218,7 @@ def priced(pricing: Pricing, usage: Mapping[str, Any]) -> float:
 
 
 @functools.cache
-def _memory() -> MemoryLedger:
+def _memory_ledger() -> MemoryLedger:
     # A run is a process, and so is what it spends.
     return MemoryLedger()
 
@@ -215,24 +231,24 @@ def _ledger_of(budget: Budget) -> Ledger:
             return DiskLedger(path or caches.default_folder())
         case RedisStore(url=url, namespace=namespace) as store:
             from lmconf.budgets.redis import RedisLedger
-            from lmconf.system.redis import see_that_redis_is_installed
+            from lmconf.system.redis import require_redis
 
-            see_that_redis_is_installed()
-            return caches.shared(
+            require_redis()
+            return caches.shared_resource(
                 ("spending", url, namespace),
                 lambda: RedisLedger(functools.partial(caches.address_of, store), namespace),
             )
         case _:
-            return _memory()
+            return _memory_ledger()
 
 
-def spend(call: Call, following: Next) -> Steps:
+def enforce_budgets(call: Call, following: Next) -> Steps:
     """Send if the budgets of the call have room for what it may cost."""
     # No generator of its own: an LM without a budget does not pay for one.
-    return following(call) if not call.parts.charges else _spending(call, following)
+    return following(call) if not call.parts.charges else _enforce(call, following)
 
 
-def _spending(call: Call, following: Next) -> Steps:
+def _enforce(call: Call, following: Next) -> Steps:
     spec = call.spec
     prompt = prompt_tokens(call.messages, spec.tools, spec.response_format)
     estimate = _amount(call, prompt, answer_tokens(spec.max_tokens, spec.n))
@@ -242,30 +258,30 @@ def _spending(call: Call, following: Next) -> Steps:
         for charge in call.parts.charges:
             reservation = charge.reservation(estimate)
             taken.append(reservation)
-            yield from _carried_out((reservation,), reservation.take)
+            yield from _run_ledger_work((reservation,), reservation.take)
         reply = yield from following(call)
     except Error as error:
         failure = error  # it is raised when that is done
     except BaseException as error:
         # Cancelled, interrupted, dropped or a bug: nothing may be waited for.
-        _settle_soon(taken, _lost(call, prompt, error))
+        _settle_soon(taken, _cost_of_failure(call, prompt, error))
         raise
     else:
         if reply.response is not None:
-            used = _used(call, reply.response)
-            yield from _carried_out(taken, lambda: _settle(taken, used))
+            used = _cost_of_answer(call, reply.response)
+            yield from _run_ledger_work(taken, lambda: _settle(taken, used))
         else:
             reply.when_done(
-                lambda response: _settle_soon(taken, _used(call, response)),
-                lambda error: _settle_soon(taken, _lost(call, prompt, error)),
+                lambda response: _settle_soon(taken, _cost_of_answer(call, response)),
+                lambda error: _settle_soon(taken, _cost_of_failure(call, prompt, error)),
             )
         return reply
-    lost = _lost(call, prompt, failure)
-    yield from _carried_out(taken, lambda: _settle(taken, lost))
+    lost = _cost_of_failure(call, prompt, failure)
+    yield from _run_ledger_work(taken, lambda: _settle(taken, lost))
     raise failure
 
 
-def _carried_out(
+def _run_ledger_work(
     reservations: Sequence[Reservation], work: Callable[[], None]
 ) -> Generator[Command, Any, None]:
     """Do `work` with reservations; where it may take long, the driver of the call does it."""
@@ -288,10 +304,10 @@ def _settle_soon(taken: list[Reservation], used: Amount | None) -> None:
 def _amount(call: Call, prompt: int, answer: int) -> Amount:
     usage = {"prompt_tokens": prompt, "completion_tokens": answer}
     wants = any(charge.most.cost is not None for charge in call.parts.charges)
-    return Amount((price(call.spec, usage) or 0.0) if wants else 0.0, prompt + answer)
+    return Amount((estimate_price(call.spec, usage) or 0.0) if wants else 0.0, prompt + answer)
 
 
-def _used(call: Call, response: Json) -> Amount | None:
+def _cost_of_answer(call: Call, response: Json) -> Amount | None:
     """Return what an answer cost; None where its server does not say."""
     usage: Any = response.get("usage")
     if not isinstance(usage, Mapping):
@@ -304,7 +320,7 @@ def _used(call: Call, response: Json) -> Amount | None:
     return Amount(_amount(call, prompt, answer).cost if cost is None else cost, total)
 
 
-def _lost(call: Call, prompt: int, error: BaseException) -> Amount | None:
+def _cost_of_failure(call: Call, prompt: int, error: BaseException) -> Amount | None:
     """Return what a call that failed has cost; None where the server may have done its work."""
     if call.attempts == 0:
         return Amount()

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, TypeAlias
 
-from lmconf.caches import Found, Tiers, request_key
+from lmconf.caches import StoredHit, TieredStore, request_key
 from lmconf.callbacks import CacheHit, CacheMiss
 from lmconf.runtime.call import Call, Command, Next, Perform, Reply, Steps
-from lmconf.runtime.in_flight import Flight, Flights
-from lmconf.runtime.stored import Stored, stored, worth_keeping, write
+from lmconf.runtime.in_flight import InFlightRequest, InFlightRequests
+from lmconf.runtime.stored import StoredResponse, open_stored, worth_keeping, write
 from lmconf.transports import Json
 
-__all__ = ["SHOWN", "Hit", "Place", "cache"]
+__all__ = ["SHOWN", "CachePlace", "Hit", "use_cache"]
 
 SHOWN = 12  # digits of a key that events tell: enough to tell entries apart
 
-Hit: TypeAlias = tuple[str, Stored]
+Hit: TypeAlias = tuple[str, StoredResponse]
 """The name of the store that had an answer, and the answer."""
 
 
-class Place:
+class CachePlace:
     """The place of the answer of `call`, in `tiers` under `key`.
 
     `flight` is the request that this call has begun; others may wait for its answer.
@@ -28,24 +28,24 @@ class Place:
 
     __slots__ = ("_call", "_tiers", "flight", "key")
 
-    def __init__(self, call: Call, tiers: Tiers, key: str) -> None:
+    def __init__(self, call: Call, tiers: TieredStore, key: str) -> None:
         self._call = call
         self._tiers = tiers
         self.key = key
-        self.flight: Flight | None = None
+        self.flight: InFlightRequest | None = None
 
     @property
-    def flights(self) -> Flights | None:
+    def flights(self) -> InFlightRequests | None:
         """The requests on their way to such places, which the call may wait for."""
         spec, policy = self._call.spec, self._call.spec.cache
         # What asks anew on purpose is neither given another's answer nor lets others wait for it.
         joins = policy.mode in ("read_write", "read_only") and spec.rollout_id is None
         return self._call.parts.flights_of(spec) if joins and policy.ttl != 0 else None
 
-    def usable(self, value: bytes | None) -> Stored | None:
+    def usable(self, value: bytes | None) -> StoredResponse | None:
         """Return the answer that `value` holds; None if the call has no use for it."""
         call = self._call
-        found = None if value is None else stored(value, call.spec.cache.keep)
+        found = None if value is None else open_stored(value, call.spec.cache.keep)
         if found is None or (call.read is not None and not call.fits(found.response)):
             return None
         return found
@@ -86,26 +86,26 @@ class Place:
         if self.flight is not None:
             self.flight.land()
 
-    def _hit(self, kept: tuple[str, Found]) -> Hit | None:
+    def _hit(self, kept: tuple[str, StoredHit]) -> Hit | None:
         found = self.usable(kept[1].value)
         return None if found is None else (kept[0], found)
 
 
-def cache(call: Call, following: Next) -> Steps:
+def use_cache(call: Call, following: Next) -> Steps:
     """Answer from what is kept, and keep what is answered."""
     tiers = call.parts.tiers_of(call.spec)
     # No generator of its own: what is never kept does not pay for one.
-    return following(call) if tiers is None else _caching(call, tiers, following)
+    return following(call) if tiers is None else _use_cache(call, tiers, following)
 
 
-def _caching(call: Call, tiers: Tiers, following: Next) -> Steps:
+def _use_cache(call: Call, tiers: TieredStore, following: Next) -> Steps:
     parts, spec = call.parts, call.spec
     if spec.launch_kwargs is not None:
         digest = yield Perform(lambda: parts.digest_of(spec))  # may read a large file
     else:
         digest = parts.digest_of(spec)
     key = request_key(digest, call.messages, {})
-    place = Place(call, tiers, key)
+    place = CachePlace(call, tiers, key)
     if spec.cache.mode != "refresh":
         hit = place.near() or (yield from place.far())
         if hit is not None:

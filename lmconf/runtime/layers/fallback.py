@@ -11,15 +11,15 @@ from lmconf.providers.catalogue import provider_of
 from lmconf.providers.families import family_of
 from lmconf.retries.reasons import reason_of
 from lmconf.runtime.call import Call, Command, Next, Reply, Steps
-from lmconf.runtime.error_context import complete
+from lmconf.runtime.error_context import add_context
 from lmconf.schema.lookup import REFERENCES
 from lmconf.spec.lm import LMSpec
-from lmconf.spec.response_format import reader_of
+from lmconf.spec.response_format import reader_for_request
 
 if TYPE_CHECKING:
-    from lmconf.runtime.resources import Parts
+    from lmconf.runtime.resources import LMResources
 
-__all__ = ["fall_back", "stand_in"]
+__all__ = ["call_on_fallback", "fall_back"]
 
 _OF_ONE_SERVER = frozenset(("headers", "extra", "service_tier", "logit_bias", "thinking"))
 """Settings of a call that mean something to one server or model alone."""
@@ -28,7 +28,9 @@ _ESSENTIAL = frozenset(("tools", "tool_choice", "response_format", "n", "modalit
 """Settings of a call without which its answer would be another thing."""
 
 
-def stand_in(call: Call, other: Callable[[], Parts]) -> tuple[Call, None] | tuple[None, CallError]:
+def call_on_fallback(
+    call: Call, other: Callable[[], LMResources]
+) -> tuple[Call, None] | tuple[None, CallError]:
     """Return `call` as the LM `other` makes it, or why it cannot.
 
     The messages and the deadline are the call's, and so are its settings where they fit; where
@@ -38,7 +40,7 @@ def stand_in(call: Call, other: Callable[[], Parts]) -> tuple[Call, None] | tupl
     failure: CallError
     try:
         parts = other()
-        spec = _spec(call, parts)
+        spec = _fallback_spec(call, parts)
     except CallError as error:
         failure = error
         return None, failure
@@ -46,11 +48,11 @@ def stand_in(call: Call, other: Callable[[], Parts]) -> tuple[Call, None] | tupl
     said = call.settings.get("response_format")
     if read is not None and said is None:
         stated = spec.response_format
-        read = None if stated is None else reader_of(None, stated)
+        read = None if stated is None else reader_for_request(None, stated)
     return call.made_by(parts, spec, read), None
 
 
-def _spec(call: Call, parts: Parts) -> LMSpec:
+def _fallback_spec(call: Call, parts: LMResources) -> LMSpec:
     """Return the spec of `parts` with what fits of the settings of `call` laid over it.
 
     Raises:
@@ -59,7 +61,11 @@ def _spec(call: Call, parts: Parts) -> LMSpec:
     same = _is_one_server(call.spec, parts.spec)
     kept: dict[str, Any] = dict(call.settings)
     if not same:
-        _drop(kept, {name for name in kept if name in _OF_ONE_SERVER or _refers(kept[name])}, parts)
+        _drop_settings(
+            kept,
+            {name for name in kept if name in _OF_ONE_SERVER or _holds_reference(kept[name])},
+            parts,
+        )
     kept["deadline"] = call.spec.deadline
     most = kept.get("max_tokens")
     floor = family_of(parts.spec.model, parts.spec.base_model).token_floor
@@ -76,10 +82,10 @@ def _spec(call: Call, parts: Parts) -> LMSpec:
             wrong = {name for name in kept if isinstance(kept[name], Mapping)}
         if not wrong & kept.keys():
             raise BadRequest("the call's settings do not fit this LM", lm=parts.name)
-        _drop(kept, wrong, parts)
+        _drop_settings(kept, wrong, parts)
 
 
-def _drop(settings: dict[str, Any], names: set[str], parts: Parts) -> None:
+def _drop_settings(settings: dict[str, Any], names: set[str], parts: LMResources) -> None:
     needed = sorted(names & _ESSENTIAL & settings.keys())
     if needed:
         raise BadRequest(
@@ -99,12 +105,12 @@ def _is_one_server(one: LMSpec, other: LMSpec) -> bool:
     )
 
 
-def _refers(value: object) -> bool:
+def _holds_reference(value: object) -> bool:
     """Say whether a reference stands somewhere in a setting as it was given."""
     if isinstance(value, Mapping):
-        return any(map(_refers, value.values()))
+        return any(map(_holds_reference, value.values()))
     if isinstance(value, list | tuple):
-        return any(map(_refers, value))
+        return any(map(_holds_reference, value))
     return isinstance(value, REFERENCES)
 
 
@@ -120,21 +126,21 @@ def fall_back(call: Call, following: Next) -> Steps:
     """
     others = call.parts.others
     # No generator of its own: an LM without fallbacks does not pay for one.
-    return _falling_back(call, others, following) if others else following(call)
+    return _fall_back(call, others, following) if others else following(call)
 
 
-def _falling_back(call: Call, others: Sequence[Callable[[], Parts]], following: Next) -> Steps:
+def _fall_back(call: Call, others: Sequence[Callable[[], LMResources]], following: Next) -> Steps:
     call.guarded = True
-    reply, failure = yield from _tried(call, following)
+    reply, failure = yield from _try_call(call, following)
     if failure is None:
         assert reply is not None
         return reply
     refusals: list[Failed] = []
     last, last_name = failure, call.parts.name
     for index, other in enumerate(others):
-        if call.left <= 0 or not _is_to_fall(last, call):
+        if call.left <= 0 or not _may_fall_back(last, call):
             break
-        standing, unable = stand_in(call, other)
+        standing, unable = call_on_fallback(call, other)
         if standing is None:
             assert unable is not None
             refusals.append(unable)
@@ -143,7 +149,7 @@ def _falling_back(call: Call, others: Sequence[Callable[[], Parts]], following: 
         last_name = standing.parts.name
         standing.guarded = index < len(others) - 1
         try:
-            reply, refusal = yield from _tried(standing, following)
+            reply, refusal = yield from _try_call(standing, following)
         finally:
             call.attempts += standing.attempts
             call.waited += standing.waited
@@ -158,7 +164,7 @@ def _falling_back(call: Call, others: Sequence[Callable[[], Parts]], following: 
     raise failure
 
 
-def _tried(call: Call, following: Next) -> Tried:
+def _try_call(call: Call, following: Next) -> Tried:
     failure: Failed
     try:
         return (yield from following(call)), None
@@ -171,7 +177,7 @@ def _tried(call: Call, following: Next) -> Tried:
 
 def _complete(failure: CallError, call: Call) -> None:
     failure.causes = failure.causes or tuple(call.causes)
-    complete(
+    add_context(
         failure,
         call.parts.compiled,
         call.spec,
@@ -198,7 +204,7 @@ def _reason(failure: Failed) -> str:
     return "connection" if isinstance(failure, LaunchError) else reason_of(failure)
 
 
-def _is_to_fall(failure: Failed, call: Call) -> bool:
+def _may_fall_back(failure: Failed, call: Call) -> bool:
     """Say whether another LM may be asked after `failure`, by the policy of the LM called."""
     if isinstance(failure, CircuitOpen):
         return True

@@ -19,16 +19,16 @@ from lmconf.limits import Permit, Share, answer_tokens, prompt_tokens
 from lmconf.limits.gate import End
 from lmconf.providers.catalogue import origin, provider_of
 from lmconf.runtime.call import Call, Command, Next, Steps, Wait
-from lmconf.runtime.connection import base_of, resolved
+from lmconf.runtime.connection import base_address, resolve_field
 from lmconf.schema.declaration import fields
 from lmconf.secrets.secret_names import is_secret_name
-from lmconf.spec.compiled import Compiled
+from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
-from lmconf.system.signal import Signal
-from lmconf.system.tracebacks import without_frames
+from lmconf.system.signal import OneShotEvent
+from lmconf.system.tracebacks import hide_frames
 from lmconf.transports import Json
 
-__all__ = ["Gating", "limit"]
+__all__ = ["GateShares", "apply_limits"]
 
 MOST_SHARES = 16
 """In how many gates one LM has a share at once, should its credential change from call to call."""
@@ -38,10 +38,10 @@ _CREDENTIALS = tuple(name for name, field in fields(LMSpec).items() if field.rol
 _PLACES = ("aws_profile_name", "aws_region_name", "vertex_project", "vertex_location")
 
 
-class Gating:
+class GateShares:
     """The shares of one LM that states `limits`."""
 
-    def __init__(self, compiled: Compiled) -> None:
+    def __init__(self, compiled: CompiledLM) -> None:
         self._compiled = compiled
         self._shares: dict[bytes, Share] = {}
 
@@ -60,14 +60,14 @@ class Gating:
             share = self._shares.setdefault(mark, limits.gate_of(mark).share(spec.limits))
         return share
 
-    @without_frames
+    @hide_frames
     def _mark_of(self, spec: LMSpec) -> bytes:
-        return limits.mark_of(self._said(spec))
+        return limits.gate_key(self._said(spec))
 
     def _said(self, spec: LMSpec) -> Iterator[str]:
         """Yield what tells origins and credentials apart."""
         compiled, server = self._compiled, spec.launch_kwargs
-        base = None if server is not None else base_of(spec, compiled)
+        base = None if server is not None else base_address(spec, compiled)
         if server is not None:
             yield f"server {server.use} {hash(server)} {spec.model}"
         elif base is not None:
@@ -75,54 +75,54 @@ class Gating:
         else:
             yield provider_of(spec.model)[0]
             for name in _PLACES:
-                yield resolved(getattr(spec, name), compiled, (name,)) or ""
+                yield resolve_field(getattr(spec, name), compiled, (name,)) or ""
         for name in _CREDENTIALS:
-            yield resolved(getattr(spec, name), compiled, (name,)) or ""
+            yield resolve_field(getattr(spec, name), compiled, (name,)) or ""
         for name, value in spec.headers.items():
             if is_secret_name(name):
-                yield f"{name.lower()}: {resolved(value, compiled, ('headers', name))}"
+                yield f"{name.lower()}: {resolve_field(value, compiled, ('headers', name))}"
 
 
 # A clock that is set, or a sleep of the machine, is noticed after so many seconds.
 _LONGEST_WAIT = 600.0
 
 
-def limit(call: Call, following: Next) -> Steps:
+def apply_limits(call: Call, following: Next) -> Steps:
     """Send when the gate of the call's origin and credential lets it pass."""
     # No generator of its own: an LM without limits does not pay for them.
-    return following(call) if call.parts.gating is None else _limited(call, following)
+    return following(call) if call.parts.gating is None else _apply_limits(call, following)
 
 
-def _limited(call: Call, following: Next) -> Steps:
+def _apply_limits(call: Call, following: Next) -> Steps:
     gating = call.parts.gating
     assert gating is not None
-    permit = gating.share_of(call.spec).permit(estimate(call))
+    permit = gating.share_of(call.spec).permit(estimate_tokens(call))
     try:
-        yield from _passing(call, permit)
+        yield from _wait_for_permit(call, permit)
         reply = yield from following(call)
     except BaseException as error:
-        _failed(permit, error)
+        _end_failed_permit(permit, error)
         raise
     reply.when_done(
-        lambda response: permit.end("answered", _used(response)),
-        lambda error: _failed(permit, error),
+        lambda response: permit.end("answered", _tokens_used(response)),
+        lambda error: _end_failed_permit(permit, error),
     )
     return reply
 
 
-def estimate(call: Call) -> int:
+def estimate_tokens(call: Call) -> int:
     """Return how many tokens the prompt and the answers of `call` may come to."""
     spec = call.spec
     prompt = prompt_tokens(call.messages, spec.tools, spec.response_format)
     return prompt + answer_tokens(spec.max_tokens, spec.n)
 
 
-def _passing(call: Call, permit: Permit) -> Generator[Command, Any, None]:
+def _wait_for_permit(call: Call, permit: Permit) -> Generator[Command, Any, None]:
     """Wait for the permit, until the call's deadline at most."""
     began = time.monotonic()
     waited = False
     while True:
-        signal = Signal()
+        signal = OneShotEvent()
         seconds = permit.ask(signal)
         if seconds is None:
             break
@@ -141,7 +141,7 @@ def _passing(call: Call, permit: Permit) -> Generator[Command, Any, None]:
         call.tell(LimitWait, seconds=time.monotonic() - began, limit=permit.held_by)
 
 
-def _failed(permit: Permit, error: BaseException) -> None:
+def _end_failed_permit(permit: Permit, error: BaseException) -> None:
     end: End = "other"
     tokens: int | None = None
     retry_after = None
@@ -163,7 +163,7 @@ _NOT_LOADED = (408, 409)
 _PERHAPS_ANSWERED = (Timeout, ServerError, BadResponse)
 
 
-def _used(response: Json) -> int | None:
+def _tokens_used(response: Json) -> int | None:
     usage = response.get("usage")
     if not isinstance(usage, Mapping):
         return None

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lmconf.errors import CallError
-from lmconf.retries.breaker import Breaker
+from lmconf.retries.breaker import CircuitBreaker
 from lmconf.retries.origins import origins
-from lmconf.retries.reasons import speaks_against_the_server
+from lmconf.retries.reasons import counts_against_breaker
 from lmconf.runtime.call import Call, Next, Steps
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.rules.pools import SHARED
 from lmconf.system.fork import Mutex
 
 if TYPE_CHECKING:
-    from lmconf.runtime.resources import Parts
+    from lmconf.runtime.resources import LMResources
 
-__all__ = ["Members", "pick"]
+__all__ = ["PoolMembers", "pick_member"]
 
 _FROM_THE_POOL = tuple(
     sorted((SHARED - {"model", "model_type", "base_model", "pricing"}) | {"timeout", "max_body"})
@@ -28,13 +28,13 @@ _FROM_THE_POOL = tuple(
 MOST_REMEMBERED = 256
 
 
-class Members:
+class PoolMembers:
     """A pool's members, how many requests each has in flight, and whose turn it is.
 
     `find` returns the live parts of a member; `spec` is the pool's.
     """
 
-    def __init__(self, find: Sequence[Callable[[], Parts]], spec: LMSpec) -> None:
+    def __init__(self, find: Sequence[Callable[[], LMResources]], spec: LMSpec) -> None:
         self._find = find
         self._pick = spec.pick
         weighs = spec.pick == "weighted" and bool(spec.weights)
@@ -48,7 +48,7 @@ class Members:
     def __len__(self) -> int:
         return len(self._find)
 
-    def parts(self, index: int) -> Parts:
+    def parts(self, index: int) -> LMResources:
         """Return the live parts of a member."""
         return self._find[index]()
 
@@ -66,7 +66,7 @@ class Members:
         self._specs[index, id(call.spec)] = (call.spec, own, made)
         return made
 
-    def breaker(self, index: int) -> Breaker:
+    def breaker(self, index: int) -> CircuitBreaker:
         """Return what is known of a member's server."""
         parts = self.parts(index)
         return origins().breaker(parts.origin_of(parts.spec), parts.spec.model)
@@ -119,20 +119,20 @@ class Members:
         return line
 
 
-def pick(call: Call, following: Next) -> Steps:
+def pick_member(call: Call, following: Next) -> Steps:
     """Have a member of the pool make the attempt, if the LM is one."""
     members = call.parts.members
     # No generator of its own: an LM that is no pool does not pay for one.
-    return following(call) if members is None else _picking(call, members, following)
+    return following(call) if members is None else _pick_member(call, members, following)
 
 
-def _picking(call: Call, members: Members, following: Next) -> Steps:
+def _pick_member(call: Call, members: PoolMembers, following: Next) -> Steps:
     index = members.choose(call)
     breaker = members.breaker(index)
     over = False
     try:
         call.tried.add(index)
-        standing = _made_by(call, members, index)
+        standing = _call_by_member(call, members, index)
         call.member = standing
         try:
             reply = yield from following(standing)
@@ -144,7 +144,7 @@ def _picking(call: Call, members: Members, following: Next) -> Steps:
             reply.when_done(lambda _: members.done(index), lambda _: members.done(index))
         return reply
     except CallError as error:
-        if speaks_against_the_server(error) and call.left > 0:
+        if counts_against_breaker(error) and call.left > 0:
             breaker.failed(call.spec.retry.breaker, error.retry_after)
         else:
             breaker.let_go()
@@ -157,7 +157,7 @@ def _picking(call: Call, members: Members, following: Next) -> Steps:
             members.done(index)
 
 
-def _made_by(call: Call, members: Members, index: int) -> Call:
+def _call_by_member(call: Call, members: PoolMembers, index: int) -> Call:
     """Return `call` as the member makes it: once, for a retry is the pool's to decide."""
     parts, spec = members.parts(index), members.spec_of(call, index)
     return call.made_by(parts, spec, call.read, attempts=call.attempts)

@@ -11,21 +11,21 @@ from lmconf.errors import BadResponse, CallError, Error
 from lmconf.providers.catalogue import provider_of
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.call import Call, Next, Reply, Steps
-from lmconf.runtime.call_result import Outcome, id_text
-from lmconf.runtime.error_context import complete
+from lmconf.runtime.call_result import CallResult, id_text
+from lmconf.runtime.error_context import add_context
 from lmconf.runtime.settings import settings
 from lmconf.schema.frozen import FrozenMap
-from lmconf.spec.response_format import Misfit
-from lmconf.system.tracebacks import bare, clear_frames
+from lmconf.spec.response_format import FormatMismatch
+from lmconf.system.tracebacks import clear_frames, strip_frames
 from lmconf.transports import REQUEST_ID
 
-__all__ = ["record"]
+__all__ = ["record_call"]
 
 
 _NOTHING: Mapping[str, Any] = FrozenMap()
 
 
-def record(call: Call, following: Next) -> Steps:
+def record_call(call: Call, following: Next) -> Steps:
     """Keep what was asked and answered, and tell the callbacks."""
     if call.dispatcher:
         _tell_start(call, call.dispatcher)
@@ -55,7 +55,7 @@ def _note(call: Call, reply: Reply) -> None:
         usage, cost = held.get("usage") or _NOTHING, by.parts.cost_of(by, held)
     response = reply.response if by.read is not None else None
     parsed, misfit = (None, None) if response is None else by.reading_of(response)
-    reply.outcome = outcome = Outcome(
+    reply.outcome = outcome = CallResult(
         held,
         by.parts.name,
         by.spec,
@@ -86,7 +86,7 @@ def _note(call: Call, reply: Reply) -> None:
             usage=usage,
             cost=cost,
             response=reply.response,
-            request=_told(by),
+            request=_request_fields(by),
             waited=call.waited,
             first_token=by.first_token,
             request_id=reply.request_id,
@@ -115,7 +115,7 @@ def _count(
             tally.add(name, by.attempts, usage, cost, upwards=upwards)
 
 
-def _misfit(answer: Answer, why: Misfit, call: Call) -> BadResponse:
+def _misfit(answer: Answer, why: FormatMismatch, call: Call) -> BadResponse:
     """Return the failure of an answer that has not the form that was asked for."""
     if answer.truncated:
         message = "the answer was cut short by `max_tokens`, and is not whole"
@@ -142,7 +142,7 @@ def _tell_start(call: Call, dispatcher: Dispatcher) -> None:
             lm=call.parts.name,
             model=call.spec.model,
             time=call.time,
-            request=_told(call),
+            request=_request_fields(call),
             provider=provider_of(call.spec.model)[0],
             model_type=call.spec.model_type,
             stream=call.stream,
@@ -154,13 +154,13 @@ def _tell_failure(call: Call, error: BaseException, by: Call | None = None) -> N
     """Tell of a failure; `by` stood in for the call, whose stream broke."""
     parts = (by or call).parts
     if isinstance(error, Error):
-        bare(error)
+        strip_frames(error)
     else:
         clear_frames(error)  # callbacks may report it at once
     if isinstance(error, CallError):
         # After a failure of its own, the causes hold those of the fallbacks, too.
         error.causes = tuple(call.causes) or error.causes
-        complete(
+        add_context(
             error,
             parts.compiled,
             (by or call).spec,
@@ -175,12 +175,12 @@ def _tell_failure(call: Call, error: BaseException, by: Call | None = None) -> N
             duration=monotonic() - call.started,
             attempts=call.attempts,
             error=error,
-            request=_told(call),
+            request=_request_fields(call),
             waited=call.waited,
             first_token=call.first_token,
         )
 
 
-def _told(call: Call) -> dict[str, object]:
+def _request_fields(call: Call) -> dict[str, object]:
     """Return what callbacks are told of a request: no header, no key, no address."""
-    return {"messages": call.messages, "settings": call.parts.told_of(call.spec)}
+    return {"messages": call.messages, "settings": call.parts.with_response_facts(call.spec)}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from lmconf.callbacks import Retry
 from lmconf.errors import CallError, Cause, CircuitOpen, RateLimited, Timeout
 from lmconf.retries.origins import origins
-from lmconf.retries.policy import after, delays, should_retry
-from lmconf.retries.reasons import reason_of, speaks_against_the_server
+from lmconf.retries.policy import delays, should_retry, wait_before_retry
+from lmconf.retries.reasons import counts_against_breaker, reason_of
 from lmconf.retries.specs import REASONS
 from lmconf.runtime.call import Call, Next, Reply, Sleep, Steps
 from lmconf.transports import Json
 
-__all__ = ["Watch", "retry"]
+__all__ = ["Watch", "retry_failures"]
 
 
 class Watch:
@@ -49,7 +49,7 @@ class Watch:
     def failed(self, failure: CallError, *, was_sent: bool) -> bool:
         """Take note of a failure; say whether the call may still try the same server."""
         breaker, call = self._breaker, self._call
-        if was_sent and speaks_against_the_server(failure) and call.left > 0:
+        if was_sent and counts_against_breaker(failure) and call.left > 0:
             return not (breaker.failed(self._policy, failure.retry_after) and call.guarded)
         if was_sent and failure.status is not None and not isinstance(failure, RateLimited):
             breaker.succeeded()  # it refuses, and is there
@@ -66,7 +66,7 @@ class Watch:
         self._breaker.let_go()
 
 
-def retry(call: Call, following: Next) -> Steps:
+def retry_failures(call: Call, following: Next) -> Steps:
     """Try again what failed for a passing reason: the only place where anything is retried."""
     policy, number = call.spec.retry, call.spec.num_retries
     watch = Watch(call)
@@ -74,7 +74,7 @@ def retry(call: Call, following: Next) -> Steps:
     while True:
         failure: CallError | None = None
         if not watch.admits():
-            raise _left_alone(call, watch)
+            raise _circuit_open(call, watch)
         sent = call.attempts
         try:
             reply: Reply = yield from following(call)
@@ -98,7 +98,7 @@ def retry(call: Call, following: Next) -> Steps:
             if members is not None and call.left > 0 and members.has_another(call):
                 wait = 0.0  # another member is asked at once, whatever this one wants
             else:
-                wait = after(wait, failure.retry_after, call.left, policy)
+                wait = wait_before_retry(wait, failure.retry_after, call.left, policy)
             if wait is None:
                 _say_no_time(failure, call)
             elif not _is_paid(failure, call, watch):
@@ -160,7 +160,7 @@ def _is_paid(failure: CallError, call: Call, watch: Watch) -> bool:
     return False
 
 
-def _left_alone(call: Call, watch: Watch) -> CircuitOpen:
+def _circuit_open(call: Call, watch: Watch) -> CircuitOpen:
     rest = watch.rests_for
     soon = f"is left alone for another {rest:.3g}s" if rest else "is being tried by another call"
     return CircuitOpen(f"nothing was sent: the server kept failing, and {soon}", retry_after=rest)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from lmconf.callbacks import Attempt, FirstToken
 from lmconf.errors import Timeout
 from lmconf.providers.catalogue import origin
-from lmconf.runtime.call import Call, Command, Next, Opened, Reply, Send, Steps, Wait
+from lmconf.runtime.call import Call, Command, Next, OpenStream, Reply, Send, Steps, Wait
 from lmconf.transports import REQUEST_ID, Json
 
 if TYPE_CHECKING:
     from lmconf.launchers.server_protocol import Server
 
-__all__ = ["send"]
+__all__ = ["send_request"]
 
 
-def send(call: Call, following: Next) -> Steps:
+def send_request(call: Call, following: Next) -> Steps:
     """Send the request once."""
     if call.left <= 0:
         raise Timeout(
@@ -73,7 +73,7 @@ def _send(call: Call, base: str | None) -> Steps:
             origin=origin(request.connection.base or "") or None,
         )
     outcome = yield Send(call.parts.transport, request, call.stream)
-    if isinstance(outcome, Opened):
+    if isinstance(outcome, OpenStream):
         call.first_token = time.monotonic() - call.started
         call.tell(FirstToken, seconds=call.first_token)
         return Reply(opened=outcome)

@@ -12,8 +12,8 @@ from typing import Any
 
 from lmconf.callbacks import CacheHit
 from lmconf.runtime.call import Call, Command, Next, Reply, Sleep, Steps, Wait
-from lmconf.runtime.in_flight import Flight
-from lmconf.runtime.layers.cache import SHOWN, Hit, Place
+from lmconf.runtime.in_flight import InFlightRequest
+from lmconf.runtime.layers.cache import SHOWN, CachePlace, Hit
 
 __all__ = ["join"]
 
@@ -42,11 +42,11 @@ def join(call: Call, following: Next) -> Steps:
             return (yield from following(call))
 
 
-def _lead(call: Call, place: Place, flight: Flight, following: Next) -> Steps:
+def _lead(call: Call, place: CachePlace, flight: InFlightRequest, following: Next) -> Steps:
     """Send the request for all who wait, unless it was answered just now."""
     reply: Reply | None = None
     try:
-        hit, alone = yield from _claimed(call, place, flight)
+        hit, alone = yield from _await_other_process(call, place, flight)
         if hit is not None:
             call.tell(CacheHit, store=hit[0], key=place.key[:SHOWN])
             reply = Reply(stored=hit[1])
@@ -64,8 +64,8 @@ def _lead(call: Call, place: Place, flight: Flight, following: Next) -> Steps:
             flight.land()
 
 
-def _claimed(
-    call: Call, place: Place, flight: Flight
+def _await_other_process(
+    call: Call, place: CachePlace, flight: InFlightRequest
 ) -> Generator[Command, Any, tuple[Hit | None, bool]]:
     """Wait until no other process asks the same; return the answer that is there then.
 

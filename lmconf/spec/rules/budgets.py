@@ -9,31 +9,31 @@ from lmconf.providers.catalogue import provider_of
 from lmconf.schema.check import Fault
 from lmconf.spec.rules.fields import launches, text_of, transport_of
 
-__all__ = ["judge_budget", "judge_whole_budget"]
+__all__ = ["check_budget", "check_profile_budget"]
 
 Data = Mapping[str, Any]
 
 
-def judge_budget(data: Data) -> Iterator[Fault]:
+def check_budget(data: Data) -> Iterator[Fault]:
     """Yield what is wrong with the budget of an LM, or of a pool."""
     budget = data.get("budget")
     if not isinstance(budget, Mapping):
         return
-    yield from _is_one(budget)
+    yield from _check_budget(budget)
     if _counts_dollars(budget) and not _is_priced(data):
         yield Fault(
             "no-price",
             ("budget", "cost_usd"),
-            f"what {_called(data)} costs is not known",
+            f"what {_display_name(data)} costs is not known",
             help="add `pricing: {input: …, output: …}`, in dollars per million tokens, or limit"
             " `tokens`",
         )
 
 
-def judge_whole_budget(budget: Data, lms: Mapping[str, object]) -> Iterator[Fault]:
+def check_profile_budget(budget: Data, lms: Mapping[str, object]) -> Iterator[Fault]:
     """Yield what is wrong with the budget of a whole profile, to which all `lms` are charged."""
-    yield from _is_one(budget)
-    unpriced = [called for name, data in lms.items() for called in _unpriced(name, data)]
+    yield from _check_budget(budget)
+    unpriced = [called for name, data in lms.items() for called in _unpriced_lms(name, data)]
     if _counts_dollars(budget) and unpriced:
         yield Fault(
             "no-price",
@@ -44,7 +44,7 @@ def judge_whole_budget(budget: Data, lms: Mapping[str, object]) -> Iterator[Faul
         )
 
 
-def _unpriced(name: str, data: object) -> Iterator[str]:
+def _unpriced_lms(name: str, data: object) -> Iterator[str]:
     """Yield how messages call the LM and those of its fallbacks in place that have no price."""
     if not isinstance(data, Mapping):
         return
@@ -53,10 +53,10 @@ def _unpriced(name: str, data: object) -> Iterator[str]:
     fallbacks = data.get("fallbacks")
     for item in fallbacks if isinstance(fallbacks, list) else ():
         if isinstance(item, Mapping) and not _is_priced(item):
-            yield f"{_called(item)}, on which `{name}` falls back"
+            yield f"{_display_name(item)}, on which `{name}` falls back"
 
 
-def _is_one(budget: Data) -> Iterator[Fault]:
+def _check_budget(budget: Data) -> Iterator[Fault]:
     """Yield what is wrong within a budget, wherever it stands."""
     if "cost_usd" not in budget and "tokens" not in budget:
         yield Fault(
@@ -80,7 +80,7 @@ def _counts_dollars(budget: Data) -> bool:
     return isinstance(budget.get("cost_usd"), int | float)
 
 
-def _called(data: Data) -> str:
+def _display_name(data: Data) -> str:
     return f"`{text_of(data, 'base_model') or text_of(data, 'model')}`"
 
 

@@ -1,6 +1,6 @@
 """Rules between the fields of one LM, and the defaults that follow from its model.
 
-Each rule reads plain data and yields faults; `complete` fills in what the model decides: its
+Each rule reads plain data and yields faults; `complete_lm` fills in what the model decides: its
 family's defaults and the provider's usual credential. What a person stated is never changed.
 """
 
@@ -35,17 +35,17 @@ from lmconf.providers.families import (
 from lmconf.providers.routes import NAMES_IN_PATHS, is_foreign
 from lmconf.schema.check import Fault
 from lmconf.schema.declaration import fields
-from lmconf.schema.lookup import Unread
+from lmconf.schema.lookup import UnreadableValue
 from lmconf.secrets.references import Env
 from lmconf.spec.lm import LMSpec
-from lmconf.spec.rules.budgets import judge_budget
+from lmconf.spec.rules.budgets import check_budget
 from lmconf.spec.rules.fields import launches, text_of, transport_of
-from lmconf.spec.rules.model_type import api_is_there, extra_is_the_body
-from lmconf.spec.rules.pools import is_pool, judge_pool
-from lmconf.spec.rules.requests import judge_request
-from lmconf.spec.rules.servers import server_fits
-from lmconf.spec.rules.timeouts import complete_times, judge_times
-from lmconf.spec.rules.training import completed, judge_training
+from lmconf.spec.rules.model_type import check_model_type, extra_is_the_body
+from lmconf.spec.rules.pools import check_pool, is_pool
+from lmconf.spec.rules.requests import check_request
+from lmconf.spec.rules.servers import check_server
+from lmconf.spec.rules.timeouts import check_times, complete_times
+from lmconf.spec.rules.training import check_training, complete_training
 from lmconf.trainers.specs import TRAINER_NAMES
 
 Data = Mapping[str, Any]
@@ -54,20 +54,20 @@ YIELDING = ("temperature", "max_tokens", "top_p")
 """Settings of a profile's `defaults` that give way to what a model's family takes."""
 
 
-def judge(data: Data) -> list[Fault]:
+def check_lm(data: Data) -> list[Fault]:
     """Return what is wrong between the fields of one LM whose fields are each right by themselves.
 
-    Fields that hold `Unread` are passed over: something was already reported there.
+    Fields that hold `UnreadableValue` are passed over: something was already reported there.
     """
     found: list[Fault] = []
     if is_pool(data):
-        found += judge_pool(data)
+        found += check_pool(data)
     for rule in _POOL_RULES if is_pool(data) else _RULES:
         found.extend(rule(data))
     return found
 
 
-def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
+def complete_lm(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return `data` with the defaults that its model decides.
 
     `soft` names fields that came from the profile's `defaults`: where a family's rule forbids
@@ -82,7 +82,7 @@ def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
             full[name] = default_of(family, name, full)
     complete_times(full)
     if isinstance(data.get("train_kwargs"), Mapping):
-        full["train_kwargs"] = completed(data)
+        full["train_kwargs"] = complete_training(data)
     if is_pool(data):
         return full
     if launches(data):
@@ -103,12 +103,12 @@ def complete(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
         return full
     if provider.base_env and "api_base" not in full:
         full["api_base"] = Env(name=provider.base_env)
-    if "api_key" not in full and _usual_key(data, provider) is not None:
-        full["api_key"] = _usual_key(data, provider)
+    if "api_key" not in full and _usual_credential(data, provider) is not None:
+        full["api_key"] = _usual_credential(data, provider)
     return full
 
 
-def with_usual_variable(faults: list[Fault], data: Data) -> list[Fault]:
+def name_usual_variable(faults: list[Fault], data: Data) -> list[Fault]:
     """Return `faults` that name the provider's usual variable where a key must be a reference."""
     model = text_of(data, "model")
     provider = PROVIDERS.get(provider_of(model)[0]) if model is not None else None
@@ -132,7 +132,7 @@ def kind_of(spec: LMSpec) -> str | None:
     return {"azure": "openai"}.get(provider, provider if provider in TRAINER_NAMES else None)
 
 
-def _usual_key(data: Data, provider: Provider) -> Env | str | None:
+def _usual_credential(data: Data, provider: Provider) -> Env | str | None:
     """Return the provider's usual credential, which goes to the provider's own address alone."""
     base = data.get("api_base")
     if provider.credentials == "optional":
@@ -146,7 +146,7 @@ def _usual_key(data: Data, provider: Provider) -> Env | str | None:
     return None
 
 
-def _provider_is_known(data: Data) -> Iterator[Fault]:
+def _check_provider(data: Data) -> Iterator[Fault]:
     model = text_of(data, "model")
     if model is None or transport_of(data) != "litellm":
         return
@@ -210,12 +210,12 @@ def _name_stays_in_its_path(data: Data) -> Iterator[Fault]:
         )
 
 
-def _credential_is_said(data: Data) -> Iterator[Fault]:
+def _check_credential(data: Data) -> Iterator[Fault]:
     model = text_of(data, "model")
     if model is None or "api_key" in data or launches(data) or transport_of(data) != "litellm":
         return
     provider = PROVIDERS.get(provider_of(model)[0])
-    if provider is None or isinstance(data.get("api_base"), Unread):
+    if provider is None or isinstance(data.get("api_base"), UnreadableValue):
         return
     if provider.credentials == "cloud" and "api_base" in data:
         if not any(data.get(name) is not None for name in _CLOUD_CREDENTIALS):
@@ -236,7 +236,7 @@ def _credential_is_said(data: Data) -> Iterator[Fault]:
             help='add `api_key: {$env: NAME}`, or `api_key: ""` to send none',
             at_key=True,
         )
-    elif provider.credentials == "key" and _usual_key(data, provider) is None:
+    elif provider.credentials == "key" and _usual_credential(data, provider) is None:
         if data.get("azure_ad_token") is not None:
             return
         usual = provider.key_env or "NAME"
@@ -252,7 +252,7 @@ def _credential_is_said(data: Data) -> Iterator[Fault]:
 _API_TYPES = ("azure", "azure_ad", "azuread", "open_ai", "openai")
 
 
-def _azures_credential_is_one(data: Data) -> Iterator[Fault]:
+def _check_azure_credential(data: Data) -> Iterator[Fault]:
     """Azure is sent a key or a token of its directory, never both (Azure OpenAI REST API)."""
     if data.get("api_key") is not None and data.get("azure_ad_token") is not None:
         yield Fault(
@@ -275,7 +275,7 @@ def _azures_credential_is_one(data: Data) -> Iterator[Fault]:
         )
 
 
-def _address_is_safe(data: Data) -> Iterator[Fault]:
+def _check_address(data: Data) -> Iterator[Fault]:
     base = text_of(data, "api_base")
     if base is None:
         return
@@ -314,7 +314,7 @@ _FRAMING = frozenset(
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
-def _nothing_splits_a_request(data: Data) -> Iterator[Fault]:
+def _check_control_characters(data: Data) -> Iterator[Fault]:
     """Control characters in an address or header would let a value add headers (RFC 9110, 5.5)."""
     for name in _CONNECTION:
         value = data.get(name)
@@ -345,17 +345,17 @@ def _nothing_splits_a_request(data: Data) -> Iterator[Fault]:
             )
 
 
-def _family_rules_hold(data: Data) -> Iterator[Fault]:
+def _check_family(data: Data) -> Iterator[Fault]:
     model = text_of(data, "model")
     if model is None or provider_of(model)[0] in GATEWAYS:
         return
     family = family_of(model, text_of(data, "base_model"))
     called = text_of(data, "base_model") or model
-    if not _allowed(family, "temperature", data):
+    if not _is_allowed(family, "temperature", data):
         yield Fault(
             "family-rule",
             ("temperature",),
-            f"`temperature` must be {_written(family)} for `{called}`",
+            f"`temperature` must be {_allowed_temperatures(family)} for `{called}`",
             help=f"leave `temperature` out: {_why(family, data)} ({family.source})",
         )
     if not family.claude:
@@ -394,7 +394,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _allowed(family: Family, name: str, data: Data) -> bool:
+def _is_allowed(family: Family, name: str, data: Data) -> bool:
     value = data.get(name)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return True
@@ -413,7 +413,7 @@ def _fits(family: Family, name: str, data: Data) -> bool:
     budget, value = thinking_budget(data) if family.claude else None, data.get(name)
     if name == "max_tokens" and budget and isinstance(value, int) and value <= budget:
         return False
-    return _allowed(family, name, data)
+    return _is_allowed(family, name, data)
 
 
 def _takes_top_p(family: Family, data: Data, soft: frozenset[str]) -> bool:
@@ -424,7 +424,7 @@ def _takes_top_p(family: Family, data: Data, soft: frozenset[str]) -> bool:
     return family.temperatures is None and not (family.one_of_two and own)
 
 
-def _written(family: Family) -> str:
+def _allowed_temperatures(family: Family) -> str:
     """Return the temperatures that a family takes, as a message names them."""
     # Those that take any do so only where they do not think.
     taken = (1.0,) if family.temperatures is None else family.temperatures
@@ -437,7 +437,7 @@ def _why(family: Family, data: Data) -> str:
     return f"{text_of(data, 'base_model') or data['model']} has a default of its own"
 
 
-def _log_probabilities_agree(data: Data) -> Iterator[Fault]:
+def _check_logprobs(data: Data) -> Iterator[Fault]:
     if data.get("top_logprobs") is not None and not data.get("logprobs"):
         yield Fault(
             "contradiction",
@@ -449,28 +449,28 @@ def _log_probabilities_agree(data: Data) -> Iterator[Fault]:
 
 
 _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
-    _provider_is_known,
+    _check_provider,
     _name_stays_in_its_path,
-    _credential_is_said,
-    _azures_credential_is_one,
-    _address_is_safe,
-    _nothing_splits_a_request,
-    _family_rules_hold,
-    server_fits,
-    judge_training,
-    _log_probabilities_agree,
-    judge_times,
-    judge_budget,
-    api_is_there,
+    _check_credential,
+    _check_azure_credential,
+    _check_address,
+    _check_control_characters,
+    _check_family,
+    check_server,
+    check_training,
+    _check_logprobs,
+    check_times,
+    check_budget,
+    check_model_type,
     extra_is_the_body,
-    judge_request,
+    check_request,
 )
 
 # A pool has neither a connection nor a credential: its members are judged for theirs.
 _POOL_RULES = (
-    _family_rules_hold,
-    _log_probabilities_agree,
-    judge_times,
-    judge_budget,
-    judge_request,
+    _check_family,
+    _check_logprobs,
+    check_times,
+    check_budget,
+    check_request,
 )

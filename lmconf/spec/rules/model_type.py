@@ -15,14 +15,14 @@ from lmconf.schema.check import Fault
 from lmconf.spec.rules.fields import launches, text_of, transport_of
 from lmconf.transports.specs import TransportSpec
 
-__all__ = ["api_is_there", "extra_is_the_body"]
+__all__ = ["check_model_type", "extra_is_the_body"]
 
 _AZURE = ("azure", "azure_ai")
 _FIRST_ON_AZURE = "2025-03-01"
 """Before this date Azure's versions have no Responses API (Microsoft Learn, "API lifecycle")."""
 
 
-def api_is_there(data: Mapping[str, Any]) -> Iterator[Fault]:
+def check_model_type(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield what keeps `model_type: responses` from being carried out as the LM is written."""
     transport = data.get("transport")
     block = structs.asdict(transport) if isinstance(transport, TransportSpec) else transport
@@ -31,7 +31,7 @@ def api_is_there(data: Mapping[str, Any]) -> Iterator[Fault]:
     if data.get("model_type") != "responses" or block.get("use", "litellm") != "litellm":
         return
     if isinstance(model, str):
-        yield from _provider_has_it(provider_of(model)[0])
+        yield from _check_provider(provider_of(model)[0])
     for name, parameter in NOT_IN_RESPONSES.items():
         value = data.get(name)
         if value is not None and value != parameter.harmless:
@@ -50,7 +50,7 @@ def api_is_there(data: Mapping[str, Any]) -> Iterator[Fault]:
             help="leave them out; keys of the request's body go under `extra`",
             at_key=True,
         )
-    yield from _version_has_it(data)
+    yield from _check_api_version(data)
 
 
 def extra_is_the_body(data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -75,7 +75,7 @@ def extra_is_the_body(data: Mapping[str, Any]) -> Iterator[Fault]:
             )
 
 
-def _provider_has_it(provider: str) -> Iterator[Fault]:
+def _check_provider(provider: str) -> Iterator[Fault]:
     if provider in PROVIDERS and provider not in RESPONSES:
         near = did_you_mean(provider, RESPONSES)
         yield Fault(
@@ -88,7 +88,7 @@ def _provider_has_it(provider: str) -> Iterator[Fault]:
         )
 
 
-def _version_has_it(data: Mapping[str, Any]) -> Iterator[Fault]:
+def _check_api_version(data: Mapping[str, Any]) -> Iterator[Fault]:
     model, version = data.get("model"), data.get("api_version")
     if not isinstance(model, str) or not isinstance(version, str):
         return

@@ -9,7 +9,7 @@ from lmconf.schema.check import Fault
 from lmconf.schema.declaration import fields
 from lmconf.spec.lm import LMSpec
 
-__all__ = ["SHARED", "as_pool", "is_pool", "judge_pool"]
+__all__ = ["SHARED", "check_pool", "complete_pool", "is_pool"]
 
 Data = Mapping[str, Any]
 
@@ -31,7 +31,7 @@ def is_pool(data: Data) -> bool:
     return isinstance(data.get("pool"), list) and bool(data["pool"])
 
 
-def as_pool(
+def complete_pool(
     data: Data, soft: frozenset[str], member: Callable[[object], Data | None]
 ) -> tuple[dict[str, Any], frozenset[str]]:
     """Return the data of a pool with what it has from its first member, and the names of that.
@@ -45,10 +45,10 @@ def as_pool(
     return {**own, **taken}, frozenset(taken) | {"model"} - own.keys()
 
 
-def judge_pool(data: Data) -> Iterator[Fault]:
+def check_pool(data: Data) -> Iterator[Fault]:
     """Yield a fault for everything in the data of a pool that contradicts its being one."""
     for name in sorted(_OF_MEMBERS & data.keys()):
-        if not _says_nothing(name, data[name]):
+        if not _is_unstated(name, data[name]):
             yield Fault(
                 "contradiction",
                 (name,),
@@ -76,7 +76,7 @@ def judge_pool(data: Data) -> Iterator[Fault]:
             yield Fault("contradiction", ("weights",), "no member of the pool has a weight")
 
 
-def _says_nothing(name: str, value: object) -> bool:
+def _is_unstated(name: str, value: object) -> bool:
     """Say whether `value` is what a dump writes of a field that was never stated."""
     if name == "transport" and isinstance(value, Mapping):
         return value.get("use", "litellm") == "litellm" and not value.get("args")

@@ -8,7 +8,7 @@ from typing import Any
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.schema.check import Fault
 
-__all__ = ["judge_request"]
+__all__ = ["check_request"]
 
 Data = Mapping[str, Any]
 
@@ -16,17 +16,17 @@ _CHOICES = ("auto", "none", "required", "any", "validated")
 _FORM = "write {type: function, function: {name: …, parameters: {…}}}"
 
 
-def judge_request(data: Data) -> Iterator[Fault]:
+def check_request(data: Data) -> Iterator[Fault]:
     """Yield what no server could make of the tools, the choice of one and the headers of an LM.
 
     `data` holds fields that are each right by themselves.
     """
-    yield from _tools_are_whole(data)
-    yield from _tool_choice_is_there(data)
-    yield from _headers_are_told_apart(data)
+    yield from _check_tools(data)
+    yield from _check_tool_choice(data)
+    yield from _check_headers(data)
 
 
-def _tools_are_whole(data: Data) -> Iterator[Fault]:
+def _check_tools(data: Data) -> Iterator[Fault]:
     """Yield a fault for each tool that no server could call, and for a name that stands twice."""
     names: set[str] = set()
     for index, tool in enumerate(_tools(data)):
@@ -40,10 +40,10 @@ def _tools_are_whole(data: Data) -> Iterator[Fault]:
                 "no-tool", ("tools", index), "a tool without a type", help="add `type: function`"
             )
         elif kind == "function" and data.get("model_type") != "responses":
-            yield from _function_is_whole(tool, index, names)
+            yield from _check_function(tool, index, names)
 
 
-def _function_is_whole(tool: Mapping[str, Any], index: int, names: set[str]) -> Iterator[Fault]:
+def _check_function(tool: Mapping[str, Any], index: int, names: set[str]) -> Iterator[Fault]:
     function = tool.get("function")
     if not isinstance(function, Mapping):
         yield Fault(
@@ -68,7 +68,7 @@ def _function_is_whole(tool: Mapping[str, Any], index: int, names: set[str]) -> 
         )
 
 
-def _tool_choice_is_there(data: Data) -> Iterator[Fault]:
+def _check_tool_choice(data: Data) -> Iterator[Fault]:
     """Yield a fault for a choice of a function that is not among the tools."""
     choice = data.get("tool_choice")
     names = [name for tool in _tools(data) if (name := _name_of(tool)) is not None]
@@ -100,7 +100,7 @@ def _tool_choice_is_there(data: Data) -> Iterator[Fault]:
     )
 
 
-def _headers_are_told_apart(data: Data) -> Iterator[Fault]:
+def _check_headers(data: Data) -> Iterator[Fault]:
     """Yield a fault for a header that is stated twice: case makes no difference in their names."""
     headers = data.get("headers")
     seen: dict[str, str] = {}

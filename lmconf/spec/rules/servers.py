@@ -8,18 +8,18 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmconf.diagnostics.suggest import did_you_mean
-from lmconf.launchers.rules import faults_of
+from lmconf.launchers.rules import check_launch
 from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.providers.catalogue import PROVIDERS, provider_of
 from lmconf.schema.check import Fault
 from lmconf.trainers.specs import TRAINER_NAMES
 
-__all__ = ["server_fits"]
+__all__ = ["check_server"]
 
 Data = Mapping[str, Any]
 
 
-def server_fits(data: Data) -> Iterator[Fault]:
+def check_server(data: Data) -> Iterator[Fault]:
     """Yield what is wrong with the server that an LM says it has, and with its `provider`."""
     provider = data.get("provider")
     known = (*LAUNCHER_NAMES, *TRAINER_NAMES)
@@ -43,9 +43,9 @@ def server_fits(data: Data) -> Iterator[Fault]:
             help=f"add `use: …` to it (one of {', '.join(LAUNCHER_NAMES)}), or `provider: …`",
             at_key=True,
         )
-    for fault in faults_of(server, server.get("use", provider)):
+    for fault in check_launch(server, server.get("use", provider)):
         yield replace(fault, path=("launch_kwargs", *fault.path))
-    yield from _answers_come_from_a_server(data)
+    yield from _check_server_is_used(data)
     if "api_base" in data:
         yield Fault(
             "contradiction",
@@ -63,7 +63,7 @@ _LAUNCHABLE = frozenset(
 """Providers whose API a server speaks that can be started here (Anthropic's: llama.cpp's)."""
 
 
-def _answers_come_from_a_server(data: Data) -> Iterator[Fault]:
+def _check_server_is_used(data: Data) -> Iterator[Fault]:
     model = data.get("model")
     transport = data.get("transport")
     if not isinstance(model, str) or not isinstance(transport or {}, Mapping):

@@ -7,12 +7,12 @@ from typing import Any
 
 from lmconf.retries import RetryPolicy
 from lmconf.schema.check import Fault
-from lmconf.schema.lookup import Unread
+from lmconf.schema.lookup import UnreadableValue
 from lmconf.schema.quantities import parse_duration
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.policies import TimeoutSpec, timeout_shorthand
 
-__all__ = ["complete_times", "judge_times"]
+__all__ = ["check_times", "complete_times"]
 
 Data = Mapping[str, Any]
 
@@ -24,13 +24,13 @@ def complete_times(data: dict[str, Any]) -> None:
     timeout, usual = _timeout(data), TimeoutSpec().total
     deadline, total = _seconds(data.get("deadline")), _seconds(timeout.get("total"))
     if deadline is not None and deadline < usual and "total" not in timeout:
-        if not isinstance(data.get("timeout"), Unread):
+        if not isinstance(data.get("timeout"), UnreadableValue):
             data["timeout"] = {**timeout, "total": deadline}
     elif total is not None and deadline is None and total > _LONGEST:
         data.setdefault("deadline", total)
 
 
-def judge_times(data: Data) -> Iterator[Fault]:
+def check_times(data: Data) -> Iterator[Fault]:
     """Yield what in the times of an LM leaves no call the time to be answered, or no effect."""
     deadline, timeout = _seconds(data.get("deadline")), _timeout(data)
     if deadline == 0:
@@ -49,7 +49,7 @@ def judge_times(data: Data) -> Iterator[Fault]:
             help="raise `deadline` above `timeout`, or leave `timeout` out: it is no longer than"
             " `deadline` then",
         )
-    yield from _first_wait_fits(data)
+    yield from _check_first_wait(data)
 
 
 def _nothing(path: tuple[str, ...]) -> Fault:
@@ -61,7 +61,7 @@ def _nothing(path: tuple[str, ...]) -> Fault:
     )
 
 
-def _first_wait_fits(data: Data) -> Iterator[Fault]:
+def _check_first_wait(data: Data) -> Iterator[Fault]:
     """Yield a fault where the first wait is stated longer than any wait may be."""
     retry, usual = data.get("retry"), RetryPolicy()
     if not isinstance(retry, Mapping):

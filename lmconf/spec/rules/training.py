@@ -13,7 +13,7 @@ from lmconf.schema.check import Fault
 from lmconf.schema.declaration import fields
 from lmconf.trainers.specs import BELONGS, TRAINER_NAMES, TrainSpec
 
-__all__ = ["completed", "judge_training", "trainer_of"]
+__all__ = ["check_training", "complete_training", "trainer_of"]
 
 Data = Mapping[str, Any]
 
@@ -42,25 +42,25 @@ def _provider(model: object) -> str:
     return provider_of(model)[0] if isinstance(model, str) else ""
 
 
-def completed(data: Data) -> dict[str, Any]:
+def complete_training(data: Data) -> dict[str, Any]:
     """Return the stated `train_kwargs` of `data` with the kind of trainer that they are for.
 
     A kind that cannot train yet, and was only inferred, is not written down as if it had been said.
     """
     block = dict(data["train_kwargs"])
     kind = trainer_of(data)
-    if block and kind is not None and (_trains(kind) or data.get("provider") == kind):
+    if block and kind is not None and (_is_carried_out(kind) or data.get("provider") == kind):
         block.setdefault("use", kind)
     return block
 
 
-def _trains(kind: str) -> bool:
+def _is_carried_out(kind: str) -> bool:
     return kind in trainers.KINDS or kind not in TRAINER_NAMES
 
 
-def judge_training(data: Data) -> Iterator[Fault]:
+def check_training(data: Data) -> Iterator[Fault]:
     """Yield what is wrong with the training of one LM, whose fields are right each by itself."""
-    yield from _judge_model(data)
+    yield from _check_trained_model(data)
     block = data.get("train_kwargs")
     if not isinstance(block, Mapping) or not block:
         return
@@ -78,10 +78,10 @@ def judge_training(data: Data) -> Iterator[Fault]:
             " `lmconf.register_trainer`",
         )
         return
-    if not _trains(kind):
-        yield from _not_carried_out(data, block, kind)
+    if not _is_carried_out(kind):
+        yield from _check_carried_out(data, block, kind)
         return
-    yield from _belonging(block, kind)
+    yield from _check_keys(block, kind)
     if kind == "command" and "command" not in block:
         yield Fault(
             "missing-key",
@@ -100,7 +100,7 @@ def judge_training(data: Data) -> Iterator[Fault]:
         )
 
 
-def _not_carried_out(data: Data, block: Data, kind: str) -> Iterator[Fault]:
+def _check_carried_out(data: Data, block: Data, kind: str) -> Iterator[Fault]:
     """Yield a fault where a kind that cannot train yet was asked for, not only inferred."""
     named = "use" in block
     if named or data.get("provider") == kind:
@@ -114,7 +114,7 @@ def _not_carried_out(data: Data, block: Data, kind: str) -> Iterator[Fault]:
         )
 
 
-def _judge_model(data: Data) -> Iterator[Fault]:
+def _check_trained_model(data: Data) -> Iterator[Fault]:
     """Yield a fault where what is trained is another provider's than what the LM's key is for.
 
     Azure has the models of OpenAI, and they may be called so.
@@ -131,7 +131,7 @@ def _judge_model(data: Data) -> Iterator[Fault]:
         )
 
 
-def _belonging(block: Data, kind: str) -> Iterator[Fault]:
+def _check_keys(block: Data, kind: str) -> Iterator[Fault]:
     """Yield a fault for each key that is for trainers of other kinds."""
     defaults = fields(TrainSpec)
     for name, value in block.items():

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmconf.transports.clouds.credentials import Reached, areached, reached
+from lmconf.transports.clouds.credentials import CloudRoute, afind_route, find_route
 from lmconf.transports.transport import Request
 
-__all__ = ["Reached", "areached", "reached", "way_to"]
+__all__ = ["CloudRoute", "afind_route", "find_route", "route_to"]
 
 
-def way_to(request: Request, *, streaming: bool) -> Callable[[], Reached] | None:
+def route_to(request: Request, *, streaming: bool) -> Callable[[], CloudRoute] | None:
     """Return what finds the way to the server of `request`; None: its connection says it all.
 
     Calling it may read files and ask a cloud for a token, and raises `CallError`.
@@ -22,13 +22,13 @@ def way_to(request: Request, *, streaming: bool) -> Callable[[], Reached] | None
     if provider in ("bedrock", "sagemaker", "sagemaker_chat", "sagemaker_nova"):
         from lmconf.transports.clouds import aws
 
-        return lambda: aws.reach(request, streaming=streaming)
+        return lambda: aws.find_route(request, streaming=streaming)
     if provider in ("vertex_ai", "vertex_ai_beta"):
         from lmconf.transports.clouds import google
 
-        return lambda: google.reach(request)
+        return lambda: google.find_route(request)
     if provider == "databricks" and request.connection.base is None:
         from lmconf.transports.clouds import databricks
 
-        return lambda: databricks.reach(request)
+        return lambda: databricks.find_route(request)
     return None

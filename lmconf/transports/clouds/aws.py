@@ -17,14 +17,14 @@ from msgspec.structs import replace
 from lmconf.errors import AuthenticationFailed, BadRequest
 from lmconf.schema.frozen import FrozenMap
 from lmconf.secrets.references import MASK
-from lmconf.transports.clouds.credentials import Kept, Reached, Sign, missing, refusal
+from lmconf.transports.clouds.credentials import CloudRoute, CredentialCache, Sign, missing, refusal
 from lmconf.transports.http.attempt import PLACEHOLDER
 from lmconf.transports.transport import Request
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
-__all__ = ["reach"]
+__all__ = ["find_route"]
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+\Z")
 _REGION_VARIABLES = ("AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION")
@@ -49,7 +49,7 @@ _KEPT_FOR = 60.0
 """How long the machine's credentials are kept, in seconds; those that expire renew themselves."""
 
 
-def reach(request: Request, *, streaming: bool) -> Reached:
+def find_route(request: Request, *, streaming: bool) -> CloudRoute:
     """Return the way to the endpoint of `request` in its region.
 
     Raises:
@@ -70,16 +70,16 @@ def reach(request: Request, *, streaming: bool) -> Reached:
         credentials = _credentials(connection.other, connection.base is not None)
         sign = _signing(credentials, service, region)
         secrets = tuple(text for text in credentials if text)
-    return Reached(
+    return CloudRoute(
         request=_as_one_text(replace(request, connection=replace(connection, base=base))),
-        told=FrozenMap(_told(request, base, region, streaming)),
-        shape=_without_told,
+        told=FrozenMap(_litellm_arguments(request, base, region, streaming)),
+        shape=_strip_litellm_arguments,
         sign=sign,
         secrets=secrets,
     )
 
 
-def _told(request: Request, base: str, region: str, streaming: bool) -> dict[str, Any]:
+def _litellm_arguments(request: Request, base: str, region: str, streaming: bool) -> dict[str, Any]:
     """Return what keeps litellm from looking for an address, a region or a credential itself."""
     told: dict[str, Any] = {"aws_region_name": region}
     if request.provider == "bedrock":
@@ -101,7 +101,7 @@ _TOLD = (
 )
 
 
-def _without_told(url: httpx.URL, content: bytes) -> tuple[httpx.URL, bytes]:
+def _strip_litellm_arguments(url: httpx.URL, content: bytes) -> tuple[httpx.URL, bytes]:
     """Take from the body what only litellm was to know: it leaves some of that there."""
     body = json.loads(content)
     for part in (body, body.get("parameters")):
@@ -190,19 +190,19 @@ def _credentials(other: Mapping[str, str], elsewhere: bool) -> _Frozen:
             " not said",
             help=_HELP,
         )
-    return _of_machine(profile)
+    return _machine_credentials(profile)
 
 
 @functools.cache
-def _kept() -> Kept[Credentials]:
+def _credentials_cache() -> CredentialCache[Credentials]:
     # The account is the machine's, and so is what is found of it.
-    return Kept()
+    return CredentialCache()
 
 
-def _of_machine(profile: str | None) -> _Frozen:
+def _machine_credentials(profile: str | None) -> _Frozen:
     """Return the credentials that AWS's own chain finds: variables, files, roles, containers."""
     said = sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))
-    found = _kept().get((profile, said), lambda: _found(profile), _KEPT_FOR)
+    found = _credentials_cache().get((profile, said), lambda: _find_credentials(profile), _KEPT_FOR)
     failure: AuthenticationFailed
     try:
         frozen = found.get_frozen_credentials()  # renews them, once for all threads, if need be
@@ -213,7 +213,7 @@ def _of_machine(profile: str | None) -> _Frozen:
     raise failure
 
 
-def _found(profile: str | None) -> Credentials:
+def _find_credentials(profile: str | None) -> Credentials:
     try:
         from botocore.session import Session
     except ImportError:

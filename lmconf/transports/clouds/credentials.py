@@ -18,13 +18,22 @@ from msgspec import Struct
 
 from lmconf.errors import AuthenticationFailed, CallError, NotCarriedOut, Timeout
 from lmconf.schema.frozen import FrozenMap
-from lmconf.secrets.redaction import without_secrets
+from lmconf.secrets.redaction import mask_secrets
 from lmconf.secrets.references import Masked
 from lmconf.system.fork import Mutex
 from lmconf.transports.status_errors import LONGEST
 from lmconf.transports.transport import Request
 
-__all__ = ["Kept", "Reached", "Shape", "Sign", "areached", "missing", "reached", "refusal"]
+__all__ = [
+    "CloudRoute",
+    "CredentialCache",
+    "Shape",
+    "Sign",
+    "afind_route",
+    "find_route",
+    "missing",
+    "refusal",
+]
 
 T = TypeVar("T")
 
@@ -35,7 +44,7 @@ Sign: TypeAlias = Callable[[httpx.Request], Mapping[str, str]]
 """Returns the headers that carry the credential of a request that is otherwise complete."""
 
 
-class Reached(Masked, Struct, frozen=True, eq=False, kw_only=True):
+class CloudRoute(Masked, Struct, frozen=True, eq=False, kw_only=True):
     """How litellm is told of a request, and what becomes of it where it leaves.
 
     `request` is what litellm shapes: its connection has a base. `told` are further keywords for
@@ -52,7 +61,7 @@ class Reached(Masked, Struct, frozen=True, eq=False, kw_only=True):
         return f"Reached({self.request!r})"
 
 
-class Kept(Generic[T]):
+class CredentialCache(Generic[T]):
     """What a cloud's SDK found, by a digest of what decides it; one thread at a time looks."""
 
     def __init__(self) -> None:
@@ -76,44 +85,44 @@ class Kept(Generic[T]):
 _MOST_KEPT = 32
 
 
-def reached(way: Callable[[], Reached], seconds: float) -> Reached:
+def find_route(way: Callable[[], CloudRoute], seconds: float) -> CloudRoute:
     """Return what `way` finds.
 
     Raises:
         CallError: it finds nothing, or takes longer than `seconds`.
     """
-    future = _started(way)
+    future = _run_in_daemon_thread(way)
     failure: CallError
     try:
         return future.result(timeout=max(seconds, 0.0))
     except NotInTime:
-        failure = _late(seconds)
+        failure = _timeout_error(seconds)
     except CallError as error:
         failure = error
     raise failure.with_traceback(None)
 
 
-async def areached(way: Callable[[], Reached], seconds: float) -> Reached:
+async def afind_route(way: Callable[[], CloudRoute], seconds: float) -> CloudRoute:
     """Return what `way` finds, which runs beside the event loop.
 
     Raises:
         CallError: it finds nothing, or takes longer than `seconds`.
     """
-    future = _started(way)
+    future = _run_in_daemon_thread(way)
     failure: CallError
     try:
         with anyio.fail_after(max(seconds, 0.0)):
             return await asyncio.wrap_future(future)
     except TimeoutError:
-        failure = _late(seconds)
+        failure = _timeout_error(seconds)
     except CallError as error:
         failure = error
     raise failure.with_traceback(None)
 
 
-def _started(way: Callable[[], Reached]) -> Future[Reached]:
+def _run_in_daemon_thread(way: Callable[[], CloudRoute]) -> Future[CloudRoute]:
     """Run `way` in a thread that no one has to wait for at exit."""
-    future: Future[Reached] = Future()
+    future: Future[CloudRoute] = Future()
     future.set_running_or_notify_cancel()
 
     def run() -> None:
@@ -132,13 +141,13 @@ def _started(way: Callable[[], Reached]) -> Future[Reached]:
     return future
 
 
-def _late(seconds: float) -> Timeout:
+def _timeout_error(seconds: float) -> Timeout:
     return Timeout(f"no credential was found within {max(seconds, 0.0):.3g}s")
 
 
 def refusal(error: BaseException, secrets: Iterable[str], help: str = "") -> AuthenticationFailed:
     """Return the failure behind what an SDK raised when it was asked for a credential."""
-    said = without_secrets(" ".join(str(error).split()), secrets)[:LONGEST]
+    said = mask_secrets(" ".join(str(error).split()), secrets)[:LONGEST]
     return AuthenticationFailed(
         f"no credential was found: {said or type(error).__name__}",
         help=help or "see what the cloud's own command-line tool says of the account",

@@ -10,13 +10,13 @@ import httpx
 from msgspec.structs import replace
 
 from lmconf.errors import AuthenticationFailed
-from lmconf.transports.clouds.credentials import Kept, Reached, Sign, missing, refusal
+from lmconf.transports.clouds.credentials import CloudRoute, CredentialCache, Sign, missing, refusal
 from lmconf.transports.transport import Request
 
 if TYPE_CHECKING:
     from databricks.sdk.core import Config
 
-__all__ = ["reach"]
+__all__ = ["find_route"]
 
 _HELP = (
     "set DATABRICKS_API_BASE and DATABRICKS_API_KEY, or sign in with the SDK's own ways"
@@ -24,7 +24,7 @@ _HELP = (
 )
 
 
-def reach(request: Request) -> Reached:
+def find_route(request: Request) -> CloudRoute:
     """Return the way to the workspace that the SDK's configuration names.
 
     Raises:
@@ -41,28 +41,28 @@ def reach(request: Request) -> Reached:
         failure = refusal(error, (), _HELP)
     else:
         connection = replace(request.connection, base=f"{host.rstrip('/')}/serving-endpoints")
-        return Reached(
+        return CloudRoute(
             request=replace(request, connection=connection),
-            sign=_with(headers),
+            sign=_sign_with(headers),
             secrets=tuple(word for text in headers.values() for word in text.split()[-1:]),
         )
     raise failure
 
 
 @functools.cache
-def _kept() -> Kept[Config]:
+def _config_cache() -> CredentialCache[Config]:
     # The configuration is the machine's.
-    return Kept()
+    return CredentialCache()
 
 
 def _config() -> Config:
     from databricks.sdk.core import Config
 
     said = sorted((k, v) for k, v in os.environ.items() if k.startswith(("DATABRICKS_", "ARM_")))
-    return _kept().get(said, Config)
+    return _config_cache().get(said, Config)
 
 
-def _with(headers: dict[str, str]) -> Sign:
+def _sign_with(headers: dict[str, str]) -> Sign:
     def sign(request: httpx.Request) -> dict[str, str]:
         return dict(headers)
 

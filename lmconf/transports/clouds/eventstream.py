@@ -13,9 +13,9 @@ import json
 import struct
 
 from lmconf.errors import BadResponse
-from lmconf.transports.http.attempt import Exchange
+from lmconf.transports.http.attempt import Attempt
 
-__all__ = ["Frames", "is_event_stream"]
+__all__ = ["FrameReader", "is_event_stream"]
 
 _PRELUDE = 12
 _LONGEST_FRAME = 16 * 2**20
@@ -40,10 +40,10 @@ def is_event_stream(content_type: str) -> bool:
     return content_type.strip().lower().startswith("application/vnd.amazon.eventstream")
 
 
-class Frames:
+class FrameReader:
     """Takes the pieces of a stream as they come, and returns what its events say."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Attempt) -> None:
         self._exchange = exchange
         self._held = bytearray()
 
@@ -70,7 +70,7 @@ class Frames:
         payload = frame[_PRELUDE + length : -4]
         told = _headers(frame[_PRELUDE : _PRELUDE + length])
         if told.get(":message-type", "event") == "event":
-            return _unpacked(payload)
+            return _unpack_payload(payload)
         code = told.get(":exception-type") or told.get(":error-code") or "error"
         status = _STATUSES.get(code.lower(), 500)
         if not payload:
@@ -98,7 +98,7 @@ def _headers(raw: bytes) -> dict[str, str]:
     return found
 
 
-def _unpacked(payload: bytes) -> bytes:
+def _unpack_payload(payload: bytes) -> bytes:
     if not payload.startswith(b'{"bytes"'):
         return payload
     try:

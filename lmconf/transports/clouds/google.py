@@ -15,13 +15,20 @@ from msgspec.structs import replace
 
 from lmconf.errors import AuthenticationFailed, BadRequest, NotCarriedOut
 from lmconf.system.fork import Mutex
-from lmconf.transports.clouds.credentials import Kept, Reached, Shape, Sign, missing, refusal
+from lmconf.transports.clouds.credentials import (
+    CloudRoute,
+    CredentialCache,
+    Shape,
+    Sign,
+    missing,
+    refusal,
+)
 from lmconf.transports.transport import Request
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
-__all__ = ["reach"]
+__all__ = ["find_route"]
 
 DEFAULT_LOCATION = "us-central1"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -34,7 +41,7 @@ _HELP = (
 )
 
 
-def reach(request: Request) -> Reached:
+def find_route(request: Request) -> CloudRoute:
     """Return the way to the model of `request`, of whichever publisher it is.
 
     Raises:
@@ -52,7 +59,7 @@ def reach(request: Request) -> Reached:
     if connection.key is None:
         token, owner = _token(connection.other, connection.base is not None)
         project, secrets = project or owner, (token,)
-        sign = _bearing(token)
+        sign = _bearer_sign(token)
     if not project:
         raise BadRequest(
             "which Google Cloud project to ask is not said", help="state `vertex_project`"
@@ -62,7 +69,7 @@ def reach(request: Request) -> Reached:
     root = root if re.search(r"/v\d\w*\Z", root) else f"{root}/v1"
     place = f"{root}/projects/{quote(project, safe=':')}/locations/{location}"
     provider, model, base, shape = _as_litellm_knows(request, place)
-    return Reached(
+    return CloudRoute(
         request=replace(
             request, provider=provider, model=model, connection=replace(connection, base=base)
         ),
@@ -97,7 +104,7 @@ def _as_litellm_knows(request: Request, place: str) -> tuple[str, str, str, Shap
         return "custom_openai", model.partition("@")[0], place, _raw_predict(at, None)
     if "/" not in model:
         if model.isdigit():  # a tuned model's endpoint
-            return "gemini", model, place, _renamed("/models/", "/endpoints/")
+            return "gemini", model, place, _rename_model("/models/", "/endpoints/")
         return "gemini", model, f"{place}/publishers/google", None
     if re.match(r"[a-z0-9-]+/[A-Za-z0-9._@-]+\Z", model) and not model.startswith(
         ("agent_engine/", "bge/", "gemma/", "gemini/", "openai/")
@@ -125,7 +132,7 @@ def _raw_predict(at: str, added: Mapping[str, Any] | None) -> Shape:
     return shape
 
 
-def _renamed(old: str, new: str) -> Shape:
+def _rename_model(old: str, new: str) -> Shape:
     def shape(url: httpx.URL, content: bytes) -> tuple[httpx.URL, bytes]:
         head, _, tail = url.raw_path.decode().rpartition(old)
         return url.copy_with(raw_path=f"{head}{new}{tail}".encode()), content
@@ -154,9 +161,9 @@ class _Account:
 
 
 @functools.cache
-def _kept() -> Kept[_Account]:
+def _account_cache() -> CredentialCache[_Account]:
     # A token serves every LM of the process that asks by the same account.
-    return Kept()
+    return CredentialCache()
 
 
 def _token(other: Mapping[str, str], elsewhere: bool) -> tuple[str, str | None]:
@@ -173,7 +180,9 @@ def _token(other: Mapping[str, str], elsewhere: bool) -> tuple[str, str | None]:
         )
     failure: AuthenticationFailed
     try:
-        found = _kept().get(said or _surroundings(), lambda: _Account(*_found(said)))
+        found = _account_cache().get(
+            said or _surroundings(), lambda: _Account(*_find_credentials(said))
+        )
         return found.token(), found.project
     except ImportError:
         raise missing("vertex_ai", "google-auth[requests]", "google") from None
@@ -190,7 +199,7 @@ def _surroundings() -> list[tuple[str, str]]:
     return sorted((k, v) for k, v in os.environ.items() if k.startswith(names))
 
 
-def _found(said: str | None) -> tuple[Credentials, str | None]:
+def _find_credentials(said: str | None) -> tuple[Credentials, str | None]:
     import google.auth
 
     if said is None:
@@ -237,7 +246,7 @@ def _of_type(info: dict[str, Any]) -> Credentials:
     return found
 
 
-def _bearing(token: str) -> Sign:
+def _bearer_sign(token: str) -> Sign:
     def sign(request: httpx.Request) -> dict[str, str]:
         return {"Authorization": f"Bearer {token}"}
 

@@ -16,29 +16,29 @@ import httpx
 
 from lmconf.errors import BadResponse, CallError, Closed, ConnectionFailed, Timeout
 from lmconf.schema.frozen import thaw
-from lmconf.secrets.redaction import without_secrets
+from lmconf.secrets.redaction import mask_secrets
 from lmconf.secrets.references import Masked
 from lmconf.system.interrupts import bare_interrupt, interrupt_behind
-from lmconf.transports.cancellation import Cut, Line, current_cut
-from lmconf.transports.clouds.credentials import Reached, Shape, Sign
-from lmconf.transports.error_bodies import Complaint, complaint_in, read_line
-from lmconf.transports.litellm.params import completed, placed
-from lmconf.transports.status_errors import Advice, refused, reported, request_id
+from lmconf.transports.cancellation import Cancellation, Line, current_cancellation
+from lmconf.transports.clouds.credentials import CloudRoute, Shape, Sign
+from lmconf.transports.error_bodies import ErrorBody, find_error, read_error_line
+from lmconf.transports.litellm.params import body_additions, complete_body
+from lmconf.transports.status_errors import Advice, error_for_status, error_in_answer, request_id
 from lmconf.transports.transport import Phases, Request
 
 __all__ = [
     "PLACEHOLDER",
-    "Asked",
-    "Exchange",
-    "Halt",
+    "Attempt",
+    "AttemptHalted",
     "Headers",
+    "HttpRequest",
     "Phase",
-    "current_exchange",
-    "exchanging",
-    "is_exchanging",
+    "current_attempt",
+    "has_attempt",
     "lent_client",
-    "merged",
+    "merge_extra",
     "url_of",
+    "use_attempt",
 ]
 
 Phase: TypeAlias = Literal["connect", "first_byte", "idle", "total"]
@@ -71,7 +71,7 @@ def _headers_of(request: Request) -> Mapping[str, str]:
     return {**{name: text for name, text in account.items() if text}, **connection.headers}
 
 
-def _completed(content: bytes, own: Mapping[str, Any], extra: Mapping[str, Any]) -> bytes:
+def _complete_body(content: bytes, own: Mapping[str, Any], extra: Mapping[str, Any]) -> bytes:
     """Return a JSON body completed with `own`, and with `extra` merged into it.
 
     Where both hold a mapping, `extra` is merged; anything else in it replaces.
@@ -81,17 +81,17 @@ def _completed(content: bytes, own: Mapping[str, Any], extra: Mapping[str, Any])
     body = json.loads(content)
     if not isinstance(body, dict):
         return content
-    made = merged(completed(body, own), thaw(extra))
+    made = merge_extra(complete_body(body, own), thaw(extra))
     return json.dumps(made, ensure_ascii=False).encode()
 
 
-def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+def merge_extra(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     """Return `body` with `extra` in it: mappings in both are merged, anything else replaces."""
     made = dict(body)
     for key, value in extra.items():
         held = made.get(key)
         if isinstance(held, Mapping) and isinstance(value, Mapping):
-            made[key] = merged(held, value)
+            made[key] = merge_extra(held, value)
         else:
             made[key] = value
     return made
@@ -100,7 +100,7 @@ def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 
-class Asked(Masked):
+class HttpRequest(Masked):
     """A request over HTTP: less than what httpx makes of one, and much quicker to make."""
 
     __slots__ = ("content", "headers", "method", "url")
@@ -120,11 +120,11 @@ class Asked(Masked):
 url_of = functools.lru_cache(maxsize=256)(httpx.URL)
 
 
-class Halt(BaseException):
+class AttemptHalted(BaseException):
     """Ends an attempt whose failure is already known; it is no `Exception` on purpose."""
 
 
-class Exchange:
+class Attempt:
     """One attempt: what may be sent, and what was seen of it."""
 
     def __init__(
@@ -133,7 +133,7 @@ class Exchange:
         self.key = request.connection.key
         self.headers = _headers_of(request)
         # A body that is `whole` when it comes here is not completed.
-        self.own: Mapping[str, Any] = {} if whole else placed(request)
+        self.own: Mapping[str, Any] = {} if whole else body_additions(request)
         self.extra: Mapping[str, Any] = {} if whole else request.extra
         self.base = url_of(request.connection.base or "")
         self.phases = request.timeout
@@ -153,7 +153,7 @@ class Exchange:
         self.request_id: str | None = None
         self.failure: CallError | None = None
         self.line: Line | None = None
-        self.cut_by = current_cut()
+        self.cut_by = current_cancellation()
         if self.cut_by is not None:
             self.cut_by.add(self)
         self.interrupt: BaseException | None = None
@@ -163,7 +163,7 @@ class Exchange:
         self.ends: list[str] = []
         self.model: str | None = None
         self._spent = 0.0
-        self._complaint: Complaint | None = None
+        self._complaint: ErrorBody | None = None
         self._beginning: bytes | None = b""
         self.body: httpx.SyncByteStream | httpx.AsyncByteStream | None = None
         self.host = ""
@@ -179,14 +179,14 @@ class Exchange:
     def give_up(self) -> None:
         """End the attempt from another thread than the one that waits for it."""
         if self.cut_by is None:
-            self.cut_by = Cut()
+            self.cut_by = Cancellation()
             self.cut_by.add(self)
         self.cut_by.give()
 
-    def lead(self, way: Reached, seconds: float) -> None:
+    def lead(self, way: CloudRoute, seconds: float) -> None:
         """Let the request go the `way` that was found for it in `seconds`."""
         self._spent = seconds
-        self.own = placed(way.request)
+        self.own = body_additions(way.request)
         self.base = url_of(way.request.connection.base or "")
         self.shape, self.sign, self.told = way.shape, way.sign, way.told
         self.secrets = (*self.secrets, *way.secrets)
@@ -260,26 +260,26 @@ class Exchange:
         total = time.monotonic() - self.started + max(min(seconds, self.left), 0.0)
         self.phases = Phases(total=total)
 
-    def halt(self, failure: CallError) -> Halt:
+    def halt(self, failure: CallError) -> AttemptHalted:
         """Note `failure` as the attempt's outcome, and return what ends the attempt."""
         if self.failure is None:
             # A server may say a secret where nobody expects it.
-            failure.message = without_secrets(failure.message, self.secrets)
-            self.failure = self.told_of(failure)
-        return Halt()
+            failure.message = mask_secrets(failure.message, self.secrets)
+            self.failure = self.with_response_facts(failure)
+        return AttemptHalted()
 
-    def told_of(self, failure: CallError) -> CallError:
+    def with_response_facts(self, failure: CallError) -> CallError:
         """Return `failure` with the status and the id of the answer, where one began."""
         if failure.status is None:
             failure.status = self.status
         failure.request_id = failure.request_id or self.request_id
         return failure
 
-    def overdue(self, phase: str, seconds: float) -> Halt:
+    def overdue(self, phase: str, seconds: float) -> AttemptHalted:
         """End the attempt because a phase took longer than `seconds`."""
         return self.halt(Timeout(f"{phase} within {max(seconds, 0.0):.3g}s"))
 
-    def prepare(self, request: httpx.Request | Asked) -> Asked:
+    def prepare(self, request: httpx.Request | HttpRequest) -> HttpRequest:
         """Return `request` as it may leave."""
         url = request.url
         if _origin(url) != _origin(self.base):
@@ -300,7 +300,7 @@ class Exchange:
         content = request.content
         if self.shape is not None:
             url, content = self.shape(url, content)
-        content = _completed(content, self.own, self.extra)
+        content = _complete_body(content, self.own, self.extra)
         given = request.headers
         raw = given.raw if isinstance(given, httpx.Headers) else given
         headers = self._headers(raw, url, len(content))
@@ -308,7 +308,7 @@ class Exchange:
             signed = httpx.Request(request.method, url, headers=headers, content=content)
             signed.headers.update(self.sign(signed))
             headers = signed.headers.raw
-        return Asked(request.method, url, headers, content)
+        return HttpRequest(request.method, url, headers, content)
 
     def _headers(self, given: Headers, url: httpx.URL, length: int) -> Headers:
         placeholder, key = PLACEHOLDER.encode(), self.key
@@ -336,14 +336,14 @@ class Exchange:
         self.status = response.status_code
         self.request_id = request_id(response.headers, self.secrets)
 
-    def interrupted(self, error: BaseException) -> Halt | None:
+    def interrupted(self, error: BaseException) -> AttemptHalted | None:
         """End the attempt if an interrupt is behind `error`, which nobody may take for a failure.
 
         It stands in `interrupt` then, for `check_interrupt` to raise.
         """
         if self.interrupt is None:
             self.interrupt = interrupt_behind(error, self._handled)
-        return None if self.interrupt is None else Halt()
+        return None if self.interrupt is None else AttemptHalted()
 
     def check_interrupt(self) -> None:
         """Raise what has interrupted the attempt, if anything has, without the client's frames."""
@@ -351,7 +351,7 @@ class Exchange:
         if found is not None:
             raise bare_interrupt(found)
 
-    def broken(self, error: Exception) -> Halt:
+    def broken(self, error: Exception) -> AttemptHalted:
         """End the attempt because the connection failed or a phase took too long."""
         if interrupted := self.interrupted(error):
             return interrupted
@@ -381,35 +381,37 @@ class Exchange:
     def hear(self, line: bytes) -> None:
         """Take note of a line of a stream that speaks of an error."""
         if self._complaint is None:
-            self._complaint = read_line(line)
+            self._complaint = read_error_line(line)
 
-    def complained(self) -> CallError | None:
+    def reported_error(self) -> CallError | None:
         """Return the failure that the server reports inside of an answer of status 200."""
         said = self._complaint
         if said is None and self._beginning and b"error" in self._beginning:
-            said = complaint_in(self._beginning)
+            said = find_error(self._beginning)
         if said is None:
             return None
-        failure = reported(said, self.status, self.secrets)
+        failure = error_in_answer(said, self.status, self.secrets)
         failure.request_id = self.request_id or failure.request_id
         return failure
 
-    def refuse(self, response: httpx.Response, body: bytes) -> Halt:
+    def refuse(self, response: httpx.Response, body: bytes) -> AttemptHalted:
         """End the attempt because the server answered with an error."""
         return self.halt(
-            refused(response.status_code, response.headers, body, self.secrets, self.advice)
+            error_for_status(
+                response.status_code, response.headers, body, self.secrets, self.advice
+            )
         )
 
-    def refuse_within(self, status: int, body: bytes) -> Halt:
+    def refuse_within(self, status: int, body: bytes) -> AttemptHalted:
         """End the attempt because the server says inside of an answer that it failed."""
-        return self.halt(refused(status, {}, body, self.secrets, self.advice))
+        return self.halt(error_for_status(status, {}, body, self.secrets, self.advice))
 
 
-_current: ContextVar[Exchange | None] = ContextVar("lmconf_exchange", default=None)
+_current: ContextVar[Attempt | None] = ContextVar("lmconf_exchange", default=None)
 
 
 @contextlib.contextmanager
-def exchanging(exchange: Exchange) -> Iterator[None]:
+def use_attempt(exchange: Attempt) -> Iterator[None]:
     """Let what is sent inside the block belong to `exchange`."""
     token = _current.set(exchange)
     try:
@@ -418,12 +420,12 @@ def exchanging(exchange: Exchange) -> Iterator[None]:
         _current.reset(token)
 
 
-def is_exchanging() -> bool:
+def has_attempt() -> bool:
     """Say whether what is done now belongs to any exchange."""
     return _current.get() is not None
 
 
-def current_exchange() -> Exchange:
+def current_attempt() -> Attempt:
     """Return the exchange that what is sent now belongs to."""
     exchange = _current.get()
     if exchange is None:

@@ -11,13 +11,13 @@ import httpx
 
 from lmconf.errors import BadResponse
 from lmconf.schema.quantities import write_size
-from lmconf.secrets.redaction import without_secrets
-from lmconf.transports.clouds.eventstream import Frames, is_event_stream
-from lmconf.transports.http.attempt import LARGEST_ERROR, Exchange, Halt
+from lmconf.secrets.redaction import mask_secrets
+from lmconf.transports.clouds.eventstream import FrameReader, is_event_stream
+from lmconf.transports.http.attempt import LARGEST_ERROR, Attempt, AttemptHalted
 from lmconf.transports.http.connection_pool import FAULTS
-from lmconf.transports.http.sse import Events
+from lmconf.transports.http.sse import EventReader
 
-__all__ = ["LARGEST_ERROR", "AsyncPieces", "Pieces"]
+__all__ = ["LARGEST_ERROR", "AsyncBodyStream", "BodyStream"]
 
 # How the servers of each API say why an answer ends, in the raw bytes of a stream. Inside a JSON
 # string these quotes would be escaped, so an answer that talks of them does not match. `[DONE]`
@@ -42,10 +42,10 @@ _MODEL = re.compile(rb'"model"\s*:\s*"([^"\\\x00-\x1f]+)"')
 _BEGINNING = 4096
 
 
-class _Watch:
+class _BodyWatch:
     """Counts, unpacks and reads the pieces of one answer as they pass."""
 
-    def __init__(self, response: httpx.Response, exchange: Exchange) -> None:
+    def __init__(self, response: httpx.Response, exchange: Attempt) -> None:
         self._exchange = exchange
         self._came = self._size = 0
         self._tail = b""
@@ -56,11 +56,11 @@ class _Watch:
         self._packing = response.headers.get("content-encoding", "")
         self._unpack = None if response.status_code >= 300 else _unpacker(self._packing, exchange)
         framed = is_event_stream(response.headers.get("content-type", ""))
-        self._said = Frames(exchange) if framed else None
+        self._said = FrameReader(exchange) if framed else None
         events = response.headers.get("content-type", "").startswith("text/event-stream")
         self._respell = _Lines() if events and exchange.in_lines else None
         # litellm leaves out what it cannot read, and the answer then lacks it without a word.
-        self._events = Events() if events and exchange.streaming and exchange.shaped else None
+        self._events = EventReader() if events and exchange.streaming and exchange.shaped else None
 
     def see(self, raw: bytes) -> Iterator[bytes]:
         """Yield what `raw` holds once it is unpacked.
@@ -94,7 +94,7 @@ class _Watch:
         if exchange.left <= 0:
             raise exchange.overdue("the answer was not complete", exchange.phases.total)
 
-    def _sound(self, piece: bytes) -> tuple[bytes, Halt | None]:
+    def _sound(self, piece: bytes) -> tuple[bytes, AttemptHalted | None]:
         """Return what of `piece` stands before an event that is no JSON, and what it ends in."""
         at = len(piece) if self._events is None else 0
         while at < len(piece) and self._events is not None:
@@ -111,7 +111,7 @@ class _Watch:
         most = self._exchange.max_body
         if max(self._came, self._size) > most:
             failure = BadResponse(
-                f"the answer is larger than {_shown(most)}",
+                f"the answer is larger than {_show_size(most)}",
                 retryable=False,
                 setting="max_body",
                 help="raise `max_body` if answers of this size are wanted",
@@ -120,7 +120,7 @@ class _Watch:
 
     def excerpt(self, body: bytes) -> bytes:
         """Return as much of an error's body as is read of it; nothing if it cannot be unpacked."""
-        return _beginning(_unpacked(body, self._packing))
+        return _beginning(_unpack_beginning(body, self._packing))
 
     def end(self) -> None:
         """Take note that no more pieces come."""
@@ -150,19 +150,19 @@ class _Watch:
             self._line = b""
 
 
-class Pieces(httpx.SyncByteStream):
+class BodyStream(httpx.SyncByteStream):
     """The body of an answer, watched."""
 
     def __init__(
-        self, answer: httpcore.Response, response: httpx.Response, exchange: Exchange
+        self, answer: httpcore.Response, response: httpx.Response, exchange: Attempt
     ) -> None:
         self._answer = answer
         self._exchange = exchange
         self.response = response
-        self._watch = _Watch(response, exchange)
+        self._watch = _BodyWatch(response, exchange)
 
     def __iter__(self) -> Iterator[bytes]:
-        halt: Halt | None = None
+        halt: AttemptHalted | None = None
         try:
             for raw in self._answer.iter_stream():
                 yield from self._watch.see(raw)
@@ -193,19 +193,19 @@ class Pieces(httpx.SyncByteStream):
         self._answer.close()
 
 
-class AsyncPieces(httpx.AsyncByteStream):
+class AsyncBodyStream(httpx.AsyncByteStream):
     """The body of an answer, watched."""
 
     def __init__(
-        self, answer: httpcore.Response, response: httpx.Response, exchange: Exchange
+        self, answer: httpcore.Response, response: httpx.Response, exchange: Attempt
     ) -> None:
         self._answer = answer
         self._exchange = exchange
         self.response = response
-        self._watch = _Watch(response, exchange)
+        self._watch = _BodyWatch(response, exchange)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        halt: Halt | None = None
+        halt: AttemptHalted | None = None
         try:
             async for raw in self._answer.aiter_stream():
                 for piece in self._watch.see(raw):
@@ -237,7 +237,7 @@ class AsyncPieces(httpx.AsyncByteStream):
         await self._answer.aclose()
 
 
-def _shown(size: int) -> str:
+def _show_size(size: int) -> str:
     written = write_size(size)
     return written if isinstance(written, str) else f"{written} bytes"
 
@@ -250,7 +250,7 @@ def _beginning(body: bytes) -> bytes:
     return words[0] if len(words) == 2 else b""
 
 
-def _unpacked(body: bytes, packing: str) -> bytes:
+def _unpack_beginning(body: bytes, packing: str) -> bytes:
     """Return the beginning of what `body` holds, which may be cut; nothing if it is broken."""
     if _is_plain(packing):
         return body
@@ -269,12 +269,12 @@ def _is_known(packing: str) -> bool:
     return packing.strip().lower() in ("gzip", "x-gzip", "deflate")
 
 
-def _unpacker(encoding: str, exchange: Exchange) -> _Unpacker | None:
+def _unpacker(encoding: str, exchange: Attempt) -> _Unpacker | None:
     """Return what unpacks a body that came packed although none was asked for."""
     if _is_plain(encoding):
         return None
     if not _is_known(encoding):
-        shown = without_secrets(encoding, exchange.secrets)[:40]
+        shown = mask_secrets(encoding, exchange.secrets)[:40]
         raise exchange.halt(BadResponse(f"the answer is packed as {shown!r}"))
     return _Unpacker(exchange)
 
@@ -294,12 +294,12 @@ class _Lines:
 class _Unpacker:
     """Unpacks gzip and zlib in pieces of bounded size, so that no small body becomes a huge one."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Attempt) -> None:
         self._exchange = exchange
         self._state = zlib.decompressobj(wbits=47)
 
     def __call__(self, raw: bytes) -> Iterator[bytes]:
-        halt: Halt | None = None
+        halt: AttemptHalted | None = None
         try:
             while raw or not self._state.eof:
                 if self._state.eof:  # a body may be packed in several parts

@@ -4,7 +4,7 @@ They are given a placeholder for the credential. Here, where the bytes leave, th
 replaced by the credential, or its header is dropped where none is to be sent; headers that nobody
 asked for are dropped, too; and a request to any other origin than the expected one is refused. An
 error's status, a broken connection, a missed deadline or an interrupt ends the attempt at once:
-`Halt` passes through every `except Exception` on the way, so nothing above retries, logs or rewraps
+`AttemptHalted` passes through every `except Exception` on the way, so nothing above retries, logs or rewraps
 it.
 """
 
@@ -13,14 +13,14 @@ from __future__ import annotations
 import httpcore
 import httpx
 
-from lmconf.transports.http.attempt import Asked, Exchange, Halt, current_exchange
-from lmconf.transports.http.body import AsyncPieces, Pieces
+from lmconf.transports.http.attempt import Attempt, AttemptHalted, HttpRequest, current_attempt
+from lmconf.transports.http.body import AsyncBodyStream, BodyStream
 from lmconf.transports.http.connection_pool import FAULTS, Trust, async_pools, outgoing, sync_pools
 
-__all__ = ["AsyncWire", "Wire"]
+__all__ = ["AsyncHttpClientTransport", "HttpClientTransport"]
 
 
-class Wire(httpx.BaseTransport):
+class HttpClientTransport(httpx.BaseTransport):
     """Sends synchronous requests for the exchange of the current context."""
 
     def __init__(self, trust: Trust = httpx.create_ssl_context) -> None:
@@ -28,18 +28,18 @@ class Wire(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` as its exchange allows, and watch the answer."""
-        return _watched(self.open(request), request)
+        return _watch_body(self.open(request), request)
 
-    def open(self, request: httpx.Request | Asked) -> Pieces:
+    def open(self, request: httpx.Request | HttpRequest) -> BodyStream:
         """Send `request` as its exchange allows, and return the body of the answer, watched.
 
         Raises:
             Halt: it failed, or the answer is an error.
         """
-        exchange = current_exchange()
+        exchange = current_attempt()
         ready = exchange.prepare(request)
         answer: httpcore.Response | None = None
-        halt: Halt | None = None
+        halt: AttemptHalted | None = None
         try:
             pool = self._pools.towards(ready.url)
             answer = pool.handle_request(outgoing(ready))
@@ -50,9 +50,9 @@ class Wire(httpx.BaseTransport):
             if halt is None:
                 raise
         if answer is None:
-            raise halt or Halt()
-        response = _begun(answer, exchange)
-        exchange.body = pieces = Pieces(answer, response, exchange)
+            raise halt or AttemptHalted()
+        response = _open_response(answer, exchange)
+        exchange.body = pieces = BodyStream(answer, response, exchange)
         if response.status_code >= 300:
             body = pieces.excerpt()
             pieces.close()
@@ -69,7 +69,7 @@ class Wire(httpx.BaseTransport):
         self._pools.sockets.abandon()
 
 
-class AsyncWire(httpx.AsyncBaseTransport):
+class AsyncHttpClientTransport(httpx.AsyncBaseTransport):
     """Sends asynchronous requests for the exchange of the current context, on one event loop."""
 
     def __init__(self, trust: Trust = httpx.create_ssl_context) -> None:
@@ -77,18 +77,18 @@ class AsyncWire(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` as its exchange allows, and watch the answer."""
-        return _watched(await self.open(request), request)
+        return _watch_body(await self.open(request), request)
 
-    async def open(self, request: httpx.Request | Asked) -> AsyncPieces:
+    async def open(self, request: httpx.Request | HttpRequest) -> AsyncBodyStream:
         """Send `request` as its exchange allows, and return the body of the answer, watched.
 
         Raises:
             Halt: it failed, or the answer is an error.
         """
-        exchange = current_exchange()
+        exchange = current_attempt()
         ready = exchange.prepare(request)
         answer: httpcore.Response | None = None
-        halt: Halt | None = None
+        halt: AttemptHalted | None = None
         try:
             pool = self._pools.towards(ready.url)
             answer = await pool.handle_async_request(outgoing(ready))
@@ -99,9 +99,9 @@ class AsyncWire(httpx.AsyncBaseTransport):
             if halt is None:
                 raise
         if answer is None:
-            raise halt or Halt()
-        response = _begun(answer, exchange)
-        exchange.body = pieces = AsyncPieces(answer, response, exchange)
+            raise halt or AttemptHalted()
+        response = _open_response(answer, exchange)
+        exchange.body = pieces = AsyncBodyStream(answer, response, exchange)
         if response.status_code >= 300:
             body = await pieces.excerpt()
             await pieces.aclose()
@@ -118,14 +118,14 @@ class AsyncWire(httpx.AsyncBaseTransport):
         self._pools.sockets.abandon()
 
 
-def _begun(answer: httpcore.Response, exchange: Exchange) -> httpx.Response:
+def _open_response(answer: httpcore.Response, exchange: Attempt) -> httpx.Response:
     """Return the head of `answer`, and note in `exchange` what it says."""
     response = httpx.Response(answer.status, headers=answer.headers)
     exchange.began(response)
     return response
 
 
-def _watched(pieces: Pieces | AsyncPieces, request: httpx.Request) -> httpx.Response:
+def _watch_body(pieces: BodyStream | AsyncBodyStream, request: httpx.Request) -> httpx.Response:
     raw = pieces.response.headers.raw
     headers = [pair for pair in raw if pair[0].lower() != b"content-encoding"]
     return httpx.Response(

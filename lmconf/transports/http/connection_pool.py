@@ -16,7 +16,7 @@ import httpcore
 import httpx
 
 from lmconf.system.fork import Mutex
-from lmconf.transports.http.attempt import Asked, current_exchange
+from lmconf.transports.http.attempt import HttpRequest, current_attempt
 from lmconf.transports.http.sockets import AsyncNetwork, Network, Sockets
 
 __all__ = [
@@ -125,7 +125,7 @@ class Connections:
 
     def _sent(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
         """Return the response; None: the server had closed a connection that was kept."""
-        origin, exchange = request.url.origin, current_exchange()
+        origin, exchange = request.url.origin, current_attempt()
         connection, kept, ended = self._kept.take(origin, new=new)
 
         def done(seconds: float = 0.0) -> None:
@@ -170,7 +170,7 @@ class AsyncConnections:
 
     async def _sent(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
         """Return the response; None: the server had closed a connection that was kept."""
-        origin, exchange = request.url.origin, current_exchange()
+        origin, exchange = request.url.origin, current_attempt()
         connection, kept, ended = self._kept.take(origin, new=new)
 
         async def done(seconds: float = 0.0) -> None:
@@ -361,7 +361,7 @@ def async_pools(trust: Trust) -> Pools[AsyncConnections]:
     return Pools(make, sockets)
 
 
-def outgoing(request: Asked) -> httpcore.Request:
+def outgoing(request: HttpRequest) -> httpcore.Request:
     """Return `request` as a pool takes it."""
     url = request.url
     return httpcore.Request(

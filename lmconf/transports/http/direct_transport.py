@@ -11,18 +11,18 @@ from typing import Protocol
 import anyio
 
 from lmconf.errors import BadRequest, BadResponse, CallError, Timeout
-from lmconf.secrets.redaction import without_secrets
+from lmconf.secrets.redaction import mask_secrets
 from lmconf.system.tracebacks import is_interrupt
-from lmconf.transports.http.attempt import Asked, Exchange, Halt, exchanging
-from lmconf.transports.http.body import AsyncPieces, Pieces
-from lmconf.transports.http.client import AsyncWire, Wire
-from lmconf.transports.http.sse import Events
+from lmconf.transports.http.attempt import Attempt, AttemptHalted, HttpRequest, use_attempt
+from lmconf.transports.http.body import AsyncBodyStream, BodyStream
+from lmconf.transports.http.client import AsyncHttpClientTransport, HttpClientTransport
+from lmconf.transports.http.sse import EventReader
 from lmconf.transports.litellm.clients import Clients
 from lmconf.transports.response_checks import partial_text
 from lmconf.transports.status_errors import LONGEST, Advice
 from lmconf.transports.transport import REQUEST_ID, Json, Request
 
-__all__ = ["Answering", "Api", "Direct"]
+__all__ = ["Api", "Direct", "StreamReader"]
 
 _LINGER = 0.2
 """How many seconds a server may take to end the body of a stream whose answer has ended: the
@@ -31,7 +31,7 @@ connection can then be used again."""
 _CUT = "the stream was cut short: the server never said that it ended"
 
 
-class Answering(Protocol):
+class StreamReader(Protocol):
     """One answer as it is being streamed.
 
     `ended` says that the server has said how the answer ends, `over` that nothing else of it is
@@ -55,7 +55,7 @@ class Answering(Protocol):
 class Api(Protocol):
     """An API: how it is asked, and how its answers become those of chat completions."""
 
-    def asked(self, request: Request, *, stream: bool) -> Asked:
+    def asked(self, request: Request, *, stream: bool) -> HttpRequest:
         """Return `request` as it is sent, with a placeholder for the credential.
 
         Raises:
@@ -69,7 +69,7 @@ class Api(Protocol):
             CallError: it holds none.
         """
 
-    def answering(self, request: Request, secrets: tuple[str, ...]) -> Answering:
+    def answering(self, request: Request, secrets: tuple[str, ...]) -> StreamReader:
         """Return what reads a streamed answer."""
 
 
@@ -84,15 +84,15 @@ class Direct:
     def complete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
         wire = self._clients.sync("bare", request)
-        assert isinstance(wire, Wire)
-        exchange = Exchange(request, self._advice, whole=True)
+        assert isinstance(wire, HttpClientTransport)
+        exchange = Attempt(request, self._advice, whole=True)
         sent = self._api.asked(request, stream=False)
         answer: _Whole | None = None
         failure: CallError | None = None
         try:
-            with exchanging(exchange), closing(wire.open(sent)) as pieces:
+            with use_attempt(exchange), closing(wire.open(sent)) as pieces:
                 answer = _Whole(b"".join(pieces))
-        except Halt:
+        except AttemptHalted:
             failure = exchange.failure
         except Exception as error:  # noqa: BLE001 - whatever httpx raises becomes a CallError
             failure = _unforeseen(error, exchange)
@@ -101,17 +101,17 @@ class Direct:
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
         wire = await self._clients.on_loop("bare", request)
-        assert isinstance(wire, AsyncWire)
-        exchange = Exchange(request, self._advice, whole=True)
+        assert isinstance(wire, AsyncHttpClientTransport)
+        exchange = Attempt(request, self._advice, whole=True)
         sent = self._api.asked(request, stream=False)
         answer: _Whole | None = None
         failure: CallError | None = None
         try:
             # The wire ends in time, and says what it was waiting for. `asyncio.wait_for` would
             # answer a cancellation with what came in the same moment (up to Python 3.11).
-            with exchanging(exchange), anyio.fail_after(request.timeout.total + 0.1):
+            with use_attempt(exchange), anyio.fail_after(request.timeout.total + 0.1):
                 answer = await _all(wire, sent)
-        except Halt:
+        except AttemptHalted:
             failure = exchange.failure
         except TimeoutError as error:
             exchange.interrupted(error)
@@ -125,29 +125,29 @@ class Direct:
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
         wire = self._clients.sync("bare", request)
-        assert isinstance(wire, Wire)
-        exchange = Exchange(request, self._advice, streaming=True, whole=True)
+        assert isinstance(wire, HttpClientTransport)
+        exchange = Attempt(request, self._advice, streaming=True, whole=True)
         sent = self._api.asked(request, stream=True)
-        reading = _Reading(self._api.answering(request, exchange.secrets), exchange)
-        answer: Pieces | None = None
+        reading = _StreamState(self._api.answering(request, exchange.secrets), exchange)
+        answer: BodyStream | None = None
         try:
             pieces: Iterator[bytes] | None = None
             while not reading.over:
                 try:
-                    with exchanging(exchange):
+                    with use_attempt(exchange):
                         if pieces is None:
                             answer = wire.open(sent)
                             pieces = iter(answer)
                         # A piece has no name here: see `_whole`.
                         chunks = reading.read(next(pieces, None))
-                except Halt:
+                except AttemptHalted:
                     chunks = reading.stop(exchange.failure)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
                     chunks = reading.stop(_unforeseen(error, exchange))
                 yield from chunks
             if reading.ended and pieces is not None and exchange.interrupt is None:
                 exchange.linger(_LINGER)
-                with contextlib.suppress(Halt), exchanging(exchange):
+                with contextlib.suppress(AttemptHalted), use_attempt(exchange):
                     for _ in pieces:
                         pass
         finally:
@@ -158,21 +158,21 @@ class Direct:
     async def astream(self, request: Request) -> AsyncIterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
         wire = await self._clients.on_loop("bare", request)
-        assert isinstance(wire, AsyncWire)
-        exchange = Exchange(request, self._advice, streaming=True, whole=True)
+        assert isinstance(wire, AsyncHttpClientTransport)
+        exchange = Attempt(request, self._advice, streaming=True, whole=True)
         sent = self._api.asked(request, stream=True)
-        reading = _Reading(self._api.answering(request, exchange.secrets), exchange)
-        answer: AsyncPieces | None = None
+        reading = _StreamState(self._api.answering(request, exchange.secrets), exchange)
+        answer: AsyncBodyStream | None = None
         try:
             pieces: AsyncIterator[bytes] | None = None
             while not reading.over:
                 try:
-                    with exchanging(exchange):
+                    with use_attempt(exchange):
                         if pieces is None:
                             answer = await wire.open(sent)
                             pieces = aiter(answer)
                         chunks = reading.read(await anext(pieces, None))
-                except Halt:
+                except AttemptHalted:
                     chunks = reading.stop(exchange.failure)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
                     chunks = reading.stop(_unforeseen(error, exchange))
@@ -180,7 +180,7 @@ class Direct:
                     yield chunk
             if reading.ended and pieces is not None and exchange.interrupt is None:
                 exchange.linger(_LINGER)
-                with contextlib.suppress(Halt), exchanging(exchange):
+                with contextlib.suppress(AttemptHalted), use_attempt(exchange):
                     async for _ in pieces:
                         pass
         finally:
@@ -192,12 +192,12 @@ class Direct:
         self,
         answer: _Whole | None,
         failure: CallError | None,
-        exchange: Exchange,
+        exchange: Attempt,
         request: Request,
     ) -> Json:
         exchange.check_interrupt()
         response: Json = {}
-        failure = failure or exchange.complained()
+        failure = failure or exchange.reported_error()
         if failure is None:
             assert answer is not None
             try:
@@ -208,7 +208,7 @@ class Direct:
                 failure = _unreadable(error, exchange)
         exchange.check_interrupt()
         if failure is not None:
-            raise exchange.told_of(failure)
+            raise exchange.with_response_facts(failure)
         if exchange.request_id:
             response[REQUEST_ID] = exchange.request_id
         return response
@@ -225,7 +225,7 @@ class _Whole:
         self.content = content
 
 
-async def _all(wire: AsyncWire, sent: Asked) -> _Whole:
+async def _all(wire: AsyncHttpClientTransport, sent: HttpRequest) -> _Whole:
     pieces = await wire.open(sent)
     try:
         return _Whole(b"".join([piece async for piece in pieces]))
@@ -233,16 +233,16 @@ async def _all(wire: AsyncWire, sent: Asked) -> _Whole:
         await pieces.aclose()
 
 
-class _Reading:
+class _StreamState:
     """What was read of a stream; `over` says that there is nothing more to read."""
 
-    def __init__(self, answering: Answering, exchange: Exchange) -> None:
+    def __init__(self, answering: StreamReader, exchange: Attempt) -> None:
         self.over = False
         self._exchange = exchange
         self._failure: CallError | None = None
-        self._events = Events()
+        self._events = EventReader()
         self._answering = answering
-        self._seen: list[Json] = []
+        self._visible_values: list[Json] = []
 
     @property
     def ended(self) -> bool:
@@ -262,10 +262,10 @@ class _Reading:
         except Exception as error:  # noqa: BLE001 - as above
             self._failure = _unreadable(error, self._exchange)
         # An error inside of a stream says more than what follows from it.
-        self._failure = self._exchange.complained() or self._failure
+        self._failure = self._exchange.reported_error() or self._failure
         done = piece is None or self._events.done or self._answering.over
         self.over = done or self._failure is not None
-        self._seen.extend(made)
+        self._visible_values.extend(made)
         return made
 
     def stop(self, failure: CallError | None) -> list[Json]:
@@ -278,23 +278,23 @@ class _Reading:
         self._exchange.check_interrupt()
         failure = self._failure
         if failure is None and not self.ended:
-            failure = self._exchange.complained() or BadResponse(_CUT)
+            failure = self._exchange.reported_error() or BadResponse(_CUT)
         if failure is not None:
-            failure.partial = partial_text(self._seen)
-            raise self._exchange.told_of(failure)
+            failure.partial = partial_text(self._visible_values)
+            raise self._exchange.with_response_facts(failure)
 
 
-def _unforeseen(error: Exception, exchange: Exchange) -> CallError:
+def _unforeseen(error: Exception, exchange: Attempt) -> CallError:
     """Return what any other error of the client stands for, without its frames.
 
     Of an interrupt, it is taken note in `exchange`.
     """
     exchange.interrupted(error)
-    said = without_secrets(str(error), exchange.secrets)[:LONGEST]
+    said = mask_secrets(str(error), exchange.secrets)[:LONGEST]
     return exchange.failure or BadRequest(f"the request could not be sent: {said}")
 
 
-def _unreadable(error: Exception, exchange: Exchange) -> BadResponse:
+def _unreadable(error: Exception, exchange: Attempt) -> BadResponse:
     """Return what stands for an answer with values where none like them belong.
 
     Of an interrupt, it is taken note in `exchange`.

@@ -8,17 +8,17 @@ import httpx
 
 from lmconf.errors import BadRequest
 from lmconf.system.tracebacks import is_interrupt
-from lmconf.transports.http.attempt import PLACEHOLDER, Asked
+from lmconf.transports.http.attempt import PLACEHOLDER, HttpRequest
 from lmconf.transports.transport import Json, Request
 
-__all__ = ["posted"]
+__all__ = ["json_post"]
 
 _AZURE = frozenset(("azure", "azure_ai", "azure_text"))
 # The values of `api_type` with which `api_key` is a token, as in the OpenAI SDK before 1.0.
 _AZURE_AD_TYPES = ("azure_ad", "azuread")
 
 
-def posted(request: Request, url: httpx.URL, body: Json, accept: str) -> Asked:
+def json_post(request: Request, url: httpx.URL, body: Json, accept: str) -> HttpRequest:
     """Return the request that posts `body` to `url`, with a placeholder for the credential.
 
     Raises:
@@ -37,7 +37,7 @@ def posted(request: Request, url: httpx.URL, body: Json, accept: str) -> Asked:
             (b"User-Agent", b"lmconf"),
             _credential(request),
         ]
-        return Asked("POST", url, headers, content)
+        return HttpRequest("POST", url, headers, content)
     raise BadRequest(f"the request cannot be written as JSON: {unwritable}")
 
 

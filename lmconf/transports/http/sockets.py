@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 import httpcore
 
-from lmconf.transports.http.attempt import Exchange, Phase, current_exchange
+from lmconf.transports.http.attempt import Attempt, Phase, current_attempt
 
 __all__ = ["AsyncNetwork", "Network", "Sockets"]
 
@@ -36,7 +36,7 @@ _AT_ONCE = 16 * 1024
 """As many bytes as a socket takes at once, so that each wait to send is bounded anew."""
 
 
-def _seconds(exchange: Exchange, phase: Phase, late: _Timeout) -> float:
+def _seconds(exchange: Attempt, phase: Phase, late: _Timeout) -> float:
     """Return how long `phase` may go on from now.
 
     Raises:
@@ -94,7 +94,7 @@ class Network(httpcore.NetworkBackend):
         socket_options: _Options = None,
     ) -> httpcore.NetworkStream:
         """Connect to the first address of `host` that takes the connection in time."""
-        exchange = current_exchange()
+        exchange = current_attempt()
         exchange.connecting()
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in _addresses(host, port):
@@ -127,7 +127,7 @@ class AsyncNetwork(httpcore.AsyncNetworkBackend):
         socket_options: _Options = None,
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the first address of `host` that takes the connection in time."""
-        exchange = current_exchange()
+        exchange = current_attempt()
         exchange.connecting()
         seconds = _seconds(exchange, "connect", httpcore.ConnectTimeout)
         plain = await self._plain.connect_tcp(host, port, seconds, local_address, socket_options)
@@ -203,7 +203,7 @@ class _Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what comes next, in the time that the exchange leaves."""
-        exchange = current_exchange()
+        exchange = current_attempt()
         phase = exchange.reading if self._ready else "connect"
         with self._in_use():
             seconds = _seconds(exchange, phase, httpcore.ReadTimeout)
@@ -220,7 +220,7 @@ class _Stream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send `buffer` in the time that the exchange leaves."""
-        exchange = current_exchange()
+        exchange = current_attempt()
         phase: Phase = "total" if self._ready else "connect"
         with self._in_use():
             for start in range(0, len(buffer), _AT_ONCE):
@@ -229,7 +229,7 @@ class _Stream(httpcore.NetworkStream):
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
-        exchange = current_exchange()
+        exchange = current_attempt()
         exchange.line = self
         try:
             with self._lock:
@@ -247,7 +247,7 @@ class _Stream(httpcore.NetworkStream):
         with self._lock:
             self._busy = False
             if self._closed:
-                current_exchange().cut()
+                current_attempt().cut()
                 self._plain.close()
 
     def close(self) -> None:
@@ -268,7 +268,7 @@ class _Stream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         """Return the connection with TLS on it."""
-        exchange = current_exchange()
+        exchange = current_attempt()
         with self._in_use():
             seconds = _seconds(exchange, "connect", httpcore.ConnectTimeout)
             secured = self._plain.start_tls(ssl_context, server_hostname, seconds)
@@ -302,7 +302,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what comes next, in the time that the exchange leaves."""
-        exchange = current_exchange()
+        exchange = current_attempt()
         phase = exchange.reading if self._ready else "connect"
         seconds = _seconds(exchange, phase, httpcore.ReadTimeout)
         try:
@@ -322,7 +322,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send `buffer` in the time that the exchange leaves."""
         phase: Phase = "total" if self._ready else "connect"
-        seconds = _seconds(current_exchange(), phase, httpcore.WriteTimeout)
+        seconds = _seconds(current_attempt(), phase, httpcore.WriteTimeout)
         await self._plain.write(buffer, seconds)
 
     async def aclose(self) -> None:
@@ -337,7 +337,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Return the connection with TLS on it."""
-        exchange = current_exchange()
+        exchange = current_attempt()
         seconds = _seconds(exchange, "connect", httpcore.ConnectTimeout)
         secured = await self._plain.start_tls(ssl_context, server_hostname, seconds)
         ready = server_hostname == exchange.host

@@ -10,10 +10,10 @@ from lmconf.errors import BadResponse
 from lmconf.system.tracebacks import is_interrupt
 from lmconf.transports.transport import Json
 
-__all__ = ["Events"]
+__all__ = ["EventReader"]
 
 
-class Events:
+class EventReader:
     """Reads server-sent events (WHATWG HTML, 9.2) from bytes as they come.
 
     `done` says that OpenAI's mark of a stream's end, `[DONE]`, has come.

@@ -27,16 +27,16 @@ from lmconf.errors import (
 )
 from lmconf.providers.routes import CHAT, MODEL_PARAMETERS, TEXT, Client, client_of
 from lmconf.schema.frozen import thaw
-from lmconf.secrets.redaction import without_secrets
-from lmconf.system.interrupts import shielded
-from lmconf.transports.clouds import areached, reached, way_to
-from lmconf.transports.http.attempt import PLACEHOLDER, Exchange, Halt, exchanging
+from lmconf.secrets.redaction import mask_secrets
+from lmconf.system.interrupts import run_shielded
+from lmconf.transports.clouds import afind_route, find_route, route_to
+from lmconf.transports.http.attempt import PLACEHOLDER, Attempt, AttemptHalted, use_attempt
 from lmconf.transports.http.direct_transport import Direct
 from lmconf.transports.litellm.clients import Clients
 from lmconf.transports.litellm.error_mapping import failure_of
-from lmconf.transports.litellm.params import check_carried, is_as_stated, told
+from lmconf.transports.litellm.params import check_parameters, is_as_stated, litellm_settings
 from lmconf.transports.litellm.patches import aimport_litellm, import_litellm, lend_clients
-from lmconf.transports.openai import StatedApi
+from lmconf.transports.openai import ChatApi
 from lmconf.transports.openai.responses import ResponsesApi
 from lmconf.transports.response_checks import (
     GIVEN_UP,
@@ -85,15 +85,15 @@ class LiteLLM:
         self._advice = advice
         self._clients = Clients()
         self._responses = Direct(ResponsesApi(), self._clients, advice)
-        self._stated = Direct(StatedApi(), self._clients, advice)
+        self._stated = Direct(ChatApi(), self._clients, advice)
 
     def complete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
         direct = self._direct(request)
         if direct is not None:
             return direct.complete(request)
-        exchange = Exchange(request, self._advice)
-        sent = _led(request, exchange)
+        exchange = Attempt(request, self._advice)
+        sent = _route_request(request, exchange)
         kind = _kind(sent)
         client = self._clients.sync(kind, sent) if kind else None
         failure: CallError | None = None
@@ -102,24 +102,24 @@ class LiteLLM:
             exchange.start()
 
             def ask() -> object:
-                with exchanging(exchange):
+                with use_attempt(exchange):
                     return function(**self._keywords(sent, client, exchange))
 
             # litellm passes over many an exception, and would over an interrupt.
-            answer = shielded(ask, exchange.give_up)
-        except Halt:
+            answer = run_shielded(ask, exchange.give_up)
+        except AttemptHalted:
             failure = exchange.failure
         except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
-            failure = _failed(error, exchange, request)
-        return _finished(failure, lambda: plain(answer), exchange, request)
+            failure = _failure_of(error, exchange, request)
+        return _finish(failure, lambda: plain(answer), exchange, request)
 
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
         direct = self._direct(request)
         if direct is not None:
             return await direct.acomplete(request)
-        exchange = Exchange(request, self._advice)
-        sent = await _aled(request, exchange)
+        exchange = Attempt(request, self._advice)
+        sent = await _aroute_request(request, exchange)
         kind = _kind(sent)
         await aimport_litellm()
         client = await self._clients.on_loop(kind, sent) if kind else None
@@ -130,9 +130,9 @@ class LiteLLM:
             exchange.start()
             # Where the client is ours it ends in time, and says what it was waiting for.
             grace = 0.1 if kind else 0.0
-            with exchanging(exchange), anyio.fail_after(request.timeout.total + grace):
+            with use_attempt(exchange), anyio.fail_after(request.timeout.total + grace):
                 answer = await function(**self._keywords(sent, client, exchange))
-        except Halt:
+        except AttemptHalted:
             failure = exchange.failure
         except TimeoutError as error:
             exchange.interrupted(error)
@@ -140,8 +140,8 @@ class LiteLLM:
                 f"no whole answer within {request.timeout.total:.3g}s"
             )
         except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
-            failure = _failed(error, exchange, request)
-        return _finished(failure, lambda: plain(answer), exchange, request)
+            failure = _failure_of(error, exchange, request)
+        return _finish(failure, lambda: plain(answer), exchange, request)
 
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
@@ -154,8 +154,8 @@ class LiteLLM:
         return self._achunks(request) if direct is None else direct.astream(request)
 
     def _chunks(self, request: Request) -> Iterator[Json]:
-        exchange = Exchange(request, self._advice, streaming=True)
-        sent = _led(request, exchange)
+        exchange = Attempt(request, self._advice, streaming=True)
+        sent = _route_request(request, exchange)
         kind = _kind(sent)
         client = self._clients.sync(kind, sent) if kind else None
         failure: CallError | None = None
@@ -165,7 +165,7 @@ class LiteLLM:
         function: Any = None
 
         def begin() -> Iterator[object]:
-            with exchanging(exchange):
+            with use_attempt(exchange):
                 return iter(function(**self._streaming(sent, client, exchange)))
 
         try:
@@ -174,21 +174,21 @@ class LiteLLM:
                     if chunks is None:
                         function = _function(request)
                         exchange.start()
-                        chunks = shielded(begin, exchange.give_up)
-                    chunk = shielded(partial(_next, chunks, exchange), exchange.give_up)
+                        chunks = run_shielded(begin, exchange.give_up)
+                    chunk = run_shielded(partial(_next, chunks, exchange), exchange.give_up)
                     if chunk is None:
                         break
                     piece = _piece(chunk, exchange)
-                    failure = exchange.complained()
+                    failure = exchange.reported_error()
                     if failure is not None or _is_invented(piece, exchange, kind):
                         break
                     seen.append(piece)
-                except Halt:
+                except AttemptHalted:
                     failure = exchange.failure
                 except CallError as error:
-                    failure = exchange.complained() or error.with_traceback(None)
+                    failure = exchange.reported_error() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
-                    failure = _failed(error, exchange, request)
+                    failure = _failure_of(error, exchange, request)
                 if failure is not None or exchange.interrupt is not None:
                     break
                 yield seen[-1]
@@ -198,8 +198,8 @@ class LiteLLM:
         _end(failure, seen, exchange, kind)
 
     async def _achunks(self, request: Request) -> AsyncIterator[Json]:
-        exchange = Exchange(request, self._advice, streaming=True)
-        sent = await _aled(request, exchange)
+        exchange = Attempt(request, self._advice, streaming=True)
+        sent = await _aroute_request(request, exchange)
         kind = _kind(sent)
         await aimport_litellm()
         client = await self._clients.on_loop(kind, sent) if kind else None
@@ -209,7 +209,7 @@ class LiteLLM:
         try:
             while True:
                 try:
-                    with exchanging(exchange):
+                    with use_attempt(exchange):
                         if chunks is None:
                             function = _function(request, asynchronous=True)
                             exchange.start()
@@ -219,16 +219,16 @@ class LiteLLM:
                     if chunk is None:
                         break
                     piece = _piece(chunk, exchange)
-                    failure = exchange.complained()
+                    failure = exchange.reported_error()
                     if failure is not None or _is_invented(piece, exchange, kind):
                         break
                     seen.append(piece)
-                except Halt:
+                except AttemptHalted:
                     failure = exchange.failure
                 except CallError as error:
-                    failure = exchange.complained() or error.with_traceback(None)
+                    failure = exchange.reported_error() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
-                    failure = _failed(error, exchange, request)
+                    failure = _failure_of(error, exchange, request)
                 if failure is not None or exchange.interrupt is not None:
                     break
                 yield seen[-1]
@@ -272,12 +272,12 @@ class LiteLLM:
             )
         return found
 
-    def _keywords(self, request: Request, client: object, exchange: Exchange) -> dict[str, Any]:
-        check_carried(request)
+    def _keywords(self, request: Request, client: object, exchange: Attempt) -> dict[str, Any]:
+        check_parameters(request)
         connection = request.connection
         keywords: dict[str, Any] = {
             **thaw(self._arguments),
-            **told(request),
+            **litellm_settings(request),
             "model": _model_name(request),
             "api_base": _address(request),
             "max_retries": 0,
@@ -291,7 +291,7 @@ class LiteLLM:
             keywords["cache"] = {"no-cache": True, "no-store": True}
         if _kind(request) == "openai":
             # A server behind an OpenAI API may know more than litellm knows of its model.
-            keywords["allowed_openai_params"] = list(told(request))
+            keywords["allowed_openai_params"] = list(litellm_settings(request))
         if request.settings.get("tools"):
             # Otherwise litellm looks for MCP servers among them, and wants a package for that.
             keywords["_skip_mcp_handler"] = True
@@ -312,30 +312,30 @@ class LiteLLM:
             keywords.update(_openly(request))
         return keywords
 
-    def _streaming(self, request: Request, client: object, exchange: Exchange) -> dict[str, Any]:
+    def _streaming(self, request: Request, client: object, exchange: Attempt) -> dict[str, Any]:
         # Without these options servers leave the usage out, or litellm keeps it to itself.
         usage = {"include_usage": True}
         keywords = self._keywords(request, client, exchange)
         return {**keywords, "stream": True, "stream_options": usage}
 
 
-def _led(request: Request, exchange: Exchange) -> Request:
+def _route_request(request: Request, exchange: Attempt) -> Request:
     """Return the request as litellm is told of it, and lead `exchange` to where it goes."""
-    way = way_to(request, streaming=exchange.streaming)
+    way = route_to(request, streaming=exchange.streaming)
     if way is None:
         return request
     left = exchange.left
-    found = reached(way, left)
+    found = find_route(way, left)
     exchange.lead(found, left - exchange.left)
     return found.request
 
 
-async def _aled(request: Request, exchange: Exchange) -> Request:
-    way = way_to(request, streaming=exchange.streaming)
+async def _aroute_request(request: Request, exchange: Attempt) -> Request:
+    way = route_to(request, streaming=exchange.streaming)
     if way is None:
         return request
     left = exchange.left
-    found = await areached(way, left)
+    found = await afind_route(way, left)
     exchange.lead(found, left - exchange.left)
     return found.request
 
@@ -415,12 +415,12 @@ def _function(request: Request, *, asynchronous: bool = False) -> Any:
     return litellm.acompletion if asynchronous else litellm.completion
 
 
-def _next(chunks: Iterator[object], exchange: Exchange) -> object:
-    with exchanging(exchange):
+def _next(chunks: Iterator[object], exchange: Attempt) -> object:
+    with use_attempt(exchange):
         return next(chunks, None)
 
 
-def _failed(error: Exception, exchange: Exchange, request: Request) -> CallError:
+def _failure_of(error: Exception, exchange: Attempt, request: Request) -> CallError:
     """Return the failure behind whatever litellm raised.
 
     Of an interrupt, which litellm wraps like any failure, it is taken note in `exchange`.
@@ -430,14 +430,14 @@ def _failed(error: Exception, exchange: Exchange, request: Request) -> CallError
         return exchange.failure
     if isinstance(error, CallError):
         return error.with_traceback(None)
-    complaint = exchange.complained()
+    complaint = exchange.reported_error()
     if complaint is not None:
         return complaint
     if exchange.ends and exchange.ends[-1].lower() in GIVEN_UP:
         return gave_up(exchange.ends[-1])
     # Some of litellm's messages hold the whole traceback of what they are raised for.
     reason = str(error).partition("Traceback (most recent call last)")[0].rstrip()
-    said = without_secrets(reason, exchange.secrets)[:LONGEST]
+    said = mask_secrets(reason, exchange.secrets)[:LONGEST]
     if exchange.status is not None:
         return BadResponse(
             f"the answer is not one that {request.provider}/ gives: {said}",
@@ -462,10 +462,10 @@ def _unknown_to(error: Exception) -> str:
     return ", ".join(f"`{name}`" for name in re.findall(r"'(\w+)'", found[1])) if found else ""
 
 
-def _finished(failure: CallError | None, read: Any, exchange: Exchange, request: Request) -> Json:
+def _finish(failure: CallError | None, read: Any, exchange: Attempt, request: Request) -> Json:
     exchange.check_interrupt()
     if failure is None:
-        failure = exchange.complained()
+        failure = exchange.reported_error()
     if failure is None:
         try:
             response: Json = complete_calls(check_response(_as_ended(read(), exchange)))
@@ -479,10 +479,10 @@ def _finished(failure: CallError | None, read: Any, exchange: Exchange, request:
                 response["model"] = response["model"].removeprefix(f"{request.provider}/")
             return response
     assert failure is not None
-    raise exchange.told_of(failure)
+    raise exchange.with_response_facts(failure)
 
 
-def _piece(chunk: object, exchange: Exchange) -> Json:
+def _piece(chunk: object, exchange: Attempt) -> Json:
     """Return one piece of a stream, with the name that the server gave its model."""
     piece = check_chunk(_as_ended(plain(chunk), exchange))
     return piece if exchange.model is None else {**piece, "model": exchange.model}
@@ -494,7 +494,7 @@ _KNOWN_ENDS = frozenset(
 )
 
 
-def _as_ended(response: Json, exchange: Exchange) -> Json:
+def _as_ended(response: Json, exchange: Attempt) -> Json:
     """Return `response` with the server's word for an end of which litellm made `stop`."""
     choices = response.get("choices")
     choices = choices if isinstance(choices, list) else []
@@ -506,7 +506,7 @@ def _as_ended(response: Json, exchange: Exchange) -> Json:
     return response
 
 
-def _is_invented(chunk: Json, exchange: Exchange, kind: Client | None) -> bool:
+def _is_invented(chunk: Json, exchange: Attempt, kind: Client | None) -> bool:
     """Say whether litellm made up that the answer is complete: the server never said so."""
     if kind is None or exchange.ended:
         return False
@@ -514,15 +514,15 @@ def _is_invented(chunk: Json, exchange: Exchange, kind: Client | None) -> bool:
 
 
 def _end(
-    failure: CallError | None, seen: list[Json], exchange: Exchange, kind: Client | None
+    failure: CallError | None, seen: list[Json], exchange: Attempt, kind: Client | None
 ) -> None:
     exchange.check_interrupt()
     if failure is None:
-        failure = exchange.complained()
+        failure = exchange.reported_error()
     if failure is None and kind is not None and not exchange.ended:
         failure = BadResponse("the stream was cut short: the server never said that it ended")
     if failure is None and not any(chunk["choices"] for chunk in seen):
         failure = BadResponse("the stream holds no answer")
     if failure is not None:
         failure.partial = partial_text(seen)
-        raise exchange.told_of(failure)
+        raise exchange.with_response_facts(failure)

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 
 from lmconf.providers.routes import Client
-from lmconf.system.fork import Mutex, stand_still_at_forks
-from lmconf.system.interrupts import shielded
+from lmconf.system.fork import Mutex, register_forkable
+from lmconf.system.interrupts import run_shielded
 from lmconf.transports.http.attempt import PLACEHOLDER
-from lmconf.transports.http.client import AsyncWire, Wire
+from lmconf.transports.http.client import AsyncHttpClientTransport, HttpClientTransport
 from lmconf.transports.http.connection_pool import Trust
 from lmconf.transports.litellm.patches import import_litellm
 from lmconf.transports.transport import Request
@@ -41,7 +41,7 @@ class Clients:
             weakref.WeakKeyDictionary()
         )
         self._parents: list[object] = []
-        stand_still_at_forks(self)
+        register_forkable(self)
 
     def sync(self, kind: Client, request: Request) -> object:
         """Return the synchronous client of `kind` for the server of `request`."""
@@ -130,7 +130,7 @@ async def _keep(client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
 
 class _SyncSet:
     def __init__(self, trust: Trust) -> None:
-        self.wire = Wire(trust)
+        self.wire = HttpClientTransport(trust)
         self.http = httpx.Client(transport=self.wire, trust_env=False)
         self._made: dict[tuple[str, str], object] = {}
 
@@ -154,7 +154,7 @@ class _SyncSet:
 
 class _AsyncSet:
     def __init__(self, trust: Trust) -> None:
-        self.wire = AsyncWire(trust)
+        self.wire = AsyncHttpClientTransport(trust)
         self.http = httpx.AsyncClient(transport=self.wire, trust_env=False)
         self.keeper: AsyncGenerator[None, None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -199,7 +199,7 @@ class _AsyncSet:
 
 
 def _openai() -> Any:
-    return shielded(lambda: importlib.import_module("openai"))
+    return run_shielded(lambda: importlib.import_module("openai"))
 
 
 def _key(kind: Client, request: Request) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmconf.errors import CallError, ConnectionFailed, ServerError, Timeout
-from lmconf.transports.status_errors import no_advice, refused
+from lmconf.transports.status_errors import error_for_status, no_advice
 
 __all__ = ["failure_of"]
 
@@ -24,6 +24,6 @@ def failure_of(error: Exception, said: str) -> CallError:
     elif "ContentPolicyViolationError" in names:
         code = "content_filter"
     body = b'{"error": {"code": "%s"}}' % code.encode() if isinstance(code, str) else b"{}"
-    failure = refused(status, {}, body, (), no_advice)
+    failure = error_for_status(status, {}, body, (), no_advice)
     failure.message = said or failure.message
     return failure

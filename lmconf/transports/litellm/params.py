@@ -20,7 +20,13 @@ from lmconf.providers.routes import client_of
 from lmconf.schema.frozen import FrozenMap, thaw
 from lmconf.transports.transport import Request
 
-__all__ = ["check_carried", "completed", "is_as_stated", "placed", "told"]
+__all__ = [
+    "body_additions",
+    "check_parameters",
+    "complete_body",
+    "is_as_stated",
+    "litellm_settings",
+]
 
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 """Settings that litellm spells as each provider wants them."""
@@ -37,7 +43,7 @@ _ANY_ADDRESS = ("http://", "https://")
 class _Api(Struct, frozen=True):
     """What is known of one provider's API beyond litellm.
 
-    `placed` are settings that are put into the body under their own names, `inside` those that
+    `body_additions` are settings that are put into the body under their own names, `inside` those that
     belong into the block of that name, and litellm is told of neither. `refused` are settings
     that the API has no place for, each with what to do instead. `parts` are the types of content
     parts that it takes, None for any. `fetched` are the beginnings of addresses that litellm
@@ -150,13 +156,13 @@ def is_as_stated(request: Request) -> bool:
     return request.route != "responses" and client_of(request.provider, request.route) == "bare"
 
 
-def told(request: Request) -> dict[str, Any]:
+def litellm_settings(request: Request) -> dict[str, Any]:
     """Return the settings that litellm is told, and spells as the provider wants them."""
     own = _withheld(request)
     return {key: thaw(value) for key, value in request.settings.items() if key not in own}
 
 
-def placed(request: Request) -> dict[str, Any]:
+def body_additions(request: Request) -> dict[str, Any]:
     """Return what a body is completed with where litellm left it out."""
     settings = {key: thaw(value) for key, value in request.settings.items()}
     if client_of(request.provider, request.route) in ("bare", "openai"):
@@ -174,7 +180,7 @@ def placed(request: Request) -> dict[str, Any]:
 _BLOCKS = ("generationConfig", "metadata", "options")
 
 
-def completed(body: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def complete_body(body: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Return `body` with `own` in it: blocks are merged, and what litellm spelt stays."""
     made = dict(body)
     for key, value in own.items():
@@ -186,7 +192,7 @@ def completed(body: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def check_carried(request: Request) -> None:
+def check_parameters(request: Request) -> None:
     """Refuse what would be lost on the way to the provider.
 
     Raises:

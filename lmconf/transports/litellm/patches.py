@@ -15,10 +15,10 @@ from concurrent.futures import Future
 from types import ModuleType
 from typing import Any
 
-from lmconf.system.fork import Mutex, stand_still_at_forks
-from lmconf.system.interrupts import shielded
-from lmconf.system.threads import in_thread
-from lmconf.transports.http.attempt import PLACEHOLDER, is_exchanging, lent_client
+from lmconf.system.fork import Mutex, register_forkable
+from lmconf.system.interrupts import run_shielded
+from lmconf.system.threads import run_in_thread
+from lmconf.transports.http.attempt import PLACEHOLDER, has_attempt, lent_client
 
 __all__ = ["aimport_litellm", "import_litellm", "lend_clients", "log_nothing_unheard"]
 
@@ -71,7 +71,7 @@ def log_nothing_unheard(litellm: Any) -> None:
     """
 
     def unheard() -> bool:
-        if not is_exchanging():
+        if not has_attempt():
             return False
         heard = (one for name in _HEARING for one in getattr(litellm, name, None) or ())
         # Some of litellm's clients enter its cache there, which nobody has switched on.
@@ -112,7 +112,7 @@ CANCELLED = r"coroutine '\S*a(sync_)?(text_)?completion\S*' was never awaited"
 coroutine for nobody."""
 
 
-class _Importing:
+class _LiteLLMImport:
     """One import a process; warnings are silenced meanwhile, which is nothing for two threads.
 
     A fork waits for its end: a child could neither finish a half-made import nor begin it anew.
@@ -129,7 +129,7 @@ class _Importing:
         self.lock.release()
 
 
-_IMPORTING = _Importing()
+_IMPORTING = _LiteLLMImport()
 
 
 def import_litellm() -> ModuleType:
@@ -140,21 +140,21 @@ def import_litellm() -> ModuleType:
     """
     if _IMPORTING.module is not None:
         return _IMPORTING.module
-    stand_still_at_forks(_IMPORTING)
-    return shielded(_import_once)
+    register_forkable(_IMPORTING)
+    return run_shielded(_import_once)
 
 
 async def aimport_litellm() -> ModuleType:
     """Return litellm; its first import, which takes seconds, does not hold up the event loop."""
     if _IMPORTING.module is not None:
         return _IMPORTING.module
-    return await in_thread(import_litellm)
+    return await run_in_thread(import_litellm)
 
 
 def _import_once() -> ModuleType:
     with _IMPORTING.lock:
         if _IMPORTING.module is None:
-            _IMPORTING.module = _imported()
+            _IMPORTING.module = _import_litellm()
         return _IMPORTING.module
 
 
@@ -168,7 +168,7 @@ def _forget_remains() -> None:
             del sys.modules[name]
 
 
-def _imported() -> ModuleType:
+def _import_litellm() -> ModuleType:
     _forget_remains()
     ours = "litellm" not in sys.modules
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -221,7 +221,7 @@ def _ask_no_ollama(ours: bool) -> None:
 
     @functools.wraps(asking)
     def known(self: Any, model: str, *others: Any, **named: Any) -> Any:
-        if not ours and not is_exchanging():
+        if not ours and not has_attempt():
             return asking(self, model, *others, **named)
         return {
             "key": model,

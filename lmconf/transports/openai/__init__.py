@@ -6,22 +6,22 @@ reference, "Chat", "Completions").
 
 from __future__ import annotations
 
-from lmconf.transports.http.attempt import Asked
-from lmconf.transports.openai.chat_request import asked
-from lmconf.transports.openai.chat_response import Answering, response_of
+from lmconf.transports.http.attempt import HttpRequest
+from lmconf.transports.openai.chat_request import make_request
+from lmconf.transports.openai.chat_response import ChatStreamReader, response_of
 from lmconf.transports.transport import Json, Request
 
-__all__ = ["StatedApi"]
+__all__ = ["ChatApi"]
 
 
-class StatedApi:
+class ChatApi:
     """Both APIs, for `lmconf.transports.http.direct_transport`: the request's route says which is asked."""
 
-    def asked(self, request: Request, *, stream: bool) -> Asked:
-        return asked(request, stream=stream)
+    def asked(self, request: Request, *, stream: bool) -> HttpRequest:
+        return make_request(request, stream=stream)
 
     def response_of(self, body: Json, request: Request, secrets: tuple[str, ...]) -> Json:
         return response_of(body)
 
-    def answering(self, request: Request, secrets: tuple[str, ...]) -> Answering:
-        return Answering()
+    def answering(self, request: Request, secrets: tuple[str, ...]) -> ChatStreamReader:
+        return ChatStreamReader()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from lmconf.errors import BadRequest
-from lmconf.transports.http.attempt import Asked, merged, url_of
-from lmconf.transports.http.json_post import posted
+from lmconf.transports.http.attempt import HttpRequest, merge_extra, url_of
+from lmconf.transports.http.json_post import json_post
 from lmconf.transports.transport import Json, Request
 
-__all__ = ["DEFAULT_AZURE_VERSION", "asked"]
+__all__ = ["DEFAULT_AZURE_VERSION", "make_request"]
 
 DEFAULT_AZURE_VERSION = "2024-10-21"
 """Azure's generally available version of the API, used where a profile names none."""
@@ -17,7 +17,7 @@ DEFAULT_AZURE_VERSION = "2024-10-21"
 _PATHS = {"chat": "chat/completions", "text": "completions"}
 
 
-def asked(request: Request, *, stream: bool) -> Asked:
+def make_request(request: Request, *, stream: bool) -> HttpRequest:
     """Return `request` as it is sent, with a placeholder for the credential.
 
     Raises:
@@ -34,9 +34,9 @@ def asked(request: Request, *, stream: bool) -> Asked:
         # Without these options servers leave the usage out.
         body["stream"], body["stream_options"] = True, {"include_usage": True}
     if request.extra:
-        body = merged(body, request.extra)
+        body = merge_extra(body, request.extra)
     # Of streams, too, the type is JSON: OpenAI's own client says nothing else.
-    return posted(request, url_of(url), body, "application/json")
+    return json_post(request, url_of(url), body, "application/json")
 
 
 def _address(request: Request) -> str:

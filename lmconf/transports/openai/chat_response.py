@@ -9,7 +9,7 @@ from lmconf.errors import BadResponse
 from lmconf.transports.response_checks import check_chunk, check_response, complete_calls, plain
 from lmconf.transports.transport import Json
 
-__all__ = ["Answering", "response_of"]
+__all__ = ["ChatStreamReader", "response_of"]
 
 
 def response_of(body: Json) -> Json:
@@ -24,7 +24,7 @@ def response_of(body: Json) -> Json:
     return response
 
 
-class Answering:
+class ChatStreamReader:
     """One answer as it is being streamed; each choice says how it ends."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ def _tidy(choice: Json, part: str) -> None:
     if isinstance(message.get("reasoning"), str):
         message.setdefault("reasoning_content", message.pop("reasoning"))
     if isinstance(message.get("content"), list):
-        message.update(_joined(message.pop("content")))
+        message.update(_join_parts(message.pop("content")))
     _check_text(message.get("content"))
 
 
@@ -80,7 +80,7 @@ def _check_text(said: object) -> None:
         raise BadResponse(f"the text of the answer is {type(said).__name__} and no text")
 
 
-def _joined(parts: list[Any]) -> Json:
+def _join_parts(parts: list[Any]) -> Json:
     """Return the text, and the thoughts, of an answer that came in parts."""
     texts: list[str] = []
     thoughts: list[str] = []

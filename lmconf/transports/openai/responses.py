@@ -7,10 +7,10 @@ items of `POST …/responses`, and its output items, or the events of its stream
 
 from __future__ import annotations
 
-from lmconf.transports.http.attempt import Asked
-from lmconf.transports.openai.responses_request import asked, limit_of
+from lmconf.transports.http.attempt import HttpRequest
+from lmconf.transports.openai.responses_request import limit_of, make_request
 from lmconf.transports.openai.responses_response import response_of
-from lmconf.transports.openai.responses_stream import Answering
+from lmconf.transports.openai.responses_stream import ResponsesStreamReader
 from lmconf.transports.transport import Json, Request
 
 __all__ = ["ResponsesApi"]
@@ -19,11 +19,11 @@ __all__ = ["ResponsesApi"]
 class ResponsesApi:
     """The Responses API, for `lmconf.transports.http.direct_transport`."""
 
-    def asked(self, request: Request, *, stream: bool) -> Asked:
-        return asked(request, stream=stream)
+    def asked(self, request: Request, *, stream: bool) -> HttpRequest:
+        return make_request(request, stream=stream)
 
     def response_of(self, body: Json, request: Request, secrets: tuple[str, ...]) -> Json:
         return response_of(body, limit_of(request), secrets)
 
-    def answering(self, request: Request, secrets: tuple[str, ...]) -> Answering:
-        return Answering(limit_of(request), secrets)
+    def answering(self, request: Request, secrets: tuple[str, ...]) -> ResponsesStreamReader:
+        return ResponsesStreamReader(limit_of(request), secrets)

@@ -10,12 +10,12 @@ import httpx
 from lmconf.errors import BadRequest, UsageError
 from lmconf.providers.routes import NOT_IN_RESPONSES, RESPONSES
 from lmconf.schema.frozen import thaw
-from lmconf.transports.http.attempt import Asked, merged, url_of
-from lmconf.transports.http.json_post import posted
+from lmconf.transports.http.attempt import HttpRequest, merge_extra, url_of
+from lmconf.transports.http.json_post import json_post
 from lmconf.transports.litellm.params import TOKEN_LIMITS
 from lmconf.transports.transport import Json, Request
 
-__all__ = ["asked", "items_of", "limit_of"]
+__all__ = ["items_of", "limit_of", "make_request"]
 
 # What steers an answer in a chat message and has no place in an item.
 _NOWHERE = {
@@ -59,7 +59,7 @@ def _assistant(message: Mapping[str, Any], custom: set[str]) -> Iterator[Json]:
         yield thaw(item)
     content: Any = message.get("content")
     if isinstance(content, list | tuple):
-        content = [_said(part) for part in content]
+        content = [_assistant_part(part) for part in content]
     if message.get("refusal"):
         before = [{"type": "output_text", "text": content}] if isinstance(content, str) else content
         content = [*(before or ()), {"type": "refusal", "refusal": message["refusal"]}]
@@ -107,7 +107,7 @@ def _part(part: Mapping[str, Any]) -> Json:
     return thaw(dict(part))  # type: ignore[no-any-return]
 
 
-def _said(part: Mapping[str, Any]) -> Json:
+def _assistant_part(part: Mapping[str, Any]) -> Json:
     """Return a part of an assistant's message."""
     if part["type"] == "text":
         rest = {key: thaw(value) for key, value in part.items() if key != "type"}
@@ -119,16 +119,16 @@ _AS_THEY_ARE = frozenset("metadata parallel_tool_calls service_tier temperature 
 _LOGPROBS = "message.output_text.logprobs"
 
 
-def asked(request: Request, *, stream: bool) -> Asked:
+def make_request(request: Request, *, stream: bool) -> HttpRequest:
     """Return `request` as it is sent, with a placeholder for the credential.
 
     Raises:
         BadRequest: the provider has no Responses API, or the API has no such parameter.
         UsageError: a message holds something that the API has no place for.
     """
-    body = merged(_body(request, stream), request.extra)
+    body = merge_extra(_body(request, stream), request.extra)
     accept = "text/event-stream" if stream else "application/json"
-    return posted(request, _address(request), body, accept)
+    return json_post(request, _address(request), body, accept)
 
 
 def limit_of(request: Request) -> int | None:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lmconf.errors import BadResponse, CallError, ServerError
-from lmconf.transports.error_bodies import read_complaint
+from lmconf.transports.error_bodies import read_error_body
 from lmconf.transports.response_checks import drop_odd_counts
-from lmconf.transports.status_errors import reported
+from lmconf.transports.status_errors import error_in_answer
 from lmconf.transports.transport import Json
 
 __all__ = ["GAP", "call_of", "failure_of", "head_of", "response_of"]
@@ -85,7 +85,7 @@ def failure_of(error: object, secrets: Iterable[str]) -> CallError:
     """Return the failure that an error inside an answer stands for."""
     if not isinstance(error, Mapping) or not (error.get("message") or error.get("code")):
         return ServerError("the server says that it failed, and not why")
-    return reported(read_complaint(json.dumps(error).encode()), None, secrets)
+    return error_in_answer(read_error_body(json.dumps(error).encode()), None, secrets)
 
 
 def _message(output: list[Json]) -> Json:

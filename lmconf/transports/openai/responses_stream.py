@@ -13,7 +13,7 @@ from lmconf.transports.openai.responses_response import (
 )
 from lmconf.transports.transport import Json
 
-__all__ = ["Answering"]
+__all__ = ["ResponsesStreamReader"]
 
 
 _TEXTS = {
@@ -29,7 +29,7 @@ _ARGUMENTS = {
 _ENDS = frozenset(f"response.{end}" for end in ("completed", "incomplete", "failed", "cancelled"))
 
 
-class Answering:
+class ResponsesStreamReader:
     """One answer as it is being streamed; `ended` says that the server said its end.
 
     What the chunks hold, put together, is what `response_of` reads from the whole response: the

@@ -17,7 +17,7 @@ import pytest
 
 import lmconf
 from lmconf.errors import TrainError
-from lmconf.loader.add_lm import declare
+from lmconf.loader.add_lm import add_to_profile
 from lmconf.trainers import checkpoints
 from lmconf.training.job import TrainingJob
 from tests import watching
@@ -87,7 +87,7 @@ def test_the_loss_falls_and_the_result_is_launched_and_answers(
     assert {"torch", "transformers", "trl"} <= set(trained.spec.provenance["versions"])
     profile = tmp_path / "lmconf.yaml"
     profile.write_text("# mine\nlms:\n  a:\n    model: openai/a   # kept\n")
-    declare(profile, "violet", trained)
+    add_to_profile(profile, "violet", trained)
     with lmconf.load(profile) as loaded:
         assert loaded["violet"](QUESTION) == [ANSWER]
     assert not (job.folder / "output.partial").exists()

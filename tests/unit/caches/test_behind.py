@@ -14,7 +14,7 @@ import pytest
 
 from lmconf.caches.disk import DiskCache
 from lmconf.caches.store import CacheWarning, Entry
-from lmconf.caches.write_behind import WriteBehind
+from lmconf.caches.write_behind import WriteBehindStore
 
 ROOT = Path(__file__).parents[3]
 
@@ -40,7 +40,7 @@ def gated(tmp_path: Path) -> Gated:
 
 
 def test_what_is_put_is_found_before_it_is_written(gated: Gated) -> None:
-    store = WriteBehind(lambda: gated)
+    store = WriteBehindStore(lambda: gated)
     store.put("a", b"1", ttl=None)
     store.put("a", b"2", ttl=60)
     time.sleep(0.05)  # the thread has taken it, and waits
@@ -52,7 +52,7 @@ def test_what_is_put_is_found_before_it_is_written(gated: Gated) -> None:
 
 
 def test_what_was_flushed_is_there_for_others(tmp_path: Path) -> None:
-    store = WriteBehind(lambda: DiskCache(tmp_path))
+    store = WriteBehindStore(lambda: DiskCache(tmp_path))
     for number in range(500):
         store.put(str(number), b"1", ttl=None)
     store.flush()
@@ -60,7 +60,7 @@ def test_what_was_flushed_is_there_for_others(tmp_path: Path) -> None:
 
 
 def test_what_is_put_in_a_row_is_written_together(gated: Gated) -> None:
-    store = WriteBehind(lambda: gated)
+    store = WriteBehindStore(lambda: gated)
     for number in range(200):
         store.put(str(number), b"1", ttl=None)
     gated.gate.set()
@@ -70,7 +70,7 @@ def test_what_is_put_in_a_row_is_written_together(gated: Gated) -> None:
 
 
 def test_a_while_later_it_is_written_without_a_word(tmp_path: Path) -> None:
-    store = WriteBehind(lambda: DiskCache(tmp_path))
+    store = WriteBehindStore(lambda: DiskCache(tmp_path))
     store.put("a", b"1", ttl=None)
     other, end = DiskCache(tmp_path), time.monotonic() + 10
     while other.get("a") is None and time.monotonic() < end:
@@ -79,7 +79,7 @@ def test_a_while_later_it_is_written_without_a_word(tmp_path: Path) -> None:
 
 
 def test_no_more_waits_than_may(gated: Gated) -> None:
-    store = WriteBehind(lambda: gated, most=10_000)
+    store = WriteBehindStore(lambda: gated, most=10_000)
 
     def put() -> None:
         for number in range(50):
@@ -96,7 +96,7 @@ def test_no_more_waits_than_may(gated: Gated) -> None:
 
 
 def test_it_is_told_when_others_can_find_it(gated: Gated) -> None:
-    store = WriteBehind(lambda: gated)
+    store = WriteBehindStore(lambda: gated)
     told = threading.Event()
     store.when_written(told.set)
     assert told.is_set()  # nothing waits
@@ -111,7 +111,7 @@ def test_it_is_told_when_others_can_find_it(gated: Gated) -> None:
 
 def test_a_store_that_cannot_work_holds_nobody_up(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    store = WriteBehind(lambda: DiskCache(tmp_path / "file" / "cache"))
+    store = WriteBehindStore(lambda: DiskCache(tmp_path / "file" / "cache"))
     told = threading.Event()
     with pytest.warns(CacheWarning) as said:
         store.put("a", b"1", ttl=None)
@@ -125,7 +125,7 @@ def test_a_store_that_cannot_work_holds_nobody_up(tmp_path: Path) -> None:
 
 def test_an_answer_that_has_expired_is_not_found_while_it_waits(gated: Gated) -> None:
     now = [1000.0]
-    store = WriteBehind(lambda: gated, clock=lambda: now[0])
+    store = WriteBehindStore(lambda: gated, clock=lambda: now[0])
     store.put("a", b"1", ttl=60)
     found = store.find("a")
     assert found is not None and found.left == 60

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmconf.caches import CacheWarning, Stats, Store, Tiers
+from lmconf.caches import CacheWarning, Stats, Store, TieredStore
 from lmconf.caches.memory import MemoryCache
 
 
@@ -50,7 +50,7 @@ def test_the_nearest_answer_is_given() -> None:
     near, far = MemoryCache(), MemoryCache()
     near.put("a", b"near", ttl=None)
     far.put("a", b"far", ttl=None)
-    assert Tiers([near, far]).get("a") == b"near"
+    assert TieredStore([near, far]).get("a") == b"near"
 
 
 def test_what_only_a_far_store_has_is_learned_by_the_nearer_ones_for_the_time_left() -> None:
@@ -58,27 +58,27 @@ def test_what_only_a_far_store_has_is_learned_by_the_nearer_ones_for_the_time_le
     stores = [MemoryCache(clock=lambda: now[0]) for _ in range(3)]
     stores[2].put("a", b"1", ttl=60)
     now[0] = 50.0
-    assert Tiers(stores).get("a") == b"1"
+    assert TieredStore(stores).get("a") == b"1"
     assert [store.find("a") for store in stores] == [(b"1", 10.0)] * 3
 
 
 def test_what_may_be_used_for_an_unknown_time_is_given_and_not_learned() -> None:
     near, far = MemoryCache(), Plain()
     far.put("a", b"1", ttl=60)
-    tiers = Tiers([near, far])
+    tiers = TieredStore([near, far])
     assert tiers.get("a") == b"1"
     assert near.get("a") is None
 
 
 def test_every_store_keeps_what_is_put() -> None:
     stores: list[Store] = [MemoryCache(), Plain()]
-    Tiers(stores).put("a", b"1", ttl=None)
+    TieredStore(stores).put("a", b"1", ttl=None)
     assert [store.get("a") for store in stores] == [b"1", b"1"]
 
 
 def test_a_store_that_raises_is_passed_over_with_one_warning() -> None:
     """The warning does not repeat what the exception says: it may hold a password."""
-    tiers = Tiers([Broken(), MemoryCache()])
+    tiers = TieredStore([Broken(), MemoryCache()])
     with pytest.warns(CacheWarning) as said:
         tiers.put("a", b"1", ttl=None)
         assert tiers.get("a") == b"1"
@@ -91,7 +91,7 @@ def test_a_store_that_raises_is_passed_over_with_one_warning() -> None:
 
 
 def test_no_stores_keep_nothing() -> None:
-    tiers = Tiers([])
+    tiers = TieredStore([])
     tiers.put("a", b"1", ttl=None)
     assert tiers.get("a") is None
     assert tiers.stats() == {"entries": 0, "bytes": 0}

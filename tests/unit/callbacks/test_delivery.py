@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lmconf.callbacks import CallbackWarning, Dispatcher, End, Start
-from lmconf.callbacks.worker import MOST_WAITING, PATIENCE, Courier
+from lmconf.callbacks.worker import MOST_WAITING, PATIENCE, CallbackWorker
 from tests import watching
 from tests.programs import run
 
@@ -330,7 +330,7 @@ def test_the_end_of_the_program_waits_for_a_thread_that_begins_as_another_ends(
     monkeypatch.setattr(atexit, "register", waited_for.append)
     monkeypatch.setattr(atexit, "unregister", forget)
     free = threading.Event()
-    courier = Courier(lambda error: None, looping=False)
+    courier = CallbackWorker(lambda error: None, looping=False)
     courier.post(lambda: None)
     courier._queue.end()
     until(lambda: not courier._queue.running)

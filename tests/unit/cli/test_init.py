@@ -10,7 +10,7 @@ import pytest
 import yaml
 from referencing import Registry
 
-from lmconf.system.paths import shipped
+from lmconf.system.paths import shipped_folder
 from tests.unit.cli.running import Lmconf
 
 
@@ -84,7 +84,7 @@ def test_schema_prints_what_came_with_lmconf(
     lmconf: Lmconf, arguments: list[str], name: str
 ) -> None:
     ran = lmconf("schema", *arguments)
-    assert ran.out == (shipped("schemas") / name).read_text(encoding="utf-8")
+    assert ran.out == (shipped_folder("schemas") / name).read_text(encoding="utf-8")
     jsonschema.Draft202012Validator.check_schema(ran.json)
 
 

@@ -11,8 +11,8 @@ import pytest
 
 import lmconf as package
 from lmconf.errors import ServerError
-from lmconf.runtime.forecast import foresee
-from lmconf.spec.build import make
+from lmconf.runtime.forecast import forecast_call
+from lmconf.spec.build import make_lm
 from tests.loopback import Reply, serving
 from tests.unit.cli.running import Lmconf
 
@@ -170,7 +170,7 @@ def test_a_call_does_what_was_foreseen() -> None:
             "num_retries": 2,
             "fallbacks": others,
         }
-        foreseen = foresee(make(said), 10)
+        foreseen = forecast_call(make_lm(said), 10)
         with pytest.raises(ServerError) as caught:
             package.LM(**said)("hi")
         assert len(server.received) == foreseen.attempts == 5

@@ -89,7 +89,7 @@ def test_every_failure_has_its_exit_code_and_no_traceback(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("lmconf.loader.compile.examine", fail)
+    monkeypatch.setattr("lmconf.loader.compile.compile_source", fail)
     ran = lmconf("show", "support")
     assert ran.code == code
     assert "Traceback" not in ran.err
@@ -99,7 +99,7 @@ def test_a_bug_is_not_hidden(lmconf: Lmconf, monkeypatch: pytest.MonkeyPatch) ->
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("lmconf.loader.compile.examine", fail)
+    monkeypatch.setattr("lmconf.loader.compile.compile_source", fail)
     with pytest.raises(ZeroDivisionError):
         lmconf("show", "support")
 
@@ -110,7 +110,7 @@ def test_what_a_failure_tells_is_masked_and_cannot_steer_the_terminal(
     def fail(*_: object, **__: object) -> None:
         raise CallError("refused sk-abcdefghijklmnop1234 \x1b]0;owned\x07")
 
-    monkeypatch.setattr("lmconf.loader.compile.examine", fail)
+    monkeypatch.setattr("lmconf.loader.compile.compile_source", fail)
     assert lmconf("show", "support").err == "error: refused *** \\x1b]0;owned\\x07\n"
 
 

@@ -9,24 +9,26 @@ from typing import Any
 import pytest
 
 from lmconf.caches.specs import DiskStore
-from lmconf.compiler.inputs import Inputs
-from lmconf.compiler.pipeline import CompiledProfile, Outcome, compile_documents
-from lmconf.compiler.trust import distrust
+from lmconf.compiler.inputs import CompilerInputs
+from lmconf.compiler.pipeline import CompiledProfile, CompileResult, compile_documents
+from lmconf.compiler.trust import check_documents
 from lmconf.diagnostics.model import Diagnostic, Mark
 from lmconf.diagnostics.render import to_text
-from lmconf.document import Map, read
+from lmconf.document import Map, read_document
 from lmconf.document.nodes import Document
-from lmconf.document.operators import recognise
+from lmconf.document.operators import recognise_operators
 from lmconf.secrets.references import Env
-from lmconf.spec.build import change
+from lmconf.spec.build import change_lm
 from lmconf.spec.lm import LMSpec, SoleLMSpec
 
 WHOLE = Path(__file__).parents[2] / "schema/accept/whole.yaml"
 
 
-def examined(text: str, path: str = "/srv/profiles/p.yaml", **inputs: Any) -> Outcome:
+def examined(text: str, path: str = "/srv/profiles/p.yaml", **inputs: Any) -> CompileResult:
     given = {"allow_imports": frozenset({"acme_lm.hooks"}), **inputs}
-    return compile_documents([read(text, "p.yaml", path=path)], Inputs(name="p", **given))
+    return compile_documents(
+        [read_document(text, "p.yaml", path=path)], CompilerInputs(name="p", **given)
+    )
 
 
 def profile(text: str, **inputs: Any) -> CompiledProfile:
@@ -79,7 +81,7 @@ def test_a_familys_rule_outranks_the_profiles_default(support: CompiledProfile) 
     assert (azure.base_model, azure.temperature, azure.max_tokens) == ("openai/o3-mini", 1.0, 16000)
     assert azure.api_key == Env(name="AZURE_API_KEY")
     # Changing something else does not bring the forbidden default back.
-    assert change(support.lms["azure"], {"num_retries": 1}).spec.temperature == 1.0
+    assert change_lm(support.lms["azure"], {"num_retries": 1}).spec.temperature == 1.0
 
 
 def test_the_examples_server_and_variables(support: CompiledProfile) -> None:
@@ -122,7 +124,7 @@ def test_a_fallback_to_oneself_is_dropped_everywhere() -> None:
     text = "defaults: {fallbacks: [b]}\nlms: {a: {model: openai/a}, b: {model: openai/b}}\n"
     found = profile(text)
     assert found.lms["b"].spec.fallbacks == ()
-    assert change(found.lms["b"], {"seed": 1}).spec.fallbacks == ()
+    assert change_lm(found.lms["b"], {"seed": 1}).spec.fallbacks == ()
     assert len(found.lms["a"].spec.fallbacks) == 1
 
 
@@ -187,14 +189,14 @@ def test_a_credential_shared_in_a_mapping_made_in_code_is_told_too() -> None:
     source = Source("<mapping>")
     root = from_plain(content, Mark(source))
     assert isinstance(root, Map)
-    outcome = compile_documents([Document(root, source)], Inputs(name="p"))
+    outcome = compile_documents([Document(root, source)], CompilerInputs(name="p"))
     assert [each.code for each in outcome.diagnostics] == ["credential-crosses"]
 
 
 def test_a_parent_in_another_profile_lies_under_its_heir() -> None:
     def foreign(name: str, mark: Mark) -> Map | None:
         assert name == "team:claude"
-        return read("model: anthropic/c\nmax_tokens: 5\nseed: 1\n", "team.yaml").root
+        return read_document("model: anthropic/c\nmax_tokens: 5\nseed: 1\n", "team.yaml").root
 
     text = "lms: {grader: {extends: 'team:claude', max_tokens: 9}}\n"
     lm = profile(text, foreign=foreign).lms["grader"].spec
@@ -202,13 +204,15 @@ def test_a_parent_in_another_profile_lies_under_its_heir() -> None:
 
 
 def test_relative_paths_belong_to_the_file_that_states_them() -> None:
-    below = read("callbacks: {a: {use: jsonl, path: a.jsonl}}\n", "base.yaml", path="/base/b.yaml")
-    above = read(
+    below = read_document(
+        "callbacks: {a: {use: jsonl, path: a.jsonl}}\n", "base.yaml", path="/base/b.yaml"
+    )
+    above = read_document(
         "lms: {x: {model: openai/x, callbacks: [a], api_key: {$file: key.txt}}}\n",
         "p.yaml",
         path="/srv/p.yaml",
     )
-    outcome = compile_documents([below, above], Inputs(name="p"))
+    outcome = compile_documents([below, above], CompilerInputs(name="p"))
     assert outcome.profile is not None
     spec = outcome.profile.lms["x"].spec
     assert getattr(spec.callbacks[0], "path", None) == "/base/a.jsonl"
@@ -244,9 +248,9 @@ def test_an_abstract_lm_is_checked_and_never_called() -> None:
 
 
 def distrusted(text: str, allowed: Mapping[str, None] | tuple[str, ...] = ()) -> list[Diagnostic]:
-    document = read(text, "p.yaml", path="/srv/untrusted/p.yaml")
-    root = recognise(document.root, [])
-    return distrust([Document(root, document.source)], frozenset(allowed))
+    document = read_document(text, "p.yaml", path="/srv/untrusted/p.yaml")
+    root = recognise_operators(document.root, [])
+    return check_documents([Document(root, document.source)], frozenset(allowed))
 
 
 @pytest.mark.parametrize(

@@ -13,26 +13,26 @@ from hypothesis import strategies as st
 import lmconf
 from lmconf.caches import live_store
 from lmconf.caches.specs import DiskStore
-from lmconf.compiler.inputs import Inputs
-from lmconf.compiler.pipeline import CompiledProfile, Outcome, compile_documents
+from lmconf.compiler.inputs import CompilerInputs
+from lmconf.compiler.pipeline import CompiledProfile, CompileResult, compile_documents
 from lmconf.diagnostics.model import Diagnostic
 from lmconf.diagnostics.render import to_text
-from lmconf.document import Document, Plain, read, write
+from lmconf.document import Document, Plain, read_document, write
 from lmconf.document.overrides import from_mapping
 from lmconf.schema.declaration import fields
 from lmconf.spec.lm import LMSpec
 
 
-def compiled(*texts: str, overrides: dict[str, Any] | None = None, **inputs: Any) -> Outcome:
+def compiled(*texts: str, overrides: dict[str, Any] | None = None, **inputs: Any) -> CompileResult:
     """Return what documents, the lowest first, compile to; each has a folder of its own."""
     found: list[Diagnostic] = []
     assignments = tuple(from_mapping(overrides or {}, found))
     assert found == []
     documents: list[Document] = [
-        read(text, f"{number}.yaml", path=f"/srv/{number}/{number}.yaml")
+        read_document(text, f"{number}.yaml", path=f"/srv/{number}/{number}.yaml")
         for number, text in enumerate(texts)
     ]
-    return compile_documents(documents, Inputs(name="p", assignments=assignments, **inputs))
+    return compile_documents(documents, CompilerInputs(name="p", assignments=assignments, **inputs))
 
 
 def profile(*texts: str, **inputs: Any) -> CompiledProfile:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from lmconf.compiler.inputs import Inputs
-from lmconf.compiler.pipeline import Outcome, compile_documents
+from lmconf.compiler.inputs import CompilerInputs
+from lmconf.compiler.pipeline import CompileResult, compile_documents
 from lmconf.diagnostics.model import Diagnostic, Mark
 from lmconf.document.nodes import Map
 from lmconf.document.overrides import from_mapping
-from lmconf.document.yaml.reader import read
+from lmconf.document.yaml.reader import read_document
 from tests.watching import processor_seconds
 
 A = "api_base: https://a.example/v1"
@@ -23,10 +23,11 @@ HOUSE = f"house: {{{MODEL}, {A}, {KEY}}}"
 
 def outcome(
     *texts: str, overrides: dict[str, Any] | None = None, foreign: str | None = None
-) -> Outcome:
+) -> CompileResult:
     found: list[Diagnostic] = []
     documents = [
-        read(text, f"{place}.yaml", path=f"/srv/{place}.yaml") for place, text in enumerate(texts)
+        read_document(text, f"{place}.yaml", path=f"/srv/{place}.yaml")
+        for place, text in enumerate(texts)
     ]
 
     def elsewhere(name: str, mark: Mark) -> Map | None:
@@ -41,7 +42,7 @@ def outcome(
 
     return compile_documents(
         documents,
-        Inputs(
+        CompilerInputs(
             name="p",
             assignments=tuple(from_mapping(overrides or {}, found)),
             foreign=None if foreign is None else elsewhere,

@@ -17,8 +17,8 @@ from lmconf.document.nodes import (
     from_plain,
     to_plain,
 )
-from lmconf.document.operators import recognise
-from lmconf.document.yaml.reader import read
+from lmconf.document.operators import recognise_operators
+from lmconf.document.yaml.reader import read_document
 
 
 class Kitchen:
@@ -37,7 +37,7 @@ class Kitchen:
     def kind_key(self, path: Path) -> str | None:
         return "use" if path[-1:] == ("tool",) else None
 
-    def shed(self, path: Path, lower: Map, upper: Map) -> Map:
+    def drop_bound_fields(self, path: Path, lower: Map, upper: Map) -> Map:
         below, above = lower.get("dish"), upper.get("dish")
         if path != () or below is None or above is None or to_plain(below) == to_plain(above):
             return lower
@@ -47,7 +47,7 @@ class Kitchen:
 
 def layer(text: str, name: str = "a.yaml") -> Map:
     found: list[Diagnostic] = []
-    root = normalise(recognise(read(text, name).root, found), Kitchen())
+    root = normalise(recognise_operators(read_document(text, name).root, found), Kitchen())
     assert found == []
     return root
 

@@ -16,14 +16,14 @@ from lmconf.document.nodes import (
     Verbatim,
     to_plain,
 )
-from lmconf.document.operators import recognise
-from lmconf.document.yaml.reader import read
+from lmconf.document.operators import recognise_operators
+from lmconf.document.yaml.reader import read_document
 from lmconf.secrets.references import Env, File, Given
 
 
 def recognised(text: str, folder: str | None = None) -> tuple[Map, list[Diagnostic]]:
     found: list[Diagnostic] = []
-    return recognise(read(text, "a.yaml").root, found, folder=folder), found
+    return recognise_operators(read_document(text, "a.yaml").root, found, folder=folder), found
 
 
 def value_of(text: str, folder: str | None = None) -> Node:
@@ -125,7 +125,7 @@ def test_unset_resets() -> None:
 def test_other_dollar_keys_are_data(text: str) -> None:
     root, found = recognised(f"field: {text}")
     assert found == []
-    assert to_plain(root) == to_plain(read(f"field: {text}", "b.yaml").root)
+    assert to_plain(root) == to_plain(read_document(f"field: {text}", "b.yaml").root)
 
 
 @pytest.mark.parametrize(

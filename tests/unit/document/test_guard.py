@@ -11,7 +11,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lmconf.document import read, read_value, to_plain
+from lmconf.document import read_document, read_value, to_plain
 from lmconf.document.yaml.limits import DEPTH, LENGTH, NODES, scan
 from lmconf.errors import ProfileError
 from tests.watching import processor_seconds
@@ -133,7 +133,7 @@ PIECES = [
 
 
 def refuses_or_reads(text: str | bytes) -> None:
-    for reader in (read, read_value):
+    for reader in (read_document, read_value):
         refuses_or_reads_with(reader, text)
 
 

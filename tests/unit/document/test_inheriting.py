@@ -6,8 +6,8 @@ from lmconf.diagnostics.model import Diagnostic, Mark
 from lmconf.document.inheritance import Inherited, inherit
 from lmconf.document.merge import fold
 from lmconf.document.nodes import Broken, Map, Node, Path, Plain, to_plain
-from lmconf.document.operators import recognise
-from lmconf.document.yaml.reader import read
+from lmconf.document.operators import recognise_operators
+from lmconf.document.yaml.reader import read_document
 from tests.watching import processor_seconds
 
 
@@ -21,7 +21,7 @@ class Rules:
     def kind_key(self, path: Path) -> str | None:
         return None
 
-    def shed(self, path: Path, lower: Map, upper: Map) -> Map:
+    def drop_bound_fields(self, path: Path, lower: Map, upper: Map) -> Map:
         return lower
 
 
@@ -31,7 +31,8 @@ def inherited(
     found: list[Diagnostic] = []
     rules = Rules()
     layers = [
-        recognise(read(text, f"{index}.yaml").root, found) for index, text in enumerate(texts)
+        recognise_operators(read_document(text, f"{index}.yaml").root, found)
+        for index, text in enumerate(texts)
     ]
     root = fold(layers, rules)
     lms, defaults = root.entries["lms"], root.get("defaults")
@@ -40,7 +41,7 @@ def inherited(
 
     def resolve(name: str, mark: Mark) -> Map | None:
         if foreign is not None and name in foreign:
-            return recognise(read(foreign[name], "foreign.yaml").root, found)
+            return recognise_operators(read_document(foreign[name], "foreign.yaml").root, found)
         found.append(Diagnostic(code="foreign", message=name, mark=mark))
         return None
 

@@ -6,9 +6,9 @@ from lmconf.diagnostics.model import Diagnostic
 from lmconf.diagnostics.render import to_text
 from lmconf.document.merge import fold, settle
 from lmconf.document.nodes import Map, Node, Path, Plain, Scalar, from_plain, to_plain
-from lmconf.document.operators import recognise
+from lmconf.document.operators import recognise_operators
 from lmconf.document.overrides import Assignment, from_mapping, overlay, parse_set
-from lmconf.document.yaml.reader import read
+from lmconf.document.yaml.reader import read_document
 from lmconf.secrets.references import Env, File
 
 
@@ -24,7 +24,7 @@ class Rules:
     def kind_key(self, path: Path) -> str | None:
         return None
 
-    def shed(self, path: Path, lower: Map, upper: Map) -> Map:
+    def drop_bound_fields(self, path: Path, lower: Map, upper: Map) -> Map:
         return lower
 
 
@@ -43,7 +43,7 @@ def laid(
     text: str, assignments: list[Assignment], found: list[Diagnostic], top: tuple[str, ...] = ()
 ) -> Map:
     rules = Rules()
-    document = recognise(read(text, "a.yaml").root, found)
+    document = recognise_operators(read_document(text, "a.yaml").root, found)
     above = overlay(document, assignments, found, rules, top=top, folder="/work")
     return settle(fold([document, above], rules), found)
 

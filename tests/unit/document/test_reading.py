@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from lmconf.diagnostics.model import Diagnostic, Mark
-from lmconf.document import Document, Map, Scalar, Seq, at, read, read_value, to_plain
+from lmconf.document import Document, Map, Scalar, Seq, at, read_document, read_value, to_plain
 from lmconf.errors import ProfileError
 
 
@@ -23,7 +23,7 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 def refused(text: str | bytes) -> list[Diagnostic]:
     with pytest.raises(ProfileError) as caught:
-        read(text, "p.yaml")
+        read_document(text, "p.yaml")
     return list(caught.value.diagnostics)
 
 
@@ -39,7 +39,7 @@ def place(mark: Mark | None) -> tuple[int, int, int]:
 
 def shown(text: str) -> str:
     with pytest.raises(ProfileError) as caught:
-        read(text, "p.yaml")
+        read_document(text, "p.yaml")
     return str(caught.value)
 
 
@@ -64,7 +64,7 @@ c:
     text
 d: {}
 """
-    root = read(text, "p.yaml").root
+    root = read_document(text, "p.yaml").root
     assert to_plain(root) == {
         "a": "off",
         "b": [1, 2.5, None, True, "1"],
@@ -75,7 +75,7 @@ d: {}
 
 
 def test_keys_and_values_know_where_they_stand() -> None:
-    document = read(
+    document = read_document(
         'a: 1\nlist:\n  - x: "q"   # c\n    y: 2\nb: {k: v}\nt: |\n  x\n  y\n', "p.yaml"
     )
     root = document.root
@@ -97,7 +97,7 @@ def test_keys_and_values_know_where_they_stand() -> None:
 
 def test_places_count_characters_and_the_lines_of_editors() -> None:
     # YAML 1.1 ends lines at U+2028 and U+0085, too; editors do not.
-    document = read('"ü😀": [日本,\r\n  "\u2028"]\r\nz: "\x85" \n', "p.yaml")
+    document = read_document('"ü😀": [日本,\r\n  "\u2028"]\r\nz: "\x85" \n', "p.yaml")
     assert place(document.root.keys["z"]) == (3, 1, 2)
     assert place(document.root.entries["z"].mark) == (3, 4, 7)
     assert place(document.root.entries["ü😀"].mark) == (1, 7, 11)
@@ -107,8 +107,10 @@ def test_places_count_characters_and_the_lines_of_editors() -> None:
 
 
 def test_the_source_keeps_the_text_and_where_it_came_from() -> None:
-    child = read("extends: base", "child.yaml")
-    parent = read("a: 1", "base.yaml", path="/x/base.yaml", reached=child.root.keys["extends"])
+    child = read_document("extends: base", "child.yaml")
+    parent = read_document(
+        "a: 1", "base.yaml", path="/x/base.yaml", reached=child.root.keys["extends"]
+    )
     assert parent.source.text == "a: 1"
     assert parent.source.path == "/x/base.yaml"
     assert parent.source.reached is child.root.keys["extends"]
@@ -143,7 +145,7 @@ two:
   r: 4
   <<: [*a, *b]
 """
-    document = read(text, "p.yaml")
+    document = read_document(text, "p.yaml")
     assert to_plain(document.root.entries["one"]) == {"p": 1, "q": 3}
     assert to_plain(document.root.entries["two"]) == {"p": 1, "q": 1, "r": 4}
     two = document.root.entries["two"]
@@ -153,11 +155,11 @@ two:
 
 
 def test_a_quoted_merge_key_and_an_equals_sign_are_text() -> None:
-    assert to_plain(read('"<<": 1\n=: =\n', "p").root) == {"<<": 1, "=": "="}
+    assert to_plain(read_document('"<<": 1\n=: =\n', "p").root) == {"<<": 1, "=": "="}
 
 
 def test_an_alias_is_the_anchored_value() -> None:
-    document = read("a: &x [1, 2]\nb: *x\n&k key: {*k : 2}\n", "p")
+    document = read_document("a: &x [1, 2]\nb: *x\n&k key: {*k : 2}\n", "p")
     assert to_plain(document.root) == {"a": [1, 2], "b": [1, 2], "key": {"key": 2}}
     assert isinstance(document.root.entries["b"], Seq)
     assert place(document.root.entries["a"].mark) == (1, 7, 13)
@@ -345,7 +347,7 @@ def test_texts_that_look_like_a_mistake_and_are_none_are_read(text: str) -> None
 )
 def test_no_secret_is_ever_printed(text: str) -> None:
     with pytest.raises(ProfileError) as caught:
-        read(text, "p.yaml")
+        read_document(text, "p.yaml")
     error = caught.value
     printed = str(error) + repr(error) + repr(error.diagnostics)
     assert "hunter22" not in printed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmconf.document.yaml.scalars import LARGEST, SMALLEST, Refused, is_plain_safe, resolve
+from lmconf.document.yaml.scalars import LARGEST, SMALLEST, InvalidNumber, is_plain_safe, resolve
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_everything_else_is_text(text: str) -> None:
 
 @pytest.mark.parametrize("text", [".nan", ".NaN", ".NAN", ".inf", "-.Inf", "+.INF"])
 def test_nan_and_infinities_are_refused(text: str) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidNumber) as caught:
         resolve(text)
     assert caught.value.code == "not-a-number"
 
@@ -66,7 +66,7 @@ def test_nan_and_infinities_are_refused(text: str) -> None:
     ],
 )
 def test_numbers_out_of_range_are_refused_at_once(text: str) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidNumber) as caught:
         resolve(text)
     assert caught.value.code == "number-out-of-range"
     assert text not in str(caught.value)

@@ -11,9 +11,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from lmconf.diagnostics.model import Diagnostic, Mark, Source
 from lmconf.diagnostics.render import to_text
 from lmconf.document.nodes import Broken, Map, Plain, Scalar, at, from_plain, to_plain
-from lmconf.document.operators import recognise
+from lmconf.document.operators import recognise_operators
 from lmconf.document.templates.renderer import Renderer, has_template, render
-from lmconf.document.yaml.reader import read
+from lmconf.document.yaml.reader import read_document
 from tests.watching import processor_seconds
 
 VARS: dict[str, Plain] = {
@@ -34,7 +34,7 @@ VARS: dict[str, Plain] = {
 
 def rendered(text: str) -> tuple[Map, list[Diagnostic]]:
     found: list[Diagnostic] = []
-    root = recognise(read(text, "a.yaml").root, found)
+    root = recognise_operators(read_document(text, "a.yaml").root, found)
     assert found == []
     node = render(root, VARS, found)
     assert isinstance(node, Map)
@@ -277,7 +277,7 @@ def test_the_templates_of_a_document_share_their_bound() -> None:
 
 def test_a_value_never_changes_the_shape_of_the_document() -> None:
     found: list[Diagnostic] = []
-    root = read("a: '{{ vars.x }}'\nb: 1\n", "a.yaml").root
+    root = read_document("a: '{{ vars.x }}'\nb: 1\n", "a.yaml").root
     result = render(root, {"x": "1\nc: {d: 2}\n- e"}, found)
     assert to_plain(result) == {"a": "1\nc: {d: 2}\n- e", "b": 1}
     assert found == []
@@ -327,7 +327,7 @@ def test_every_place_of_the_same_mistake_is_told() -> None:
 
 def test_a_mistake_that_several_entries_inherit_is_told_once() -> None:
     found: list[Diagnostic] = []
-    node = read("a: '{{ vars.x }}'", "a.yaml").root
+    node = read_document("a: '{{ vars.x }}'", "a.yaml").root
     renderer = Renderer(VARS, found)
     for name in ("one", "two"):
         assert isinstance(at(renderer.render(node, (name,)), ("a",)), Broken)
@@ -343,7 +343,7 @@ def test_mistakes_in_values_made_in_code_are_told_by_path() -> None:
 
 def test_a_variable_whose_mistake_was_told_breaks_its_templates_silently() -> None:
     found: list[Diagnostic] = []
-    root = read("{a: '{{ vars.x }}', b: '{{ vars.y }}'}", "a.yaml").root
+    root = read_document("{a: '{{ vars.x }}', b: '{{ vars.y }}'}", "a.yaml").root
     result = render(root, {"y": 1}, found, broken={"x"})
     assert found == []
     assert isinstance(result, Map)
@@ -366,13 +366,13 @@ def test_has_template_asks_for_braces_alone() -> None:
 def test_jinja2_is_imported_only_when_a_scalar_holds_a_template() -> None:
     program = """
 import sys
-from lmconf.document.operators import recognise
-from lmconf.document.yaml.reader import read
+from lmconf.document.operators import recognise_operators
+from lmconf.document.yaml.reader import read_document
 from lmconf.document.templates.renderer import render
-from lmconf.document.variables import bind
+from lmconf.document.variables import bind_variables
 for text, wanted in (("a: '{% x %} }}'", False), ("a: '{{ 1 }}'", True)):
-    root = recognise(read(text, "a.yaml").root, [])
-    bind(None, {}, {}, [])
+    root = recognise_operators(read_document(text, "a.yaml").root, [])
+    bind_variables(None, {}, {}, [])
     render(root, {}, [])
     assert ("jinja2" in sys.modules) is wanted, text
 """
@@ -385,7 +385,7 @@ def test_fifty_templates_render_within_milliseconds() -> None:
         f"l{n}: \"openai/{{{{ 'gpt-4o' if vars.tier == 'full' else 'gpt-4o-mini' }}}}-{n}\"\n"
         for n in range(50)
     )
-    root = read(text, "a.yaml").root
+    root = read_document(text, "a.yaml").root
     render(root, VARS, [])
     # About 5 ms on an idle machine; the bound leaves room for a busy one.
     assert min(processor_seconds(lambda: render(root, VARS, [])) for _ in range(5)) < 0.05

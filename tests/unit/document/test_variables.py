@@ -7,9 +7,9 @@ from lmconf.diagnostics.render import to_text
 from lmconf.document.command_line import parse_var
 from lmconf.document.merge import settle
 from lmconf.document.nodes import Plain
-from lmconf.document.operators import recognise
-from lmconf.document.variables import Bound, bind
-from lmconf.document.yaml.reader import read
+from lmconf.document.operators import recognise_operators
+from lmconf.document.variables import BoundVariables, bind_variables
+from lmconf.document.yaml.reader import read_document
 from lmconf.secrets.references import Env
 
 
@@ -18,15 +18,15 @@ def bound(
     given: dict[str, object] | None = None,
     environment: dict[str, str] | None = None,
     var: tuple[str, ...] = (),
-) -> tuple[Bound, list[Diagnostic]]:
+) -> tuple[BoundVariables, list[Diagnostic]]:
     found: list[Diagnostic] = []
-    declared = settle(recognise(read(text, "a.yaml").root, found), found)
+    declared = settle(recognise_operators(read_document(text, "a.yaml").root, found), found)
     values: dict[str, object] = dict(given or {})
     for argument in var:
         parsed = parse_var(argument, found)
         if parsed is not None:
             values[parsed[0]] = parsed[1]
-    return bind(declared, values, environment or {}, found), found
+    return bind_variables(declared, values, environment or {}, found), found
 
 
 def codes(found: list[Diagnostic]) -> list[str]:
@@ -292,4 +292,4 @@ def test_the_value_of_a_secret_argument_is_never_printed() -> None:
 
 
 def test_no_declared_variables_is_an_empty_set() -> None:
-    assert bind(None, {}, {}, []) == Bound({}, {}, frozenset())
+    assert bind_variables(None, {}, {}, []) == BoundVariables({}, {}, frozenset())

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lmconf.launchers.processes import Command
+from lmconf.launchers.processes import ServerCommand
 from lmconf.launchers.specs import LaunchSpec, Ready
 from tests import watching
 from tests.watching import alive
@@ -34,9 +34,9 @@ server.serve_forever()
 """
 
 
-def command(folder: Path, script: str) -> Command:
+def command(folder: Path, script: str) -> ServerCommand:
     """A command that runs `script` with the folder as its argument."""
-    return Command(
+    return ServerCommand(
         argv=(sys.executable, "-I", "-c", script, str(folder)),
         model="wanted",
         folder=folder,
@@ -45,7 +45,7 @@ def command(folder: Path, script: str) -> Command:
     )
 
 
-def models_server(folder: Path, name: str = "wanted", status: int = 200) -> Command:
+def models_server(folder: Path, name: str = "wanted", status: int = 200) -> ServerCommand:
     """A server that lists one model."""
     return command(folder, MODELS.replace("NAME", repr(name)).replace("STATUS", str(status)))
 

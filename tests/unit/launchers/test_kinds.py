@@ -11,11 +11,11 @@ import pytest
 
 from lmconf.errors import LaunchError
 from lmconf.launchers import LaunchSpec, launcher
-from lmconf.launchers.command import filled
-from lmconf.launchers.exit_reasons import explanation
-from lmconf.launchers.flags import flags, words
-from lmconf.launchers.ports import address, reserved
-from lmconf.launchers.server_protocol import Manner
+from lmconf.launchers.command import fill_placeholders
+from lmconf.launchers.exit_reasons import explain_exit
+from lmconf.launchers.flags import command_words, flags
+from lmconf.launchers.ports import address, reserve_port
+from lmconf.launchers.server_protocol import StartOptions
 from lmconf.launchers.specs import Ready
 from lmconf.schema.frozen import FrozenMap
 from lmconf.secrets.references import Reference
@@ -51,7 +51,7 @@ def test_ollama_pulls_what_is_missing_only_when_that_is_asked_for(tmp_path: Path
     pulling = msgspec.structs.replace(spec, pull=True)
     assert "file does not exist" in refused(pulling, "missing-model")
     heard: list[str] = []
-    server = launcher("ollama").start(pulling, "llama3.2", manner=Manner(heard=heard.append))
+    server = launcher("ollama").start(pulling, "llama3.2", manner=StartOptions(heard=heard.append))
     server.stop()
     layer = "pulling 4f659a1e86d7"
     assert heard[:3] == ["pulling manifest", f"{layer} (0 %)", f"{layer} (12 %)"]
@@ -66,7 +66,7 @@ def test_ollama_is_told_where_to_listen_in_brackets_where_that_has_colons(tmp_pa
     env: FrozenMap[str, str | Reference] = FrozenMap({"PATH": f"{tmp_path}:/usr/bin:/bin"})
     for host, said in (("127.0.0.1", r"at 127\.0\.0\.1:\d+"), ("::1", r"at \[::1\]:\d+")):
         try:
-            with reserved(host):
+            with reserve_port(host):
                 pass
         except LaunchError:
             continue  # this machine has no such address
@@ -91,7 +91,7 @@ def test_a_server_may_say_that_it_is_well_in_another_way(tmp_path: Path) -> None
 
 def test_places_in_a_command_stay_one_word_each() -> None:
     values = {"port": "1", "host": "h", "model": "a b; {port}", "weights": "w"}
-    assert filled(("x", "--p={port}", "{model}", "{other}"), values) == (
+    assert fill_placeholders(("x", "--p={port}", "{model}", "{other}"), values) == (
         "x",
         "--p=1",
         "a b; {port}",
@@ -102,7 +102,7 @@ def test_places_in_a_command_stay_one_word_each() -> None:
 def test_arguments_become_words() -> None:
     known = flags(switch="quick", toggle="eager", integer="n", list="names", value="config")
     args = {"quick": True, "eager": False, "n": -1, "names": ["a", "b"], "config": {"k": 1}}
-    assert words("acme", args, known, str) == (
+    assert command_words("acme", args, known, str) == (
         "--quick",
         "--no-eager",
         "--n=-1",
@@ -111,17 +111,17 @@ def test_arguments_become_words() -> None:
         "b",
         '--config={"k":1}',
     )
-    assert words("acme", {"quick": False}, known, str) == ()
+    assert command_words("acme", {"quick": False}, known, str) == ()
     with pytest.raises(LaunchError, match="acme has no argument 'quik'; did you mean 'quick'"):
-        words("acme", {"quik": True}, known, str)
+        command_words("acme", {"quik": True}, known, str)
     with pytest.raises(LaunchError, match="'n' wants a whole number"):
-        words("acme", {"n": "many"}, known, str)
+        command_words("acme", {"n": "many"}, known, str)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a port is let go of")
 @pytest.mark.parametrize("option", [socket.SO_REUSEADDR, getattr(socket, "SO_REUSEPORT", 0)])
 def test_a_reserved_port_is_given_to_nobody_but_can_be_listened_on(option: int) -> None:
-    with reserved("127.0.0.1") as port, socket.socket() as server:
+    with reserve_port("127.0.0.1") as port, socket.socket() as server:
         with socket.socket() as rude, pytest.raises(OSError):
             rude.bind(("127.0.0.1", port))
         server.setsockopt(socket.SOL_SOCKET, option, 1)
@@ -159,9 +159,9 @@ def test_a_server_that_listens_everywhere_is_asked_on_loopback() -> None:
     ],
 )
 def test_the_end_of_a_log_says_why(log: str, said: str) -> None:
-    assert said in explanation(log) if said else explanation(log) == ""
+    assert said in explain_exit(log) if said else explain_exit(log) == ""
 
 
 def test_an_end_by_signal_9_hints_at_memory() -> None:
-    assert "memory runs out" in explanation("", killed=True)
-    assert explanation("RuntimeError: no GPU\nkilled", killed=True) == "RuntimeError: no GPU"
+    assert "memory runs out" in explain_exit("", killed=True)
+    assert explain_exit("RuntimeError: no GPU\nkilled", killed=True) == "RuntimeError: no GPU"

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from lmconf.errors import LaunchError
-from lmconf.launchers.ports import claimed, reserved
+from lmconf.launchers.ports import claim_port, reserve_port
 from lmconf.launchers.start import start
 from tests.unit.launchers.scripted import QUICK, models_server
 
 
 def take(host: str, port: int) -> None:
-    with claimed(host, port):
+    with claim_port(host, port):
         pass
 
 
@@ -33,12 +33,12 @@ def test_a_port_that_something_listens_on_is_taken_until_it_ends() -> None:
 
 
 def test_a_port_that_another_start_has_its_eye_on_is_taken(state: Path) -> None:
-    with reserved("127.0.0.1") as port:
+    with reserve_port("127.0.0.1") as port:
         pass
     started_on = pytest.raises(LaunchError, match="a server is being started on it")
-    with claimed("127.0.0.1", port), started_on:
+    with claim_port("127.0.0.1", port), started_on:
         take("127.0.0.1", port)
-    with claimed("127.0.0.1", port):
+    with claim_port("127.0.0.1", port):
         assert (state / "ports" / str(port)).exists()
 
 
@@ -47,7 +47,7 @@ def test_a_state_folder_that_cannot_be_made_takes_no_port(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LMCONF_STATE_DIR", str(tmp_path / "file" / "state"))
-    with reserved("127.0.0.1") as port:
+    with reserve_port("127.0.0.1") as port:
         pass
     take("127.0.0.1", port)
 

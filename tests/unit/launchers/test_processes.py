@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from lmconf.errors import LaunchError
-from lmconf.launchers.environments import environment
+from lmconf.launchers.environments import server_environment
 from lmconf.launchers.logs import log_tail
-from lmconf.launchers.processes import Command, ServerProcess
+from lmconf.launchers.processes import ServerCommand, ServerProcess
 from lmconf.launchers.specs import LaunchSpec, Ready, ServerLog
 from lmconf.launchers.start import start
 from lmconf.schema.frozen import FrozenMap
@@ -33,7 +33,7 @@ def sleeper(folder: Path) -> str:
     )
 
 
-def with_grandchild(folder: Path) -> Command:
+def with_grandchild(folder: Path) -> ServerCommand:
     listed = models_server(folder)
     return command(folder, sleeper(folder) + listed.argv[3])
 
@@ -134,7 +134,7 @@ def test_a_death_by_a_signal_is_told(tmp_path: Path) -> None:
 
 
 def test_a_program_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    missing = Command(
+    missing = ServerCommand(
         argv=("/nowhere/server",), model="m", folder=tmp_path, env={}, find=lambda: None
     )
     with pytest.raises(LaunchError, match="cannot start /nowhere/server: No such file"):
@@ -191,7 +191,7 @@ def test_an_interrupt_while_waiting_leaves_nothing_behind(tmp_path: Path) -> Non
             raise KeyboardInterrupt
         return None
 
-    waiting = Command(
+    waiting = ServerCommand(
         argv=(sys.executable, "-I", "-c", "import time; time.sleep(600)"),
         model="m",
         folder=tmp_path,
@@ -213,7 +213,7 @@ def test_the_server_sees_only_what_is_passed_on_and_what_the_profile_adds(
             {"A": "literal", "B": Env(name="HUB"), "C": Given(name="key"), "D": Public("open")}
         )
     )
-    env, hidden = environment(spec, {"key": "given value"})
+    env, hidden = server_environment(spec, {"key": "given value"})
     assert env["A"] == "literal"
     assert env["B"] == "from outside"
     assert env["C"] == "given value"
@@ -226,7 +226,7 @@ def test_the_server_sees_only_what_is_passed_on_and_what_the_profile_adds(
 def test_what_a_format_stands_around_is_hidden_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUTSIDE", "from outside")
     spec = LaunchSpec(env=FrozenMap({"A": Env(name="OUTSIDE", format="Bearer {}")}))
-    env, hidden = environment(spec, {})
+    env, hidden = server_environment(spec, {})
     assert env["A"] == "Bearer from outside"
     assert set(hidden) == {"Bearer from outside", "from outside"}
 
@@ -244,14 +244,14 @@ def test_the_environment_reaches_the_server_and_no_more(
 
 def test_a_reference_that_leads_nowhere_is_named() -> None:
     with pytest.raises(LaunchError, match="environment variable NOT_SET is not set"):
-        environment(LaunchSpec(env=FrozenMap({"A": Env(name="NOT_SET")})), {})
+        server_environment(LaunchSpec(env=FrozenMap({"A": Env(name="NOT_SET")})), {})
     with pytest.raises(LaunchError, match="no value was given for 'key'"):
-        environment(LaunchSpec(env=FrozenMap({"A": Given(name="key")})), {})
+        server_environment(LaunchSpec(env=FrozenMap({"A": Given(name="key")})), {})
 
 
 def test_gpus_are_taken_from_those_that_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def visible(gpus: int) -> str:
-        return environment(LaunchSpec(gpus=gpus), {})[0]["CUDA_VISIBLE_DEVICES"]
+        return server_environment(LaunchSpec(gpus=gpus), {})[0]["CUDA_VISIBLE_DEVICES"]
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert visible(2) == "0,1"
@@ -284,7 +284,7 @@ def test_the_end_of_a_log_may_be_in_the_file_before(tmp_path: Path) -> None:
 
 
 def test_no_representation_shows_the_environment_or_the_input(tmp_path: Path) -> None:
-    secret = Command(
+    secret = ServerCommand(
         argv=("x",), model="m", folder=tmp_path, env={"K": "hush"}, find=lambda: None, input="hush"
     )
     assert "hush" not in repr(secret)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from lmconf.errors import LaunchError
-from lmconf.launchers.health import Waiting, await_ready, served_models
+from lmconf.launchers.health import ReadinessCheck, await_ready, served_models
 
 
 @contextmanager
@@ -41,8 +41,8 @@ def answering(*replies: tuple[int, bytes]) -> Iterator[str]:
         server.server_close()
 
 
-def waiting(url: str | None, timeout: float = 5.0, death: str | None = None) -> Waiting:
-    return Waiting(
+def waiting(url: str | None, timeout: float = 5.0, death: str | None = None) -> ReadinessCheck:
+    return ReadinessCheck(
         names=("m",),
         path="/v1/models",
         timeout=timeout,

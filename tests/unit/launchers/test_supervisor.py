@@ -15,7 +15,7 @@ import pytest
 
 from lmconf.errors import LaunchError
 from lmconf.launchers.processes import ServerProcess
-from lmconf.launchers.server_protocol import Manner
+from lmconf.launchers.server_protocol import StartOptions
 from lmconf.launchers.specs import LaunchSpec, ServerLog
 from lmconf.launchers.start import start
 from lmconf.secrets.redactor import Redactor
@@ -40,7 +40,7 @@ def end(server: ServerProcess) -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 @pytest.mark.parametrize("detached", [False, True])
 def test_a_supervisor_that_only_waits_needs_no_processor(tmp_path: Path, detached: bool) -> None:
-    server = start(models_server(tmp_path), QUICK, Manner(detached=detached))
+    server = start(models_server(tmp_path), QUICK, StartOptions(detached=detached))
 
     def seconds() -> float:
         stat = Path(f"/proc/{supervisor_of(server)}/stat").read_text().rpartition(")")[2].split()
@@ -58,10 +58,10 @@ OWNER = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from lmconf.launchers.server_protocol import Manner
+from lmconf.launchers.server_protocol import StartOptions
 from lmconf.launchers.start import start
 from tests.unit.launchers.scripted import QUICK, models_server
-start(models_server(Path(sys.argv[1]), status={status}), QUICK, Manner(detached=True))
+start(models_server(Path(sys.argv[1]), status={status}), QUICK, StartOptions(detached=True))
 print("ready", flush=True)
 input()
 """

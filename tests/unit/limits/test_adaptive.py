@@ -5,16 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmconf.limits.adaptive import COOLDOWN, LEAST, MOST, START, Adaptive
+from lmconf.limits.adaptive import COOLDOWN, LEAST, MOST, START, AdaptiveLimit
 
 
-def answers(adaptive: Adaptive, number: int, now: float, *, all_used: bool = True) -> None:
+def answers(adaptive: AdaptiveLimit, number: int, now: float, *, all_used: bool = True) -> None:
     for _ in range(number):
         adaptive.answered(now, all_used=all_used)
 
 
 def test_it_starts_at_20_and_doubles_after_each_full_round_up_to_100() -> None:
-    adaptive = Adaptive()
+    adaptive = AdaptiveLimit()
     seen = [adaptive.limit]
     for _ in range(4):
         answers(adaptive, adaptive.limit - 1, 0.0)
@@ -25,13 +25,13 @@ def test_it_starts_at_20_and_doubles_after_each_full_round_up_to_100() -> None:
 
 
 def test_it_does_not_grow_while_it_is_not_used() -> None:
-    adaptive = Adaptive()
+    adaptive = AdaptiveLimit()
     answers(adaptive, 500, 0.0, all_used=False)
     assert adaptive.limit == START
 
 
 def test_after_a_refusal_it_grows_by_one_for_each_round() -> None:
-    adaptive = Adaptive()
+    adaptive = AdaptiveLimit()
     answers(adaptive, 60, 0.0)
     adaptive.refused(1.0, sent=0.5, retry_after=None)
     assert adaptive.limit == 64
@@ -41,7 +41,7 @@ def test_after_a_refusal_it_grows_by_one_for_each_round() -> None:
 
 
 def test_many_refusals_of_one_episode_lower_it_once() -> None:
-    adaptive = Adaptive()
+    adaptive = AdaptiveLimit()
     for number in range(20):
         adaptive.refused(1.0 + number / 10, sent=0.5, retry_after=None)
     assert adaptive.limit == 16
@@ -54,7 +54,7 @@ def test_many_refusals_of_one_episode_lower_it_once() -> None:
 
 
 def test_it_falls_to_10_and_no_further() -> None:
-    adaptive, seen = Adaptive(), []
+    adaptive, seen = AdaptiveLimit(), []
     for episode in range(6):
         adaptive.refused(10.0 * episode, sent=10.0 * episode, retry_after=None)
         adaptive.answered(10.0 * episode + COOLDOWN, all_used=False)
@@ -63,7 +63,7 @@ def test_it_falls_to_10_and_no_further() -> None:
 
 
 def test_an_answer_within_the_cooldown_ends_no_episode() -> None:
-    adaptive = Adaptive()
+    adaptive = AdaptiveLimit()
     adaptive.refused(1.0, sent=0.0, retry_after=None)
     adaptive.answered(1.0 + COOLDOWN / 2, all_used=True)
     adaptive.refused(1.1 + COOLDOWN, sent=1.0 + COOLDOWN, retry_after=None)
@@ -71,7 +71,7 @@ def test_an_answer_within_the_cooldown_ends_no_episode() -> None:
 
 
 def test_retry_after_makes_the_cooldown_longer() -> None:
-    adaptive = Adaptive()
+    adaptive = AdaptiveLimit()
     adaptive.refused(0.0, sent=-1.0, retry_after=30.0)
     adaptive.refused(1.0, sent=-0.5, retry_after=40.0)
     answers(adaptive, 200, 40.9)
@@ -81,7 +81,7 @@ def test_retry_after_makes_the_cooldown_longer() -> None:
 
 
 def test_requests_sent_after_the_fall_do_not_keep_the_cooldown_going() -> None:
-    adaptive = Adaptive()
+    adaptive = AdaptiveLimit()
     adaptive.refused(0.0, sent=-1.0, retry_after=1.0)
     for second in range(1, 60):
         adaptive.refused(float(second), sent=second - 0.5, retry_after=10.0)
@@ -91,7 +91,7 @@ def test_requests_sent_after_the_fall_do_not_keep_the_cooldown_going() -> None:
 
 
 def test_a_failure_of_the_server_lowers_nothing_and_pauses_growth() -> None:
-    adaptive = Adaptive()
+    adaptive = AdaptiveLimit()
     answers(adaptive, 19, 0.0)
     adaptive.failed(1.0)
     answers(adaptive, 100, 0.9 + COOLDOWN)
@@ -117,7 +117,7 @@ EVENTS = st.lists(
 def test_it_stays_in_its_bounds_and_falls_at_most_once_in_an_episode(
     events: list[tuple[str, float, float | None, int]],
 ) -> None:
-    adaptive, now = Adaptive(), 0.0
+    adaptive, now = AdaptiveLimit(), 0.0
     falls = 0  # since the last answer after the cooldown of the last fall
     calm_at = failed_at = float("-inf")
     for kind, pause, retry_after, number in events:

@@ -16,7 +16,7 @@ import pytest
 from lmconf.budgets.redis import RedisLedger
 from lmconf.caches.redis import RedisCache
 from lmconf.errors import UsageError
-from lmconf.limits import Amount, Most, NotKept, period_of
+from lmconf.limits import Amount, LedgerUnavailable, SpendingLimit, period_of
 from tests.redis_server import PASSWORD, RedisServer
 from tests.sockets import Peer, raw
 
@@ -25,7 +25,7 @@ redis_client = pytest.importorskip("redis")
 NOW = time.time()
 HOUR = period_of("hour", NOW)
 ONE = Amount(0.25, 10)
-ANY = Most()
+ANY = SpendingLimit()
 QUICK = 0.9  # seconds, on a busy machine: less than whoever waits for a server waits
 
 
@@ -42,12 +42,12 @@ def ledger(redis: RedisServer, namespace: str) -> Iterator[RedisLedger]:
 
 
 def spent(ledger: RedisLedger) -> Amount | None:
-    return ledger.spend("a", HOUR, Amount(0.0, 1), Most(tokens=0))
+    return ledger.spend("a", HOUR, Amount(0.0, 1), SpendingLimit(tokens=0))
 
 
 def took(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
-    with pytest.raises(NotKept):
+    with pytest.raises(LedgerUnavailable):
         work()
     return time.perf_counter() - begun
 
@@ -139,7 +139,7 @@ def test_an_answer_that_was_lost_on_the_way_is_not_counted_twice(
         ledger.spend("a", HOUR, ONE, ANY)
         losing.append(True)
         if what == "spend":
-            assert ledger.spend("a", HOUR, ONE, Most(tokens=20)) is None
+            assert ledger.spend("a", HOUR, ONE, SpendingLimit(tokens=20)) is None
         else:
             ledger.add("a", HOUR, ONE)
         assert losing == []
@@ -157,7 +157,7 @@ def test_a_server_that_is_gone_refuses_at_once_and_is_found_again(
         assert took(lambda: ledger.spend("a", HOUR, ONE, ANY)) < 1
         for _ in range(100):
             assert took(lambda: ledger.add("a", HOUR, ONE)) < QUICK
-        with pytest.raises(NotKept, match="Redis: the server cannot be used") as caught:
+        with pytest.raises(LedgerUnavailable, match="Redis: the server cannot be used") as caught:
             ledger.spend("a", HOUR, ONE, ANY)
         assert PASSWORD not in str(caught.value)
         assert "see that the server runs" in caught.value.help
@@ -169,7 +169,7 @@ def test_a_server_that_is_gone_refuses_at_once_and_is_found_again(
             # It was a server without a disk: it has forgotten.
             assert ledger.spend("a", HOUR, ONE, ANY) is None
             break
-        except NotKept:
+        except LedgerUnavailable:
             time.sleep(0.05)
     else:
         pytest.fail("it was not found again")
@@ -190,17 +190,17 @@ def test_a_server_that_hangs_is_waited_for_two_seconds_and_then_not_at_all(
 
 def test_what_else_is_wrong_is_told_without_the_address(redis: RedisServer, namespace: str) -> None:
     wrong = RedisLedger(lambda: redis.url.replace(PASSWORD, "sesame-open"), namespace)
-    with pytest.raises(NotKept, match="AuthenticationError") as caught:
+    with pytest.raises(LedgerUnavailable, match="AuthenticationError") as caught:
         wrong.spend("a", HOUR, ONE, ANY)
     assert "sesame" not in str(caught.value)
     none = RedisLedger(lambda: "http://user:sesame@host", namespace)
-    with pytest.raises(NotKept, match="none of a Redis server"):
+    with pytest.raises(LedgerUnavailable, match="none of a Redis server"):
         none.spend("a", HOUR, ONE, ANY)
 
     def missing() -> str:
         raise UsageError("the environment variable TEAM_REDIS is not set")
 
-    with pytest.raises(NotKept, match="TEAM_REDIS is not set"):
+    with pytest.raises(LedgerUnavailable, match="TEAM_REDIS is not set"):
         RedisLedger(missing, namespace).spend("a", HOUR, ONE, ANY)
     for each in (wrong, none):
         each.close()
@@ -211,5 +211,5 @@ def test_a_key_that_holds_something_else_refuses_the_call(
 ) -> None:
     with redis_client.Redis.from_url(redis.url) as server:
         server.set(f"lmconf:spending:1:{namespace}:{{a:{HOUR.name}}}", "nonsense")
-    with pytest.raises(NotKept, match="ResponseError"):
+    with pytest.raises(LedgerUnavailable, match="ResponseError"):
         ledger.spend("a", HOUR, ONE, ANY)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lmconf.budgets.disk import FILE, DiskLedger
 from lmconf.budgets.ledger import MemoryLedger
 from lmconf.budgets.redis import RedisLedger
-from lmconf.limits import Amount, Ledger, Most, NotKept, Period, period_of
+from lmconf.limits import Amount, Ledger, LedgerUnavailable, Period, SpendingLimit, period_of
 from tests.redis_server import RedisServer
 
 
@@ -84,7 +84,7 @@ def test_every_time_is_in_a_period_that_ends_after_it_and_begins_another(
 
 
 def test_what_would_exceed_is_not_added_and_what_was_spent_is_told(ledger: Ledger) -> None:
-    most = Most(cost=1.0, tokens=100)
+    most = SpendingLimit(cost=1.0, tokens=100)
     assert ledger.spend("a", DAY, Amount(0.75, 10), most) is None
     assert ledger.spend("a", DAY, Amount(0.5, 1), most) == Amount(0.75, 10)
     assert ledger.spend("a", DAY, Amount(0.125, 91), most) == Amount(0.75, 10)
@@ -93,7 +93,7 @@ def test_what_would_exceed_is_not_added_and_what_was_spent_is_told(ledger: Ledge
 
 
 def test_corrections_give_back_what_was_not_used(ledger: Ledger) -> None:
-    most = Most(tokens=100)
+    most = SpendingLimit(tokens=100)
     ledger.spend("a", DAY, Amount(0.0, 100), most)
     ledger.add("a", DAY, Amount(0.0, -60))
     assert ledger.spend("a", DAY, Amount(0.0, 61), most) == Amount(0.0, 40)
@@ -101,7 +101,7 @@ def test_corrections_give_back_what_was_not_used(ledger: Ledger) -> None:
 
 
 def test_accounts_and_periods_are_apart(ledger: Ledger) -> None:
-    most, one = Most(tokens=1), Amount(0.0, 1)
+    most, one = SpendingLimit(tokens=1), Amount(0.0, 1)
     other = Period("2126-11-21", DAY.ends)
     for account, period in (("a", DAY), ("b", DAY), ("a", other)):
         assert ledger.spend(account, period, one, most) is None
@@ -112,7 +112,9 @@ def test_many_threads_spend_exactly_what_there_is(ledger: Ledger) -> None:
     refused: list[Amount] = []
 
     def spend() -> None:
-        found = [ledger.spend("a", DAY, Amount(0.5, 3), Most(tokens=100)) for _ in range(10)]
+        found = [
+            ledger.spend("a", DAY, Amount(0.5, 3), SpendingLimit(tokens=100)) for _ in range(10)
+        ]
         refused.extend(spent for spent in found if spent is not None)
 
     threads = [threading.Thread(target=spend) for _ in range(8)]
@@ -121,13 +123,13 @@ def test_many_threads_spend_exactly_what_there_is(ledger: Ledger) -> None:
     for thread in threads:
         thread.join()
     assert len(refused) == 80 - 33
-    assert ledger.spend("a", DAY, Amount(0.0, 1), Most(tokens=0)) == Amount(16.5, 99)
+    assert ledger.spend("a", DAY, Amount(0.0, 1), SpendingLimit(tokens=0)) == Amount(16.5, 99)
 
 
 def _spend(kind: str, place: str, number: int) -> None:
     ledger = made(kind, place)
     for _ in range(number):
-        if ledger.spend("a", DAY, Amount(0.25, 2), Most(cost=10.0)) is None:
+        if ledger.spend("a", DAY, Amount(0.25, 2), SpendingLimit(cost=10.0)) is None:
             # In truth it was less.
             ledger.add("a", DAY, Amount(-0.125, -1))
 
@@ -140,7 +142,7 @@ def test_processes_share_a_place_and_never_exceed_the_budget(shared: tuple[str, 
     for child in children:
         child.join(60)
     assert [child.exitcode for child in children] == [0, 0, 0, 0]
-    spent = made(*shared).spend("a", DAY, Amount(0.0, 1), Most(tokens=0))
+    spent = made(*shared).spend("a", DAY, Amount(0.0, 1), SpendingLimit(tokens=0))
     assert spent is not None
     assert 9.75 < spent.cost <= 10.0
     assert spent.cost == 0.125 * spent.tokens
@@ -157,19 +159,21 @@ def every(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 DOLLARS = st.floats(0, 2, allow_nan=False) | st.sampled_from([0.1, 0.2, 0.3, 0.7, 1e-17])
 AMOUNTS = st.builds(Amount, DOLLARS, st.integers(-5, 50))
-MOSTS = st.builds(Most, st.none() | DOLLARS.map(lambda x: 2 * x), st.none() | st.integers(0, 100))
+MOSTS = st.builds(
+    SpendingLimit, st.none() | DOLLARS.map(lambda x: 2 * x), st.none() | st.integers(0, 100)
+)
 
 
 @settings(max_examples=30, deadline=None)
 @given(asked=st.lists(st.tuples(AMOUNTS, MOSTS), max_size=8))
 def test_every_ledger_decides_alike_to_the_last_digit(
-    every: list[Ledger], asked: list[tuple[Amount, Most]]
+    every: list[Ledger], asked: list[tuple[Amount, SpendingLimit]]
 ) -> None:
     account = uuid.uuid4().hex
     for more, most in asked:
         first, *others = [each.spend(account, DAY, more, most) for each in every]
         assert others == [first, first]
-    spent = [each.spend(account, DAY, Amount(1.0, 1), Most(cost=0.0)) for each in every]
+    spent = [each.spend(account, DAY, Amount(1.0, 1), SpendingLimit(cost=0.0)) for each in every]
     assert spent[0] is not None
     assert spent == [spent[0]] * 3
 
@@ -191,14 +195,14 @@ def test_a_file_that_cannot_be_used_is_said_and_left_alone(tmp_path: Path, how: 
         connection = sqlite3.connect(path)
         connection.execute("PRAGMA user_version = 7")
         connection.close()
-    with pytest.raises(NotKept, match=FILE):
-        DiskLedger(tmp_path).spend("a", DAY, Amount(1.0, 1), Most(cost=5.0))
-    with pytest.raises(NotKept):
+    with pytest.raises(LedgerUnavailable, match=FILE):
+        DiskLedger(tmp_path).spend("a", DAY, Amount(1.0, 1), SpendingLimit(cost=5.0))
+    with pytest.raises(LedgerUnavailable):
         DiskLedger(tmp_path).add("a", DAY, Amount(1.0, 1))
 
 
 def test_periods_long_past_are_forgotten(tmp_path: Path) -> None:
-    ledger, most = DiskLedger(tmp_path), Most(tokens=10)
+    ledger, most = DiskLedger(tmp_path), SpendingLimit(tokens=10)
     old, new = period_of("day", at("2024-01-01T12:00:00")), period_of("day", at("2026-01-01"))
     ledger.spend("a", old, Amount(0.0, 10), most)
     ledger.spend("a", new, Amount(0.0, 10), most)

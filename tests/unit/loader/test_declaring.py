@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import lmconf
 from lmconf.loader import add_lm
-from lmconf.loader.add_lm import Undeclared, declare, foresee, inserted
-from lmconf.system.paths import shipped
+from lmconf.loader.add_lm import CannotAddLM, add_to_profile, check_can_add, insert_entry
+from lmconf.system.paths import shipped_folder
 
 PLAIN = """\
 # My profile.   (kept)
@@ -40,7 +40,7 @@ def profile(tmp_path: Path) -> Path:
 
 
 def test_the_entry_stands_at_the_end_of_lms_and_nothing_else_changes(profile: Path) -> None:
-    declare(profile, "new", NEW)
+    add_to_profile(profile, "new", NEW)
     text = profile.read_text()
     head, tail = PLAIN.split("\n# after")
     assert text.startswith(head)
@@ -67,7 +67,7 @@ def test_ways_of_writing_profiles(text: str, tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(text.encode())
     was = lmconf.load(path)
-    declare(path, "new", NEW)
+    add_to_profile(path, "new", NEW)
     now = lmconf.load(path)
     assert now["new"] == NEW
     assert all(now[name] == was[name] for name in was)
@@ -96,8 +96,8 @@ def test_what_cannot_be_done_safely_is_refused_with_the_entry(
 ) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(text)
-    with pytest.raises(Undeclared, match=why) as caught:
-        declare(path, "new", NEW)
+    with pytest.raises(CannotAddLM, match=why) as caught:
+        add_to_profile(path, "new", NEW)
     assert caught.value.entry.startswith("new:\n")
     assert path.read_text() == text
     assert not list(tmp_path.glob(".*"))
@@ -106,37 +106,37 @@ def test_what_cannot_be_done_safely_is_refused_with_the_entry(
 def test_the_only_lm_stays_the_one_that_is_meant(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("lms:\n  a:\n    model: openai/a\n# the end\n")
-    declare(path, "main", NEW)
+    add_to_profile(path, "main", NEW)
     assert path.read_text().endswith("\nmain: a\n# the end\n")
     assert lmconf.lm(str(path)).model == "openai/a"
-    declare(path, "more", NEW)
+    add_to_profile(path, "more", NEW)
     assert path.read_text().count("main: a") == 1
 
 
 def test_where_no_lm_is_meant_none_becomes_it(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("lms:\n  a: {model: openai/a}\n  b: {model: openai/b}\n")
-    with pytest.raises(Undeclared, match="another LM would be the profile's main one"):
-        declare(path, "main", NEW)
+    with pytest.raises(CannotAddLM, match="another LM would be the profile's main one"):
+        add_to_profile(path, "main", NEW)
 
 
 def test_what_is_declared_already_is_not_declared_again(profile: Path) -> None:
-    declare(profile, "new", NEW)
+    add_to_profile(profile, "new", NEW)
     text = profile.read_text()
-    declare(profile, "new", NEW)
+    add_to_profile(profile, "new", NEW)
     assert profile.read_text() == text
-    with pytest.raises(Undeclared, match="has an LM named 'new' already"):
-        foresee(profile, "new", NEW)
-    with pytest.raises(Undeclared, match="has an LM named 'new' already"):
-        declare(profile, "new", lmconf.LM("openai/another"))
+    with pytest.raises(CannotAddLM, match="has an LM named 'new' already"):
+        check_can_add(profile, "new", NEW)
+    with pytest.raises(CannotAddLM, match="has an LM named 'new' already"):
+        add_to_profile(profile, "new", lmconf.LM("openai/another"))
 
 
 def test_what_is_not_to_be_written_to_is_not_replaced(profile: Path) -> None:
     profile.chmod(0o444)
-    with pytest.raises(Undeclared, match="is read-only"):
-        declare(profile, "new", NEW)
-    with pytest.raises(Undeclared, match="is shipped with lmconf"):
-        declare(next(shipped("profiles").glob("*.yaml")), "new", NEW)
+    with pytest.raises(CannotAddLM, match="is read-only"):
+        add_to_profile(profile, "new", NEW)
+    with pytest.raises(CannotAddLM, match="is shipped with lmconf"):
+        add_to_profile(next(shipped_folder("profiles").glob("*.yaml")), "new", NEW)
     assert profile.read_text() == PLAIN
 
 
@@ -145,7 +145,7 @@ def test_processes_that_declare_at_once_all_do(profile: Path) -> None:
     for number in range(4):
         child = os.fork()
         if child == 0:
-            declare(profile, f"new{number}", NEW)
+            add_to_profile(profile, f"new{number}", NEW)
             os._exit(0)
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
@@ -155,27 +155,27 @@ def test_processes_that_declare_at_once_all_do(profile: Path) -> None:
 def test_what_an_editor_saves_meanwhile_is_not_lost(
     profile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    problem = add_lm._problem
+    problem = add_lm._find_problem
 
     def slowly(*arguments: Any) -> str:
         if profile.read_text() == PLAIN:
             profile.write_text(PLAIN + "# saved meanwhile\n")
         return problem(*arguments)
 
-    monkeypatch.setattr(add_lm, "_problem", slowly)
-    declare(profile, "new", NEW)
+    monkeypatch.setattr(add_lm, "_find_problem", slowly)
+    add_to_profile(profile, "new", NEW)
     assert profile.read_text().endswith("# saved meanwhile\n")
     assert "new" in lmconf.load(profile)
 
 
 def test_a_name_that_is_none_is_refused(profile: Path) -> None:
-    with pytest.raises(Undeclared, match="is no name"):
-        declare(profile, "a b", NEW)
+    with pytest.raises(CannotAddLM, match="is no name"):
+        add_to_profile(profile, "a b", NEW)
 
 
 @given(st.lists(st.sampled_from(["", "# c", "  # c", "    # deep", "  "]), max_size=4))
 def test_every_line_of_before_is_there_in_its_order(between: list[str]) -> None:
     text = "\n".join(["lms:", "  a:", "    model: openai/a", *between, "main: a", ""])
-    after = inserted(text, "new:\n  model: openai/b\n", Path("p.yaml"))
+    after = insert_entry(text, "new:\n  model: openai/b\n", Path("p.yaml"))
     rest = iter(after.splitlines())
     assert all(any(line == other for other in rest) for line in text.splitlines())

@@ -11,7 +11,7 @@ import lmconf
 from lmconf.caches.specs import DiskStore
 from lmconf.callbacks.specs import CustomCallback, JsonlCallback
 from lmconf.errors import ProfileError
-from lmconf.loader.compile import examine
+from lmconf.loader.compile import compile_source
 from lmconf.spec.lm import LMSpec
 
 
@@ -32,7 +32,7 @@ def put(path: Path, text: str) -> Path:
 
 def examined(source: Any) -> dict[str, LMSpec]:
     """Return the whole specs of a profile; what is not carried out yet does not matter."""
-    outcome = examine(source)
+    outcome = compile_source(source)
     assert outcome.profile is not None, outcome.diagnostics
     return {name: lm.spec for name, lm in outcome.profile.lms.items()}
 
@@ -125,7 +125,7 @@ def test_what_was_allowed_holds_in_the_profiles_that_are_extended(project: Path)
 def test_names_that_an_application_may_register_pass_in_other_profiles_too(project: Path) -> None:
     put(project / "hooked.yaml", "lms: {a: {model: openai/a, callbacks: [{use: mine}]}}\n")
     document = {"lms": {"b": {"extends": "hooked:a"}}}
-    assert examine(document, registered=False).profile is not None
+    assert compile_source(document, registered=False).profile is not None
     with pytest.raises(ProfileError, match="unknown-kind"):
         lmconf.load(document)
 

@@ -10,9 +10,17 @@ import pytest
 import lmconf
 from lmconf.diagnostics.model import Mark, Source
 from lmconf.errors import ProfileError
-from lmconf.loader.discovery import find, find_beside, is_path, nearest, split, survey, upwards
+from lmconf.loader.discovery import (
+    default_profile,
+    find_all,
+    find_parent,
+    find_profile,
+    is_path,
+    split_name,
+    upwards,
+)
 from lmconf.loader.project import project_allow_imports
-from lmconf.system.paths import shipped
+from lmconf.system.paths import shipped_folder
 
 ONE = "model: openai/one\n"
 
@@ -64,7 +72,7 @@ def test_everything_else_is_a_name(text: str) -> None:
     ],
 )
 def test_an_lm_is_named_after_the_last_colon(text: str, parts: tuple[str, str | None]) -> None:
-    assert split(text) == parts
+    assert split_name(text) == parts
 
 
 def test_a_path_is_taken_as_it_stands_whatever_else_has_its_name(project: Path) -> None:
@@ -77,7 +85,7 @@ def test_a_path_is_taken_as_it_stands_whatever_else_has_its_name(project: Path) 
 
 def test_a_path_may_begin_at_the_home_folder(machine: Path) -> None:
     put(machine / "mine/a.yaml")
-    assert find("~/mine/a.yaml", {}) == machine / "mine/a.yaml"
+    assert find_profile("~/mine/a.yaml", {}) == machine / "mine/a.yaml"
 
 
 # --- the search ---------------------------------------------------------------------------------
@@ -92,7 +100,7 @@ def test_a_file_may_be_yaml_yml_or_json_and_the_first_of_these_is_meant(project:
     put(folder / "a.yaml", "model: openai/yaml\n")
     assert lmconf.load("a").lm.spec.model == "openai/yaml"
     put(folder / "a.toml", "model = 'x'")
-    listed = [found.path.name for found in survey({}) if found.name == "a"]
+    listed = [found.path.name for found in find_all({}) if found.name == "a"]
     assert listed == ["a.yaml", "a.yml", "a.json"]
 
 
@@ -104,33 +112,36 @@ def test_a_name_means_the_first_of_those_that_are_listed(project: Path, tmp_path
             put(folder / name, '{"model": "openai/x"}')
     put(project / "lmconf.yaml")
     first: dict[str, Path] = {}
-    for found in survey(environment):
+    for found in find_all(environment):
         first.setdefault(found.name, found.path)
     assert {"lmconf", "openai", "demo", "both", "anthropic"} <= {*first}
     for name, path in first.items():
-        assert find(name, environment) == path
+        assert find_profile(name, environment) == path
 
 
 def test_what_the_variable_lists_outranks_the_projects_own_lmconf_yaml(
     project: Path, tmp_path: Path
 ) -> None:
     own = put(project / "lmconf.yaml")
-    assert find("lmconf", {}) == own
+    assert find_profile("lmconf", {}) == own
     listed = put(tmp_path / "listed/lmconf.yaml")
-    assert find("lmconf", {"LMCONF_PATH": str(listed.parent)}) == listed
+    assert find_profile("lmconf", {"LMCONF_PATH": str(listed.parent)}) == listed
 
 
 def test_each_folder_is_listed_once(project: Path) -> None:
     put(project / "profiles/a.yaml")
-    found = survey({"LMCONF_PATH": str(project / "profiles")})
+    found = find_all({"LMCONF_PATH": str(project / "profiles")})
     assert [(each.name, each.place) for each in found if each.name == "a"] == [("a", "LMCONF_PATH")]
 
 
 def test_shipped_profiles_are_found_last(project: Path) -> None:
-    assert find("openai", {}) == shipped("profiles") / "openai.yaml"
+    assert find_profile("openai", {}) == shipped_folder("profiles") / "openai.yaml"
     own = put(project / "profiles/openai.yaml")
-    assert find("openai", {}) == own
-    assert [found.place for found in survey({}) if found.name == "openai"] == ["project", "shipped"]
+    assert find_profile("openai", {}) == own
+    assert [found.place for found in find_all({}) if found.name == "openai"] == [
+        "project",
+        "shipped",
+    ]
 
 
 def test_the_working_folder_outranks_those_above_it(
@@ -139,10 +150,10 @@ def test_the_working_folder_outranks_those_above_it(
     above = put(project / "lmconf.yaml")
     (project / "below/deeper").mkdir(parents=True)
     monkeypatch.chdir(project / "below/deeper")
-    assert nearest({}) == str(above)
+    assert default_profile({}) == str(above)
     here = put(project / "below/lmconf.yaml")
-    assert nearest({}) == str(here)
-    assert [found.path for found in survey({}) if found.name == "lmconf"] == [here, above]
+    assert default_profile({}) == str(here)
+    assert [found.path for found in find_all({}) if found.name == "lmconf"] == [here, above]
 
 
 def test_outside_a_repository_only_the_working_folder_is_the_project(
@@ -154,7 +165,7 @@ def test_outside_a_repository_only_the_working_folder_is_the_project(
     assert [*upwards()] == [here]
     put(tmp_path / "a/lmconf.yaml")
     with pytest.raises(ProfileError) as caught:
-        nearest({})
+        default_profile({})
     assert told(caught).startswith("no-profile")
 
 
@@ -187,9 +198,9 @@ def test_links_and_folders_that_lead_nowhere_are_passed_over(project: Path, tmp_
     (folder / "folder.yaml").mkdir()
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     environment = {"LMCONF_PATH": str(tmp_path / "circle")}
-    assert [found for found in survey(environment) if found.place == "project"] == []
+    assert [found for found in find_all(environment) if found.place == "project"] == []
     with pytest.raises(ProfileError) as caught:
-        find("dangling", environment)
+        find_profile("dangling", environment)
     assert "no profile named `dangling`" in told(caught)
 
 
@@ -197,7 +208,7 @@ def test_a_name_that_is_not_found_says_where_it_was_looked_for(
     project: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ProfileError) as caught:
-        find("nothing-alike", {"LMCONF_PATH": str(tmp_path / "listed")})
+        find_profile("nothing-alike", {"LMCONF_PATH": str(tmp_path / "listed")})
     text = told(caught)
     places = [str(tmp_path / "listed"), "profiles", ".config/lmconf/profiles"]
     assert [text.find(place) for place in places] == sorted(text.find(place) for place in places)
@@ -229,15 +240,15 @@ def test_a_bare_parent_stands_beside_its_child_or_in_a_folder_of_the_project(
     put(machine / ".config/lmconf/profiles/base.yaml")
     mark = Mark(Source("child.yaml"))
     with pytest.raises(ProfileError):
-        find_beside("base", child, mark)
+        find_parent("base", child, mark)
     with pytest.raises(ProfileError):
-        find_beside("openai", child, mark)
+        find_parent("openai", child, mark)
     top = put(project / "profiles/base.yaml")
-    assert find_beside("base", child, mark) == top
+    assert find_parent("base", child, mark) == top
     nearer = put(project / "teams/profiles/base.yaml")
-    assert find_beside("base", child, mark) == nearer
+    assert find_parent("base", child, mark) == nearer
     beside = put(project / "teams/one/base.yml")
-    assert find_beside("base", child, mark) == beside
+    assert find_parent("base", child, mark) == beside
 
 
 def test_a_parent_of_a_linked_child_stands_beside_the_file_itself(

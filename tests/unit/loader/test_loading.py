@@ -9,7 +9,7 @@ import pytest
 
 import lmconf
 from lmconf.errors import ProfileError, UsageError
-from lmconf.loader.discovery import find, nearest, survey
+from lmconf.loader.discovery import default_profile, find_all, find_profile
 
 FLAT = "model: openai/{}\n"
 
@@ -37,23 +37,23 @@ def test_the_nearest_profile_of_a_name_wins(project: Path, tmp_path: Path, machi
     order = [user, project / "profiles", project / "below/profiles", listed]
     for folder in order:
         put(folder / "gpt.yaml", FLAT.format(folder.name))
-        assert find("gpt", {"LMCONF_PATH": str(listed)}) == folder / "gpt.yaml"
-    names = [found.path for found in survey({"LMCONF_PATH": str(listed)}) if found.name == "gpt"]
+        assert find_profile("gpt", {"LMCONF_PATH": str(listed)}) == folder / "gpt.yaml"
+    names = [found.path for found in find_all({"LMCONF_PATH": str(listed)}) if found.name == "gpt"]
     assert names == [folder / "gpt.yaml" for folder in reversed(order)]
 
 
 def test_nothing_above_the_repository_is_searched(project: Path) -> None:
     put(project.parent / "profiles/out.yaml", FLAT.format("x"))
     with pytest.raises(ProfileError, match="no-profile"):
-        find("out", {})
+        find_profile("out", {})
 
 
 def test_no_name_means_the_variable_or_the_nearest_file(project: Path) -> None:
     with pytest.raises(ProfileError, match="no profile was named"):
-        nearest({})
+        default_profile({})
     put(project / "lmconf.yaml", FLAT.format("x"))
-    assert nearest({}) == str(project / "lmconf.yaml")
-    assert nearest({"LMCONF_PROFILE": "named"}) == "named"
+    assert default_profile({}) == str(project / "lmconf.yaml")
+    assert default_profile({"LMCONF_PROFILE": "named"}) == "named"
 
 
 def test_a_misspelt_name_is_told_what_is_near(project: Path) -> None:

@@ -14,9 +14,9 @@ import lmconf
 from lmconf.errors import UsageError
 from lmconf.loader.api import ProfileWarning
 from lmconf.system.files import write_atomically
-from lmconf.system.paths import shipped
+from lmconf.system.paths import shipped_folder
 
-SHIPPED = sorted(shipped("profiles").glob("*.yaml"))
+SHIPPED = sorted(shipped_folder("profiles").glob("*.yaml"))
 
 
 def mode_of(path: Path) -> int:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import lmconf
 from lmconf.errors import BadRequest, CallError, RateLimited, ServerError, Timeout
-from lmconf.retries import Breaker, BreakerPolicy, RetryBudget, RetryPolicy, delays, origins
-from lmconf.retries.reasons import reason_of, speaks_against_the_server
+from lmconf.retries import BreakerPolicy, CircuitBreaker, RetryBudget, RetryPolicy, delays, origins
+from lmconf.retries.reasons import counts_against_breaker, reason_of
 from lmconf.retries.retry_budget import COST
 from tests.loopback import Reply, chat, serving
 
@@ -164,14 +164,14 @@ class Clock:
 POLICY = BreakerPolicy(after=3, rest=10.0)
 
 
-def opened(clock: Clock) -> Breaker:
-    breaker = Breaker(clock)
+def opened(clock: Clock) -> CircuitBreaker:
+    breaker = CircuitBreaker(clock)
     assert [breaker.failed(POLICY) for _ in range(3)] == [False, False, True]
     return breaker
 
 
 def test_failures_in_a_row_open_it_and_an_answer_between_them_counts() -> None:
-    breaker = Breaker(Clock())
+    breaker = CircuitBreaker(Clock())
     for _ in range(5):
         breaker.failed(POLICY)
         breaker.failed(POLICY)
@@ -210,21 +210,21 @@ def test_a_probe_that_is_never_heard_of_again_bars_nobody_for_ever() -> None:
 
 def test_it_rests_for_as_long_as_the_server_asks_and_never_where_it_is_off() -> None:
     clock = Clock()
-    breaker = Breaker(clock)
+    breaker = CircuitBreaker(clock)
     for _ in range(3):
         breaker.failed(POLICY, retry_after=60.0)
     assert breaker.rests_for == 60.0
     off = BreakerPolicy(after=0)
     assert breaker.admits(off)
-    other = Breaker(clock)
+    other = CircuitBreaker(clock)
     assert not any(other.failed(off) for _ in range(50))
 
 
 def test_what_speaks_against_a_server_and_what_it_is_called() -> None:
-    assert speaks_against_the_server(ServerError("down", status=503))
-    assert speaks_against_the_server(Timeout("late"))
-    assert not speaks_against_the_server(RateLimited("slow down"))
-    assert not speaks_against_the_server(BadRequest("no"))
+    assert counts_against_breaker(ServerError("down", status=503))
+    assert counts_against_breaker(Timeout("late"))
+    assert not counts_against_breaker(RateLimited("slow down"))
+    assert not counts_against_breaker(BadRequest("no"))
     spent = RateLimited("no credit")
     spent.exhausted = True
     assert [reason_of(e) for e in (spent, RateLimited("x"), BadRequest("x"))] == [

@@ -15,7 +15,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lmconf.retries import REASONS, RetryPolicy, after, delays, parse_retry_after, should_retry
+from lmconf.retries import (
+    REASONS,
+    RetryPolicy,
+    delays,
+    parse_retry_after,
+    should_retry,
+    wait_before_retry,
+)
 
 policies = st.builds(
     RetryPolicy,
@@ -68,15 +75,15 @@ def test_equal_seeds_wait_equally() -> None:
 def test_a_wait_fits_the_deadline_and_is_never_shorter_than_asked(
     delay: float, asked: float | None, left: float, policy: RetryPolicy
 ) -> None:
-    wait = after(delay, asked, left, policy)
+    wait = wait_before_retry(delay, asked, left, policy)
     least = max(delay, asked) if asked is not None and policy.respect_retry_after else delay
     assert wait == (least if least < left else None)
 
 
 def test_a_server_that_asks_for_more_than_is_left_ends_the_call_at_once() -> None:
-    assert after(0.1, 30, 20, RetryPolicy()) is None
-    assert after(0.1, 30, 20, RetryPolicy(respect_retry_after=False)) == 0.1
-    assert after(1, None, 1, RetryPolicy()) is None
+    assert wait_before_retry(0.1, 30, 20, RetryPolicy()) is None
+    assert wait_before_retry(0.1, 30, 20, RetryPolicy(respect_retry_after=False)) == 0.1
+    assert wait_before_retry(1, None, 1, RetryPolicy()) is None
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 
-from lmconf.system.background import Afterwards
+from lmconf.system.background import BackgroundWorker
 
 
 def test_everybody_who_finishes_waits_for_what_is_undone() -> None:
-    afterwards, done, go_on = Afterwards(), [], threading.Event()
+    afterwards, done, go_on = BackgroundWorker(), [], threading.Event()
     afterwards.prepare()
     afterwards.do(lambda: done.append(go_on.wait(30)))
     early = threading.Thread(target=afterwards.finish, args=(0.0,))
@@ -21,7 +21,7 @@ def test_everybody_who_finishes_waits_for_what_is_undone() -> None:
 
 
 def test_a_warning_that_is_an_error_ends_nothing() -> None:
-    afterwards, done = Afterwards(), []
+    afterwards, done = BackgroundWorker(), []
 
     def warn() -> None:
         raise UserWarning("it is raised")

@@ -12,7 +12,7 @@ from lmconf.errors import BadResponse, UsageError
 from lmconf.runtime.answer import Answer, is_truncated, outputs_of, texts_of
 from lmconf.runtime.history import History
 from lmconf.runtime.messages import as_messages, as_prompt
-from lmconf.runtime.stored import read, stored, worth_keeping, write
+from lmconf.runtime.stored import open_stored, read_stored, worth_keeping, write
 from lmconf.runtime.stream import Assembly, has_begun, text_of
 from lmconf.spec.policies import HistoryPolicy
 from tests.loopback import chat, chat_chunks, completion
@@ -98,10 +98,10 @@ def test_outputs_are_texts_or_all_mappings() -> None:
 def test_what_is_kept_reads_back_equal_and_anew() -> None:
     response = chat("ä\u2028\x00")
     kept = write({**response, "_request_id": "r1"})
-    assert read(kept) == response
-    assert read(kept) is not read(kept)
+    assert read_stored(kept) == response
+    assert read_stored(kept) is not read_stored(kept)
     for broken in (b"", b"{", b"[]", b'{"choices": []}', b'{"choices": 1}', b"\xff"):
-        assert read(broken) is None
+        assert read_stored(broken) is None
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_what_a_store_holds_is_told_as_if_it_were_read_whole(
     response: dict[str, Any], keep: tuple[str, ...]
 ) -> None:
     value = write(response)
-    found = stored(value, keep)
+    found = open_stored(value, keep)
     assert (found is not None) is worth_keeping(response, keep)
     if found is not None:
         assert found.outputs == outputs_of(response)
@@ -193,9 +193,9 @@ def test_what_a_store_holds_is_told_as_if_it_were_read_whole(
     st.binary(max_size=80) | st.sampled_from([b'{"choices":[]}', b'{"choices":[{}]}', b"[" * 9999])
 )
 def test_what_is_no_answer_is_not_found(value: bytes) -> None:
-    whole = read(value)
+    whole = read_stored(value)
     if whole is None:
-        assert stored(value, ("empty",)) is None
+        assert open_stored(value, ("empty",)) is None
 
 
 def test_messages_of_a_call_are_its_own() -> None:

@@ -11,20 +11,20 @@ import pytest
 from lmconf.errors import CallError
 from lmconf.loader.api import load
 from lmconf.retries.specs import RetryPolicy
-from lmconf.runtime.identity import digest_of, digest_of_file, facts, may_change
+from lmconf.runtime.identity import file_digest, identity_digest, identity_facts, may_change
 from lmconf.schema.declaration import fields
 from lmconf.schema.frozen import FrozenMap, freeze
 from lmconf.schema.shapes import Choice, Duration, Flag, Integer, Json, ListOf, MapOf, Number, Text
 from lmconf.secrets.references import Env, File
-from lmconf.spec.build import make
+from lmconf.spec.build import make_lm
 from lmconf.spec.lm import LMSpec
 from lmconf.trainers.specs import TrainSpec
 
-BASE = make({"model": "openai/gpt-4o-mini", "api_key": "", "api_base": "http://localhost:1/v1"})
+BASE = make_lm({"model": "openai/gpt-4o-mini", "api_key": "", "api_base": "http://localhost:1/v1"})
 
 
 def digest(spec: LMSpec) -> bytes:
-    return digest_of(spec, facts(spec, BASE))
+    return identity_digest(spec, identity_facts(spec, BASE))
 
 
 def changed(**settings: Any) -> bytes:
@@ -35,7 +35,7 @@ def another(name: str) -> Any:
     """Some value of a field's shape that is not its default."""
     special: dict[str, Any] = {
         "cache": msgspec.structs.replace(BASE.spec.cache, namespace="b"),
-        "launch_kwargs": make(
+        "launch_kwargs": make_lm(
             {"model": "openai/x", "launch_kwargs": {"use": "llama_cpp", "weights": "w"}}
         ).spec.launch_kwargs,
         "logprobs": True,
@@ -133,7 +133,7 @@ STEERS: dict[str, dict[str, Any]] = {
     "a tool": {"tools": freeze([{"type": "function", "description": Env(name="TENANT")}])},
     "a form": {"response_format": freeze({"type": Env(name="TENANT")})},
     "a server": {
-        "launch_kwargs": make(
+        "launch_kwargs": make_lm(
             {
                 "model": "openai/x",
                 "launch_kwargs": {
@@ -156,7 +156,7 @@ def test_a_reference_that_steers_answers_counts_by_what_it_leads_to(
         monkeypatch.setenv("TENANT", value)
         found.setdefault(value, set()).add(changed(**settings))
         spec = msgspec.structs.replace(BASE.spec, **settings)
-        assert value not in str(facts(spec, BASE)), "the value itself is not kept"
+        assert value not in str(identity_facts(spec, BASE)), "the value itself is not kept"
     assert [len(digests) for digests in found.values()] == [1, 1]
     assert found["acme-1"] != found["acme-2"]
     assert may_change(msgspec.structs.replace(BASE.spec, **settings))
@@ -225,7 +225,7 @@ def test_data_that_spells_a_reference_is_no_reference(monkeypatch: pytest.Monkey
 
 def launched(weights: Path, **server: Any) -> bytes:
     settings = {"use": "llama_cpp", "weights": str(weights), **server}
-    return digest(make({"model": "openai/x", "launch_kwargs": settings}).spec)
+    return digest(make_lm({"model": "openai/x", "launch_kwargs": settings}).spec)
 
 
 def test_a_launched_server_counts_by_its_files_content_and_arguments(tmp_path: Path) -> None:
@@ -243,10 +243,10 @@ def test_a_launched_server_counts_by_its_files_content_and_arguments(tmp_path: P
 def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path) -> None:
     path = tmp_path / "weights"
     path.write_bytes(b"a")
-    first = digest_of_file(str(path), 1, 1)
+    first = file_digest(str(path), 1, 1)
     path.write_bytes(b"b")
-    assert digest_of_file(str(path), 1, 1) == first
-    assert digest_of_file(str(path), 2, 1) != first
+    assert file_digest(str(path), 1, 1) == first
+    assert file_digest(str(path), 2, 1) != first
 
 
 def test_digests_are_the_same_in_every_process() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from lmconf.budgets.ledger import MemoryLedger
 from lmconf.errors import BudgetExceeded
-from lmconf.limits import Amount, Most, Period
+from lmconf.limits import Amount, Period, SpendingLimit
 from lmconf.runtime.layers.budget import Charge
 from lmconf.spec.policies import Budget
 
@@ -22,7 +22,9 @@ class Slow(MemoryLedger):
         super().__init__()
         self.asked, self.going_on = threading.Event(), threading.Event()
 
-    def spend(self, account: str, period: Period, more: Amount, most: Most) -> Amount | None:
+    def spend(
+        self, account: str, period: Period, more: Amount, most: SpendingLimit
+    ) -> Amount | None:
         self.asked.set()
         assert self.going_on.wait(30)
         return super().spend(account, period, more, most)

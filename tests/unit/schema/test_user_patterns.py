@@ -13,7 +13,7 @@ from lmconf.callbacks.record_redaction import Redaction
 from lmconf.errors import ProfileError, UsageError
 from lmconf.schema.user_patterns import OutOfTime, Stopwatch, UserPattern, why_no_pattern
 from lmconf.secrets.references import MASK
-from lmconf.spec.response_format import Misfit, read_as
+from lmconf.spec.response_format import FormatMismatch, reader_for
 
 ENDLESS = [
     r"(a+)+$",
@@ -127,15 +127,15 @@ def form(schema: dict[str, Any]) -> dict[str, Any]:
 )
 def test_a_schema_with_a_pattern_without_end_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="takes too long"):
-        read_as(form(schema))
+        reader_for(form(schema))
 
 
 def test_an_answer_that_takes_too_long_to_check_does_not_fit() -> None:
-    read = read_as(form({"type": "string", "pattern": QUADRATIC}))
+    read = reader_for(form({"type": "string", "pattern": QUADRATIC}))
     assert read is not None
     assert read('"a@b"') == "a@b"
     begun = time.process_time()
-    with pytest.raises(Misfit, match="in time"):
+    with pytest.raises(FormatMismatch, match="in time"):
         read('"' + "a" * 3_000_000 + '"')
     assert time.process_time() - begun < 10
 
@@ -147,14 +147,14 @@ def test_patterns_of_a_schema_mean_what_they_say() -> None:
         "patternProperties": {"^n_": {"type": "integer"}},
         "additionalProperties": False,
     }
-    read = read_as(form(schema))
+    read = reader_for(form(schema))
     assert read is not None
     assert read('{"a": "xy", "n_b": 5}') == {"a": "xy", "n_b": 5}
     for text in ('{"a": "yx"}', '{"n_b": "5"}', '{"other": 5}'):
-        with pytest.raises(Misfit):
+        with pytest.raises(FormatMismatch):
             read(text)
-    read = read_as(form({"additionalProperties": {"type": "integer"}}))
+    read = reader_for(form({"additionalProperties": {"type": "integer"}}))
     assert read is not None
     assert read('{"b": 5}') == {"b": 5}
-    with pytest.raises(Misfit, match=r"\$\.b"):
+    with pytest.raises(FormatMismatch, match=r"\$\.b"):
         read('{"b": "5"}')

@@ -127,7 +127,7 @@ def test_a_frozen_map_is_hashable_copies_pickles_and_is_json() -> None:
     assert json.loads(json.dumps(held)) == {"a": [1, {"b": None}]}
 
 
-@given(testing.json_values().map(testing.spelled))
+@given(testing.json_values().map(testing.to_document_data))
 def test_thawing_undoes_freezing(value: Any) -> None:
     assert thaw(freeze(value)) == value
     assert isinstance(hash(freeze(value)), int)

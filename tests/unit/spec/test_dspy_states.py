@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import lmconf
-from lmconf.spec.state import NotCarried
+from lmconf.spec.state import StateWarning
 from lmconf.trainers.specs import TrainSpec
 
 OLD: dict[str, Any] = {
@@ -76,7 +76,7 @@ def test_a_state_with_an_address_loads_and_says_at_the_call_that_its_key_is_miss
 
 def test_launch_arguments_without_a_kind_are_kept_and_named() -> None:
     state = {**OLD, "launch_kwargs": {"port": 7501}}
-    with pytest.warns(NotCarried, match="launch_kwargs"):
+    with pytest.warns(StateWarning, match="launch_kwargs"):
         lm = loaded(state)
     assert lm.spec.launch_kwargs is None
     assert lm.spec.provenance == {"dspy_launch_kwargs": {"port": 7501}}
@@ -120,7 +120,7 @@ def test_what_dspy_cannot_be_told_is_named_and_no_reference_is_written() -> None
         limits={"rpm": 3},
         deadline="1min",
     )
-    with pytest.warns(NotCarried) as said:
+    with pytest.warns(StateWarning) as said:
         state = lm.dump_state(format="dspy")
     named = str(said[0].message)
     for lost in ("cache", "api_key", "headers", "limits", "deadline", "extra.auth_token"):

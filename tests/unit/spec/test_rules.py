@@ -11,8 +11,8 @@ from lmconf.providers.catalogue import PROVIDERS, is_address, is_loopback, origi
 from lmconf.providers.families import family_of, wire_max_tokens
 from lmconf.secrets.references import Env
 from lmconf.secrets.secret_names import is_secret_name
-from lmconf.spec.build import make_stated
-from lmconf.spec.rules.consistency import complete, judge
+from lmconf.spec.build import make_from_stated
+from lmconf.spec.rules.consistency import check_lm, complete_lm
 
 GPT = "openai/gpt-4o-mini"
 
@@ -42,27 +42,27 @@ def test_a_family_follows_from_the_model(model: str, base: str | None, family: s
 
 
 def test_unset_fields_take_the_familys_defaults() -> None:
-    ordinary, reasoning = (make_stated({"model": m}).spec for m in (GPT, "openai/o3"))
+    ordinary, reasoning = (make_from_stated({"model": m}).spec for m in (GPT, "openai/o3"))
     assert (ordinary.temperature, ordinary.max_tokens) == (0.0, 1000)
     assert (reasoning.temperature, reasoning.max_tokens) == (1.0, 16_000)
-    stated = make_stated({"model": "openai/o3", "temperature": None, "max_tokens": None}).spec
+    stated = make_from_stated({"model": "openai/o3", "temperature": None, "max_tokens": None}).spec
     assert (stated.temperature, stated.max_tokens) == (None, None)
 
 
 def test_a_soft_value_gives_way_where_a_rule_forbids_it() -> None:
     data = {"model": "openai/o3", "temperature": 0.0, "max_tokens": 9000}
-    full = complete(data, frozenset(data))
+    full = complete_lm(data, frozenset(data))
     assert (full["temperature"], full["max_tokens"]) == (1.0, 9000)
-    assert complete(data)["temperature"] == 0.0
+    assert complete_lm(data)["temperature"] == 0.0
 
 
 def test_a_fallback_in_place_is_completed_and_judged_too() -> None:
-    lm = make_stated({"model": GPT, "fallbacks": [{"model": "openai/o3"}]})
+    lm = make_from_stated({"model": GPT, "fallbacks": [{"model": "openai/o3"}]})
     fallback = lm.spec.fallbacks[0]
     assert not isinstance(fallback, str)
     assert (fallback.temperature, fallback.api_key) == (1.0, Env(name="OPENAI_API_KEY"))
     with pytest.raises(ProfileError) as caught:
-        make_stated({"model": GPT, "fallbacks": [{"model": "openai/o3", "temperature": 0}]})
+        make_from_stated({"model": GPT, "fallbacks": [{"model": "openai/o3", "temperature": 0}]})
     (only,) = caught.value.diagnostics
     assert (only.code, only.path) == ("family-rule", ("fallbacks", 0, "temperature"))
 
@@ -132,11 +132,11 @@ def test_a_model_is_split_at_its_first_slash() -> None:
 def test_the_usual_key_goes_to_the_providers_own_address(
     settings: dict[str, Any], key: object
 ) -> None:
-    assert make_stated(settings).spec.api_key == key
+    assert make_from_stated(settings).spec.api_key == key
 
 
 def test_a_provider_of_many_addresses_takes_its_usual_variable() -> None:
-    assert make_stated({"model": "azure/x"}).spec.api_base == Env(name="AZURE_API_BASE")
+    assert make_from_stated({"model": "azure/x"}).spec.api_base == Env(name="AZURE_API_BASE")
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
@@ -189,20 +189,30 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
 @pytest.mark.parametrize(("settings", "path", "code"), WRONG, ids=lambda each: str(each)[:40])
 def test_a_broken_rule_is_told_at_its_field(settings: Any, path: str, code: str) -> None:
     with pytest.raises(ProfileError) as caught:
-        make_stated(settings)
+        make_from_stated(settings)
     told = [(d.code, ".".join(map(str, d.path))) for d in caught.value.diagnostics]
     assert told == [(code, path)]
 
 
 def test_http_may_be_allowed_and_loopback_always_is() -> None:
     house = {"model": GPT, "api_key": "", "api_base": "http://x.example", "allow_http": True}
-    assert make_stated(house).spec.allow_http
+    assert make_from_stated(house).spec.allow_http
     here = {"model": GPT, "api_key": "", "api_base": "http://localhost:1"}
-    assert make_stated(here).spec.api_base == "http://localhost:1"
+    assert make_from_stated(here).spec.api_base == "http://localhost:1"
 
 
 def test_rules_pass_over_what_was_already_reported() -> None:
-    from lmconf.schema.lookup import Unread
+    from lmconf.schema.lookup import UnreadableValue
 
-    assert judge({"model": Unread()}) == []
-    assert judge({"model": GPT, "api_key": "", "api_base": Unread(), "headers": Unread()}) == []
+    assert check_lm({"model": UnreadableValue()}) == []
+    assert (
+        check_lm(
+            {
+                "model": GPT,
+                "api_key": "",
+                "api_base": UnreadableValue(),
+                "headers": UnreadableValue(),
+            }
+        )
+        == []
+    )

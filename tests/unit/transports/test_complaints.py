@@ -22,9 +22,9 @@ from lmconf.errors import (
     ServerError,
 )
 from lmconf.transports import Connection, Request, Transport, make
-from lmconf.transports.error_bodies import complaint_in, read_line
+from lmconf.transports.error_bodies import find_error, read_error_line
 from lmconf.transports.specs import TransportSpec
-from lmconf.transports.status_errors import no_advice, refused, reported
+from lmconf.transports.status_errors import error_for_status, error_in_answer, no_advice
 from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse
 
 
@@ -257,7 +257,7 @@ CASES: list[Case] = [
 def test_each_providers_error_is_told_apart(
     status: int, body: Any, kind: type[CallError], retryable: bool
 ) -> None:
-    error = refused(status, {}, json.dumps(body).encode(), (), no_advice)
+    error = error_for_status(status, {}, json.dumps(body).encode(), (), no_advice)
     assert (type(error), error.retryable, error.status) == (kind, retryable, status)
     assert error.message
     assert not error.message.startswith(("{", "["))
@@ -266,7 +266,7 @@ def test_each_providers_error_is_told_apart(
 def of(name: str, headers: Mapping[str, str] | None = None) -> CallError:
     """The error of the case of this name."""
     status, body = next((case[1], case[2]) for case in CASES if case[0] == name)
-    return refused(status, headers or {}, json.dumps(body).encode(), (), no_advice)
+    return error_for_status(status, headers or {}, json.dumps(body).encode(), (), no_advice)
 
 
 def test_what_a_body_says_beside_its_message_is_kept() -> None:
@@ -288,7 +288,7 @@ def test_what_a_body_says_beside_its_message_is_kept() -> None:
 
 def test_aws_says_the_kind_in_a_header_alone() -> None:
     headers = {"x-amzn-errortype": "ThrottlingException:http://internal.amazon.com/"}
-    error = refused(400, headers, b'{"message": "Rate exceeded"}', (), no_advice)
+    error = error_for_status(400, headers, b'{"message": "Rate exceeded"}', (), no_advice)
     assert (type(error), error.retryable) == (RateLimited, True)
 
 
@@ -319,12 +319,12 @@ WITHIN: list[tuple[Any, type[CallError], bool, int]] = [
 def test_an_error_in_an_answer_of_status_200_is_told_by_its_own_code(
     body: Any, kind: type[CallError], retryable: bool, status: int
 ) -> None:
-    found = complaint_in(json.dumps(body).encode())
+    found = find_error(json.dumps(body).encode())
     assert found is not None
-    error = reported(found, 200, ())
+    error = error_in_answer(found, 200, ())
     assert (type(error), error.retryable, error.status) == (kind, retryable, status)
     line = b"data: " + json.dumps(body).encode() + b"\r"
-    assert read_line(line) == found
+    assert read_error_line(line) == found
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_an_error_in_an_answer_of_status_200_is_told_by_its_own_code(
     ],
 )
 def test_an_answer_that_only_speaks_of_errors_is_none(body: Any) -> None:
-    assert complaint_in(json.dumps(body).encode()) is None
+    assert find_error(json.dumps(body).encode()) is None
 
 
 # Over a socket

@@ -348,10 +348,10 @@ def test_the_next_address_is_tried_where_one_refuses(
 
 
 def test_what_is_imported_for_the_first_call_does_not_count(transport: Transport) -> None:
-    from lmconf.transports.http.attempt import Exchange
+    from lmconf.transports.http.attempt import Attempt
     from lmconf.transports.status_errors import no_advice
 
-    exchange = Exchange(request_to("http://127.0.0.1:9/v1", Phases(total=5)), no_advice)
+    exchange = Attempt(request_to("http://127.0.0.1:9/v1", Phases(total=5)), no_advice)
     exchange.started -= 60
     assert exchange.left < 0
     exchange.start()

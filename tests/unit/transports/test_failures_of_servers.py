@@ -30,7 +30,7 @@ from lmconf.errors import (
 from lmconf.schema.frozen import FrozenMap
 from lmconf.transports import Connection, Phases, Request, Transport, make
 from lmconf.transports.specs import TransportSpec
-from lmconf.transports.status_errors import no_advice, refused
+from lmconf.transports.status_errors import error_for_status, no_advice
 from tests.loopback import Loopback, Reply, chat, chat_chunks, serving, sse
 
 Way = Callable[[Transport, Request], Any]
@@ -111,7 +111,7 @@ def test_the_code_in_an_errors_body_decides_the_kind(
     status: int, error: Mapping[str, Any], kind: type[CallError], retryable: bool
 ) -> None:
     body = json.dumps({"error": error}).encode()
-    found = refused(status, {}, body, (), no_advice)
+    found = error_for_status(status, {}, body, (), no_advice)
     assert type(found) is kind
     assert found.retryable is retryable
     assert found.status == status
@@ -130,7 +130,7 @@ def test_the_code_in_an_errors_body_decides_the_kind(
     ],
 )
 def test_an_errors_body_may_be_anything(body: bytes) -> None:
-    found = refused(502, {}, body, (), no_advice)
+    found = error_for_status(502, {}, body, (), no_advice)
     assert type(found) is ServerError
     assert "<html>" not in found.message
     assert found.message
@@ -140,8 +140,8 @@ def test_the_reader_of_headers_has_the_last_word_on_trying_again() -> None:
     def advice(status: int, headers: Mapping[str, str]) -> tuple[float | None, bool | None]:
         return 7.0, headers["x-should-retry"] == "true"
 
-    no = refused(500, {"x-should-retry": "false"}, b"", (), advice)
-    yes = refused(400, {"x-should-retry": "true"}, b"", (), advice)
+    no = error_for_status(500, {"x-should-retry": "false"}, b"", (), advice)
+    yes = error_for_status(400, {"x-should-retry": "true"}, b"", (), advice)
     assert (no.retryable, no.retry_after) == (False, 7.0)
     assert (yes.retryable, type(yes)) == (True, BadRequest)
 

@@ -21,7 +21,7 @@ from lmconf import callbacks, transports
 from lmconf.errors import AuthenticationFailed, BadResponse, RateLimited, UsageError
 from lmconf.runtime.stream import Assembly
 from lmconf.transports import Connection, Json, Request, Transport, registry
-from lmconf.transports.custom import as_response, chunks_of, completed
+from lmconf.transports.custom import chunks_of, complete_transport, make_response
 from lmconf.transports.specs import TransportSpec
 
 REQUEST = Request(route="chat", provider="acme", model="m", connection=Connection(base=None))
@@ -96,7 +96,7 @@ def test_an_object_of_a_client_library_is_an_answer() -> None:
 
 
 def test_a_text_model_gets_the_shape_of_completions() -> None:
-    assert as_response("Hi", TEXT, "t") == {
+    assert make_response("Hi", TEXT, "t") == {
         "object": "text_completion",
         "model": "m",
         "choices": [{"index": 0, "text": "Hi", "finish_reason": "stop"}],
@@ -159,7 +159,7 @@ def test_the_chunks_of_a_response_are_that_response(
     messages: list[Json], usage: Json | None, size: int
 ) -> None:
     said = {"id": "x", "usage": usage, "choices": [{"message": message} for message in messages]}
-    response = as_response(said, REQUEST, "t")
+    response = make_response(said, REQUEST, "t")
     assembly = Assembly()
     for chunk in chunks_of(response, lambda text: [text[i : i + size] for i in range(0, 9, size)]):
         assembly.add(chunk)
@@ -174,7 +174,7 @@ def test_a_stream_of_texts_needs_no_end() -> None:
         def stream(self, request: Request) -> Iterator[str]:
             yield from ("Hel", "lo", ".")
 
-    transport = completed(Speaking(), "t")
+    transport = complete_transport(Speaking(), "t")
     for request in (REQUEST, TEXT):
         chunks = list(transport.stream(request))
         assert [chunk["choices"][0].get("finish_reason") for chunk in chunks] == [
@@ -184,7 +184,7 @@ def test_a_stream_of_texts_needs_no_end() -> None:
         assembly = Assembly()
         for chunk in chunks:
             assembly.add(chunk)
-        assert assembly.response() == as_response("Hello.", request, "t")
+        assert assembly.response() == make_response("Hello.", request, "t")
 
 
 @pytest.mark.parametrize("told", [None, "Hello.", {"choices": []}])
@@ -193,7 +193,7 @@ def test_what_stream_returns_must_be_read_piece_by_piece(told: object) -> None:
         def stream(self, request: Request) -> object:
             return told
 
-    transport = completed(Wrong(), "t")
+    transport = complete_transport(Wrong(), "t")
     with pytest.raises(BadResponse, match="`stream` returned"):
         list(transport.stream(REQUEST))
 
@@ -211,7 +211,7 @@ def test_a_stream_that_is_cut_or_yields_what_is_no_chunk_is_an_error(last: objec
             if last is not None:
                 yield last
 
-    transport = completed(Cut(), "t")
+    transport = complete_transport(Cut(), "t")
     with pytest.raises(BadResponse, match="cut short" if last != 7 else "`stream` yielded int"):
         list(transport.stream(REQUEST))
 
@@ -270,7 +270,7 @@ def test_blocking_calls_run_at_once_in_threads_that_see_the_tasks_context() -> N
             meeting.wait()  # far more than the loop's executor has threads
             return name.get()
 
-    transport = completed(Meeting(), "t")
+    transport = complete_transport(Meeting(), "t")
 
     async def ask(who: str) -> str:
         name.set(who)
@@ -288,7 +288,7 @@ def test_a_stop_iteration_in_a_thread_does_not_hang_the_call() -> None:
             raise StopIteration
 
     with pytest.raises(RuntimeError, match="StopIteration"):
-        asyncio.run(asyncio.wait_for(completed(Stopping(), "t").acomplete(REQUEST), 10))
+        asyncio.run(asyncio.wait_for(complete_transport(Stopping(), "t").acomplete(REQUEST), 10))
 
 
 class Endless(Saying):
@@ -310,7 +310,7 @@ class Endless(Saying):
 
 def test_a_stream_is_read_a_few_pieces_ahead_and_ends_with_its_reader() -> None:
     own = Endless()
-    transport = completed(own, "t")
+    transport = complete_transport(own, "t")
 
     async def leave() -> None:
         chunks = transport.astream(REQUEST)
@@ -334,7 +334,7 @@ def test_a_cancelled_reader_does_not_wait_for_the_piece_that_is_due() -> None:
             yield "y"
             ended.set()  # never reached: nobody reads on
 
-    transport = completed(Slow(), "t")
+    transport = complete_transport(Slow(), "t")
 
     async def read() -> None:
         async for _ in transport.astream(REQUEST):
@@ -368,7 +368,7 @@ def test_its_close_is_called_once_and_its_costs_are_counted() -> None:
             return 0.5 if (provider, model) == ("acme", "m") else 0.0
 
     own = Closing({"choices": [{"message": {"content": "x"}}], "usage": {"total_tokens": 1}})
-    transport = completed(own, "t")
+    transport = complete_transport(own, "t")
     transport.close()
     transport.close()
     assert own.closed == 1

@@ -35,7 +35,7 @@ def test_every_plain_model_costs_what_litellm_says() -> None:
         details = {"cached": rng.randint(0, prompt), "thinking": rng.randint(0, answer)}
         kept = {key: details[key] for key in details if rng.random() < 0.5}
         said = usage(prompt, answer, **kept)
-        table = prices._prices(provider, model)
+        table = prices._model_prices(provider, model)
         if table is None or not prices._is_plain(table, provider, said):
             continue
         compared += 1

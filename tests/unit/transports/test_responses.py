@@ -30,9 +30,9 @@ from lmconf.providers.routes import RESPONSES
 from lmconf.runtime.stream import Assembly
 from lmconf.schema.frozen import freeze
 from lmconf.transports import REQUEST_ID, Connection, Phases, Request, Transport, make
-from lmconf.transports.http.sse import Events
+from lmconf.transports.http.sse import EventReader
 from lmconf.transports.openai.responses_response import response_of
-from lmconf.transports.openai.responses_stream import Answering
+from lmconf.transports.openai.responses_stream import ResponsesStreamReader
 from lmconf.transports.specs import TransportSpec
 from tests.loopback import (
     Loopback,
@@ -676,7 +676,7 @@ def test_what_came_in_no_piece_comes_with_the_end() -> None:
 
 
 def assembled(events: list[dict[str, Any]], limit: int | None = None) -> Any:
-    answer, whole = Answering(limit, ()), Assembly()
+    answer, whole = ResponsesStreamReader(limit, ()), Assembly()
     for event in events:
         for chunk in answer.take(json.loads(json.dumps(event))):
             whole.add(chunk)
@@ -717,7 +717,7 @@ def test_events_are_the_same_wherever_their_bytes_are_parted(
     lines = [f"event: a{end}: a comment{end}data: {_json(x)}{end}{end}" for x in wanted]
     body = "".join(lines).encode() + b"data: [DONE]\n\n"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=5)))
-    reading = Events()
+    reading = EventReader()
     found = []
     for start, stop in zip([0, *cuts], [*cuts, len(body)], strict=True):
         found += list(reading.read(body[start:stop]))
