@@ -123,6 +123,7 @@ check: $(STAMP)
 	run "import contracts" $(PY) -c "$(CONTRACTS)" --no-logo --no-cache; \
 	run "lock file" $(PY) requirements/check.py; \
 	$(if $(wildcard tools/generate.py),run "generated files" $(PY) tools/generate.py --check;) \
+	run "structure" $(PY) -m tools.structure --check; \
 	if [ -n "$$failed" ]; then echo "failed: $${failed#, }" >&2; exit 1; fi
 
 format: $(STAMP)

@@ -1,0 +1,207 @@
+"""Measures the structure of the package; with `--check`, names what exceeds its bound.
+
+Counted are gerunds among module names, base names that modules share, literal lists of field names
+outside of the specs, modules of more than 400 lines, circles of imports, and functions that are
+named with a bare participle. A bound is lowered when the count falls, and never raised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = "lmconf"
+LONG = 400
+FIELDS_IN_A_LIST = 3
+"""How many names of fields make a literal a list of fields."""
+
+TERMS = frozenset("caching logging mapping pricing testing training tuning".split())
+"""Gerunds that are terms of the field."""
+ALIKE = frozenset("__init__ __main__ lm profile registry specs".split())
+"""Base names of modules that are the same thing in several rooms."""
+KINDS = frozenset("command disk log logs memory ollama openai redis schema sglang vllm".split())
+"""Base names of plug-ins, of their commands, and of kinds that several rooms have."""
+NO_PARTICIPLES = frozenset("embed feed need proceed seed speed".split())
+IRREGULAR = frozenset(
+    "begun born brought built chosen found gathered given gone held kept known led left lost made"
+    " meant met paid read said seen sent shown spoken taken told won written".split()
+)
+VERBS = frozenset("read".split())
+
+BOUNDS = {
+    "gerunds": 0,
+    "shared base names": 0,
+    "lists of fields": 43,
+    "modules over 400 lines": 14,
+    "import circles": 2,
+    "bare participles": 68,
+}
+"""How many of each there may be."""
+
+
+def modules(root: Path = ROOT) -> dict[str, Path]:
+    """Return the modules of the package below `root` by their dotted names."""
+    return {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted((root / PACKAGE).rglob("*.py"))
+    }
+
+
+def gerunds(found: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the modules that are named with a gerund that is no term of the field."""
+    for name in found:
+        base = name.rsplit(".", 1)[-1]
+        if any(word.endswith("ing") and word not in TERMS for word in base.split("_")):
+            yield name
+
+
+def shared_names(found: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the base names that several modules have which are not the same thing."""
+    homes: dict[str, list[str]] = defaultdict(list)
+    for name, path in found.items():
+        # A file of a command is named after its command.
+        if path.stem not in ALIKE | KINDS and ".commands." not in name:
+            homes[name.rsplit(".", 1)[-1]].append(name)
+    for base, names in homes.items():
+        if len(names) > 1:
+            yield f"{base}: {', '.join(names)}"
+
+
+def field_lists(found: Mapping[str, Path], fields: frozenset[str]) -> Iterator[str]:
+    """Yield the literal collections of names of `fields` outside of declarations."""
+    for name, path in found.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            words = _words(node)
+            if len(words) >= FIELDS_IN_A_LIST and len(words & fields) > 0.8 * len(words):
+                yield f"{name}:{getattr(node, 'lineno', 0)}"
+
+
+def _words(node: ast.AST) -> set[str]:
+    match node:
+        case ast.Set(elts=items) | ast.Tuple(elts=items) | ast.List(elts=items):
+            texts = [item.value for item in items if isinstance(item, ast.Constant)]
+            return {text for text in texts if isinstance(text, str)}
+        case ast.Call(func=ast.Attribute(value=ast.Constant(value=str(text)), attr="split")):
+            return set(text.split())
+        case _:
+            return set()
+
+
+def spec_fields() -> frozenset[str]:
+    """Return the names of the fields of an LM's spec."""
+    from lmconf.schema.declaration import fields
+    from lmconf.spec.lm import LMSpec
+
+    return frozenset(fields(LMSpec))
+
+
+def long_modules(found: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the modules of more than 400 lines."""
+    for name, path in found.items():
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > LONG:
+            yield f"{name}: {lines} lines"
+
+
+def imports(found: Mapping[str, Path]) -> dict[str, set[str]]:
+    """Return which modules each module imports, late imports included, those for types not."""
+    graph: dict[str, set[str]] = {}
+    for name, path in found.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        only_types = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in ast.walk(node)
+        }
+        graph[name] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and id(node) not in only_types:
+                for alias in node.names:
+                    full = f"{node.module}.{alias.name}"
+                    graph[name].add(full if full in found else node.module)
+        graph[name] &= found.keys() - {name}
+    return graph
+
+
+def circles(graph: Mapping[str, set[str]]) -> Iterator[str]:
+    """Yield the groups of modules that import one another (Tarjan, 1972, by depth-first search)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    groups: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in sorted(graph[name]):
+            if other not in index:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], index[other])
+        if low[name] == index[name]:
+            cut = stack.index(name)
+            groups.append(stack[cut:])
+            del stack[cut:]
+
+    for name in sorted(graph):
+        if name not in index:
+            visit(name)
+    for group in groups:
+        if len(group) > 1:
+            yield ", ".join(sorted(group))
+
+
+def participles(found: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the functions and methods whose whole name is a participle."""
+    for name, path in found.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if any(ast.unparse(mark).endswith("property") for mark in node.decorator_list):
+                continue
+            base = node.name.strip("_")
+            regular = re.fullmatch(r"[a-z]{2,}ed", base) and base not in NO_PARTICIPLES
+            if base not in VERBS and (regular or base in IRREGULAR):
+                yield f"{name}.{node.name}"
+
+
+def measure(root: Path = ROOT) -> dict[str, list[str]]:
+    """Return what is found of each thing that is counted."""
+    found = modules(root)
+    return {
+        "gerunds": list(gerunds(found)),
+        "shared base names": list(shared_names(found)),
+        "lists of fields": list(field_lists(found, spec_fields())),
+        "modules over 400 lines": list(long_modules(found)),
+        "import circles": list(circles(imports(found))),
+        "bare participles": list(participles(found)),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the counts; with `--check`, return 1 where one exceeds its bound."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="print nothing that is within bounds")
+    parser.add_argument("--list", action="store_true", help="name everything that is counted")
+    options = parser.parse_args(arguments)
+    status = 0
+    for what, names in measure().items():
+        exceeded = len(names) > BOUNDS[what]
+        status |= exceeded
+        if exceeded or not options.check:
+            print(f"{what}: {len(names)} (at most {BOUNDS[what]})")
+        if exceeded or options.list:
+            print("".join(f"  {name}\n" for name in names), end="")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
