@@ -139,6 +139,7 @@ class _Queue:
         self._changed = threading.Condition()  # reentrant: finalizers run anywhere
         self._items: deque[_Item] = deque()
         self.running = False
+        self._threads = 0  # one that ends, and perhaps the next
         self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
@@ -156,6 +157,7 @@ class _Queue:
             if started:
                 self._notify()
             else:
+                self._threads += 1
                 atexit.register(self.leave)
         if not started:
             self._start()
@@ -177,14 +179,31 @@ class _Queue:
             self._loop.call_soon_threadsafe(self._wake.set)
 
     def _start(self) -> None:
-        run = self._run_looping if self._looping else self._run_to_the_end
+        thread = threading.Thread(target=self._run, name="lmconf-callback", daemon=True)
         try:
-            threading.Thread(target=run, name="lmconf-callback", daemon=True).start()
+            thread.start()
         except RuntimeError:  # the interpreter is ending, or has no threads left
             self._run_to_the_end(0.0)
+            self._thread_ended()
+
+    def _run(self) -> None:
+        try:
+            if self._looping:
+                self._run_looping()
+            else:
+                self._run_to_the_end()
+        finally:
+            self._thread_ended()
+
+    def _thread_ended(self) -> None:
+        with self._changed:
+            self._threads -= 1
+            if not self._threads:
+                atexit.unregister(self.leave)
+            self._changed.notify_all()
 
     def leave(self, begun: float | None = None) -> None:
-        """Wait, as the program ends, until nothing waits any more; not for ever, and only once.
+        """Wait, as the program ends, until the thread has ended; not for ever, and only once.
 
         `begun` is when the program began to wait, for whoever else it was.
         """
@@ -193,7 +212,7 @@ class _Queue:
             return
         waited = 0.0 if begun is None else time.monotonic() - begun
         with self._changed:
-            if not self._changed.wait_for(lambda: not self.running, self._leaving - waited):
+            if not self._changed.wait_for(lambda: not self._threads, self._leaving - waited):
                 self._leaving = 0.0
 
     def _is_over(self) -> bool:
@@ -202,7 +221,6 @@ class _Queue:
             if self._items:
                 return False
             self.running, self._loop = False, None
-            atexit.unregister(self.leave)  # here, for another thread may begin at once
             self._changed.notify_all()
             return True
 
@@ -238,8 +256,8 @@ class _Queue:
                 if self._flush is not None:
                     loop.run_until_complete(self._ahandle(loop, _Item(self._flush, ())))
                 over = self._is_over()
-            loop.run_until_complete(_cancel_the_rest(loop))
             loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(_cancel_the_rest(loop))
         finally:
             loop.close()
 
@@ -316,7 +334,11 @@ async def _in_time(hear: Hear, seconds: float) -> None:
 
 
 async def _cancel_the_rest(loop: asyncio.AbstractEventLoop) -> None:
-    rest = [task for task in asyncio.all_tasks(loop) if task is not asyncio.current_task()]
-    for task in rest:
-        task.cancel()
-    await asyncio.wait_for(asyncio.gather(*rest, return_exceptions=True), 1.0)
+    until = time.monotonic() + 1.0
+    # What is cancelled may begin other tasks: to close its connections, say.
+    while rest := [each for each in asyncio.all_tasks(loop) if each is not asyncio.current_task()]:
+        for task in rest:
+            task.cancel()
+        await asyncio.wait(rest, timeout=max(0.0, until - time.monotonic()))
+        if time.monotonic() >= until:
+            return

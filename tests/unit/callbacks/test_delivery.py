@@ -344,3 +344,31 @@ def test_flushes_that_hang_hold_up_the_end_of_a_program_once_for_all_of_them() -
     done = run(HANGING)
     assert done.stderr == ""
     assert 0.9 < float(done.stdout) < 5.0  # one after the other would take eight seconds
+
+
+LEFT_RUNNING = """
+from tests.unit.callbacks.test_delivery import *
+class Closes:
+    async def on_end(self, event: End) -> None:
+        self.task = asyncio.create_task(self.serve())
+        await asyncio.sleep(0)
+    async def serve(self) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            asyncio.create_task(self.close_connections())
+    async def close_connections(self) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.3)  # the program must not end under it
+            print("closed", flush=True)
+dispatcher = Dispatcher([Closes()])
+call(dispatcher)
+"""
+
+
+def test_the_end_of_the_program_waits_for_tasks_that_end() -> None:
+    """And for those that they begin as they end."""
+    done = run(LEFT_RUNNING)
+    assert (done.stdout, done.stderr) == ("closed\n", "")
