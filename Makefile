@@ -8,7 +8,6 @@ JOBS ?= auto
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/installed
-OLD_DSPY := $(VENV)/dspy-3.3.1
 TRAIN := .venv-train
 TORCH ?= torch==2.13.0
 SUITABLE := import sys; sys.exit(not ((3, 10) <= sys.version_info[:2] < (3, 15)))
@@ -50,19 +49,16 @@ demo: $(STAMP)
 	@$(PY) examples/demo.py
 
 # The tests run even when a check fails, so that one run tells everything; either failing fails it.
-# The whole suite comes last, with the current DSPy; before it, what is about DSPy runs with 3.3.1.
 # Without the peers, their tests are skipped with the reason, and fail where CI is set. Real
 # trainings come first, in an environment of their own, where torch can be installed.
-test: $(STAMP) $(OLD_DSPY)/installed
+test: $(STAMP)
 	@$(PY) tools/peers.py || true
 	@$(PY) tools/redis_server.py || true
 	@status=0; \
 	$(MAKE) --no-print-directory check || status=$$?; \
 	$(if $(ARGS),,if $(MAKE) --no-print-directory $(TRAIN)/installed; then \
 	echo "tests/training/heavy with torch"; $(MAKE) --no-print-directory test-train || status=$$?; \
-	else echo "tests/training/heavy: torch is not installed, and they are skipped" >&2; fi; \
-	echo "tests/dspy with DSPy 3.3.1"; \
-	PYTHONPATH=$(CURDIR)/$(OLD_DSPY) WANTED_DSPY=3.3.1 $(PY) -m pytest -q tests/dspy || status=$$?;) \
+	else echo "tests/training/heavy: torch is not installed, and they are skipped" >&2; fi;) \
 	$(PY) -m pytest -n $(JOBS) --maxprocesses=8 $(ARGS) || status=$$?; \
 	exit $$status
 
@@ -148,10 +144,6 @@ lock: $(STAMP)
 	    --python-version 3.12 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" --output-file requirements/redis.txt
-	@echo dspy==3.3.1 | $(PY) -m uv pip compile - --no-config --quiet --no-deps \
-	    --universal --python-version 3.10 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links \
-	    --custom-compile-command "make lock" --output-file requirements/dspy-3.3.1.txt
 	@printf 'hatchling\npytest\npytest-asyncio\npytest-timeout\n' | $(PY) -m uv pip compile pyproject.toml - --no-config --quiet \
 	    --extra local --extra testing --extra train --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links $(foreach name,$(WITH_TORCH),--no-emit-package $(name)) \
@@ -175,14 +167,6 @@ WANTED := $(or $(PYTHON),$(firstword $(MADE))) $(CURDIR)
 ifneq ($(MADE),$(WANTED))
 .PHONY: $(STAMP)
 endif
-
-# That one package alone, before .venv on the path: what it needs is what the newer DSPy needs.
-$(OLD_DSPY)/installed: requirements/dspy-3.3.1.txt $(STAMP)
-	@rm -rf $(OLD_DSPY)
-	@echo "Installing requirements/dspy-3.3.1.txt"
-	@PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(PY) -m pip install --quiet \
-	    --require-hashes --no-deps --target $(OLD_DSPY) --requirement requirements/dspy-3.3.1.txt
-	@touch $@
 
 # The project itself needs no download: its build backend is in the lock.
 $(STAMP): requirements/dev.txt pyproject.toml

@@ -1,4 +1,4 @@
-"""The engines of DSPy 3.4 and later: a `dspy.lm15.Request` in, a `dspy.lm15.Response` out.
+"""The engines of DSPy: a `dspy.lm15.Request` in, a `dspy.lm15.Response` out.
 
 What DSPy keeps from an engine, the rollout's id and whether the cache may answer, reaches the LM
 beneath through the context of the call; what DSPy's history lacks comes back the same way.
@@ -20,7 +20,7 @@ from lmconf.errors import Error
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.lm import LM
 
-__all__ = ["TYPED", "AsyncEngine", "Engine", "TypedCall"]
+__all__ = ["TYPED", "AsyncEngine", "Engine", "TypedCall", "pop_typed_request"]
 
 
 class TypedCall:
@@ -32,6 +32,18 @@ class TypedCall:
 
 
 TYPED: ContextVar[TypedCall | None] = ContextVar("lmconf_dspy_typed", default=None)
+
+
+def pop_typed_request(prompt: Any, kwargs: dict[str, Any]) -> Any:
+    """Return the typed request among the arguments, taken out of `kwargs`; None if there is none.
+
+    A request beside a prompt is left for DSPy to refuse.
+    """
+    if isinstance(prompt, lm15.Request):
+        return prompt
+    if prompt is None:
+        return kwargs.pop("request", None)
+    return None
 
 
 class _EngineBase:
@@ -49,7 +61,7 @@ class _EngineBase:
             settings.update(typed.settings)
         return CallPlan(prompt=None, messages=messages, settings=settings, logprobs=False)
 
-    def _failed(self, error: Error) -> Error:
+    def _to_dspy_error(self, error: Error) -> Error:
         return to_dspy_error(error, self._lm.spec.model)
 
 
@@ -63,7 +75,7 @@ class Engine(_EngineBase):
             plan = self._plan(request)
             answer = ask(self._lm, plan)
         except Error as error:
-            failure = self._failed(error)
+            failure = self._to_dspy_error(error)
         else:
             return _response_of(answer)
         raise failure
@@ -80,7 +92,7 @@ class Engine(_EngineBase):
                     begun = True
                 yield from _ending(pieces.answer, begun)
         except Error as error:
-            failure = self._failed(error)
+            failure = self._to_dspy_error(error)
         else:
             return
         raise failure
@@ -99,7 +111,7 @@ class AsyncEngine(_EngineBase):
             plan = self._plan(request)
             answer = await aask(self._lm, plan)
         except Error as error:
-            failure = self._failed(error)
+            failure = self._to_dspy_error(error)
         else:
             return _response_of(answer)
         raise failure
@@ -118,7 +130,7 @@ class AsyncEngine(_EngineBase):
                 for event in _ending(pieces.answer, begun):
                     yield event
         except Error as error:
-            failure = self._failed(error)
+            failure = self._to_dspy_error(error)
         else:
             return
         raise failure

@@ -11,7 +11,7 @@ from typing import Any
 
 import lmconf
 from lmconf.dspy.lm import AdaptedLM
-from lmconf.dspy.wrapped import STATE, steering_of
+from lmconf.dspy.lm_state import STATE, steering_of
 from lmconf.errors import UsageError
 from lmconf.loader.profile import Profile
 from lmconf.runtime.lm import LM

@@ -9,16 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-# DSPy 3.3 makes this folder when it is imported, in the home folder if none is named.
+# DSPy makes this folder when it is imported, in the home folder if none is named.
 _FOLDER = os.environ.setdefault("DSPY_CACHEDIR", tempfile.mkdtemp(prefix="lmconf-tests-dspy-"))
 
 import dspy  # noqa: E402 - the folder comes first
 
 import lmconf  # noqa: E402
 from tests.loopback import Loopback, serving  # noqa: E402
-
-# Typed requests came with DSPy 3.4.
-collect_ignore = [] if hasattr(dspy, "lm15") else ["test_typed_requests.py"]
 
 
 @pytest.fixture(autouse=True, scope="session")
