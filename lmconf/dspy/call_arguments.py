@@ -64,8 +64,8 @@ def changed_settings(own: Mapping[str, Any], wanted: Mapping[str, Any], lm: LM) 
         elif name == "response_format":
             settings[name] = plain(format_as_data(value))
         else:
-            known = "max_tokens" if name == "max_completion_tokens" else name
-            settings[known] = plain(value)
+            field = "max_tokens" if name == "max_completion_tokens" else name
+            settings[field] = plain(value)
     for name in own:
         if name not in wanted:
             if name in lm.spec.extra:

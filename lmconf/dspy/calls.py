@@ -111,8 +111,8 @@ def _is_stored(pieces: Stream | AsyncStream) -> bool:
 
 def chunk_of(chunk: dict[str, Any], listener: int | None) -> Shape:
     """Return `chunk` as DSPy's listeners read it; `listener` is the id of who asked."""
-    seen = to_shape(chunk)
-    for choice in seen["choices"]:
+    shape = to_shape(chunk)
+    for choice in shape["choices"]:
         delta = choice.setdefault("delta", Shape(content=choice.get("text")))
         delta.setdefault("content", None)
-    return Shape({**seen, "predict_id": listener})
+    return Shape({**shape, "predict_id": listener})

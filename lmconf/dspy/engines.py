@@ -56,9 +56,9 @@ class _EngineBase:
         body = _body_of(request)
         messages = body.pop("messages")
         settings = changed_settings({}, body, self._lm)
-        typed = TYPED.get()
-        if typed is not None:
-            settings.update(typed.settings)
+        call = TYPED.get()
+        if call is not None:
+            settings.update(call.settings)
         return CallPlan(prompt=None, messages=messages, settings=settings, logprobs=False)
 
     def _to_dspy_error(self, error: Error) -> Error:
@@ -86,11 +86,11 @@ class Engine(_EngineBase):
         try:
             plan = self._plan(request)
             with open_stream(self._lm, plan) as pieces:
-                begun = False
+                started = False
                 for chunk in chunks(pieces):
-                    yield from _events_of(chunk, begun)
-                    begun = True
-                yield from _ending(pieces.answer, begun)
+                    yield from _events_of(chunk, started)
+                    started = True
+                yield from _ending(pieces.answer, started)
         except Error as error:
             failure = self._to_dspy_error(error)
         else:
@@ -122,12 +122,12 @@ class AsyncEngine(_EngineBase):
         try:
             plan = self._plan(request)
             async with aopen_stream(self._lm, plan) as pieces:
-                begun = False
+                started = False
                 async for chunk in achunks(pieces):
-                    for event in _events_of(chunk, begun):
+                    for event in _events_of(chunk, started):
                         yield event
-                    begun = True
-                for event in _ending(pieces.answer, begun):
+                    started = True
+                for event in _ending(pieces.answer, started):
                     yield event
         except Error as error:
             failure = self._to_dspy_error(error)
@@ -157,9 +157,9 @@ def _body_of(request: Any) -> dict[str, Any]:
 
 def _response_of(answer: Answer) -> Any:
     """Return `answer` as DSPy's response, with the usage that was paid for."""
-    typed = TYPED.get()
-    if typed is not None:
-        typed.answers.append(answer)
+    call = TYPED.get()
+    if call is not None:
+        call.answers.append(answer)
     body = {**answer.response, "model": answer.model, "usage": dict(answer.usage) or None}
     if "message" not in body["choices"][0]:
         text = body["choices"][0].get("text")
@@ -169,8 +169,8 @@ def _response_of(answer: Answer) -> Any:
     return lm15.response_from_openai_chat(body, model=answer.model)
 
 
-def _events_of(chunk: dict[str, Any], begun: bool) -> Iterator[Any]:
-    if not begun:
+def _events_of(chunk: dict[str, Any], started: bool) -> Iterator[Any]:
+    if not started:
         yield lm15.StreamStartEvent(id=chunk.get("id"), model=chunk.get("model"))
     choice = chunk["choices"][0]
     delta = choice.get("delta") or {"content": choice.get("text")}
@@ -180,18 +180,18 @@ def _events_of(chunk: dict[str, Any], begun: bool) -> Iterator[Any]:
         yield lm15.StreamDeltaEvent(delta=lm15.TextDelta(text=delta["content"]))
     for call in delta.get("tool_calls") or ():
         function = call.get("function") or {}
-        told = lm15.ToolCallDelta(
+        call_delta = lm15.ToolCallDelta(
             input=function.get("arguments") or "",
             part_index=call.get("index") or 0,
             id=call.get("id"),
             name=function.get("name"),
         )
-        yield lm15.StreamDeltaEvent(delta=told)
+        yield lm15.StreamDeltaEvent(delta=call_delta)
 
 
-def _ending(answer: Answer, begun: bool) -> Iterator[Any]:
+def _ending(answer: Answer, started: bool) -> Iterator[Any]:
     response = _response_of(answer)
-    if not begun:
+    if not started:
         yield from lm15.response_to_events(response)
         return
     yield lm15.StreamEndEvent(finish_reason=response.finish_reason, usage=response.usage)

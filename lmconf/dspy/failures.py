@@ -46,7 +46,7 @@ def to_dspy_error(error: ours.Error, model: str) -> ours.Error:
     if isinstance(error, ours.RateLimited) and not error.retryable:
         target = theirs.LMBillingError
     own: Any = type(error)
-    made = _class(own, target)
+    error_class = _class(own, target)
     facts = {
         "message": str(error),
         "code": target.default_code,
@@ -60,7 +60,7 @@ def to_dspy_error(error: ours.Error, model: str) -> ours.Error:
         "features": [],
         "issues": [],
     }
-    return _make_error(made, error.args, {**facts, **vars(error)})
+    return _make_error(error_class, error.args, {**facts, **vars(error)})
 
 
 class _DualError:
@@ -79,10 +79,10 @@ def _class(own: Any, dspy: Any) -> Any:
 
 def _make_error(cls: type[ours.Error], args: tuple[Any, ...], facts: dict[str, Any]) -> ours.Error:
     # Each class has an `__init__` of its own, and neither knows the other's arguments.
-    made = cls.__new__(cls)
-    made.args = args
-    vars(made).update(facts)
-    return made
+    error = cls.__new__(cls)
+    error.args = args
+    vars(error).update(facts)
+    return error
 
 
 def _rebuild_error(own: Any, dspy: Any, args: tuple[Any, ...], facts: dict[str, Any]) -> ours.Error:

@@ -71,8 +71,8 @@ class AdaptedLM(dspy.LM):
     @hide_frames
     def over(cls, lm: LM, settings: Mapping[str, Any]) -> Any:
         """Return `lm` as a `dspy.LM`, with `settings` as `copy` takes them."""
-        made = cls(lm)
-        return made.copy(**settings) if settings else made
+        adapter = cls(lm)
+        return adapter.copy(**settings) if settings else adapter
 
     def _put(self, lm: LM) -> None:
         self._lm = lm
@@ -179,9 +179,9 @@ class AdaptedLM(dspy.LM):
         super().update_history(entry)
 
     def _plan(self, prompt: Any, messages: Any, kwargs: Mapping[str, Any]) -> CallPlan:
-        said = dict(kwargs)
-        cache = said.pop("cache", self.cache)
-        wanted = {**self.kwargs, **said}
+        arguments = dict(kwargs)
+        cache = arguments.pop("cache", self.cache)
+        wanted = {**self.kwargs, **arguments}
         settings = changed_settings(self._own, wanted, self._lm)
         if cache != self._keeps:
             settings["cache"] = cache
@@ -216,9 +216,9 @@ class AdaptedLM(dspy.LM):
 
     def _show(self, chunk: dict[str, Any]) -> Any:
         caller = dspy.settings.caller_predict
-        shown = EngineChunk(chunk_of(chunk, None if caller is None else id(caller)))
+        item = EngineChunk(chunk_of(chunk, None if caller is None else id(caller)))
         stream_emitted()  # nothing may ask again from here on
-        return shown
+        return item
 
     # What it can do
 
@@ -240,16 +240,16 @@ class AdaptedLM(dspy.LM):
     @property
     def supported_params(self) -> set[str]:
         """The parameters that the model takes, by the OpenAI API's names."""
-        found = set(self._twin().supported_params)
+        params = set(self._twin().supported_params)
         if self.abilities.get("supports_response_schema"):
-            found.add("response_format")
+            params.add("response_format")
         if self.abilities.get("supports_function_calling"):
-            found |= {"tools", "tool_choice", "parallel_tool_calls"}
-        return found
+            params |= {"tools", "tool_choice", "parallel_tool_calls"}
+        return params
 
     def _ability(self, name: str) -> bool:
-        said = self.abilities.get(name)
-        return bool(getattr(self._twin(), name)) if said is None else said
+        declaration = self.abilities.get(name)
+        return bool(getattr(self._twin(), name)) if declaration is None else declaration
 
     def _twin(self) -> Any:
         """Return DSPy's own LM of the same model, to be asked what it knows and nothing else."""
@@ -276,29 +276,29 @@ class AdaptedLM(dspy.LM):
         Raises:
             ProfileError: the settings do not fit.
         """
-        copied: Any = copying.copy(self)
-        copied.history = []
-        copied.callbacks = list(settings.pop("callbacks", self.callbacks) or [])
-        said = {name: settings.pop(name) for name in _ABILITIES if name in settings}
-        copied.abilities = {**self.abilities, **said}
+        clone: Any = copying.copy(self)
+        clone.history = []
+        clone.callbacks = list(settings.pop("callbacks", self.callbacks) or [])
+        abilities = {name: settings.pop(name) for name in _ABILITIES if name in settings}
+        clone.abilities = {**self.abilities, **abilities}
         steering = {name: settings.pop(name) for name in list(settings) if self._steers(name)}
         if isinstance(settings.get("cache"), bool):
-            copied.cache = settings.pop("cache")
+            clone.cache = settings.pop("cache")
         before = changed_settings(self._own, self.kwargs, self._lm)
-        copied.kwargs = dict(self.kwargs)
+        clone.kwargs = dict(self.kwargs)
         failure: Error | None = None
         try:
             if settings:
-                copied.put_beneath(self._lm.copy(**settings), before)
-                copied.laid_over = tuple(
+                clone.put_beneath(self._lm.copy(**settings), before)
+                clone.laid_over = tuple(
                     sorted({*self.laid_over, *filter(_decides_the_model, settings)})
                 )
-            copied.lay(steering)
+            clone.lay(steering)
         except Error as error:
             failure = to_dspy_error(error, self._lm.spec.model)
         if failure is not None:
             raise failure
-        return copied
+        return clone
 
     def _steers(self, name: str) -> bool:
         return name in GENERATION or name in self._own or name == "max_completion_tokens"
@@ -320,20 +320,20 @@ class AdaptedLM(dspy.LM):
             ProfileError, UsageError: they do not fit.
         """
         for name, value in steering.items():
-            known = "max_tokens" if name == "max_completion_tokens" else name
+            field = "max_tokens" if name == "max_completion_tokens" else name
             if value is None:
-                self.kwargs.pop(known, None)
+                self.kwargs.pop(field, None)
             else:
-                self.kwargs[known] = value
-        changed = changed_settings(self._own, self.kwargs, self._lm)
-        if changed:
-            spec_for_call(self._lm._compiled, changed)  # noqa: SLF001 - checks what calls will say
+                self.kwargs[field] = value
+        changes = changed_settings(self._own, self.kwargs, self._lm)
+        if changes:
+            spec_for_call(self._lm._compiled, changes)  # noqa: SLF001 - checks what calls will say
 
     def __deepcopy__(self, memo: dict[int, object]) -> Any:
-        copied = self.copy()
-        copied.history = list(self.history)
-        memo[id(self)] = copied
-        return copied
+        clone = self.copy()
+        clone.history = list(self.history)
+        memo[id(self)] = clone
+        return clone
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle no history; the LM beneath leaves its secrets behind."""
@@ -349,16 +349,16 @@ class AdaptedLM(dspy.LM):
         Raises:
             UsageError: a setting holds a secret.
         """
-        changed = changed_settings(self._own, self.kwargs, self._lm)
-        refuse_secrets(changed)
+        changes = changed_settings(self._own, self.kwargs, self._lm)
+        refuse_secrets(changes)
         if self.cache != self._keeps:
-            changed["cache"] = self.cache
+            changes["cache"] = self.cache
         return {
             "_dspy_lm_class": _CLASS,
             "model": self._lm.spec.model,
             STATE: {
                 "lm": self.state_name,
-                "settings": changed,
+                "settings": changes,
                 "laid_over": list(self.laid_over),
                 "state": self._lm.dump_state(),
             },
@@ -378,10 +378,10 @@ class AdaptedLM(dspy.LM):
         beneath = lmconf.load_state(record["state"])
         if not isinstance(beneath, LM):
             raise UsageError("this is the state of several LMs")
-        made = cls.over(beneath, steering_of(record))
-        made.state_name = record["lm"]
-        made.laid_over = tuple(record.get("laid_over") or ())
-        return made
+        adapter = cls.over(beneath, steering_of(record))
+        adapter.state_name = record["lm"]
+        adapter.laid_over = tuple(record.get("laid_over") or ())
+        return adapter
 
     # The server
 

@@ -51,8 +51,8 @@ def refuse_secrets(value: object, path: tuple[str, ...] = ()) -> None:
     if isinstance(value, Mapping):
         for key, item in value.items():
             if isinstance(item, str) and item and is_secret_name(str(key)):
-                named = ".".join((*path, str(key)))
-                raise UsageError(f"`{named}` is a secret: state it in the profile, by reference")
+                field = ".".join((*path, str(key)))
+                raise UsageError(f"`{field}` is a secret: state it in the profile, by reference")
             refuse_secrets(item, (*path, str(key)))
     elif isinstance(value, list | tuple):
         for item in value:

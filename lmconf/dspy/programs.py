@@ -34,20 +34,20 @@ def load_program(
     records = _records(state)
     source = profile if isinstance(profile, Profile | LM) else lmconf.load(profile)
     # Before the program changes: either everything fits, or nothing has happened.
-    made: dict[str, Any] = {}
-    adapted: dict[str, Any] = {}
+    by_record: dict[str, Any] = {}
+    by_predictor: dict[str, Any] = {}
     for name, record in records.items():
         key = json.dumps([record.get("lm"), record.get("settings")])
-        if key not in made:
-            made[key] = AdaptedLM.over(_find_lm(record, source), steering_of(record))
-        adapted[name] = made[key]
+        if key not in by_record:
+            by_record[key] = AdaptedLM.over(_find_lm(record, source), steering_of(record))
+        by_predictor[name] = by_record[key]
     with tempfile.TemporaryDirectory(prefix="lmconf-dspy-") as folder:
-        stripped = Path(folder, file.name)
-        stripped.write_text(json.dumps(state), encoding="utf-8")
-        program.load(stripped)
+        state_file = Path(folder, file.name)
+        state_file.write_text(json.dumps(state), encoding="utf-8")
+        program.load(state_file)
     for name, predictor in program.named_parameters():
-        if name in adapted:
-            predictor.lm = adapted[name]
+        if name in by_predictor:
+            predictor.lm = by_predictor[name]
     return program
 
 

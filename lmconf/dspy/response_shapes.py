@@ -21,8 +21,8 @@ class Shape(dict[str, Any]):
 
     def model_dump(self, **_: object) -> dict[str, Any]:
         """Return the plain data, by the name that pydantic gives this."""
-        found: dict[str, Any] = plain(self)
-        return found
+        data: dict[str, Any] = plain(self)
+        return data
 
 
 class Response(Shape):
@@ -85,8 +85,8 @@ def _output(choice: Shape, logprobs: bool) -> dict[str, Any]:
         output["logprobs"] = choice.get("logprobs")
     if message.get("tool_calls"):
         output["tool_calls"] = message["tool_calls"]
-    cited = (message.get("provider_specific_fields") or {}).get("citations")
-    if isinstance(cited, list) and cited:
-        groups = (group if isinstance(group, list) else [group] for group in cited)
+    citations = (message.get("provider_specific_fields") or {}).get("citations")
+    if isinstance(citations, list) and citations:
+        groups = (group if isinstance(group, list) else [group] for group in citations)
         output["citations"] = [citation for group in groups for citation in group]
     return output
