@@ -25,6 +25,7 @@ from lmconf.errors import (
     Timeout,
 )
 from lmconf.transports import Phases, Transport, make
+from lmconf.transports.clouds import google
 from lmconf.transports.specs import TransportSpec
 from tests.clouds import STREAMED, WHOLE, Way, asking, text_of
 from tests.loopback import (
@@ -101,6 +102,8 @@ def hostile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VERTEXAI_LOCATION", "moon-east1")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
+    # The machine gives ports out again: an issuer may have the address of an earlier test's.
+    google._account_cache.cache_clear()
 
 
 @functools.cache
