@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+from lmconf.runtime.connection import PLACES
 from lmconf.transports import Connection, Request, Transport
 from tests.loopback import Loopback, Reply
 
@@ -124,7 +125,10 @@ def asking(
         "provider": provider,
         "model": model,
         "connection": Connection(
-            base=base or None, key=changes.pop("key", None), other=changes.pop("other", {})
+            base=base or None,
+            key=changes.pop("key", None),
+            other=changes.pop("other", {}),
+            places=PLACES,
         ),
         "settings": {"temperature": 0.5, "max_tokens": 9},
     }

@@ -8,11 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lmconf.compiler.trust import ALLOWED
 from lmconf.schema.json_schema import Schema
 from lmconf.spec.document_schemas import authored_schema, resolved_schema
 from tools.generate_keywords import keywords_module
-from tools.generate_reference import reference
+from tools.generate_reference import reference, untrusted_fields
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,19 +21,10 @@ def as_text(schema: Schema) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def untrusted() -> str:
-    """Return the table of what a document that is loaded untrusted may state."""
-    rows = [
-        f"| {(type_.__doc__ or '').splitlines()[0]} | {', '.join(f'`{name}`' for name in sorted(names))} |"
-        for type_, names in ALLOWED.items()
-    ]
-    return "\n".join(["| Block | Fields |", "| --- | --- |", *rows])
-
-
 def format_page() -> str:
     """Return the page about the format: its hand-written part, then the reference."""
     written = (ROOT / "tools/format.md").read_text(encoding="utf-8")
-    written = written.replace("<!-- untrusted -->", untrusted())
+    written = written.replace("<!-- untrusted -->", untrusted_fields())
     return f"{written.rstrip()}\n\n{reference()}"
 
 

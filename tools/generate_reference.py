@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from msgspec import Struct
 
@@ -13,16 +13,30 @@ from lmconf.schema.serialize import write
 from lmconf.schema.shapes import Either, Kinds, ListOf, MapOf, Record, Shape
 from lmconf.spec.profile import MANY_LMS, ONE_LM
 
-__all__ = ["reference"]
+__all__ = ["reference", "untrusted_fields"]
 
 
 def reference() -> str:
     """Return a section for each block of a document, with a table of its fields."""
+    return "# Reference\n\n" + "\n".join(map(_section, _types()))
+
+
+def untrusted_fields() -> str:
+    """Return the table of the fields that a document may state which is loaded untrusted."""
+    rows = [
+        f"| {(type_.__doc__ or '').splitlines()[0]} | {', '.join(f'`{name}`' for name in names)} |"
+        for type_ in _types()
+        if (names := [field.name for field in _own_fields(type_) if field.untrusted])
+    ]
+    return "\n".join(["| Block | Fields |", "| --- | --- |", *rows])
+
+
+def _types() -> Collection[type[Struct]]:
+    """Return the types of all blocks that a document may have."""
     types: dict[str, type[Struct]] = {}
     for root in (MANY_LMS, ONE_LM):
         _collect(root, types)
-    sections = [_section(type_) for type_ in types.values()]
-    return "# Reference\n\n" + "\n".join(sections)
+    return types.values()
 
 
 def _collect(shape: Shape, types: dict[str, type[Struct]]) -> None:
@@ -51,22 +65,28 @@ def _blocks(shape: Shape) -> Iterator[type[Struct]]:
 
 def _section(type_: type[Struct]) -> str:
     lines = [f"## {type_.__name__}", "", _prose(type_.__doc__ or ""), ""]
-    base = next((each for each in type_.__mro__[1:] if _declares(each)), None)
-    inherited = fields(base) if base is not None else {}
+    base = _base(type_)
     if base is not None:
         lines += [f"Every field of [{base.__name__}](#{base.__name__.lower()}), and:", ""]
-    own = [field for name, field in fields(type_).items() if name not in inherited]
     lines += [
         "| field | takes | default | class | meaning |",
         "|---|---|---|---|---|",
-        *(_row(field) for field in own),
+        *map(_row, _own_fields(type_)),
         "",
     ]
     return "\n".join(lines)
 
 
-def _declares(type_: type) -> bool:
-    return issubclass(type_, Struct) and bool(type_.__struct_fields__)
+def _base(type_: type[Struct]) -> type[Struct] | None:
+    """Return the type that `type_` has fields from, if it has."""
+    bases = (each for each in type_.__mro__[1:] if issubclass(each, Struct))
+    return next((each for each in bases if each.__struct_fields__), None)
+
+
+def _own_fields(type_: type[Struct]) -> list[DeclaredField]:
+    base = _base(type_)
+    inherited = fields(base) if base is not None else {}
+    return [field for name, field in fields(type_).items() if name not in inherited]
 
 
 def _prose(doc: str) -> str:
@@ -86,7 +106,7 @@ def _row(field: DeclaredField) -> str:
     meaning = field.doc
     if field.examples:
         meaning += f" For example {' or '.join(f'`{_yaml(each)}`' for each in field.examples)}."
-    if field.bound_to_model:
+    if field.bound_to == "model":
         meaning += " Another `model` resets it."
     cells = (f"`{field.name}`", takes, default, field.role, meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

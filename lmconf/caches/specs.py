@@ -24,19 +24,25 @@ from lmconf.secrets.references import Reference
 class MemoryStore(Spec, frozen=True, kw_only=True):
     """Answers kept in this process, the least recently used dropped first."""
 
-    backend: Annotated[Literal["memory"], operations(Choice(("memory",)), "The kind of store.")] = (
-        "memory"
-    )
+    backend: Annotated[
+        Literal["memory"], operations(Choice(("memory",)), "The kind of store.", untrusted=True)
+    ] = "memory"
     max_entries: Annotated[
-        int, operations(Integer(1), "How many answers are kept.", examples=(10_000,))
+        int,
+        operations(Integer(1), "How many answers are kept.", examples=(10_000,), untrusted="lower"),
     ] = 10_000
     max_size: Annotated[
-        int, operations(Size(), "How many bytes of answers are kept.", examples=("64MiB",))
+        int,
+        operations(
+            Size(), "How many bytes of answers are kept.", examples=("64MiB",), untrusted="lower"
+        ),
     ] = 64 * 2**20
 
 
 class DiskStore(Spec, frozen=True, kw_only=True):
     """Answers kept in one SQLite file, shared by the processes of one machine."""
+
+    __risk__ = "write files, or change the size of this machine's store"
 
     backend: Annotated[Literal["disk"], operations(Choice(("disk",)), "The kind of store.")] = (
         "disk"
@@ -56,6 +62,8 @@ class DiskStore(Spec, frozen=True, kw_only=True):
 
 class RedisStore(Spec, frozen=True, kw_only=True):
     """Answers kept in a Redis server, shared by the machines of a team."""
+
+    __risk__ = "choose where answers are kept"
 
     backend: Annotated[Literal["redis"], operations(Choice(("redis",)), "The kind of store.")]
     url: Annotated[
@@ -96,6 +104,7 @@ class CachePolicy(Spec, frozen=True, kw_only=True):
         operations(
             Choice(("read_write", "read_only", "refresh", "disabled")),
             "`read_only` never stores, `refresh` never reads, `disabled` does neither.",
+            untrusted=True,
         ),
     ] = "read_write"
     store: Annotated[
@@ -104,12 +113,16 @@ class CachePolicy(Spec, frozen=True, kw_only=True):
             Either((Text(what="a store's name"), STORE)),
             "The store: a name from `stores`, or a store written in place.",
             examples=("disk",),
+            untrusted=True,
         ),
     ] = DiskStore()
     ttl: Annotated[
         float | None,
         operations(
-            Duration(), "How long an answer may be used; left out, for ever.", examples=("7d",)
+            Duration(),
+            "How long an answer may be used; left out, for ever.",
+            examples=("7d",),
+            untrusted=True,
         ),
     ] = None
     keep: Annotated[
@@ -119,11 +132,16 @@ class CachePolicy(Spec, frozen=True, kw_only=True):
             "What is stored beside whole answers in words: answers that call tools, and those that"
             " `max_tokens` cut short, a content filter touched, or that say nothing.",
             examples=(["tool_calls", "truncated"],),
+            untrusted=True,
         ),
     ] = ("tool_calls",)
     namespace: Annotated[
         str | None,
-        identity(Text(), "Tells accounts or experiments apart that ask the same question."),
+        identity(
+            Text(),
+            "Tells accounts or experiments apart that ask the same question.",
+            risk="read what was kept for others",
+        ),
     ] = None
 
 

@@ -14,15 +14,23 @@ from lmconf.schema.shapes import Choice, Flag, Integer, Json, Kinds, ListOf, Rec
 class LogCallback(Spec, frozen=True, kw_only=True):
     """Writes one structlog event a call."""
 
-    use: Annotated[Literal["log"], operations(Choice(("log",)), "The kind of callback.")]
+    use: Annotated[
+        Literal["log"], operations(Choice(("log",)), "The kind of callback.", untrusted=True)
+    ]
     level: Annotated[
         Literal["debug", "info", "warning"],
-        operations(Choice(("debug", "info", "warning")), "The level of a call that succeeds."),
+        operations(
+            Choice(("debug", "info", "warning")),
+            "The level of a call that succeeds.",
+            untrusted=True,
+        ),
     ] = "info"
 
 
 class JsonlCallback(Spec, frozen=True, kw_only=True):
     """Appends one JSON record a call to a file."""
+
+    __risk__ = "write files"
 
     use: Annotated[Literal["jsonl"], operations(Choice(("jsonl",)), "The kind of callback.")]
     path: Annotated[
@@ -56,6 +64,8 @@ class JsonlCallback(Spec, frozen=True, kw_only=True):
 class OtelCallback(Spec, frozen=True, kw_only=True):
     """Reports calls as OpenTelemetry spans and metrics."""
 
+    __risk__ = "send what is said to another service"
+
     use: Annotated[Literal["otel"], operations(Choice(("otel",)), "The kind of callback.")]
     content: Annotated[
         bool, operations(Flag(), "Whether prompts and answers are reported too.")
@@ -64,6 +74,8 @@ class OtelCallback(Spec, frozen=True, kw_only=True):
 
 class MeterCallback(Spec, frozen=True, kw_only=True):
     """Adds up usage, cost, hit rate and latency, for `lmconf meter` to print."""
+
+    __risk__ = "write files"
 
     use: Annotated[Literal["meter"], operations(Choice(("meter",)), "The kind of callback.")]
     path: Annotated[
@@ -94,18 +106,18 @@ class LiteLLMLoggerArgs(Spec, frozen=True, kw_only=True):
 class LiteLLMLogger(Spec, frozen=True, kw_only=True):
     """Hands calls to one of LiteLLM's named loggers."""
 
+    __risk__ = "send what is said to another service"
+
     use: Annotated[
-        Literal["litellm_logger"],
-        operations(Choice(("litellm_logger",)), "The kind of callback."),
+        Literal["litellm_logger"], operations(Choice(("litellm_logger",)), "The kind of callback.")
     ]
-    args: Annotated[
-        LiteLLMLoggerArgs,
-        operations(Record(LiteLLMLoggerArgs), "Which logger."),
-    ]
+    args: Annotated[LiteLLMLoggerArgs, operations(Record(LiteLLMLoggerArgs), "Which logger.")]
 
 
 class CustomCallback(Spec, frozen=True, kw_only=True):
     """A callback of one's own: a registered name, or an import path that was allowed."""
+
+    __risk__ = "name code to import, or to run"
 
     use: Annotated[
         str,
@@ -116,8 +128,7 @@ class CustomCallback(Spec, frozen=True, kw_only=True):
         ),
     ]
     args: Annotated[
-        FrozenMap[str, Any],
-        operations(Json(mapping=True), "Keyword arguments for it."),
+        FrozenMap[str, Any], operations(Json(mapping=True), "Keyword arguments for it.")
     ] = FrozenMap()
 
 

@@ -1,6 +1,6 @@
-"""What a document that is not trusted may state: what stands on a list here, and nothing else.
+"""What a document that is not trusted may state: fields that are declared as `untrusted`, no others.
 
-A field is on the list where it can neither move a credential, a bill or data elsewhere, nor read
+A field is declared so where it can neither move a credential, a bill or data elsewhere, nor read
 or write on this machine, nor change how others are served, nor hang the process. Everything else
 is refused, never taken out: a document that lost a part would mean something else. It is judged
 twice: as it is written, where everything wrong is found at its place, and as it is once composed
@@ -9,20 +9,12 @@ and rendered, which no way of writing gets around.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from lmconf.caches.specs import CachePolicy, DiskStore, MemoryStore, RedisStore
-from lmconf.callbacks.specs import (
-    CustomCallback,
-    JsonlCallback,
-    LiteLLMLogger,
-    LogCallback,
-    MeterCallback,
-    OtelCallback,
-)
 from lmconf.compiler.pipeline import CompiledProfile
 from lmconf.diagnostics.model import Diagnostic, Mark
 from lmconf.diagnostics.render import sort_diagnostics
@@ -42,95 +34,15 @@ from lmconf.document.nodes import (
 )
 from lmconf.providers.catalogue import provider_of
 from lmconf.providers.routes import MODEL_PARAMETERS
-from lmconf.retries.specs import RetryPolicy
 from lmconf.schema.construct import build
 from lmconf.schema.declaration import fields
 from lmconf.schema.lookup import child, choose, kind_of
 from lmconf.schema.shapes import Json, Kinds, ListOf, Record, Secret, Shape
 from lmconf.secrets.references import Env
-from lmconf.spec.lm import LMSpec, SoleLMSpec
-from lmconf.spec.policies import Budget, HistoryPolicy, TimeoutSpec
-from lmconf.spec.profile import LMDocument, LMEntry, ProfileDocument
+from lmconf.spec.profile import LMDocument, ProfileDocument
 
-__all__ = ["ALLOWED", "REFUSED", "REFUSED_BLOCKS", "allows", "check_documents", "check_profile"]
+__all__ = ["allows", "allows_block", "check_documents", "check_profile"]
 
-_HEAD = frozenset(("extends", "lmconf", "vars"))
-ALLOWED: Mapping[type[Struct], frozenset[str]] = {
-    LMDocument: _HEAD,
-    ProfileDocument: _HEAD | set("budget callbacks defaults lms main provenance stores".split()),
-    LMEntry: frozenset(("extends",)),
-    LMSpec: frozenset("fallback_on fallbacks pick pool weights".split()),
-    SoleLMSpec: frozenset(
-        "api_key aws_access_key_id aws_secret_access_key aws_session_token azure_ad_token budget"
-        " cache cache_in_memory callbacks deadline extra frequency_penalty history logit_bias"
-        " logprobs max_body max_tokens modalities model model_type n num_retries"
-        " parallel_tool_calls presence_penalty provenance reasoning_effort response_format retry"
-        " rollout_id seed service_tier stop temperature thinking timeout tool_choice tools"
-        " top_logprobs top_p verbosity vertex_credentials".split()
-    ),
-    Budget: frozenset("cost_usd per tokens".split()),
-    CachePolicy: frozenset("keep mode store ttl".split()),
-    HistoryPolicy: frozenset("content max".split()),
-    LogCallback: frozenset("level use".split()),
-    MemoryStore: frozenset("backend max_entries max_size".split()),
-    RetryPolicy: frozenset("initial jitter max multiplier respect_retry_after when".split()),
-    TimeoutSpec: frozenset("connect first_byte idle total".split()),
-}
-"""The fields that an untrusted document may state, by the block that declares them."""
-
-_ACCOUNT = "choose which account pays"
-REFUSED: Mapping[type[Struct], Mapping[str, str]] = {
-    SoleLMSpec: {
-        "allow_http": "allow unencrypted connections",
-        "api_base": "choose where prompts are sent",
-        "api_type": "choose how the credential is sent",
-        "api_version": "choose which API is asked",
-        "aws_profile_name": "choose an account of this machine",
-        "aws_region_name": "choose where prompts are sent",
-        "base_model": "choose by which price it is charged to a budget",
-        "endpoint": "answer for other addresses",
-        "finetuning_model": "choose what is trained",
-        "headers": "add to what is said to the server",
-        "launch_kwargs": "start a server",
-        "limits": "slow down other LMs of this process",
-        "metadata": "label calls in the name of others",
-        "organization": _ACCOUNT,
-        "pricing": "choose by which price it is charged to a budget",
-        "project": _ACCOUNT,
-        "provider": "start a server, or a training",
-        "train_kwargs": "start a training",
-        "transport": "choose what carries its requests",
-        "user": "label calls in the name of others",
-        "vertex_location": "choose where prompts are sent",
-        "vertex_project": _ACCOUNT,
-    },
-    Budget: {"store": "count with what others spend"},
-    CachePolicy: {"namespace": "read what was kept for others"},
-    RetryPolicy: {
-        "breaker": "keep other LMs from a server",
-        "budget": "do without the bounds of retries that LMs share",
-    },
-}
-"""The others, and what stating one could do. What is on neither list is refused, too."""
-
-REFUSED_BLOCKS: Mapping[type[Struct], str] = {
-    DiskStore: "write files, or change the size of this machine's store",
-    RedisStore: "choose where answers are kept",
-    JsonlCallback: "write files",
-    MeterCallback: "write files",
-    OtelCallback: "send what is said to another service",
-    LiteLLMLogger: "send what is said to another service",
-    CustomCallback: "name code to import, or to run",
-}
-"""Kinds of blocks that are refused as a whole."""
-
-# These may be lowered, and not be raised above what holds where nothing is stated.
-_CEILINGS: Mapping[type[Struct], frozenset[str]] = {
-    SoleLMSpec: frozenset(("deadline", "max_body", "num_retries")),
-    HistoryPolicy: frozenset(("max",)),
-    MemoryStore: frozenset(("max_entries", "max_size")),
-    TimeoutSpec: frozenset(("total",)),
-}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:@+-]*(/[A-Za-z0-9_][A-Za-z0-9._:@+-]*)*\Z")
 _OF_AWS = ("bedrock", "sagemaker")
 
@@ -139,7 +51,13 @@ Found = tuple[Path, Mark, str]
 
 def allows(type_: type[Struct], name: str) -> bool:
     """Say whether an untrusted document may state the field `name` of a block of `type_`."""
-    return any(name in ALLOWED.get(each, ()) for each in type_.__mro__)
+    return bool(fields(type_)[name].untrusted)
+
+
+@functools.cache
+def allows_block(type_: type[Struct]) -> bool:
+    """Say whether an untrusted document may state any field of a block of `type_`."""
+    return any(allows(type_, name) for name in fields(type_))
 
 
 def check_documents(documents: Sequence[Document], allow_env: frozenset[str]) -> list[Diagnostic]:
@@ -238,8 +156,9 @@ class _Judge:
         }
         chosen = None if shape is None else choose(shape, tags)
         type_ = _type_of(chosen, tags)
-        if type_ is not None and type_ in REFUSED_BLOCKS and self._has_theirs(node):
-            yield path, node.mark, REFUSED_BLOCKS[type_]
+        if type_ is not None and not allows_block(type_) and self._has_theirs(node):
+            risk = getattr(type_, "__risk__", "") or f"state a block of `{type_.__name__}`"
+            yield path, node.mark, risk
             return
         for key, value in entries.items():
             if type_ is not None:
@@ -258,7 +177,7 @@ class _Judge:
             yield from self.node(value, None, here)
         elif not allows(type_, key):
             if self._has_theirs(value):
-                yield here, mark, _why(type_, key)
+                yield here, mark, declared.risk or f"state `{key}`"
         else:
             value = _open_verbatim(value)
             yield from self.node(value, declared.shape, here)
@@ -294,8 +213,7 @@ class _Judge:
             aws = provider.startswith(_OF_AWS)
             if not _NAME.match(name) or (aws and ("/" in name or name.startswith("arn:"))):
                 yield path, node.mark, "name more than a model, such as a path, an address or text"
-        elif any(key in _CEILINGS.get(each, ()) for each in type_.__mro__):
-            declared = fields(type_)[key]
+        elif (declared := fields(type_)[key]).untrusted == "lower":
             most = declared.default
             assert isinstance(most, int | float)
             if build(declared.shape, stated) > most:
@@ -310,11 +228,6 @@ class _Judge:
             return True
         below = [*_entries(node).values(), *_items(node)]
         return any(self._has_theirs(item) for item in below)
-
-
-def _why(type_: type[Struct], name: str) -> str:
-    said = (REFUSED.get(each, {}).get(name) for each in type_.__mro__)
-    return next((what for what in said if what), f"state `{name}`")
 
 
 def _type_of(shape: Shape | None, tags: Mapping[str, object]) -> type[Struct] | None:

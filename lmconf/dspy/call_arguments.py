@@ -9,20 +9,15 @@ from msgspec import Struct
 
 from lmconf.dspy.response_shapes import plain
 from lmconf.runtime.lm import LM
-from lmconf.spec.build import CALL_FIELDS
+from lmconf.schema.declaration import field_names
+from lmconf.spec.lm import LMSpec
 from lmconf.spec.response_format import format_as_data
 
 __all__ = ["GENERATION", "CallPlan", "changed_settings", "own_kwargs"]
 
-GENERATION = CALL_FIELDS - {
-    "cache",
-    "cache_in_memory",
-    "num_retries",
-    "retry",
-    "timeout",
-    "deadline",
-    "headers",
-}
+GENERATION = frozenset(
+    field_names(LMSpec, lambda field: field.per_call and (field.role == "identity" or field.sent))
+)
 """The settings that steer an answer: those that `dspy.LM.kwargs` holds."""
 
 # DSPy passes these on by names of their own, for the request's body.

@@ -28,8 +28,7 @@ class BreakerPolicy(Spec, frozen=True, kw_only=True):
     """
 
     after: Annotated[
-        int,
-        operations(Integer(0, 1000), "How many failures in a row open it; 0: it never opens."),
+        int, operations(Integer(0, 1000), "How many failures in a row open it; 0: it never opens.")
     ] = 5
     rest: Annotated[
         float, operations(Duration(), "How long it stays open; longer if the server says so.")
@@ -52,27 +51,35 @@ class RetryPolicy(Spec, frozen=True, kw_only=True):
     """
 
     initial: Annotated[
-        float, operations(Duration(), "The ceiling of the first wait.", examples=("0.5s",))
+        float,
+        operations(
+            Duration(), "The ceiling of the first wait.", examples=("0.5s",), untrusted=True
+        ),
     ] = 0.5
     max: Annotated[
-        float, operations(Duration(), "The ceiling of every wait.", examples=("20s",))
+        float,
+        operations(Duration(), "The ceiling of every wait.", examples=("20s",), untrusted=True),
     ] = 20.0
     multiplier: Annotated[
-        float, operations(Number(1, 100), "How much the ceiling grows from wait to wait.")
+        float,
+        operations(Number(1, 100), "How much the ceiling grows from wait to wait.", untrusted=True),
     ] = 2.0
     jitter: Annotated[
         Literal["full", "none"],
-        operations(Choice(("full", "none")), "`none` waits the whole ceiling every time."),
+        operations(
+            Choice(("full", "none")), "`none` waits the whole ceiling every time.", untrusted=True
+        ),
     ] = "full"
     when: Annotated[
         tuple[str, ...],
         operations(
             ListOf(Choice(REASONS), single=True),
             "The failures after which the request is sent again.",
+            untrusted=True,
         ),
     ] = REASONS
     respect_retry_after: Annotated[
-        bool, operations(Flag(), "Wait at least as long as the server asks.")
+        bool, operations(Flag(), "Wait at least as long as the server asks.", untrusted=True)
     ] = True
     budget: Annotated[
         bool | int,
@@ -80,6 +87,7 @@ class RetryPolicy(Spec, frozen=True, kw_only=True):
             Either((Flag(), Integer(0, 100_000))),
             "What failing calls may spend on trying again, shared by all calls to one origin: an"
             " attempt costs 5, a success gives back. `true` is 500, `false` sets no bound.",
+            risk="do without the bounds of retries that LMs share",
         ),
     ] = True
     breaker: Annotated[
@@ -88,5 +96,6 @@ class RetryPolicy(Spec, frozen=True, kw_only=True):
             Record(BreakerPolicy, shorthand=breaker_shorthand, short=Flag()),
             "When a server that keeps failing is left alone; holds where there are fallbacks.",
             examples=(False, {"after": 3, "rest": "1min"}),
+            risk="keep other LMs from a server",
         ),
     ] = BreakerPolicy()

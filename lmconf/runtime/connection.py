@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from lmconf.diagnostics.model import Mark
 from lmconf.errors import AuthenticationFailed, CallError, ConnectionFailed
 from lmconf.providers.catalogue import PROVIDERS, is_loopback, provider_of
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import field_names
 from lmconf.schema.lookup import REFERENCES
 from lmconf.schema.patterns import matches
 from lmconf.secrets.references import (
@@ -26,11 +26,12 @@ from lmconf.secrets.references import (
     resolve_parts,
 )
 from lmconf.spec.compiled import CompiledLM
-from lmconf.spec.lm import REGION_PATTERN, LMSpec
+from lmconf.spec.lm import REGION, REGION_PATTERN, LMSpec
 from lmconf.system.tracebacks import hide_frames
 from lmconf.transports import Connection
 
 __all__ = [
+    "PLACES",
     "Path",
     "base_address",
     "is_left_to_sdk",
@@ -43,16 +44,14 @@ __all__ = [
 
 Path = tuple[str | int, ...]
 
-_REGIONS = ("aws_region_name", "vertex_location")
-# What has a place of its own in a `Connection`; every other field of these two roles goes into
-# its `other`.
-_OWN = frozenset(
-    ("api_base", "api_key", "headers", "organization", "project", "allow_http", "endpoint")
-)
-_OTHERS = tuple(
-    name
-    for name, field in fields(LMSpec).items()
-    if field.role in ("connection", "secret") and name not in _OWN
+_REGIONS = field_names(LMSpec, lambda field: field.shape == REGION)
+_OTHERS = field_names(LMSpec, lambda field: field.cloud)
+PLACES = frozenset(field_names(LMSpec, lambda field: field.cloud == "place"))
+"""Fields of clouds whose values messages may repeat: hosts are made of them."""
+
+# A reference in one of these that leads nowhere is a credential that is missing.
+_CREDENTIALS = frozenset(
+    field_names(LMSpec, lambda field: field.role == "secret" or field.holds_secrets)
 )
 
 
@@ -100,6 +99,7 @@ def make_connection(
         organization=resolve_field(spec.organization, compiled, ("organization",), met),
         project=resolve_field(spec.project, compiled, ("project",), met),
         other=HiddenValues({name: text for name, text in other.items() if text is not None}),
+        places=PLACES,
         hidden=tuple(met),
     )
 
@@ -200,12 +200,7 @@ def resolve_field(
                 met.append(text)
             return whole
     shown = ".".join(map(str, path))
-    kind: type[CallError] = AuthenticationFailed
-    if (
-        path[0] not in ("headers", "extra", "transport", "callbacks")
-        and fields(LMSpec)[str(path[0])].role != "secret"
-    ):
-        kind = ConnectionFailed
+    kind: type[CallError] = AuthenticationFailed if path[0] in _CREDENTIALS else ConnectionFailed
     named = f"set {value.name}, or name another variable" if isinstance(value, Env) else ""
     raise kind(
         f"`{shown}` cannot be had: {missing}",

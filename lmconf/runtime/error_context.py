@@ -14,20 +14,14 @@ from lmconf.errors import (
     RateLimited,
     Timeout,
 )
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import field_names, fields
 from lmconf.secrets.references import Env, File, Given
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
 
 __all__ = ["add_context"]
 
-_CREDENTIALS = (
-    "api_key",
-    "azure_ad_token",
-    "aws_access_key_id",
-    "vertex_credentials",
-    "headers",
-)
+_CREDENTIALS = (*field_names(LMSpec, lambda field: field.role == "secret"), "headers")
 
 # The fields that matter most for each kind of failure. The place of the first one that the profile
 # states is told, else that of the model.

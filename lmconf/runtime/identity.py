@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from lmconf.caches import spec_digest
 from lmconf.document.operators import OPTIONS
+from lmconf.launchers.specs import LaunchSpec
 from lmconf.providers.catalogue import origin, provider_of
 from lmconf.runtime.connection import (
     Path,
@@ -27,7 +28,7 @@ from lmconf.runtime.connection import (
     resolve_field,
     resolve_references,
 )
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import field_names
 from lmconf.schema.lookup import REFERENCES
 from lmconf.secrets.references import Env, File
 from lmconf.secrets.secret_names import is_secret_name
@@ -58,22 +59,15 @@ TRACING_HEADERS = frozenset(
 )
 """Headers that tell calls apart for people and steer no answer: they are no part of a key."""
 
-# Identity fields that are written into the key by their own rules.
-_APART = frozenset(("model", "endpoint", "cache", "launch_kwargs"))
-_STEERING = tuple(
+_IDENTITY = field_names(LMSpec, lambda field: field.role == "identity")
+# The two others say where an answer comes from, and have rules of their own.
+_STEERING = tuple(name for name in _IDENTITY if name not in ("model", "endpoint"))
+_SERVER = tuple(
     name
-    for name, field in fields(LMSpec).items()
-    if field.role == "identity" and name not in _APART
+    for name in field_names(LaunchSpec, lambda field: field.role == "identity")
+    if name not in ("use", "weights")
 )
-_SERVER = ("args", "raw_args", "adapters", "command")
-_PLACES = (
-    "organization",
-    "project",
-    "api_version",
-    "aws_region_name",
-    "vertex_project",
-    "vertex_location",
-)
+_PLACES = field_names(LMSpec, lambda field: field.in_key)
 
 
 Found: TypeAlias = Mapping[Path, str]
@@ -195,10 +189,7 @@ def pool_digest(
     return spec_digest({"from": where, "settings": _settings(spec, found)})
 
 
-_SAID = frozenset(
-    "model model_type base_model endpoint address rollout_id tool_choice reasoning_effort verbosity"
-    " transport".split()
-)
+_SAID = frozenset((*_IDENTITY, "address", "transport"))
 """Texts of an identity that people know an LM by, and that are no account's."""
 
 

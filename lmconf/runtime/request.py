@@ -12,6 +12,7 @@ from lmconf.providers.families import wire_max_tokens
 from lmconf.runtime.connection import make_connection, resolve_references, stated_fields
 from lmconf.runtime.identity import identity_settings
 from lmconf.runtime.messages import Messages, as_prompt
+from lmconf.schema.declaration import field_names
 from lmconf.schema.frozen import freeze
 from lmconf.schema.lookup import REFERENCES
 from lmconf.secrets.references import Public
@@ -22,10 +23,8 @@ from lmconf.transports import Phases, Request
 
 __all__ = ["Plan", "kwargs_of", "plan_of", "request_of"]
 
-# Identity fields that never stand in a request's body under their own names.
-_NOT_SENT = frozenset(("model_type", "base_model", "rollout_id", "extra"))
-# Fields of other roles that the body holds.
-_SENT_TOO = ("service_tier", "user", "metadata")
+_SENT = frozenset(field_names(LMSpec, lambda field: field.sent))
+_LABELS = field_names(LMSpec, lambda field: field.sent and field.role != "identity")
 
 
 class Plan(Struct, frozen=True, eq=False):
@@ -48,7 +47,7 @@ def plan_of(spec: LMSpec) -> Plan:
     """Return what all requests with `spec` have in common."""
     provider, model = provider_of(spec.model)
     tokens_field = wire_max_tokens(spec.model, spec.base_model)
-    named = [*(name for name in identity_settings(spec) if name not in _NOT_SENT), *_SENT_TOO]
+    named = [*(name for name in identity_settings(spec) if name in _SENT), *_LABELS]
     sent = {
         tokens_field if name == "max_tokens" else name: name
         for name in named
@@ -122,7 +121,7 @@ def kwargs_of(spec: LMSpec) -> dict[str, Any]:
     kwargs = {
         tokens_field if name == "max_tokens" else name: value
         for name, value in steering.items()
-        if name not in _NOT_SENT
+        if name in _SENT
     }
     return {**kwargs, **steering.get("extra", {})}
 

@@ -344,7 +344,7 @@ class SchemaWriter:
             found["default"] = write(field.shape, field.default)
         if field.examples:
             found["examples"] = list(field.examples)
-        if field.bound_to_model:
+        if field.bound_to == "model":
             found["x-lmconf-bound-to-model"] = True
         return found | self.schema(field.shape)
 

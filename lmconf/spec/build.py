@@ -15,10 +15,9 @@ from lmconf.document.nodes import Broken, Map, Path, from_plain, to_plain
 from lmconf.document.operators import recognise_operators
 from lmconf.errors import ProfileError, UsageError
 from lmconf.providers.families import DECIDING, default_of, family_of
-from lmconf.providers.routes import NOT_IN_RESPONSES
 from lmconf.schema.check import Fault, check
 from lmconf.schema.construct import build
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import field_names, fields
 from lmconf.schema.frozen import FrozenMap, freeze
 from lmconf.schema.lookup import UnreadableValue
 from lmconf.schema.shapes import Record
@@ -38,7 +37,7 @@ from lmconf.spec.lm import LM, LMSpec, SoleLMSpec
 from lmconf.spec.merge_rules import LMRules
 from lmconf.spec.plain_data import to_data, to_diagnostics, with_absolute_paths
 from lmconf.spec.profile import FORMAT_VERSION
-from lmconf.spec.rules.consistency import check_lm, complete_lm, name_usual_variable
+from lmconf.spec.rules.consistency import YIELDING, check_lm, complete_lm, name_usual_variable
 from lmconf.spec.rules.pools import complete_pool, is_pool
 from lmconf.system.tracebacks import hide_frames
 
@@ -85,23 +84,7 @@ def _items(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-CALL_FIELDS = frozenset(
-    name
-    for name, field in fields(SoleLMSpec).items()
-    if field.role == "identity" and not field.bound_to_model
-) - {"model", "model_type", "endpoint"} | {
-    "cache",
-    "cache_in_memory",
-    "num_retries",
-    "retry",
-    "timeout",
-    "deadline",
-    "max_body",
-    "headers",
-    "user",
-    "metadata",
-    "service_tier",
-}
+CALL_FIELDS = frozenset(field_names(SoleLMSpec, lambda field: field.per_call))
 """The settings that a single call may change."""
 
 ROW_FIELDS = frozenset(
@@ -269,28 +252,13 @@ def _of_call(fault: Fault, data: Mapping[str, Any]) -> Fault | None:
     if fault.code != "family-rule":
         return None
     # The LM alone keeps its family's rules: what the call said beside it does not fit.
-    place = next((name for name in _RULED if name in data), None)
+    place = next((name for name in _BLAMED if name in data), None)
     return None if place is None else structs.replace(fault, path=(place,))
 
 
-_RULED = (
-    "model",
-    "base_model",
-    "temperature",
-    "max_tokens",
-    "top_p",
-    "thinking",
-    "reasoning_effort",
-    "extra",
-    "logprobs",
-    "top_logprobs",
-    "transport",
-    "model_type",
-    *(name for name in NOT_IN_RESPONSES if name != "thinking"),
-    "tools",
-    "tool_choice",
-    "headers",
-)
+_RULED = (*field_names(SoleLMSpec, lambda field: field.role == "identity"), "headers", "transport")
+# Where a fault is placed that lies in something else: first what rules of families are about.
+_BLAMED = (*YIELDING, *(name for name in _RULED if name in DECIDING), *_RULED)
 
 
 def complete_data(

@@ -30,11 +30,11 @@ from lmconf.document.nodes import (
     nearest_mark,
 )
 from lmconf.providers.catalogue import NOWHERE, PROVIDERS, origin, provider_of
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import field_names
 from lmconf.schema.lookup import UnreadableValue
 from lmconf.secrets.references import Env, File, Given, Public
 from lmconf.secrets.secret_names import is_secret_name
-from lmconf.spec.lm import LMSpec
+from lmconf.spec.lm import LMSpec, SoleLMSpec
 from lmconf.spec.merge_rules import CREDENTIALS
 from lmconf.spec.plain_data import to_data
 from lmconf.spec.rules.fields import launches, text_of
@@ -55,15 +55,17 @@ __all__ = [
     "without_credentials",
 ]
 
-_SECRETS = frozenset(name for name, field in fields(LMSpec).items() if field.role == "secret")
-_BODY = frozenset(("extra", "metadata"))
+_SECRETS = frozenset(field_names(LMSpec, lambda field: field.role == "secret"))
+_ACCOUNTS = frozenset(field_names(LMSpec, lambda field: field.bound_to == "account"))
+_BODY = (
+    frozenset(field_names(SoleLMSpec, lambda field: field.holds_secrets and field.per_call))
+    - CREDENTIALS
+)
 
-_PROFILE = "aws_profile_name"
-
-CARRIED = tuple(sorted(CREDENTIALS | _BODY | {_PROFILE}))
+CARRIED = tuple(sorted(CREDENTIALS | _BODY | _ACCOUNTS))
 """Fields of which something belongs to a destination."""
 
-_WHERE = ("model", "provider", "api_base", "launch_kwargs")
+_WHERE = field_names(LMSpec, lambda field: field.locates)
 
 _LAUNCHED: Literal["launched"] = "launched"
 _UNKNOWN: Literal["unknown"] = "unknown"
@@ -150,7 +152,7 @@ def alike(path: Path, one: Destination, other: Destination) -> bool:
 
     A profile of AWS's configuration files is an account's, whichever of its services is asked.
     """
-    return one == other or (path[0] == _PROFILE and one.server == other.server)
+    return one == other or (path[0] in _ACCOUNTS and one.server == other.server)
 
 
 @functools.lru_cache(maxsize=256)
@@ -191,7 +193,7 @@ def credentials_in(lm: Map) -> Iterator[tuple[Path, Node]]:
     provider = PROVIDERS.get(provider_of(text_of(_plain(lm), "model") or "")[0])
     for path, node in leaves_of(lm):
         # One that no SDK of a cloud reads is sent nowhere.
-        idle = path == (_PROFILE,) and not (provider and provider.credentials == "cloud")
+        idle = path[0] in _ACCOUNTS and not (provider and provider.credentials == "cloud")
         if not idle and _is_credential(path, node):
             yield path, node
 
@@ -206,7 +208,7 @@ def _is_credential(path: Path, node: Node) -> bool:
         case Reference():
             return True
         case Scalar(value=value) | Verbatim(value=value):
-            secret = field in _SECRETS or field == _PROFILE
+            secret = field in _SECRETS | _ACCOUNTS
             return bool(value) and (
                 secret or any(isinstance(step, str) and is_secret_name(step) for step in path[1:])
             )
@@ -281,7 +283,7 @@ def find_crossed(stated: StatedValue, lm: Map, path: Path = ()) -> list[Diagnost
         was = known[id(said.beside)]
         if alike(said.path, was, now):
             continue
-        if was.provider != now.provider and said.path[0] != _PROFILE:
+        if was.provider != now.provider and said.path[0] not in _ACCOUNTS:
             if said.path[0] in CREDENTIALS or said.path in credentials:
                 found.append(_to_another_provider(said, was, now, lm, path))
         elif said.path in credentials:
@@ -340,7 +342,5 @@ def _to_another_address(
 
 def place_of(lm: Map, unset: Mark | None = None) -> Mark:
     """Return the place that decides the address of `lm`."""
-    decides = next((key for key in ("launch_kwargs", "api_base", "provider") if key in lm), None)
-    if decides is None:
-        return unset or lm.entries["model"].mark
-    return nearest_mark(lm, (decides,))
+    decides = next(key for key in reversed(_WHERE) if key in lm)
+    return (decides == "model" and unset) or nearest_mark(lm, (decides,))

@@ -18,7 +18,7 @@ from lmconf.document.nodes import (
     from_plain,
     to_plain,
 )
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import field_names, fields
 from lmconf.schema.lookup import child, takes_block
 from lmconf.schema.serialize import write
 from lmconf.schema.shapes import Either, Json, Kinds, ListOf, Record, Shape
@@ -27,11 +27,9 @@ from lmconf.spec.profile import MANY_LMS, ONE_LM
 
 __all__ = ["CREDENTIALS", "LMRules"]
 
-_BOUND = frozenset(name for name, field in fields(LMSpec).items() if field.bound_to_model)
+_BOUND = frozenset(field_names(LMSpec, lambda field: field.bound_to == "model"))
 
-CREDENTIALS = frozenset(
-    name for name, field in fields(LMSpec).items() if field.role == "secret"
-) | {"api_base", "headers"}
+CREDENTIALS = frozenset(field_names(LMSpec, lambda field: field.bound_to == "server"))
 """Fields of which nothing travels to another provider by inheritance, override or copy."""
 
 _MOST_KNOWN = 256

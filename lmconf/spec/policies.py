@@ -17,18 +17,28 @@ class TimeoutSpec(Spec, frozen=True, kw_only=True):
         operations(
             Duration(),
             "The whole attempt, its body included; no longer than `deadline` if that is stated.",
+            untrusted="lower",
         ),
     ] = 600.0
     connect: Annotated[
-        float, operations(Duration(), "Until the connection stands, TLS and proxies included.")
+        float,
+        operations(
+            Duration(), "Until the connection stands, TLS and proxies included.", untrusted=True
+        ),
     ] = 10.0
     first_byte: Annotated[
         float | None,
-        operations(Duration(), "Until the answer's first byte; left out, `total` bounds it."),
+        operations(
+            Duration(),
+            "Until the answer's first byte; left out, `total` bounds it.",
+            untrusted=True,
+        ),
     ] = None
     idle: Annotated[
         float | None,
-        operations(Duration(), "Between two bytes that come; left out, `total` bounds it."),
+        operations(
+            Duration(), "Between two bytes that come; left out, `total` bounds it.", untrusted=True
+        ),
     ] = None
 
 
@@ -45,13 +55,16 @@ TIMEOUT = Record(TimeoutSpec, shorthand=timeout_shorthand, short=Duration())
 class HistoryPolicy(Spec, frozen=True, kw_only=True):
     """What an LM remembers of its calls, in memory."""
 
-    max: Annotated[int, operations(Integer(0), "How many calls; the oldest are dropped first.")] = (
-        10_000
-    )
+    max: Annotated[
+        int,
+        operations(Integer(0), "How many calls; the oldest are dropped first.", untrusted="lower"),
+    ] = 10_000
     content: Annotated[
         bool,
         operations(
-            Flag(), "Whether prompts and answers are kept, or only what is told about a call."
+            Flag(),
+            "Whether prompts and answers are kept, or only what is told about a call.",
+            untrusted=True,
         ),
     ] = True
 
@@ -73,19 +86,22 @@ class Pricing(Spec, frozen=True, kw_only=True):
     input: Annotated[float, operations(Number(0), "A million tokens of the prompt.")]
     output: Annotated[float, operations(Number(0), "A million tokens of the answer.")]
     cached_input: Annotated[
-        float | None,
-        operations(Number(0), "A million tokens that the provider had cached."),
+        float | None, operations(Number(0), "A million tokens that the provider had cached.")
     ] = None
 
 
 class Budget(Spec, frozen=True, kw_only=True):
     """What may be spent before calls are refused."""
 
-    cost_usd: Annotated[float | None, operations(Number(0), "US dollars.")] = None
-    tokens: Annotated[int | None, operations(Integer(0), "Tokens.")] = None
+    cost_usd: Annotated[float | None, operations(Number(0), "US dollars.", untrusted=True)] = None
+    tokens: Annotated[int | None, operations(Integer(0), "Tokens.", untrusted=True)] = None
     per: Annotated[
         Literal["run", "hour", "day", "month"],
-        operations(Choice(("run", "hour", "day", "month")), "The time that the budget is for."),
+        operations(
+            Choice(("run", "hour", "day", "month")),
+            "The time that the budget is for.",
+            untrusted=True,
+        ),
     ] = "run"
     store: Annotated[
         str | StoreSpec | None,
@@ -93,5 +109,6 @@ class Budget(Spec, frozen=True, kw_only=True):
             Either((Text(what="a store's name"), STORE)),
             "Where spending is kept between processes, and with Redis between machines: a name from"
             " `stores`, or a store written in place.",
+            risk="count with what others spend",
         ),
     ] = None

@@ -71,6 +71,7 @@ class LMEntry(LMSpec, frozen=True, kw_only=True):
             ListOf(Text(what="an LM's name"), single=True),
             "LMs of this profile (or `profile:lm`) whose settings this one takes over.",
             examples=("claude",),
+            untrusted=True,
         ),
     ] = ()
 
@@ -78,31 +79,42 @@ class LMEntry(LMSpec, frozen=True, kw_only=True):
 class LMDocument(LMSpec, frozen=True, kw_only=True):
     """A document with `model`: one LM."""
 
-    lmconf: Annotated[Literal[1], operations(_VERSION, "The version of this format.")] = 1
+    lmconf: Annotated[
+        Literal[1], operations(_VERSION, "The version of this format.", untrusted=True)
+    ] = 1
     extends: Annotated[
         tuple[str, ...],
         operations(
             ListOf(Text(what="a profile's name or a ./path"), single=True),
             "Documents that this one builds on; this one wins.",
             examples=("base", "./base.yaml"),
+            untrusted=True,
         ),
     ] = ()
     vars: Annotated[
         FrozenMap[str, Any],
-        operations(_VARS, "The only names that templates see.", examples=({"tier": "mini"},)),
+        operations(
+            _VARS,
+            "The only names that templates see.",
+            examples=({"tier": "mini"},),
+            untrusted=True,
+        ),
     ] = FrozenMap()
 
 
 class ProfileDocument(Spec, frozen=True, kw_only=True):
     """A document with `lms`: a profile of several LMs."""
 
-    lmconf: Annotated[Literal[1], operations(_VERSION, "The version of this format.")] = 1
+    lmconf: Annotated[
+        Literal[1], operations(_VERSION, "The version of this format.", untrusted=True)
+    ] = 1
     extends: Annotated[
         tuple[str, ...],
         operations(
             ListOf(Text(what="a profile's name or a ./path"), single=True),
             "Documents that this one builds on; this one wins.",
             examples=("base", "./base.yaml"),
+            untrusted=True,
         ),
     ] = ()
     vars: Annotated[
@@ -112,15 +124,18 @@ class ProfileDocument(Spec, frozen=True, kw_only=True):
             "The only names that templates see: plain values, or"
             " `{$env: NAME, type: int, default: 1}` read once at load.",
             examples=({"tier": "mini"},),
+            untrusted=True,
         ),
     ] = FrozenMap()
     stores: Annotated[
         FrozenMap[str, StoreSpec],
-        operations(MapOf(STORE, names=NAME_PATTERN), "Stores for answers, by name."),
+        operations(
+            MapOf(STORE, names=NAME_PATTERN), "Stores for answers, by name.", untrusted=True
+        ),
     ] = FrozenMap()
     callbacks: Annotated[
         FrozenMap[str, CallbackSpec],
-        operations(MapOf(CALLBACK, names=NAME_PATTERN), "Callbacks, by name."),
+        operations(MapOf(CALLBACK, names=NAME_PATTERN), "Callbacks, by name.", untrusted=True),
     ] = FrozenMap()
     budget: Annotated[
         Budget | None,
@@ -128,10 +143,11 @@ class ProfileDocument(Spec, frozen=True, kw_only=True):
             Record(Budget),
             "What all LMs of the profile may spend together.",
             examples=({"cost_usd": 25, "per": "day", "store": "disk"},),
+            untrusted=True,
         ),
     ] = None
     defaults: Annotated[
-        LMSpec | None, operations(LM, "Settings that lie under every LM below.")
+        LMSpec | None, operations(LM, "Settings that lie under every LM below.", untrusted=True)
     ] = None
     main: Annotated[
         str | None,
@@ -139,6 +155,7 @@ class ProfileDocument(Spec, frozen=True, kw_only=True):
             Text(what="an LM's name"),
             "The LM that is meant when only the profile is named.",
             examples=("gpt",),
+            untrusted=True,
         ),
     ] = None
     lms: Annotated[
@@ -146,11 +163,14 @@ class ProfileDocument(Spec, frozen=True, kw_only=True):
         operations(
             MapOf(Record(LMEntry), names=NAME_PATTERN),
             "The LMs, by name; a name that begins with `_` is abstract: only extended.",
+            untrusted=True,
         ),
     ] = FrozenMap()
     provenance: Annotated[
         FrozenMap[str, Any],
-        operations(Json(mapping=True), "Where this profile comes from; kept, never used."),
+        operations(
+            Json(mapping=True), "Where this profile comes from; kept, never used.", untrusted=True
+        ),
     ] = FrozenMap()
 
 

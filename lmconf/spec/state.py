@@ -167,12 +167,6 @@ def _without_secrets(value: Mapping[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in value.items() if not is_secret_name(key)}
 
 
-# Fields of ours that `dspy.LM` takes under the same name, beside generation and connection.
-_DSPY_FIELDS = frozenset(
-    ("model", "model_type", "cache_in_memory", "num_retries", "finetuning_model", "train_kwargs")
-)
-_ALWAYS = frozenset(("model_type", "temperature", "max_tokens", "num_retries"))
-_OURS_ALONE = frozenset(("endpoint", "allow_http"))
 _SWITCH = (CachePolicy(mode="read_write"), CachePolicy(mode="disabled"))
 
 
@@ -185,7 +179,7 @@ def _dump_dspy(spec: LMSpec) -> dict[str, Any]:
         lost += [] if spec.timeout == TimeoutSpec(total=spec.timeout.total) else ["timeout"]
     for name, field in fields(LMSpec).items():
         value = getattr(spec, name)
-        if name in ("extra", "cache", "timeout"):
+        if name == "extra" or name in state or name in lost:
             continue
         if field.role == "secret" or _refers(value):
             # A state never holds a secret: DSPy reads the provider's usual variable by itself.
@@ -193,10 +187,8 @@ def _dump_dspy(spec: LMSpec) -> dict[str, Any]:
                 state[name] = value
             elif value is not None and not _is_usual(spec, value):
                 lost.append(name)
-        elif name in _DSPY_FIELDS or (
-            field.role in ("identity", "connection") and name not in _OURS_ALONE
-        ):
-            if field.required or value != field.default or name in _ALWAYS:
+        elif field.in_dspy:
+            if field.required or value != field.default or field.in_dspy == "always":
                 state[name] = thaw(value) if name != "train_kwargs" else write(TRAIN, value)
         elif value != field.default:
             lost.append(name)

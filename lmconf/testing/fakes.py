@@ -17,10 +17,10 @@ from msgspec import Struct
 from lmconf.errors import Timeout, UsageError
 from lmconf.providers.catalogue import NOWHERE
 from lmconf.runtime import LM, Answer
-from lmconf.schema.declaration import fields
 from lmconf.schema.frozen import thaw
 from lmconf.secrets.redaction import mask_secrets
-from lmconf.spec.lm import LMSpec, ModelType
+from lmconf.spec.lm import ModelType
+from lmconf.spec.rules.pools import OF_MEMBERS
 from lmconf.testing.scripts import Answers, Asked, Script, fresh_error, text_of
 from lmconf.transports import REQUEST_ID, Json, Request, registry
 from lmconf.transports.custom import chunks_of, make_response
@@ -32,20 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Fake", "fake"]
 
-_KEPT = frozenset(("allow_http", "endpoint"))
 # What would look up a variable or a file, start a server, keep a test waiting for what earlier ones
 # sent, or charge what costs nothing to a budget.
-_UNSET = (
-    "launch_kwargs",
-    "provider",
-    "limits",
-    "budget",
-    *(
-        name
-        for name, field in fields(LMSpec).items()
-        if field.role in ("connection", "secret") and name not in _KEPT
-    ),
-)
+_UNSET = OF_MEMBERS - {"allow_http", "transport"} | {"budget"}
 _OWN: dict[str, Any] = {
     # What is stated is not looked up.
     "api_key": "",

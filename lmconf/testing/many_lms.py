@@ -12,7 +12,7 @@ from lmconf.caches import place
 from lmconf.caches.specs import STORE, StoreSpec
 from lmconf.callbacks.specs import CALLBACK
 from lmconf.schema.construct import build
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import field_names, fields
 from lmconf.secrets.references import Env, File, Given
 from lmconf.spec.build import make_from_stated
 from lmconf.spec.lm import LMSpec
@@ -116,7 +116,7 @@ def _heirs(data: dict[str, Any], inherited: tuple[dict[str, Any], dict[str, Any]
 
 
 # An LM that says one of these may be asked elsewhere than at its provider's own address.
-_WHERE = {"api_base", "provider", "launch_kwargs"}
+_WHERE = frozenset(field_names(LMSpec, lambda field: field.locates)) - {"model"}
 
 
 def _at_home(shared: dict[str, Any]) -> dict[str, Any]:

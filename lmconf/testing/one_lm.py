@@ -26,7 +26,7 @@ from lmconf.spec.policies import Budget
 from lmconf.testing.atoms import references, texts
 from lmconf.testing.blocks import addresses, block, names, values, with_empty_blocks
 from lmconf.testing.document_data import to_document_data
-from lmconf.trainers.specs import BELONGS, TrainSpec
+from lmconf.trainers.specs import TrainSpec
 
 __all__ = ["Known", "compiled_lms", "lm_data", "lms", "pool_data", "settings", "ways"]
 
@@ -434,7 +434,8 @@ def _training_by(kind: str) -> st.SearchStrategy[Any]:
 
 def _belonging(data: dict[str, Any]) -> dict[str, Any]:
     """Return `data` without what is for trainers of other kinds, or said twice."""
-    kept = {k: v for k, v in data.items() if data["use"] in BELONGS.get(k, (data["use"],))}
+    declared, use = fields(TrainSpec), data["use"]
+    kept = {k: v for k, v in data.items() if use in (declared[k].kinds or (use,))}
     if "max_steps" in kept:
         kept.pop("n_epochs", None)
     return kept

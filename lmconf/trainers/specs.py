@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from lmconf.schema.declaration import Spec, operations
@@ -21,7 +20,7 @@ from lmconf.schema.shapes import (
 )
 from lmconf.secrets.references import Reference
 
-__all__ = ["BELONGS", "TRAIN", "TRAINER_NAMES", "LoraSpec", "TrainSpec"]
+__all__ = ["TRAIN", "TRAINER_NAMES", "LoraSpec", "TrainSpec"]
 
 TRAINER_NAMES = ("openai", "databricks", "local", "command")
 """Every kind of lmconf's own that a profile may name."""
@@ -66,31 +65,48 @@ class TrainSpec(Spec, frozen=True, kw_only=True):
         ),
     ] = None
     n_epochs: Annotated[
-        int | None, operations(Integer(1), "How often the data is gone through.", examples=(3,))
+        int | None,
+        operations(
+            Integer(1),
+            "How often the data is gone through.",
+            examples=(3,),
+            kinds=("openai", "local"),
+        ),
     ] = None
     batch_size: Annotated[
-        int | None, operations(Integer(1), "How many rows are learned from at once.")
+        int | None,
+        operations(
+            Integer(1), "How many rows are learned from at once.", kinds=("openai", "local")
+        ),
     ] = None
-    seed: Annotated[int | None, operations(Integer(0), "Makes the training repeatable.")] = None
+    seed: Annotated[
+        int | None,
+        operations(Integer(0), "Makes the training repeatable.", kinds=("openai", "local")),
+    ] = None
     beta: Annotated[
         float | None,
-        operations(Number(0), "For preferences: how near the model stays to what it was."),
+        operations(
+            Number(0),
+            "For preferences: how near the model stays to what it was.",
+            kinds=("openai", "local"),
+        ),
     ] = None
     validation_data: Annotated[
         str | None,
         operations(
             Text(what="a path", path="path"),
             "A file like the training data that is measured on and not learned from.",
+            kinds=("openai", "local"),
         ),
     ] = None
     timeout: Annotated[
-        float | None,
-        operations(Duration(), "How long the training may take.", examples=("6h",)),
+        float | None, operations(Duration(), "How long the training may take.", examples=("6h",))
     ] = None
 
     # For `use: openai`
     learning_rate_multiplier: Annotated[
-        float | None, operations(Number(0), "`openai`: scales the provider's learning rate.")
+        float | None,
+        operations(Number(0), "`openai`: scales the provider's learning rate.", kinds=("openai",)),
     ] = None
     suffix: Annotated[
         str | None,
@@ -99,11 +115,16 @@ class TrainSpec(Spec, frozen=True, kw_only=True):
                 what="a name of at most 64 letters, digits, `-` and `_`", pattern=r"^[\w-]{1,64}$"
             ),
             "`openai`: what the trained model's name ends with.",
+            kinds=("openai",),
         ),
     ] = None
     poll: Annotated[
         float | None,
-        operations(Duration(), "`openai`: how often the job is asked after; 10 s when left out."),
+        operations(
+            Duration(),
+            "`openai`: how often the job is asked after; 10 s when left out.",
+            kinds=("openai",),
+        ),
     ] = None
 
     # For `use: local`
@@ -115,16 +136,22 @@ class TrainSpec(Spec, frozen=True, kw_only=True):
             " transformers or the name of a model; left out, `finetuning_model`, or a folder that"
             " `launch_kwargs.weights` names.",
             examples=("./models/tiny",),
+            kinds=("local", "command"),
         ),
     ] = None
     learning_rate: Annotated[
-        float | None, operations(Number(0), "`local`: the learning rate at its highest.")
+        float | None,
+        operations(Number(0), "`local`: the learning rate at its highest.", kinds=("local",)),
     ] = None
     max_steps: Annotated[
-        int | None, operations(Integer(1), "`local`: how many steps, in place of `n_epochs`.")
+        int | None,
+        operations(
+            Integer(1), "`local`: how many steps, in place of `n_epochs`.", kinds=("local",)
+        ),
     ] = None
     max_length: Annotated[
-        int | None, operations(Integer(8), "`local`: rows are cut to so many tokens.")
+        int | None,
+        operations(Integer(8), "`local`: rows are cut to so many tokens.", kinds=("local",)),
     ] = None
     checkpoint_every: Annotated[
         float | None,
@@ -133,6 +160,7 @@ class TrainSpec(Spec, frozen=True, kw_only=True):
             "`local`: how often what was learned so far is kept, for `lmconf jobs resume`; 5 min"
             " when left out.",
             examples=("10min",),
+            kinds=("local",),
         ),
     ] = None
     lora: Annotated[
@@ -142,6 +170,7 @@ class TrainSpec(Spec, frozen=True, kw_only=True):
             "`local`: train added weights only, as a rank or a block; left out, all weights are"
             " trained.",
             examples=(8, {"r": 8, "target_modules": ["q_proj", "v_proj"]}),
+            kinds=("local",),
         ),
     ] = None
     device: Annotated[
@@ -149,6 +178,7 @@ class TrainSpec(Spec, frozen=True, kw_only=True):
         operations(
             Choice(("auto", "cpu", "cuda", "mps")),
             "`local`: where it is computed; a GPU where there is one when left out.",
+            kinds=("local",),
         ),
     ] = None
     dtype: Annotated[
@@ -156,6 +186,7 @@ class TrainSpec(Spec, frozen=True, kw_only=True):
         operations(
             Choice(("float32", "bfloat16", "float16")),
             "`local`: the numbers that are computed with; `float32` when left out.",
+            kinds=("local",),
         ),
     ] = None
 
@@ -168,6 +199,7 @@ class TrainSpec(Spec, frozen=True, kw_only=True):
             " `{checkpoints}` in them; no shell reads them. A word that begins with `./` or `../`"
             " is a path, relative to the profile that states it.",
             examples=(["./train.sh", "{data}", "{output}"],),
+            kinds=("command",),
         ),
     ] = None
     env: Annotated[
@@ -176,40 +208,15 @@ class TrainSpec(Spec, frozen=True, kw_only=True):
             MapOf(Referable(Text(empty=True)), secrets=True),
             "`local`, `command`: variables for the training, which otherwise sees a scrubbed"
             " environment.",
+            kinds=("local", "command"),
         ),
     ] = FrozenMap()
 
     # For kinds of one's own
     args: Annotated[
         FrozenMap[str, Any],
-        operations(Json(mapping=True), "The arguments of a trainer of one's own."),
+        operations(Json(mapping=True), "The arguments of a trainer of one's own.", kinds=("*",)),
     ] = FrozenMap()
 
-
-BELONGS: Mapping[str, tuple[str, ...]] = {
-    "n_epochs": ("openai", "local"),
-    "batch_size": ("openai", "local"),
-    "seed": ("openai", "local"),
-    "beta": ("openai", "local"),
-    "validation_data": ("openai", "local"),
-    "learning_rate_multiplier": ("openai",),
-    "suffix": ("openai",),
-    "poll": ("openai",),
-    "weights": ("local", "command"),
-    "learning_rate": ("local",),
-    "max_steps": ("local",),
-    "max_length": ("local",),
-    "checkpoint_every": ("local",),
-    "lora": ("local",),
-    "device": ("local",),
-    "dtype": ("local",),
-    "command": ("command",),
-    "env": ("local", "command"),
-    "args": (),
-}
-"""The kinds that a field of `TrainSpec` is for, where it is not for all of them.
-
-`args` is for kinds that are not lmconf's own.
-"""
 
 TRAIN = Record(TrainSpec)

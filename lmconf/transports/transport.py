@@ -47,10 +47,6 @@ class Phases(Struct, frozen=True):
     idle: float | None = None
 
 
-# What is stated of a cloud's place: messages name hosts that it is a part of.
-_TOLD = frozenset(("api_type", "api_version", "aws_region_name", "vertex_location"))
-
-
 class Connection(Masked, Struct, frozen=True, eq=False, kw_only=True):
     """How a server is reached, with every reference resolved. No repr shows its values.
 
@@ -58,7 +54,8 @@ class Connection(Masked, Struct, frozen=True, eq=False, kw_only=True):
 
     `base` is always the address that the profile or the provider's definition states. `key` is
     the credential, and `""` means that none is sent. `headers` are sent as they stand. `other`
-    holds what only some providers know (`api_version`, `aws_region_name`, …), by field name.
+    holds what only some providers know (`api_version`, `aws_region_name`, …), by field name;
+    `places` are those of these names whose values messages may repeat: hosts are made of them.
     `hidden` are further texts that no message may repeat: what stands formatted in a header, or
     in the body.
     """
@@ -69,6 +66,7 @@ class Connection(Masked, Struct, frozen=True, eq=False, kw_only=True):
     organization: str | None = None
     project: str | None = None
     other: Mapping[str, str] = HiddenValues()
+    places: frozenset[str] = frozenset()
     hidden: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -79,7 +77,7 @@ class Connection(Masked, Struct, frozen=True, eq=False, kw_only=True):
 
     def secrets(self) -> tuple[str, ...]:
         """Return every text here that no message may repeat."""
-        other = [text for name, text in self.other.items() if name not in _TOLD]
+        other = [text for name, text in self.other.items() if name not in self.places]
         texts = (self.key, *self.headers.values(), *other, *self.hidden)
         return tuple(dict.fromkeys(text for text in texts if text))
 

@@ -7,18 +7,18 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from msgspec import Struct
 
 import lmconf
-from lmconf.compiler.trust import ALLOWED, REFUSED, REFUSED_BLOCKS, allows, check_documents
+from lmconf.compiler.trust import allows, allows_block, check_documents
 from lmconf.diagnostics.model import Mark, Source
 from lmconf.document.nodes import Document, Map, from_plain
 from lmconf.document.operators import recognise_operators
 from lmconf.errors import ProfileError
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import Spec, fields, operations
 from lmconf.schema.shapes import (
     Choice,
     Duration,
@@ -120,16 +120,30 @@ def refusals(plain: dict[str, Any]) -> list[tuple[str | int, ...]]:
     return [each.path for each in check_documents([Document(root, mark.source)], frozenset())]
 
 
-def test_every_field_is_on_one_list_and_every_list_names_fields() -> None:
+def test_every_field_is_declared_as_allowed_or_says_what_it_could_do() -> None:
     """A new field fails here until somebody has decided what it could do."""
     assert len(ALL) > 400
     for type_ in TYPES:
-        for name in fields(type_):
-            refused = any(name in REFUSED.get(each, ()) for each in type_.__mro__)
-            whole_block = type_ in REFUSED_BLOCKS or type_.__name__ in _BELOW_REFUSED
-            assert allows(type_, name) + refused + whole_block == 1, (type_.__name__, name)
-    for type_, names in [*ALLOWED.items(), *REFUSED.items()]:
-        assert set(names) <= fields(type_).keys(), type_
+        for name, field in fields(type_).items():
+            whole_block = bool(getattr(type_, "__risk__", ""))
+            whole_block = whole_block or type_.__name__ in _BELOW_REFUSED
+            decided = bool(field.untrusted) + bool(field.risk) + whole_block
+            assert decided == 1, (type_.__name__, name)
+            assert allows(type_, name) is bool(field.untrusted)
+
+
+def test_a_block_with_a_risk_is_refused_as_a_whole() -> None:
+    refused = {type_ for type_ in TYPES if getattr(type_, "__risk__", "")}
+    assert {type_.__name__ for type_ in refused} == {
+        "CustomCallback",
+        "DiskStore",
+        "JsonlCallback",
+        "LiteLLMLogger",
+        "MeterCallback",
+        "OtelCallback",
+        "RedisStore",
+    }
+    assert not any(map(allows_block, refused))
 
 
 # They stand below fields and blocks that are refused as wholes.
@@ -138,12 +152,20 @@ _BELOW_REFUSED = frozenset(
 ) | {type_.__name__ for type_ in TYPES if type_.__module__ == "lmconf.trainers.specs"}
 
 
-def test_a_field_on_neither_list_is_refused() -> None:
+def test_a_field_that_is_declared_with_nothing_said_is_refused() -> None:
     class Later(LMSpec, frozen=True, kw_only=True):
-        anything: int = 0
+        anything: Annotated[int, operations(Integer(), "Something new.")] = 0
 
     assert not allows(Later, "anything")
     assert allows(Later, "temperature")
+
+
+def test_no_field_is_both_allowed_and_a_risk() -> None:
+    class Both(Spec, frozen=True, kw_only=True):
+        field: Annotated[int, operations(Integer(), "A field.", untrusted=True, risk="leak")] = 0
+
+    with pytest.raises(TypeError, match=r"Both\.field is allowed in spite of its risk"):
+        fields(Both)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +174,7 @@ def test_a_field_on_neither_list_is_refused() -> None:
 def test_a_document_may_state_what_is_on_the_list_and_nothing_else(
     way: Way, document: dict[str, Any]
 ) -> None:
-    allowed = all(allows(type_, name) and type_ not in REFUSED_BLOCKS for type_, name in way)
+    allowed = all(allows(type_, name) for type_, name in way)
     assert (not refusals(document)) is allowed, document
 
 

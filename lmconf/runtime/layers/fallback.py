@@ -12,6 +12,7 @@ from lmconf.providers.families import family_of
 from lmconf.retries.reasons import reason_of
 from lmconf.runtime.call import Call, Command, Next, Reply, Steps
 from lmconf.runtime.error_context import add_context
+from lmconf.schema.declaration import field_names
 from lmconf.schema.lookup import REFERENCES
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.response_format import reader_for_request
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["call_on_fallback", "fall_back"]
 
-_OF_ONE_SERVER = frozenset(("headers", "extra", "service_tier", "logit_bias", "thinking"))
+_OF_ONE_SERVER = frozenset(field_names(LMSpec, lambda field: field.on_fallback == "drop"))
 """Settings of a call that mean something to one server or model alone."""
 
-_ESSENTIAL = frozenset(("tools", "tool_choice", "response_format", "n", "modalities"))
+_ESSENTIAL = frozenset(field_names(LMSpec, lambda field: field.on_fallback == "require"))
 """Settings of a call without which its answer would be another thing."""
 
 

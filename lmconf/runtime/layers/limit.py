@@ -20,7 +20,7 @@ from lmconf.limits.gate import End
 from lmconf.providers.catalogue import origin, provider_of
 from lmconf.runtime.call import Call, Command, Next, Steps, Wait
 from lmconf.runtime.connection import base_address, resolve_field
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import field_names
 from lmconf.secrets.secret_names import is_secret_name
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
@@ -33,9 +33,9 @@ __all__ = ["GateShares", "apply_limits"]
 MOST_SHARES = 16
 """In how many gates one LM has a share at once, should its credential change from call to call."""
 
-_CREDENTIALS = tuple(name for name, field in fields(LMSpec).items() if field.role == "secret")
+_CREDENTIALS = field_names(LMSpec, lambda field: field.role == "secret")
 # What tells accounts and places of clouds apart, which have no address of their own.
-_PLACES = ("aws_profile_name", "aws_region_name", "vertex_project", "vertex_location")
+_PLACES = field_names(LMSpec, lambda field: field.cloud and field.role == "connection")
 
 
 class GateShares:

@@ -13,8 +13,8 @@ from lmconf.retries.breaker import CircuitBreaker
 from lmconf.retries.origins import origins
 from lmconf.retries.reasons import counts_against_breaker
 from lmconf.runtime.call import Call, Next, Steps
+from lmconf.schema.declaration import field_names
 from lmconf.spec.lm import LMSpec
-from lmconf.spec.rules.pools import SHARED
 from lmconf.system.fork import Mutex
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PoolMembers", "pick_member"]
 
-_FROM_THE_POOL = tuple(
-    sorted((SHARED - {"model", "model_type", "base_model", "pricing"}) | {"timeout", "max_body"})
+_FROM_THE_POOL = field_names(
+    LMSpec,
+    lambda field: (field.in_pool == "shared" and field.per_call) or field.in_pool == "attempt",
 )
 MOST_REMEMBERED = 256
 

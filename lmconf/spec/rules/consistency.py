@@ -34,7 +34,7 @@ from lmconf.providers.families import (
 )
 from lmconf.providers.routes import NAMES_IN_PATHS, is_foreign
 from lmconf.schema.check import Fault
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import field_names
 from lmconf.schema.lookup import UnreadableValue
 from lmconf.secrets.references import Env
 from lmconf.spec.lm import LMSpec
@@ -50,7 +50,7 @@ from lmconf.trainers.specs import TRAINER_NAMES
 
 Data = Mapping[str, Any]
 
-YIELDING = ("temperature", "max_tokens", "top_p")
+YIELDING = field_names(LMSpec, lambda field: field.ruled_by_family)
 """Settings of a profile's `defaults` that give way to what a model's family takes."""
 
 
@@ -181,7 +181,7 @@ def _check_provider(data: Data) -> Iterator[Fault]:
         yield Fault("no-model", ("model",), f"`{model}` names a provider and no model")
 
 
-_CLOUD_CREDENTIALS = ("aws_profile_name", "aws_access_key_id", "vertex_credentials")
+_CLOUD_CREDENTIALS = field_names(LMSpec, lambda field: field.cloud == "credential")
 
 
 # What would end a path, or lead out of it (RFC 3986, 3.3 and 5.2.4).
@@ -304,7 +304,7 @@ def _check_address(data: Data) -> Iterator[Fault]:
         )
 
 
-_CONNECTION = tuple(name for name, field in fields(LMSpec).items() if field.role == "connection")
+_CONNECTION = field_names(LMSpec, lambda field: field.role == "connection")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # They say where a message ends and whom it is for (RFC 9110, 7.2 and 7.6): the client's alone.
 _FRAMING = frozenset(

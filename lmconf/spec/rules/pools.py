@@ -6,23 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lmconf.schema.check import Fault
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import field_names
 from lmconf.spec.lm import LMSpec
 
-__all__ = ["SHARED", "check_pool", "complete_pool", "is_pool"]
+__all__ = ["OF_MEMBERS", "SHARED", "check_pool", "complete_pool", "is_pool"]
 
 Data = Mapping[str, Any]
 
-_DECLARED = fields(LMSpec)
-
-SHARED = frozenset(
-    name for name, field in _DECLARED.items() if field.role == "identity" and name != "endpoint"
-) | {"pricing", "user", "metadata", "service_tier"}
+SHARED = frozenset(field_names(LMSpec, lambda field: field.in_pool == "shared"))
 """What a pool has from its first member, unless it says otherwise."""
 
-_OF_MEMBERS = frozenset(
-    name for name, field in _DECLARED.items() if field.role in ("connection", "secret")
-) | {"transport", "launch_kwargs", "provider", "limits"}
+OF_MEMBERS = frozenset(field_names(LMSpec, lambda field: field.in_pool == "member"))
 """What says where and how requests are sent: that is each member's own."""
 
 
@@ -39,7 +33,7 @@ def complete_pool(
     `soft` names the fields that came from `defaults`, which say nothing of a pool's connection.
     `member` returns the data of what stands in `pool`, None where that is nothing to go by.
     """
-    own = {name: value for name, value in data.items() if name not in soft & _OF_MEMBERS}
+    own = {name: value for name, value in data.items() if name not in soft & OF_MEMBERS}
     first = member(data["pool"][0]) or {}
     taken = {name: first[name] for name in SHARED if name in first and name not in own}
     return {**own, **taken}, frozenset(taken) | {"model"} - own.keys()
@@ -47,7 +41,7 @@ def complete_pool(
 
 def check_pool(data: Data) -> Iterator[Fault]:
     """Yield a fault for everything in the data of a pool that contradicts its being one."""
-    for name in sorted(_OF_MEMBERS & data.keys()):
+    for name in sorted(OF_MEMBERS & data.keys()):
         if not _is_unstated(name, data[name]):
             yield Fault(
                 "contradiction",

@@ -11,7 +11,7 @@ from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.providers.catalogue import provider_of
 from lmconf.schema.check import Fault
 from lmconf.schema.declaration import fields
-from lmconf.trainers.specs import BELONGS, TRAINER_NAMES, TrainSpec
+from lmconf.trainers.specs import TRAINER_NAMES, TrainSpec
 
 __all__ = ["check_training", "complete_training", "trainer_of"]
 
@@ -135,17 +135,17 @@ def _check_keys(block: Data, kind: str) -> Iterator[Fault]:
     """Yield a fault for each key that is for trainers of other kinds."""
     defaults = fields(TrainSpec)
     for name, value in block.items():
-        kinds = BELONGS.get(name)
-        if kinds is None or kind in kinds or value == defaults[name].default:
+        kinds = defaults[name].kinds
+        if not kinds or kind in kinds or value == defaults[name].default:
             continue
-        if not kinds:
+        if kinds == ("*",):
             if kind not in trainers.KINDS:
                 continue
             message = f"`{name}` is for trainers of your own, not for `use: {kind}`"
         else:
             uses = " and ".join(f"`use: {each}`" for each in kinds)
             message = f"`{name}` belongs to {uses}, not to `use: {kind}`"
-        fitting = [each for each in defaults if kind in BELONGS.get(each, (kind,))]
+        fitting = [each for each, field in defaults.items() if kind in (field.kinds or (kind,))]
         yield Fault(
             "contradiction",
             ("train_kwargs", name),
