@@ -51,9 +51,9 @@ BOUNDS = {
     "gerunds": 0,
     "shared base names": 0,
     "lists of fields": 0,
-    "modules over 400 lines": 14,
+    "modules over 400 lines": 12,
     "import circles": 2,
-    "bare participles": 68,
+    "bare participles": 66,
 }
 """How many of each there may be."""
 

@@ -18,8 +18,8 @@ from lmconf import caches
 from lmconf.caches.specs import StoreSpec
 from lmconf.compiler.compose import compose_documents
 from lmconf.compiler.extensions import find_near_misses
+from lmconf.compiler.inline import inline_spec, inline_stated, profile_budget
 from lmconf.compiler.inputs import CompilerInputs
-from lmconf.compiler.name_resolution import inline_spec, inline_stated, profile_budget
 from lmconf.compiler.parts import ProfileParts, part
 from lmconf.compiler.validate import check_parts
 from lmconf.compiler.warnings import find_ineffective_settings

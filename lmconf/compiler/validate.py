@@ -10,7 +10,7 @@ import msgspec
 from lmconf.compiler.compose import FLAT_NAME
 from lmconf.compiler.extensions import merge_faults, unknown_extensions
 from lmconf.compiler.inputs import CompilerInputs
-from lmconf.compiler.name_resolution import (
+from lmconf.compiler.name_checks import (
     check_main,
     check_pool_members,
     find_duplicate_names,

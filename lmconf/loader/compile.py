@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lmconf import callbacks, transports
+from lmconf.compiler.inline import inline_nodes
 from lmconf.compiler.inputs import CompilerInputs
-from lmconf.compiler.name_resolution import inline_nodes
 from lmconf.compiler.pipeline import CompileResult, compile_documents
 from lmconf.compiler.trust import check_documents, check_profile
 from lmconf.diagnostics.model import Diagnostic, Mark

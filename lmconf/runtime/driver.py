@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 
 from lmconf.errors import BadResponse, Closed
+from lmconf.runtime.assembly import has_begun
 from lmconf.runtime.call import Command, OpenStream, Perform, Reply, Send, Sleep, Steps, Wait
-from lmconf.runtime.stream import has_begun
 from lmconf.system.interrupts import bare_interrupt, is_interrupt
 from lmconf.system.signal import OneShotEvent
 from lmconf.system.tracebacks import strip_frames

@@ -15,7 +15,8 @@ import httpx
 
 from lmconf.transports.http.attempt import Attempt, AttemptHalted, HttpRequest, current_attempt
 from lmconf.transports.http.body import AsyncBodyStream, BodyStream
-from lmconf.transports.http.connection_pool import FAULTS, Trust, async_pools, outgoing, sync_pools
+from lmconf.transports.http.connection_pool import FAULTS, outgoing
+from lmconf.transports.http.proxies import Trust, async_pools, sync_pools
 
 __all__ = ["AsyncHttpClientTransport", "HttpClientTransport"]
 

@@ -1,33 +1,24 @@
-"""The pools of connections that are kept open between calls: one for each proxy, and for none."""
+"""A pool of connections, which are kept open between calls."""
 
 from __future__ import annotations
 
-import os
 import re
-import ssl
-import sys
 import time
-import urllib.request
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import httpcore
-import httpx
 
 from lmconf.system.fork import Mutex
 from lmconf.transports.http.attempt import HttpRequest, current_attempt
-from lmconf.transports.http.sockets import AsyncNetwork, Network, Sockets
 
 __all__ = [
     "FAULTS",
     "KEPT_FOR",
     "AsyncConnections",
     "Connections",
-    "Trust",
-    "async_pools",
     "outgoing",
-    "sync_pools",
 ]
 
 KEPT_FOR = 30.0
@@ -298,69 +289,6 @@ def _key(origin: httpcore.Origin) -> _Origin:
     return (origin.scheme, origin.host, origin.port)
 
 
-FAULTS = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.UnsupportedProtocol,
-)
-"""Everything that a connection may fail with."""
-
-Trust: TypeAlias = Callable[[], ssl.SSLContext]
-"""Returns which servers are trusted; asked when the first one is spoken to by https."""
-
-P = TypeVar("P")
-
-
-class Pools(Generic[P]):
-    """Pools of one kind, each made when the first request goes its way."""
-
-    def __init__(self, make: Callable[[str | None, bool], P], sockets: Sockets) -> None:
-        self._make = make
-        self._made: dict[tuple[str | None, bool], P] = {}
-        self.sockets = sockets
-
-    def towards(self, url: httpx.URL) -> P:
-        """Return the pool that a request to `url` goes through."""
-        way = (_proxy(url), url.scheme == "https")
-        if way not in self._made:
-            return self._made.setdefault(way, self._make(*way))
-        return self._made[way]
-
-    def all(self) -> list[P]:
-        """Return the pools that were made."""
-        return list(self._made.values())
-
-
-def sync_pools(trust: Trust) -> Pools[Connections]:
-    """Return pools for threads."""
-    sockets = Sockets()
-    network = Network(sockets)
-
-    def make(proxy: str | None, secure: bool) -> Connections:
-        if proxy is None:
-            return Connections(_opening(httpcore.HTTPConnection, network, trust, secure))
-        kinds = (httpcore.HTTPProxy, httpcore.SOCKSProxy)
-        return Connections(_via(kinds, network, trust, proxy, secure))
-
-    return Pools(make, sockets)
-
-
-def async_pools(trust: Trust) -> Pools[AsyncConnections]:
-    """Return pools for one event loop."""
-    sockets = Sockets()
-    network = AsyncNetwork(sockets)
-
-    def make(proxy: str | None, secure: bool) -> AsyncConnections:
-        if proxy is None:
-            return AsyncConnections(_opening(httpcore.AsyncHTTPConnection, network, trust, secure))
-        kinds = (httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
-        return AsyncConnections(_via(kinds, network, trust, proxy, secure))
-
-    return Pools(make, sockets)
-
-
 def outgoing(request: HttpRequest) -> httpcore.Request:
     """Return `request` as a pool takes it."""
     url = request.url
@@ -372,60 +300,11 @@ def outgoing(request: HttpRequest) -> httpcore.Request:
     )
 
 
-# For mypy, the classes of both families take the same arguments, and share no type that says so.
-def _opening(kind: Any, network: Any, trust: Trust, tls: bool) -> Callable[[httpcore.Origin], Any]:
-    options = {
-        "keepalive_expiry": KEPT_FOR,
-        "network_backend": network,
-        "ssl_context": trust() if tls else None,
-    }
-    return lambda origin: kind(origin, **options)
-
-
-def _via(
-    kinds: tuple[Any, Any], network: Any, trust: Trust, via: str, tls: bool
-) -> Callable[[httpcore.Origin], Any]:
-    """Return what opens connections by way of the proxy `via`.
-
-    httpcore's proxies are pools, too; only what makes their connections is used.
-    """
-    http, socks = kinds
-    options = {
-        "keepalive_expiry": KEPT_FOR,
-        "network_backend": network,
-        "ssl_context": trust() if tls else None,
-    }
-    proxy = httpx.Proxy(via)
-    url = httpcore.URL(
-        scheme=proxy.url.raw_scheme,
-        host=proxy.url.raw_host,
-        port=proxy.url.port,
-        target=proxy.url.raw_path,
-    )
-    if proxy.url.scheme.startswith("socks"):
-        opening = socks(proxy_url=url, proxy_auth=proxy.raw_auth, **options)
-        return opening.create_connection  # type: ignore[no-any-return]
-    if proxy.url.scheme == "https":
-        options["proxy_ssl_context"] = trust()
-    headers = proxy.headers.raw
-    opening = http(proxy_url=url, proxy_auth=proxy.raw_auth, proxy_headers=headers, **options)
-    return opening.create_connection  # type: ignore[no-any-return]
-
-
-def _proxy(url: httpx.URL) -> str | None:
-    """Return the proxy that the machine's settings name for `url`, None for none."""
-    if url.host == "localhost" or url.host.startswith(("127.", "[::1", "::1")):
-        return None
-    # Elsewhere than on these two, a proxy is named by the environment alone.
-    if sys.platform not in ("darwin", "win32") and not any(map(os.environ.get, _VARIABLES)):
-        return None
-    proxies: Mapping[str, str] = urllib.request.getproxies()
-    found = proxies.get(url.scheme) or proxies.get("all")
-    return None if not found or urllib.request.proxy_bypass(url.host) else found
-
-
-_VARIABLES = tuple(
-    form
-    for scheme in ("http", "https", "all")
-    for form in (f"{scheme}_proxy", f"{scheme}_PROXY".upper())
+FAULTS = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
 )
+"""Everything that a connection may fail with."""

@@ -17,7 +17,7 @@ from lmconf.system.fork import Mutex, register_forkable
 from lmconf.system.interrupts import run_shielded
 from lmconf.transports.http.attempt import PLACEHOLDER
 from lmconf.transports.http.client import AsyncHttpClientTransport, HttpClientTransport
-from lmconf.transports.http.connection_pool import Trust
+from lmconf.transports.http.proxies import Trust
 from lmconf.transports.litellm.patches import import_litellm
 from lmconf.transports.transport import Request
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from lmconf.errors import BadResponse, UsageError
 from lmconf.runtime.answer import Answer, is_truncated, outputs_of, texts_of
+from lmconf.runtime.assembly import Assembly, has_begun, text_of
 from lmconf.runtime.history import History
 from lmconf.runtime.messages import as_messages, as_prompt
 from lmconf.runtime.stored import open_stored, read_stored, worth_keeping, write
-from lmconf.runtime.stream import Assembly, has_begun, text_of
 from lmconf.spec.policies import HistoryPolicy
 from tests.loopback import chat, chat_chunks, completion
 

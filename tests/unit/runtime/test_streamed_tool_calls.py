@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmconf.runtime import LM
-from lmconf.runtime.stream import Assembly
+from lmconf.runtime.assembly import Assembly
 from lmconf.transports.response_checks import check_chunk, check_response
 from tests.loopback import Loopback, Reply, chat, serving, sse
 

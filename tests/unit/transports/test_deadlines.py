@@ -367,7 +367,7 @@ def test_the_machines_certificates_are_read_once_and_only_for_https() -> None:
 
     import httpx
 
-    from lmconf.transports.http.connection_pool import sync_pools
+    from lmconf.transports.http.proxies import sync_pools
 
     pools = sync_pools(trust)
     pools.towards(httpx.URL("http://127.0.0.1/"))

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import lmconf
 from lmconf import callbacks, transports
 from lmconf.errors import AuthenticationFailed, BadResponse, RateLimited, UsageError
-from lmconf.runtime.stream import Assembly
+from lmconf.runtime.assembly import Assembly
 from lmconf.transports import Connection, Json, Request, Transport, registry
 from lmconf.transports.custom import chunks_of, complete_transport, make_response
 from lmconf.transports.specs import TransportSpec

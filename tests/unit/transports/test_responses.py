@@ -27,7 +27,7 @@ from lmconf.errors import (
 )
 from lmconf.providers.catalogue import PROVIDERS
 from lmconf.providers.routes import RESPONSES
-from lmconf.runtime.stream import Assembly
+from lmconf.runtime.assembly import Assembly
 from lmconf.schema.frozen import freeze
 from lmconf.transports import REQUEST_ID, Connection, Phases, Request, Transport, make
 from lmconf.transports.http.sse import EventReader

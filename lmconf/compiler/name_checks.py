@@ -1,22 +1,16 @@
-"""Names in a profile: what they may refer to, and writing in place what they mean."""
+"""The names in a profile that refer to its stores, callbacks and LMs: what they may refer to."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
-from lmconf.callbacks.specs import CallbackSpec
 from lmconf.compiler.parts import ProfileParts
 from lmconf.diagnostics.model import Diagnostic
 from lmconf.diagnostics.suggest import did_you_mean
-from lmconf.document.nodes import Map, Node, Scalar, Seq, at
+from lmconf.document.nodes import Map
 from lmconf.schema.check import Fault
 from lmconf.spec.build import find_mentions
-from lmconf.spec.lm import LMSpec, SoleLMSpec
-from lmconf.spec.policies import Budget
-from lmconf.spec.profile import ProfileSpec
 from lmconf.spec.rules.pools import is_pool
 
 __all__ = [
@@ -26,10 +20,6 @@ __all__ = [
     "find_fallback_cycles",
     "find_self_fallback",
     "find_unknown_names",
-    "inline_nodes",
-    "inline_spec",
-    "inline_stated",
-    "profile_budget",
 ]
 
 Data = Mapping[str, Any]
@@ -198,140 +188,3 @@ def _unknown_name(
         label=f"did you mean `{near}`?" if near else "",
         help=help_,
     )
-
-
-def inline_spec(profile: ProfileSpec, name: str) -> LMSpec:
-    """Return the LM `name` with everything that it names written in place.
-
-    A fallback is inlined without fallbacks of its own: each runs its own LM's inner layers only.
-    """
-    lm = profile.lms[name]
-    fallbacks = tuple(
-        _without_fallbacks(profile, profile.lms[item] if isinstance(item, str) else item)
-        for item in lm.fallbacks
-    )
-    pool = tuple(
-        _without_fallbacks(profile, profile.lms[item] if isinstance(item, str) else item)
-        for item in lm.pool
-    )
-    return msgspec.structs.replace(lm, **_definitions(profile, lm), fallbacks=fallbacks, pool=pool)
-
-
-def _without_fallbacks(profile: ProfileSpec, lm: SoleLMSpec) -> SoleLMSpec:
-    kept = {name: getattr(lm, name) for name in SoleLMSpec.__struct_fields__}
-    return SoleLMSpec(**{**kept, **_definitions(profile, lm)})
-
-
-def _definitions(profile: ProfileSpec, lm: SoleLMSpec) -> dict[str, object]:
-    cache, budget = lm.cache, lm.budget
-    if isinstance(cache.store, str):
-        cache = msgspec.structs.replace(cache, store=profile.stores[cache.store])
-    if budget is not None and isinstance(budget.store, str):
-        budget = msgspec.structs.replace(budget, store=profile.stores[budget.store])
-    callbacks: tuple[str | CallbackSpec, ...] = tuple(
-        profile.callbacks[item] if isinstance(item, str) else item for item in lm.callbacks
-    )
-    return {"cache": cache, "budget": budget, "callbacks": callbacks}
-
-
-def profile_budget(profile: ProfileSpec) -> Budget | None:
-    """Return the budget of all LMs of `profile`, with the store that it names in place."""
-    budget = profile.budget
-    if budget is not None and isinstance(budget.store, str):
-        return msgspec.structs.replace(budget, store=profile.stores[budget.store])
-    return budget
-
-
-def inline_stated(stated: Data, name: str) -> dict[str, Any]:
-    """Return what was said of the LM `name`, with what was said of the things it names."""
-    return _inline_stated(stated, stated["lms"][name])
-
-
-def _inline_stated(profile: Data, lm: Data, *, alone: bool = False) -> dict[str, Any]:
-    said = dict(lm)
-    for name in ("cache", "budget"):
-        block = said.get(name)
-        if isinstance(block, Mapping) and isinstance(block.get("store"), str):
-            said[name] = {**block, "store": profile["stores"][block["store"]]}
-    if "callbacks" in said:
-        said["callbacks"] = [
-            profile["callbacks"][item] if isinstance(item, str) else item
-            for item in _unwrap_value(said["callbacks"])
-        ]
-    if alone:
-        # A fallback falls back on nobody, and is no pool.
-        said.pop("fallback_on", None)
-    for name in ("fallbacks", "pool"):
-        listed = said.pop(name, None)
-        if listed is not None and not alone:
-            said[name] = [
-                _inline_stated(
-                    profile, profile["lms"][item] if isinstance(item, str) else item, alone=True
-                )
-                for item in _unwrap_value(listed)
-            ]
-    return said
-
-
-def _unwrap_value(listed: Any) -> Any:
-    """Return a list that was said, also where it was said as `{$value: […]}`."""
-    return listed["$value"] if isinstance(listed, Mapping) and "$value" in listed else listed
-
-
-def inline_nodes(profile: Map, stated: Data, name: str) -> Map:
-    """Return the nodes of the LM `name` of `profile` with those of the things it names in place.
-
-    `stated` is what was said of the profile: a value that is missing there gave way.
-    """
-    lm = at(profile, ("lms", name))
-    assert isinstance(lm, Map)
-    said = stated["lms"][name]
-    return _inline_lm(
-        profile, stated, Map({k: v for k, v in lm if k in said}, lm.keys, lm.mark), name
-    )
-
-
-def _inline_lm(profile: Map, stated: Data, lm: Map, own: str | None) -> Map:
-    entries = dict(lm.entries)
-    for field in ("cache", "budget"):
-        block = entries.get(field)
-        store = (
-            _resolve_name(profile, "stores", block.get("store")) if isinstance(block, Map) else None
-        )
-        if isinstance(block, Map) and store is not None:
-            entries[field] = Map({**block.entries, "store": store}, block.keys, block.mark)
-    callbacks = entries.get("callbacks")
-    if isinstance(callbacks, Seq):
-        items = tuple(_resolve_name(profile, "callbacks", item) or item for item in callbacks.items)
-        entries["callbacks"] = Seq(items, callbacks.mark)
-    fallbacks = entries.pop("fallbacks", None)
-    if isinstance(fallbacks, Seq) and own is not None:
-        others = [
-            item for item in fallbacks.items if not (isinstance(item, Scalar) and item.value == own)
-        ]
-        sole = tuple(_inline_member(profile, stated, item) for item in others)
-        entries["fallbacks"] = Seq(sole, fallbacks.mark)
-    pool = entries.pop("pool", None)
-    if isinstance(pool, Seq) and own is not None:
-        members = tuple(_inline_member(profile, stated, item) for item in pool.items)
-        entries["pool"] = Seq(members, pool.mark)
-    if own is None:
-        entries.pop("fallback_on", None)
-    return Map(entries, lm.keys, lm.mark)
-
-
-def _inline_member(profile: Map, stated: Data, item: Node) -> Node:
-    """Return a fallback, a name or an LM in place, as an LM by itself without fallbacks."""
-    if isinstance(item, Scalar):
-        said = stated["lms"][item.value]
-        lm = _resolve_name(profile, "lms", item)
-        assert isinstance(lm, Map)
-        item = Map({key: value for key, value in lm if key in said}, lm.keys, lm.mark)
-    return _inline_lm(profile, stated, item, None) if isinstance(item, Map) else item
-
-
-def _resolve_name(profile: Map, block: str, name: Node | None) -> Node | None:
-    """Return what `name` means in a block of the profile; None where it is no name."""
-    if isinstance(name, Scalar) and isinstance(name.value, str):
-        return at(profile, (block, name.value))
-    return None
