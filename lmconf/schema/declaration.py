@@ -12,12 +12,12 @@ declaration, too; whoever needs the fields that do something asks with `field_na
 from __future__ import annotations
 
 import functools
-import typing
+import inspect
 from collections.abc import Callable
 from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import NODEFAULT, Struct
 
 from lmconf.schema.shapes import Shape
 
@@ -109,23 +109,28 @@ def fields(spec: type[Struct]) -> dict[str, DeclaredField]:
         TypeError: a field was declared without role, shape and description, or both as a risk
             and as allowed in untrusted documents.
     """
-    hints = typing.get_type_hints(spec, include_extras=True)
-    declared = {}
-    for info in msgspec.structs.fields(spec):
-        found = [x for x in getattr(hints[info.name], "__metadata__", ()) if isinstance(x, Field)]
+    # What is inherited is not read again: reading annotations is most of what a start takes.
+    base = spec.__mro__[1]
+    declared = dict(fields(base)) if issubclass(base, Struct) and base is not Struct else {}
+    without_default = len(spec.__struct_fields__) - len(spec.__struct_defaults__)
+    defaults = (NODEFAULT,) * without_default + spec.__struct_defaults__
+    encoded = zip(spec.__struct_fields__, spec.__struct_encode_fields__, defaults, strict=True)
+    known = {name: (encode_name, default) for name, encode_name, default in encoded}
+    for name, hint in inspect.get_annotations(spec, eval_str=True).items():
+        if name not in known:
+            continue  # of the class
+        found = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Field)]
         if not found:
-            raise TypeError(f"{spec.__name__}.{info.name} is declared without role and shape")
+            raise TypeError(f"{spec.__name__}.{name} is declared without role and shape")
         field = found[0]
         if field.untrusted and field.risk:
-            raise TypeError(f"{spec.__name__}.{info.name} is allowed in spite of its risk")
-        default = info.default
-        if info.default_factory is not msgspec.NODEFAULT:
-            default = info.default_factory()
-        declared[info.name] = DeclaredField(
+            raise TypeError(f"{spec.__name__}.{name} is allowed in spite of its risk")
+        encode_name, default = known[name]
+        declared[name] = DeclaredField(
             **msgspec.structs.asdict(field),
-            name=info.encode_name,
-            required=info.required,
-            default=None if info.required else default,
+            name=encode_name,
+            required=default is NODEFAULT,
+            default=None if default is NODEFAULT else default,
         )
     return declared
 
