@@ -13,25 +13,25 @@ from lmconf.schema.serialize import write
 from lmconf.schema.shapes import Either, Kinds, ListOf, MapOf, Record, Shape
 from lmconf.spec.profile import MANY_LMS, ONE_LM
 
-__all__ = ["reference", "untrusted_fields"]
+__all__ = ["blocks", "reference", "untrusted_fields"]
 
 
 def reference() -> str:
     """Return a section for each block of a document, with a table of its fields."""
-    return "# Reference\n\n" + "\n".join(map(_section, _types()))
+    return "# Reference\n\n" + "\n".join(map(_section, blocks()))
 
 
 def untrusted_fields() -> str:
     """Return the table of the fields that a document may state which is loaded untrusted."""
     rows = [
         f"| {(type_.__doc__ or '').splitlines()[0]} | {', '.join(f'`{name}`' for name in names)} |"
-        for type_ in _types()
+        for type_ in blocks()
         if (names := [field.name for field in _own_fields(type_) if field.untrusted])
     ]
     return "\n".join(["| Block | Fields |", "| --- | --- |", *rows])
 
 
-def _types() -> Collection[type[Struct]]:
+def blocks() -> Collection[type[Struct]]:
     """Return the types of all blocks that a document may have."""
     types: dict[str, type[Struct]] = {}
     for root in (MANY_LMS, ONE_LM):

@@ -12,8 +12,9 @@ import ast
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "lmconf"
@@ -37,6 +38,7 @@ VERBS = frozenset("read".split())
 OTHER_NAMES = {
     "lmconf.caches.keys.ORDERED": "the form of keys, which no declaration may change",
     "lmconf.dspy.lm.AdaptedLM": "parameters of the OpenAI API, as DSPy asks for them",
+    "lmconf.trainers.openai.HYPERPARAMETERS": "parameters of OpenAI's API",
     "lmconf.providers.": "parameters that providers take or refuse",
     "lmconf.spec.state._OLD_DSPY_KEYS": "keys by which a state of DSPy is known",
     "lmconf.testing.many_lms._SHARED": "what a strategy draws in a place of its own",
@@ -86,16 +88,22 @@ def shared_names(found: Mapping[str, Path]) -> Iterator[str]:
             yield f"{base}: {', '.join(names)}"
 
 
-def field_lists(found: Mapping[str, Path], fields: frozenset[str]) -> Iterator[str]:
-    """Yield the literal collections of names of `fields` outside of declarations."""
+def field_lists(found: Mapping[str, Path], specs: Collection[frozenset[str]]) -> Iterator[str]:
+    """Yield the literal collections of names of fields outside of their declarations.
+
+    `specs` are the names of the fields of each spec type.
+    """
     for name, path in found.items():
         for statement in ast.parse(path.read_text(encoding="utf-8")).body:
             home = f"{name}.{_name_of(statement)}"
             if home.startswith(tuple(OTHER_NAMES)):
                 continue
+            types = {id(node.slice) for node in ast.walk(statement) if _is_literal_type(node)}
             for node in ast.walk(statement):
-                words = _words(node)
-                if len(words) >= FIELDS_IN_A_LIST and len(words & fields) > 0.8 * len(words):
+                words = set() if id(node) in types else _words(node)
+                if len(words) >= FIELDS_IN_A_LIST and any(
+                    len(words & fields) > 0.8 * len(words) for fields in specs
+                ):
                     yield f"{home}:{getattr(node, 'lineno', 0)}"
 
 
@@ -110,6 +118,10 @@ def _name_of(statement: ast.stmt) -> str:
             return ""
 
 
+def _is_literal_type(node: ast.AST) -> TypeGuard[ast.Subscript]:
+    return isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal"
+
+
 def _words(node: ast.AST) -> set[str]:
     match node:
         case ast.Set(elts=items) | ast.Tuple(elts=items) | ast.List(elts=items):
@@ -121,12 +133,12 @@ def _words(node: ast.AST) -> set[str]:
             return set()
 
 
-def spec_fields() -> frozenset[str]:
-    """Return the names of the fields of an LM's spec."""
+def fields_of_specs() -> list[frozenset[str]]:
+    """Return the names of the fields of each spec type that a document may have."""
     from lmconf.schema.declaration import fields
-    from lmconf.spec.lm import LMSpec
+    from tools.generate_reference import blocks
 
-    return frozenset(fields(LMSpec))
+    return [frozenset(fields(type_)) for type_ in blocks()]
 
 
 def long_modules(found: Mapping[str, Path]) -> Iterator[str]:
@@ -207,7 +219,7 @@ def measure(root: Path = ROOT) -> dict[str, list[str]]:
     return {
         "gerunds": list(gerunds(found)),
         "shared base names": list(shared_names(found)),
-        "lists of fields": list(field_lists(found, spec_fields())),
+        "lists of fields": list(field_lists(found, fields_of_specs())),
         "modules over 400 lines": list(long_modules(found)),
         "import circles": list(circles(imports(found))),
         "bare participles": list(participles(found)),

@@ -13,7 +13,7 @@ from lmconf.document.inheritance import Ancestor
 from lmconf.document.nodes import Map, Node, Path, Scalar
 from lmconf.schema.frozen import FrozenMap
 from lmconf.spec.destinations import StatedValue
-from lmconf.spec.profile import FORMAT_VERSION
+from lmconf.spec.profile import FORMAT_VERSION, SEVERAL
 
 __all__ = ["ProfileParts", "document_form", "is_newer_format", "no_block", "part"]
 
@@ -152,9 +152,9 @@ def _no_lm(root: Map) -> Diagnostic:
 
 
 def _find_profile_key(root: Map) -> tuple[str, Mark] | None:
-    for key in ("lms", "defaults", "main", "stores"):
-        if key in root:
-            return key, root.keys[key]
+    key = next((key for key, _ in root if key in SEVERAL), None)
+    if key is not None:
+        return key, root.keys[key]
     callbacks = root.get("callbacks")
     if isinstance(callbacks, Map) and callbacks.entries and "use" not in callbacks:
         return "callbacks", root.keys["callbacks"]

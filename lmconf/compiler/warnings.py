@@ -11,7 +11,7 @@ from lmconf.document.nodes import Map, Node, Path, Scalar, at
 from lmconf.providers.catalogue import provider_of
 from lmconf.providers.families import EFFORTS, efforts_refused, family_of
 from lmconf.providers.routes import TEXT, client_of
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import field_names, fields
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.policies import TimeoutSpec
@@ -71,7 +71,7 @@ def _ineffective_fields(spec: LMSpec) -> Iterator[tuple[Path, str, str]]:
         )
     yield from _ineffective_in_pools(spec)
     times = spec.timeout
-    for phase in ("connect", "first_byte", "idle"):
+    for phase in field_names(TimeoutSpec, lambda field: field.name != "total"):
         most = getattr(times, phase)
         if most is not None and most > times.total and most != TimeoutSpec().connect:
             yield (

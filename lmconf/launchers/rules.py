@@ -8,7 +8,8 @@ from typing import Any
 
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.launchers.flags import Flags, explain_mismatch, find_flag
-from lmconf.launchers.specs import LAUNCHER_NAMES
+from lmconf.launchers.specs import LAUNCHER_NAMES, LaunchSpec
+from lmconf.schema.declaration import fields
 from lmconf.schema.fault import Fault
 from lmconf.schema.lookup import UnreadableValue
 from lmconf.secrets.secret_names import is_secret_name
@@ -16,17 +17,6 @@ from lmconf.secrets.secret_names import is_secret_name
 __all__ = ["check_launch", "field_applies", "flags_of", "kind_of_model"]
 
 Data = Mapping[str, Any]
-
-_ONLY: dict[str, tuple[str, ...]] = {
-    "args": ("llama_cpp", "sglang", "vllm", "transformers"),
-    "raw_args": ("sglang", "vllm", "transformers", "ollama"),
-    "adapters": ("sglang", "vllm"),
-    "command": ("command",),
-    "python": ("sglang", "vllm", "transformers"),
-    "pull": ("ollama",),
-    "weights": ("llama_cpp", "sglang", "vllm", "transformers", "command"),
-}
-"""The kinds that a field has a meaning for; fields that are not here have one for all."""
 
 _INSTEAD = {
     ("args", "ollama"): "Ollama is configured by variables: `env: {OLLAMA_CONTEXT_LENGTH: …}`",
@@ -66,7 +56,7 @@ def kind_of_model(provider: str, model: str, server: Data) -> str | None:
 
 def field_applies(field: str, kind: str) -> bool:
     """Say whether `field` of the block means something to a `kind` of server."""
-    return field not in _ONLY or kind in _ONLY[field]
+    return kind in (fields(LaunchSpec)[field].kinds or (kind,))
 
 
 def flags_of(kind: str) -> Flags:
@@ -78,13 +68,10 @@ def check_launch(server: Data, kind: object) -> Iterator[Fault]:
     """Yield what is wrong in `server`, a block for the `kind` of server; paths begin in it."""
     if kind not in LAUNCHER_NAMES or not isinstance(kind, str):
         return
-    for field, kinds in _ONLY.items():
-        if (
-            server.get(field)
-            and kind not in kinds
-            and not isinstance(server[field], UnreadableValue)
-        ):
-            yield _misplaced_field(field, kind, kinds)
+    for name, field in fields(LaunchSpec).items():
+        value = server.get(name)
+        if value and not field_applies(name, kind) and not isinstance(value, UnreadableValue):
+            yield _misplaced_field(name, kind, field.kinds)
     if kind == "command" and not server.get("command"):
         yield Fault(
             "missing-key",
@@ -93,10 +80,10 @@ def check_launch(server: Data, kind: object) -> Iterator[Fault]:
             help='add `command: ["my-server", "--port", "{port}"]`',
             at_key=True,
         )
-    if kind in _ONLY["args"]:
+    if field_applies("args", kind):
         yield from _check_args(server.get("args"), kind)
-    for field in ("raw_args", "command"):
-        yield from _check_words(server.get(field), field)
+    for name in ("raw_args", "command"):
+        yield from _check_words(server.get(name), name)
     yield from _check_port(server, kind)
 
 

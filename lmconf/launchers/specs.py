@@ -87,18 +87,22 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
             "What is loaded, when it differs from the served name; a path is relative to the"
             " profile that states it.",
             examples=("./models/tiny.gguf",),
+            kinds=("llama_cpp", "sglang", "vllm", "transformers", "command"),
         ),
     ] = None
     port: Annotated[
         int, operations(Integer(0, 65535), "The port; 0 takes a free one.", examples=(7501,))
     ] = 0
-    host: Annotated[str, operations(Text(what="a host"), "The address to listen on.")] = "127.0.0.1"
+    host: Annotated[
+        str, operations(Text(what="a host"), "The address to listen on.", tells_apart=True)
+    ] = "127.0.0.1"
     args: Annotated[
         FrozenMap[str, object],
         identity(
             MapOf(ARGUMENT, secrets=True),
             "The server's own arguments, by name.",
             examples=({"tp-size": 1},),
+            kinds=("llama_cpp", "sglang", "vllm", "transformers"),
         ),
     ] = FrozenMap()
     raw_args: Annotated[
@@ -108,6 +112,7 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
             "Words that follow on the command line as they stand: for flags that `args` does not"
             " know yet.",
             examples=(["--brand-new-flag", "3"],),
+            kinds=("sglang", "vllm", "transformers", "ollama"),
         ),
     ] = ()
     adapters: Annotated[
@@ -116,6 +121,7 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
             MapOf(Text(what="a path or a model's name", path="dotted")),
             "LoRA adapters that are loaded too, by the name they are served under.",
             examples=({"polite": "./adapters/polite"},),
+            kinds=("sglang", "vllm"),
         ),
     ] = FrozenMap()
     command: Annotated[
@@ -126,6 +132,7 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
             " `{model}` and `{weights}` stand for theirs; no shell reads them. A word that begins"
             " with `./` or `../` is a path, relative to the profile that states it.",
             examples=(["my-server", "--port", "{port}"],),
+            kinds=("command",),
         ),
     ] = None
     python: Annotated[
@@ -134,19 +141,27 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
             Text(what="a path or a program's name", path="dotted"),
             "The Python interpreter that has the server's package; left out, this one.",
             examples=("~/envs/vllm/bin/python",),
+            tells_apart=True,
+            kinds=("sglang", "vllm", "transformers"),
         ),
     ] = None
     pull: Annotated[
-        bool, operations(Flag(), "For `use: ollama`: whether a missing model is downloaded.")
+        bool,
+        operations(
+            Flag(), "For `use: ollama`: whether a missing model is downloaded.", kinds=("ollama",)
+        ),
     ] = False
     env: Annotated[
         FrozenMap[str, str | Reference],
         operations(
             MapOf(Referable(Text(empty=True)), secrets=True),
             "Variables for the server, which otherwise sees a scrubbed environment.",
+            tells_apart=True,
         ),
     ] = FrozenMap()
-    gpus: Annotated[int | None, operations(Integer(0), "How many GPUs the server may see.")] = None
+    gpus: Annotated[
+        int | None, operations(Integer(0), "How many GPUs the server may see.", tells_apart=True)
+    ] = None
     ready: Annotated[Ready, operations(Record(Ready), "When the server counts as started.")] = (
         Ready()
     )

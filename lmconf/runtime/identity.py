@@ -67,7 +67,7 @@ _SERVER = tuple(
     for name in field_names(LaunchSpec, lambda field: field.role == "identity")
     if name not in ("use", "weights")
 )
-_PLACES = field_names(LMSpec, lambda field: field.in_key)
+_PLACES = field_names(LMSpec, lambda field: field.tells_apart)
 
 
 Found: TypeAlias = Mapping[Path, str]

@@ -17,7 +17,7 @@ import msgspec
 from lmconf.errors import LaunchError, UsageError
 from lmconf.launchers import LAUNCH, LaunchSpec, launcher
 from lmconf.launchers.server_protocol import StartOptions
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import field_names
 from lmconf.schema.serialize import write
 from lmconf.system.fork import Mutex
 from lmconf.system.paths import with_home
@@ -91,8 +91,8 @@ class ServerStart:
         return self._server
 
 
-_STEERING = tuple(name for name, field in fields(LaunchSpec).items() if field.role == "identity")
-_OF_THE_PROCESS = (*_STEERING, "host", "env", "gpus", "python")
+_STEERING = field_names(LaunchSpec, lambda field: field.role == "identity")
+_OF_THE_PROCESS = (*_STEERING, *field_names(LaunchSpec, lambda field: field.tells_apart))
 """What two processes must say alike before one uses the other's server."""
 
 _LOOK = 5.0

@@ -63,8 +63,9 @@ class Field(Struct, frozen=True):
     cloud: Literal["place", "account", "credential"] | None = None
     """Only some clouds know it. `place` may be told in messages, `account` may not, and a
     `credential` says by itself which account's credentials are sent."""
-    in_key: bool = False
-    """A connection's field that tells answers apart, as fields with the role identity do."""
+    tells_apart: bool = False
+    """It tells answers apart, or the servers that are started, as fields with the role identity
+    do."""
     ruled_by_family: bool = False
     """In a profile's `defaults`, it gives way to what the model's family takes."""
     on_fallback: Literal["drop", "require"] | None = None

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from lmconf.schema.json_schema import Schema, SchemaWriter
 from lmconf.spec.lm import LM, LMSpec
-from lmconf.spec.profile import PROFILE, LMDocument, ProfileDocument, ProfileSpec
+from lmconf.spec.profile import PROFILE, SEVERAL, LMDocument, ProfileDocument, ProfileSpec
 
 __all__ = ["AUTHORED_ID", "RESOLVED_ID", "authored_schema", "resolved_schema"]
 
 AUTHORED_ID = "urn:lmconf:v1"
 RESOLVED_ID = "urn:lmconf:resolved:v1"
 
-# What only a document of several LMs has; `callbacks` is such a key where it holds them by name.
-_SEVERAL = ("lms", "defaults", "main", "stores")
 # One LM has a model, or has that of its members.
 _ONE: list[Schema] = [{"required": ["model"]}, {"required": ["pool"]}]
 _PARKED: Schema = {"^x-": {"description": "Parked: anchors for use elsewhere in this file."}}
@@ -29,7 +27,7 @@ def authored_schema() -> Schema:
         writer.defs[name]["patternProperties"] = _PARKED
     words = ("use", "$append", "$prepend", "$unset", "$value")
     named = {"type": "object", "not": {"anyOf": [{"required": [word]} for word in words]}}
-    several: list[Schema] = [{"required": [key]} for key in _SEVERAL]
+    several: list[Schema] = [{"required": [key]} for key in SEVERAL]
     several.append({"required": ["callbacks"], "properties": {"callbacks": named}})
     return writer.finish(
         "An lmconf document",

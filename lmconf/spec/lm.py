@@ -310,7 +310,7 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
             "The API's version.",
             examples=("2024-10-21",),
             cloud="place",
-            in_key=True,
+            tells_apart=True,
             risk="choose which API is asked",
         ),
     ] = None
@@ -328,7 +328,7 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
         connection(
             Referable(_TEXT),
             "The account's organization.",
-            in_key=True,
+            tells_apart=True,
             risk="choose which account pays",
         ),
     ] = None
@@ -337,7 +337,7 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
         connection(
             Referable(_TEXT),
             "The account's project.",
-            in_key=True,
+            tells_apart=True,
             risk="choose which account pays",
         ),
     ] = None
@@ -376,7 +376,11 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
     aws_region_name: Annotated[
         Address | None,
         connection(
-            REGION, "AWS region.", cloud="place", in_key=True, risk="choose where prompts are sent"
+            REGION,
+            "AWS region.",
+            cloud="place",
+            tells_apart=True,
+            risk="choose where prompts are sent",
         ),
     ] = None
     aws_profile_name: Annotated[
@@ -411,7 +415,7 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
             Referable(_TEXT),
             "Google Cloud project.",
             cloud="account",
-            in_key=True,
+            tells_apart=True,
             risk="choose which account pays",
         ),
     ] = None
@@ -421,7 +425,7 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
             REGION,
             "Google Cloud region.",
             cloud="place",
-            in_key=True,
+            tells_apart=True,
             risk="choose where prompts are sent",
         ),
     ] = None

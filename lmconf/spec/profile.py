@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from lmconf.caches.specs import STORE, StoreSpec
 from lmconf.callbacks.specs import CALLBACK, CallbackSpec
-from lmconf.schema.declaration import Spec, operations
+from lmconf.schema.declaration import Spec, fields, operations
 from lmconf.schema.frozen import FrozenMap
 from lmconf.schema.shapes import Integer, Json, ListOf, MapOf, Record, Text
 from lmconf.spec.lm import LM, LMSpec
@@ -173,6 +173,9 @@ class ProfileDocument(Spec, frozen=True, kw_only=True):
         ),
     ] = FrozenMap()
 
+
+SEVERAL = tuple(name for name in fields(ProfileDocument) if name not in fields(LMDocument))
+"""What only a document of several LMs has; `callbacks` is such a key where it holds them by name."""
 
 ONE_LM = Record(LMDocument)
 MANY_LMS = Record(ProfileDocument)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lmconf.errors import TrainError
-from lmconf.schema.declaration import fields
+from lmconf.schema.declaration import field_names, fields
+from lmconf.schema.shapes import Choice, Duration, Integer, Number
 from lmconf.system.paths import with_home
 from lmconf.trainers import checkpoints, process
+from lmconf.trainers.specs import TrainSpec
 from lmconf.trainers.trainer_protocol import (
     FORMATS,
     ApiAccess,
@@ -29,9 +31,13 @@ __all__ = ["TRAINER", "LocalTrainer"]
 
 PACKAGES = ("torch", "transformers", "trl")
 WORKER = Path(__file__).with_name("local_worker.py")
-SETTINGS = (
-    "n_epochs batch_size seed beta learning_rate max_steps max_length device dtype checkpoint_every"
-).split()
+SETTINGS = field_names(
+    TrainSpec,
+    lambda field: (
+        "local" in field.kinds and isinstance(field.shape, Choice | Duration | Integer | Number)
+    ),
+)
+"""What the worker is given as it stands; of blocks, paths and variables it is made something else."""
 
 
 class LocalTrainer:

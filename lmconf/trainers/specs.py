@@ -209,13 +209,19 @@ class TrainSpec(Spec, frozen=True, kw_only=True):
             "`local`, `command`: variables for the training, which otherwise sees a scrubbed"
             " environment.",
             kinds=("local", "command"),
+            holds_secrets=True,
         ),
     ] = FrozenMap()
 
     # For kinds of one's own
     args: Annotated[
         FrozenMap[str, Any],
-        operations(Json(mapping=True), "The arguments of a trainer of one's own.", kinds=("*",)),
+        operations(
+            Json(mapping=True),
+            "The arguments of a trainer of one's own.",
+            kinds=("*",),
+            holds_secrets=True,
+        ),
     ] = FrozenMap()
 
 

@@ -10,12 +10,13 @@ import msgspec
 
 from lmconf.errors import TrainError
 from lmconf.providers.catalogue import provider_of
+from lmconf.schema.declaration import field_names
 from lmconf.schema.frozen import thaw
 from lmconf.schema.serialize import write
 from lmconf.spec import build
 from lmconf.spec.compiled import CompiledLM
 from lmconf.trainers.jobs import JobRecord
-from lmconf.trainers.specs import TRAIN
+from lmconf.trainers.specs import TRAIN, TrainSpec
 
 __all__ = ["make_trained_lm"]
 
@@ -72,6 +73,8 @@ def _serve_with(gguf: str | None, weights: str | None, use: str | None) -> dict[
 def _provenance(compiled: CompiledLM, record: JobRecord) -> dict[str, Any]:
     spec = compiled.spec.train_kwargs
     said = {} if spec is None else write(TRAIN, spec)
+    # Variables of the training may be secrets, and do not change what comes of it.
+    told = field_names(TrainSpec, lambda field: not field.holds_secrets and field.name != "use")
     versions = dict(record.made.versions) if record.made is not None else {}
     return {
         "trained_from": record.model,
@@ -79,9 +82,8 @@ def _provenance(compiled: CompiledLM, record: JobRecord) -> dict[str, Any]:
         "data": record.digest,
         "rows": record.rows,
         "format": record.format,
-        # Variables of the training may be secrets, and do not change what comes of it.
         "train_kwargs": {
-            **{name: value for name, value in said.items() if name not in ("env", "use", "args")},
+            **{name: value for name, value in said.items() if name in told},
             "use": record.kind,
         },
         **({"versions": versions} if versions else {}),
