@@ -18,7 +18,7 @@ from lmconf.errors import AuthenticationFailed, BadRequest
 from lmconf.schema.frozen import FrozenMap
 from lmconf.secrets.references import MASK
 from lmconf.transports.clouds.credentials import CloudRoute, CredentialCache, Sign, missing, refusal
-from lmconf.transports.http.attempt import PLACEHOLDER
+from lmconf.transports.http.http_request import PLACEHOLDER
 from lmconf.transports.transport import Request
 
 if TYPE_CHECKING:

@@ -15,7 +15,10 @@ import struct
 from lmconf.errors import BadResponse
 from lmconf.transports.http.attempt import Attempt
 
-__all__ = ["FrameReader", "is_event_stream"]
+__all__ = ["CONTENT_TYPE", "FrameReader"]
+
+CONTENT_TYPE = "application/vnd.amazon.eventstream"
+"""What an answer that comes in frames says of itself."""
 
 _PRELUDE = 12
 _LONGEST_FRAME = 16 * 2**20
@@ -35,30 +38,25 @@ _STATUSES = {
 }
 
 
-def is_event_stream(content_type: str) -> bool:
-    """Say whether an answer comes in frames."""
-    return content_type.strip().lower().startswith("application/vnd.amazon.eventstream")
-
-
 class FrameReader:
     """Takes the pieces of a stream as they come, and returns what its events say."""
 
-    def __init__(self, exchange: Attempt) -> None:
-        self._exchange = exchange
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
         self._held = bytearray()
 
     def __call__(self, piece: bytes) -> bytes:
         """Return the payloads that `piece` completes.
 
         Raises:
-            Halt: the server says in the stream that it failed, or a frame is malformed.
+            AttemptHalted: the server says in the stream that it failed, or a frame is malformed.
         """
         self._held += piece
         said = []
         while len(self._held) >= _PRELUDE:
             length, headers = struct.unpack_from(">II", self._held)
             if not _PRELUDE + 4 + headers <= length <= _LONGEST_FRAME:
-                raise self._exchange.halt(BadResponse("a frame of the stream is malformed"))
+                raise self._attempt.halt(BadResponse("a frame of the stream is malformed"))
             if len(self._held) < length:
                 break
             frame = bytes(self._held[:length])
@@ -75,7 +73,7 @@ class FrameReader:
         status = _STATUSES.get(code.lower(), 500)
         if not payload:
             payload = json.dumps({"message": told.get(":error-message", code)}).encode()
-        raise self._exchange.refuse_within(status, payload)
+        raise self._attempt.refuse_within(status, payload)
 
 
 def _headers(raw: bytes) -> dict[str, str]:

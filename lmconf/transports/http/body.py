@@ -12,12 +12,13 @@ import httpx
 from lmconf.errors import BadResponse
 from lmconf.schema.quantities import write_size
 from lmconf.secrets.redaction import mask_secrets
-from lmconf.transports.clouds.eventstream import FrameReader, is_event_stream
-from lmconf.transports.http.attempt import LARGEST_ERROR, Attempt, AttemptHalted
+from lmconf.transports.clouds.eventstream import CONTENT_TYPE, FrameReader
+from lmconf.transports.http.attempt import Attempt, AttemptHalted
 from lmconf.transports.http.connection_pool import FAULTS
+from lmconf.transports.http.response_facts import LARGEST_ERROR
 from lmconf.transports.http.sse import EventReader
 
-__all__ = ["LARGEST_ERROR", "AsyncBodyStream", "BodyStream"]
+__all__ = ["AsyncBodyStream", "BodyStream"]
 
 # How the servers of each API say why an answer ends, in the raw bytes of a stream. Inside a JSON
 # string these quotes would be escaped, so an answer that talks of them does not match. `[DONE]`
@@ -45,8 +46,8 @@ _BEGINNING = 4096
 class _BodyWatch:
     """Counts, unpacks and reads the pieces of one answer as they pass."""
 
-    def __init__(self, response: httpx.Response, exchange: Attempt) -> None:
-        self._exchange = exchange
+    def __init__(self, response: httpx.Response, attempt: Attempt) -> None:
+        self._attempt = attempt
         self._came = self._size = 0
         self._tail = b""
         self._line = b""
@@ -54,45 +55,46 @@ class _BodyWatch:
         self._before = b""
         # An error counts as what its status says, however its body is packed.
         self._packing = response.headers.get("content-encoding", "")
-        self._unpack = None if response.status_code >= 300 else _unpacker(self._packing, exchange)
-        framed = is_event_stream(response.headers.get("content-type", ""))
-        self._said = FrameReader(exchange) if framed else None
-        events = response.headers.get("content-type", "").startswith("text/event-stream")
-        self._respell = _Lines() if events and exchange.in_lines else None
+        self._unpack = None if response.status_code >= 300 else _unpacker(self._packing, attempt)
+        content_type = response.headers.get("content-type", "")
+        framed = content_type.strip().lower().startswith(CONTENT_TYPE)
+        self._frames = FrameReader(attempt) if framed else None
+        events = content_type.startswith("text/event-stream")
+        self._respell = _Lines() if events and attempt.in_lines else None
         # litellm leaves out what it cannot read, and the answer then lacks it without a word.
-        self._events = EventReader() if events and exchange.streaming and exchange.shaped else None
+        self._events = EventReader() if events and attempt.streaming and attempt.shaped else None
 
     def see(self, raw: bytes) -> Iterator[bytes]:
         """Yield what `raw` holds once it is unpacked.
 
         Raises:
-            Halt: the deadline has passed, or the answer is larger than any answer may be.
+            AttemptHalted: the deadline has passed, or the answer is larger than any answer may be.
         """
-        exchange = self._exchange
+        attempt = self._attempt
         # What came counts like what it holds: a packed body may be long and hold nothing.
         self._came += len(raw)
         for piece in (raw,) if self._unpack is None else self._unpack(raw):
             self._size += len(piece)
             self._check_size()
-            said = piece if self._said is None else self._said(piece)
-            if exchange.shaped:
-                self._look_for_reasons(said)
-            if exchange.streaming:
-                self._look_for_the_model(said)
-                self._look_for_errors(said)
+            payload = piece if self._frames is None else self._frames(piece)
+            if attempt.shaped:
+                self._look_for_reasons(payload)
+            if attempt.streaming:
+                self._look_for_the_model(payload)
+                self._look_for_errors(payload)
             else:
-                exchange.keep(piece)
-            if exchange.streaming and not exchange.ended:
-                window = self._tail + said
-                exchange.ended = _END.search(window) is not None
+                attempt.response.note_piece(piece)
+            if attempt.streaming and not attempt.response.finished:
+                window = self._tail + payload
+                attempt.response.finished = _END.search(window) is not None
                 self._tail = window[-_END_LENGTH:]
             sound, halt = self._sound(piece)
             yield sound if self._respell is None else self._respell(sound)
             if halt is not None:
                 raise halt
         self._check_size()
-        if exchange.left <= 0:
-            raise exchange.overdue("the answer was not complete", exchange.phases.total)
+        if attempt.left <= 0:
+            raise attempt.halt_overdue("the answer was not complete", attempt.timer.phases.total)
 
     def _sound(self, piece: bytes) -> tuple[bytes, AttemptHalted | None]:
         """Return what of `piece` stands before an event that is no JSON, and what it ends in."""
@@ -103,12 +105,12 @@ class _BodyWatch:
                 for _ in self._events.read(piece[at:end]):
                     pass
             except BadResponse as error:
-                return piece[:at], self._exchange.halt(error.with_traceback(None))
+                return piece[:at], self._attempt.halt(error.with_traceback(None))
             at = end
         return piece, None
 
     def _check_size(self) -> None:
-        most = self._exchange.max_body
+        most = self._attempt.max_body
         if max(self._came, self._size) > most:
             failure = BadResponse(
                 f"the answer is larger than {_show_size(most)}",
@@ -116,7 +118,7 @@ class _BodyWatch:
                 setting="max_body",
                 help="raise `max_body` if answers of this size are wanted",
             )
-            raise self._exchange.halt(failure)
+            raise self._attempt.halt(failure)
 
     def excerpt(self, body: bytes) -> bytes:
         """Return as much of an error's body as is read of it; nothing if it cannot be unpacked."""
@@ -127,17 +129,17 @@ class _BodyWatch:
         self._look_for_errors(b"\n")
 
     def _look_for_the_model(self, piece: bytes) -> None:
-        if self._exchange.model is None and len(self._begun) < _BEGINNING:
+        if self._attempt.response.model is None and len(self._begun) < _BEGINNING:
             self._begun += piece[:_BEGINNING]
             found = _MODEL.search(self._begun)
             if found:
-                self._exchange.model = found[1].decode("utf-8", "replace")
+                self._attempt.response.model = found[1].decode("utf-8", "replace")
 
     def _look_for_reasons(self, piece: bytes) -> None:
         window = self._before + piece
         for found in _REASON.finditer(window):
             if found.end() > len(self._before):
-                self._exchange.ends.append(found[1].decode("utf-8", "replace"))
+                self._attempt.response.finish_reasons.append(found[1].decode("utf-8", "replace"))
         self._before = window[-_REASON_LENGTH:]
 
     def _look_for_errors(self, piece: bytes) -> None:
@@ -145,7 +147,7 @@ class _BodyWatch:
         *lines, self._line = (self._line + piece).split(b"\n")
         for line in lines:
             if b'"error"' in line:
-                self._exchange.hear(line)
+                self._attempt.response.note_error_line(line)
         if len(self._line) > LARGEST_ERROR:
             self._line = b""
 
@@ -154,12 +156,12 @@ class BodyStream(httpx.SyncByteStream):
     """The body of an answer, watched."""
 
     def __init__(
-        self, answer: httpcore.Response, response: httpx.Response, exchange: Attempt
+        self, answer: httpcore.Response, response: httpx.Response, attempt: Attempt
     ) -> None:
         self._answer = answer
-        self._exchange = exchange
+        self._attempt = attempt
         self.response = response
-        self._watch = _BodyWatch(response, exchange)
+        self._watch = _BodyWatch(response, attempt)
 
     def __iter__(self) -> Iterator[bytes]:
         halt: AttemptHalted | None = None
@@ -168,9 +170,9 @@ class BodyStream(httpx.SyncByteStream):
                 yield from self._watch.see(raw)
             self._watch.end()
         except FAULTS as error:
-            halt = self._exchange.broken(error)
+            halt = self._attempt.halt_broken(error)
         except Exception as error:
-            halt = self._exchange.interrupted(error)
+            halt = self._attempt.note_interrupt(error)
             if halt is None:
                 raise
         if halt is not None:
@@ -182,10 +184,10 @@ class BodyStream(httpx.SyncByteStream):
         try:
             for raw in self._answer.iter_stream():
                 parts.append(raw)
-                if sum(map(len, parts)) > LARGEST_ERROR or self._exchange.left <= 0:
+                if sum(map(len, parts)) > LARGEST_ERROR or self._attempt.left <= 0:
                     break
         except FAULTS as error:  # what came of it is told
-            self._exchange.interrupted(error)
+            self._attempt.note_interrupt(error)
         return self._watch.excerpt(b"".join(parts))
 
     def close(self) -> None:
@@ -197,12 +199,12 @@ class AsyncBodyStream(httpx.AsyncByteStream):
     """The body of an answer, watched."""
 
     def __init__(
-        self, answer: httpcore.Response, response: httpx.Response, exchange: Attempt
+        self, answer: httpcore.Response, response: httpx.Response, attempt: Attempt
     ) -> None:
         self._answer = answer
-        self._exchange = exchange
+        self._attempt = attempt
         self.response = response
-        self._watch = _BodyWatch(response, exchange)
+        self._watch = _BodyWatch(response, attempt)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         halt: AttemptHalted | None = None
@@ -212,9 +214,9 @@ class AsyncBodyStream(httpx.AsyncByteStream):
                     yield piece
             self._watch.end()
         except FAULTS as error:
-            halt = self._exchange.broken(error)
+            halt = self._attempt.halt_broken(error)
         except Exception as error:
-            halt = self._exchange.interrupted(error)
+            halt = self._attempt.note_interrupt(error)
             if halt is None:
                 raise
         if halt is not None:
@@ -226,10 +228,10 @@ class AsyncBodyStream(httpx.AsyncByteStream):
         try:
             async for raw in self._answer.aiter_stream():
                 parts.append(raw)
-                if sum(map(len, parts)) > LARGEST_ERROR or self._exchange.left <= 0:
+                if sum(map(len, parts)) > LARGEST_ERROR or self._attempt.left <= 0:
                     break
         except FAULTS as error:  # what came of it is told
-            self._exchange.interrupted(error)
+            self._attempt.note_interrupt(error)
         return self._watch.excerpt(b"".join(parts))
 
     async def aclose(self) -> None:
@@ -269,14 +271,14 @@ def _is_known(packing: str) -> bool:
     return packing.strip().lower() in ("gzip", "x-gzip", "deflate")
 
 
-def _unpacker(encoding: str, exchange: Attempt) -> _Unpacker | None:
+def _unpacker(encoding: str, attempt: Attempt) -> _Unpacker | None:
     """Return what unpacks a body that came packed although none was asked for."""
     if _is_plain(encoding):
         return None
     if not _is_known(encoding):
-        shown = mask_secrets(encoding, exchange.secrets)[:40]
-        raise exchange.halt(BadResponse(f"the answer is packed as {shown!r}"))
-    return _Unpacker(exchange)
+        shown = mask_secrets(encoding, attempt.secrets)[:40]
+        raise attempt.halt(BadResponse(f"the answer is packed as {shown!r}"))
+    return _Unpacker(attempt)
 
 
 class _Lines:
@@ -294,8 +296,8 @@ class _Lines:
 class _Unpacker:
     """Unpacks gzip and zlib in pieces of bounded size, so that no small body becomes a huge one."""
 
-    def __init__(self, exchange: Attempt) -> None:
-        self._exchange = exchange
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
         self._state = zlib.decompressobj(wbits=47)
 
     def __call__(self, raw: bytes) -> Iterator[bytes]:
@@ -311,6 +313,6 @@ class _Unpacker:
                 elif not raw:
                     break
         except zlib.error:
-            halt = self._exchange.halt(BadResponse("the answer is packed in a broken way"))
+            halt = self._attempt.halt(BadResponse("the answer is packed in a broken way"))
         if halt is not None:
             raise halt

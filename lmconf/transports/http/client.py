@@ -13,51 +13,52 @@ from __future__ import annotations
 import httpcore
 import httpx
 
-from lmconf.transports.http.attempt import Attempt, AttemptHalted, HttpRequest, current_attempt
+from lmconf.transports.http.attempt import Attempt, AttemptHalted, current_attempt
 from lmconf.transports.http.body import AsyncBodyStream, BodyStream
 from lmconf.transports.http.connection_pool import FAULTS, outgoing
+from lmconf.transports.http.http_request import HttpRequest
 from lmconf.transports.http.proxies import Trust, async_pools, sync_pools
 
 __all__ = ["AsyncHttpClientTransport", "HttpClientTransport"]
 
 
 class HttpClientTransport(httpx.BaseTransport):
-    """Sends synchronous requests for the exchange of the current context."""
+    """Sends synchronous requests for the attempt of the current context."""
 
     def __init__(self, trust: Trust = httpx.create_ssl_context) -> None:
         self._pools = sync_pools(trust)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send `request` as its exchange allows, and watch the answer."""
+        """Send `request` as its attempt allows, and watch the answer."""
         return _watch_body(self.open(request), request)
 
     def open(self, request: httpx.Request | HttpRequest) -> BodyStream:
-        """Send `request` as its exchange allows, and return the body of the answer, watched.
+        """Send `request` as its attempt allows, and return the body of the answer, watched.
 
         Raises:
-            Halt: it failed, or the answer is an error.
+            AttemptHalted: it failed, or the answer is an error.
         """
-        exchange = current_attempt()
-        ready = exchange.prepare(request)
+        attempt = current_attempt()
+        ready = attempt.prepare(request)
         answer: httpcore.Response | None = None
         halt: AttemptHalted | None = None
         try:
             pool = self._pools.towards(ready.url)
             answer = pool.handle_request(outgoing(ready))
         except FAULTS as error:
-            halt = exchange.broken(error)
+            halt = attempt.halt_broken(error)
         except Exception as error:
-            halt = exchange.interrupted(error)
+            halt = attempt.note_interrupt(error)
             if halt is None:
                 raise
         if answer is None:
             raise halt or AttemptHalted()
-        response = _open_response(answer, exchange)
-        exchange.body = pieces = BodyStream(answer, response, exchange)
+        response = _open_response(answer, attempt)
+        attempt.body = pieces = BodyStream(answer, response, attempt)
         if response.status_code >= 300:
             body = pieces.excerpt()
             pieces.close()
-            raise exchange.refuse(response, body)
+            raise attempt.refuse(response, body)
         return pieces
 
     def close(self) -> None:
@@ -71,42 +72,42 @@ class HttpClientTransport(httpx.BaseTransport):
 
 
 class AsyncHttpClientTransport(httpx.AsyncBaseTransport):
-    """Sends asynchronous requests for the exchange of the current context, on one event loop."""
+    """Sends asynchronous requests for the attempt of the current context, on one event loop."""
 
     def __init__(self, trust: Trust = httpx.create_ssl_context) -> None:
         self._pools = async_pools(trust)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send `request` as its exchange allows, and watch the answer."""
+        """Send `request` as its attempt allows, and watch the answer."""
         return _watch_body(await self.open(request), request)
 
     async def open(self, request: httpx.Request | HttpRequest) -> AsyncBodyStream:
-        """Send `request` as its exchange allows, and return the body of the answer, watched.
+        """Send `request` as its attempt allows, and return the body of the answer, watched.
 
         Raises:
-            Halt: it failed, or the answer is an error.
+            AttemptHalted: it failed, or the answer is an error.
         """
-        exchange = current_attempt()
-        ready = exchange.prepare(request)
+        attempt = current_attempt()
+        ready = attempt.prepare(request)
         answer: httpcore.Response | None = None
         halt: AttemptHalted | None = None
         try:
             pool = self._pools.towards(ready.url)
             answer = await pool.handle_async_request(outgoing(ready))
         except FAULTS as error:
-            halt = exchange.broken(error)
+            halt = attempt.halt_broken(error)
         except Exception as error:
-            halt = exchange.interrupted(error)
+            halt = attempt.note_interrupt(error)
             if halt is None:
                 raise
         if answer is None:
             raise halt or AttemptHalted()
-        response = _open_response(answer, exchange)
-        exchange.body = pieces = AsyncBodyStream(answer, response, exchange)
+        response = _open_response(answer, attempt)
+        attempt.body = pieces = AsyncBodyStream(answer, response, attempt)
         if response.status_code >= 300:
             body = await pieces.excerpt()
             await pieces.aclose()
-            raise exchange.refuse(response, body)
+            raise attempt.refuse(response, body)
         return pieces
 
     async def aclose(self) -> None:
@@ -119,10 +120,10 @@ class AsyncHttpClientTransport(httpx.AsyncBaseTransport):
         self._pools.sockets.abandon()
 
 
-def _open_response(answer: httpcore.Response, exchange: Attempt) -> httpx.Response:
-    """Return the head of `answer`, and note in `exchange` what it says."""
+def _open_response(answer: httpcore.Response, attempt: Attempt) -> httpx.Response:
+    """Return the head of `answer`, and note in `attempt` what it says."""
     response = httpx.Response(answer.status, headers=answer.headers)
-    exchange.began(response)
+    attempt.response.begin(response, attempt.secrets)
     return response
 
 

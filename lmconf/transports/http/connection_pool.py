@@ -11,7 +11,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import httpcore
 
 from lmconf.system.fork import Mutex
-from lmconf.transports.http.attempt import HttpRequest, current_attempt
+from lmconf.transports.http.attempt import current_attempt
+from lmconf.transports.http.http_request import HttpRequest
 
 __all__ = [
     "FAULTS",
@@ -116,7 +117,7 @@ class Connections:
 
     def _sent(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
         """Return the response; None: the server had closed a connection that was kept."""
-        origin, exchange = request.url.origin, current_attempt()
+        origin, attempt = request.url.origin, current_attempt()
         connection, kept, ended = self._kept.take(origin, new=new)
 
         def done(seconds: float = 0.0) -> None:
@@ -126,7 +127,7 @@ class Connections:
         try:
             for one in ended:
                 one.close()
-            exchange.connected(kept=kept)
+            attempt.connection.begin(reused=kept)
             response = connection.handle_request(request)
             if not (kept and _ended_idle(response)):
                 return _response(response, _Body(response, done))
@@ -135,7 +136,7 @@ class Connections:
         except BaseException as error:
             connection.close()
             done()
-            if not exchange.died_idle(error):
+            if not attempt.can_resend(error):
                 raise
         return None
 
@@ -161,7 +162,7 @@ class AsyncConnections:
 
     async def _sent(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
         """Return the response; None: the server had closed a connection that was kept."""
-        origin, exchange = request.url.origin, current_attempt()
+        origin, attempt = request.url.origin, current_attempt()
         connection, kept, ended = self._kept.take(origin, new=new)
 
         async def done(seconds: float = 0.0) -> None:
@@ -171,7 +172,7 @@ class AsyncConnections:
         try:
             for one in ended:
                 await one.aclose()
-            exchange.connected(kept=kept)
+            attempt.connection.begin(reused=kept)
             response = await connection.handle_async_request(request)
             if not (kept and _ended_idle(response)):
                 return _response(response, _AsyncBody(response, done))
@@ -181,7 +182,7 @@ class AsyncConnections:
             # Noted first: where this task is being cancelled, closing may not come to its end.
             self._kept.give_back(connection, origin)
             await connection.aclose()
-            if not exchange.died_idle(error):
+            if not attempt.can_resend(error):
                 raise
         return None
 

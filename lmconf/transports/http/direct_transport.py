@@ -13,9 +13,10 @@ import anyio
 from lmconf.errors import BadRequest, BadResponse, CallError, Timeout
 from lmconf.secrets.redaction import mask_secrets
 from lmconf.system.tracebacks import is_interrupt
-from lmconf.transports.http.attempt import Attempt, AttemptHalted, HttpRequest, use_attempt
+from lmconf.transports.http.attempt import Attempt, AttemptHalted, use_attempt
 from lmconf.transports.http.body import AsyncBodyStream, BodyStream
 from lmconf.transports.http.client import AsyncHttpClientTransport, HttpClientTransport
+from lmconf.transports.http.http_request import HttpRequest
 from lmconf.transports.http.sse import EventReader
 from lmconf.transports.litellm.clients import Clients
 from lmconf.transports.response_checks import partial_text
@@ -85,69 +86,69 @@ class Direct:
         """Send `request` once and return the response."""
         wire = self._clients.sync("bare", request)
         assert isinstance(wire, HttpClientTransport)
-        exchange = Attempt(request, self._advice, whole=True)
+        attempt = Attempt(request, self._advice, whole=True)
         sent = self._api.asked(request, stream=False)
         answer: _Whole | None = None
         failure: CallError | None = None
         try:
-            with use_attempt(exchange), closing(wire.open(sent)) as pieces:
+            with use_attempt(attempt), closing(wire.open(sent)) as pieces:
                 answer = _Whole(b"".join(pieces))
         except AttemptHalted:
-            failure = exchange.failure
+            failure = attempt.failure
         except Exception as error:  # noqa: BLE001 - whatever httpx raises becomes a CallError
-            failure = _unforeseen(error, exchange)
-        return self._whole(answer, failure, exchange, request)
+            failure = _unforeseen(error, attempt)
+        return self._whole(answer, failure, attempt, request)
 
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
         wire = await self._clients.on_loop("bare", request)
         assert isinstance(wire, AsyncHttpClientTransport)
-        exchange = Attempt(request, self._advice, whole=True)
+        attempt = Attempt(request, self._advice, whole=True)
         sent = self._api.asked(request, stream=False)
         answer: _Whole | None = None
         failure: CallError | None = None
         try:
             # The wire ends in time, and says what it was waiting for. `asyncio.wait_for` would
             # answer a cancellation with what came in the same moment (up to Python 3.11).
-            with use_attempt(exchange), anyio.fail_after(request.timeout.total + 0.1):
+            with use_attempt(attempt), anyio.fail_after(request.timeout.total + 0.1):
                 answer = await _all(wire, sent)
         except AttemptHalted:
-            failure = exchange.failure
+            failure = attempt.failure
         except TimeoutError as error:
-            exchange.interrupted(error)
-            failure = exchange.failure or Timeout(
+            attempt.note_interrupt(error)
+            failure = attempt.failure or Timeout(
                 f"no whole answer within {request.timeout.total:.3g}s"
             )
         except Exception as error:  # noqa: BLE001 - whatever httpx raises becomes a CallError
-            failure = _unforeseen(error, exchange)
-        return self._whole(answer, failure, exchange, request)
+            failure = _unforeseen(error, attempt)
+        return self._whole(answer, failure, attempt, request)
 
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
         wire = self._clients.sync("bare", request)
         assert isinstance(wire, HttpClientTransport)
-        exchange = Attempt(request, self._advice, streaming=True, whole=True)
+        attempt = Attempt(request, self._advice, streaming=True, whole=True)
         sent = self._api.asked(request, stream=True)
-        reading = _StreamState(self._api.answering(request, exchange.secrets), exchange)
+        reading = _StreamState(self._api.answering(request, attempt.secrets), attempt)
         answer: BodyStream | None = None
         try:
             pieces: Iterator[bytes] | None = None
             while not reading.over:
                 try:
-                    with use_attempt(exchange):
+                    with use_attempt(attempt):
                         if pieces is None:
                             answer = wire.open(sent)
                             pieces = iter(answer)
                         # A piece has no name here: see `_whole`.
                         chunks = reading.read(next(pieces, None))
                 except AttemptHalted:
-                    chunks = reading.stop(exchange.failure)
+                    chunks = reading.stop(attempt.failure)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
-                    chunks = reading.stop(_unforeseen(error, exchange))
+                    chunks = reading.stop(_unforeseen(error, attempt))
                 yield from chunks
-            if reading.ended and pieces is not None and exchange.interrupt is None:
-                exchange.linger(_LINGER)
-                with contextlib.suppress(AttemptHalted), use_attempt(exchange):
+            if reading.ended and pieces is not None and attempt.interrupt is None:
+                attempt.timer.linger(_LINGER)
+                with contextlib.suppress(AttemptHalted), use_attempt(attempt):
                     for _ in pieces:
                         pass
         finally:
@@ -159,28 +160,28 @@ class Direct:
         """Send `request` once and yield the chunks of the response as they come."""
         wire = await self._clients.on_loop("bare", request)
         assert isinstance(wire, AsyncHttpClientTransport)
-        exchange = Attempt(request, self._advice, streaming=True, whole=True)
+        attempt = Attempt(request, self._advice, streaming=True, whole=True)
         sent = self._api.asked(request, stream=True)
-        reading = _StreamState(self._api.answering(request, exchange.secrets), exchange)
+        reading = _StreamState(self._api.answering(request, attempt.secrets), attempt)
         answer: AsyncBodyStream | None = None
         try:
             pieces: AsyncIterator[bytes] | None = None
             while not reading.over:
                 try:
-                    with use_attempt(exchange):
+                    with use_attempt(attempt):
                         if pieces is None:
                             answer = await wire.open(sent)
                             pieces = aiter(answer)
                         chunks = reading.read(await anext(pieces, None))
                 except AttemptHalted:
-                    chunks = reading.stop(exchange.failure)
+                    chunks = reading.stop(attempt.failure)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
-                    chunks = reading.stop(_unforeseen(error, exchange))
+                    chunks = reading.stop(_unforeseen(error, attempt))
                 for chunk in chunks:
                     yield chunk
-            if reading.ended and pieces is not None and exchange.interrupt is None:
-                exchange.linger(_LINGER)
-                with contextlib.suppress(AttemptHalted), use_attempt(exchange):
+            if reading.ended and pieces is not None and attempt.interrupt is None:
+                attempt.timer.linger(_LINGER)
+                with contextlib.suppress(AttemptHalted), use_attempt(attempt):
                     async for _ in pieces:
                         pass
         finally:
@@ -192,25 +193,25 @@ class Direct:
         self,
         answer: _Whole | None,
         failure: CallError | None,
-        exchange: Attempt,
+        attempt: Attempt,
         request: Request,
     ) -> Json:
-        exchange.check_interrupt()
+        attempt.check_interrupt()
         response: Json = {}
-        failure = failure or exchange.reported_error()
+        failure = failure or attempt.reported_error()
         if failure is None:
             assert answer is not None
             try:
-                response = self._api.response_of(_json(answer.content), request, exchange.secrets)
+                response = self._api.response_of(_json(answer.content), request, attempt.secrets)
             except CallError as error:
                 failure = error.with_traceback(None)
             except Exception as error:  # noqa: BLE001 - nobody knows all that servers may say
-                failure = _unreadable(error, exchange)
-        exchange.check_interrupt()
+                failure = _unreadable(error, attempt)
+        attempt.check_interrupt()
         if failure is not None:
-            raise exchange.with_response_facts(failure)
-        if exchange.request_id:
-            response[REQUEST_ID] = exchange.request_id
+            raise attempt.response.add_to(failure)
+        if attempt.response.request_id:
+            response[REQUEST_ID] = attempt.response.request_id
         return response
 
 
@@ -236,9 +237,9 @@ async def _all(wire: AsyncHttpClientTransport, sent: HttpRequest) -> _Whole:
 class _StreamState:
     """What was read of a stream; `over` says that there is nothing more to read."""
 
-    def __init__(self, answering: StreamReader, exchange: Attempt) -> None:
+    def __init__(self, answering: StreamReader, attempt: Attempt) -> None:
         self.over = False
-        self._exchange = exchange
+        self._attempt = attempt
         self._failure: CallError | None = None
         self._events = EventReader()
         self._answering = answering
@@ -260,9 +261,9 @@ class _StreamState:
         except CallError as error:
             self._failure = error.with_traceback(None)
         except Exception as error:  # noqa: BLE001 - as above
-            self._failure = _unreadable(error, self._exchange)
+            self._failure = _unreadable(error, self._attempt)
         # An error inside of a stream says more than what follows from it.
-        self._failure = self._exchange.reported_error() or self._failure
+        self._failure = self._attempt.reported_error() or self._failure
         done = piece is None or self._events.done or self._answering.over
         self.over = done or self._failure is not None
         self._visible_values.extend(made)
@@ -275,31 +276,31 @@ class _StreamState:
 
     def finish(self) -> None:
         """Raise what went wrong, with the text so far."""
-        self._exchange.check_interrupt()
+        self._attempt.check_interrupt()
         failure = self._failure
         if failure is None and not self.ended:
-            failure = self._exchange.reported_error() or BadResponse(_CUT)
+            failure = self._attempt.reported_error() or BadResponse(_CUT)
         if failure is not None:
             failure.partial = partial_text(self._visible_values)
-            raise self._exchange.with_response_facts(failure)
+            raise self._attempt.response.add_to(failure)
 
 
-def _unforeseen(error: Exception, exchange: Attempt) -> CallError:
+def _unforeseen(error: Exception, attempt: Attempt) -> CallError:
     """Return what any other error of the client stands for, without its frames.
 
-    Of an interrupt, it is taken note in `exchange`.
+    Of an interrupt, it is taken note in `attempt`.
     """
-    exchange.interrupted(error)
-    said = mask_secrets(str(error), exchange.secrets)[:LONGEST]
-    return exchange.failure or BadRequest(f"the request could not be sent: {said}")
+    attempt.note_interrupt(error)
+    said = mask_secrets(str(error), attempt.secrets)[:LONGEST]
+    return attempt.failure or BadRequest(f"the request could not be sent: {said}")
 
 
-def _unreadable(error: Exception, exchange: Attempt) -> BadResponse:
+def _unreadable(error: Exception, attempt: Attempt) -> BadResponse:
     """Return what stands for an answer with values where none like them belong.
 
-    Of an interrupt, it is taken note in `exchange`.
+    Of an interrupt, it is taken note in `attempt`.
     """
-    exchange.interrupted(error)
+    attempt.note_interrupt(error)
     return BadResponse(f"the answer is malformed ({type(error).__name__})")
 
 

@@ -23,7 +23,8 @@ from typing import Any, TypeAlias
 
 import httpcore
 
-from lmconf.transports.http.attempt import Attempt, Phase, current_attempt
+from lmconf.transports.http.attempt import Attempt, current_attempt
+from lmconf.transports.http.phase_timer import Phase
 
 __all__ = ["AsyncNetwork", "Network", "Sockets"]
 
@@ -36,13 +37,13 @@ _AT_ONCE = 16 * 1024
 """As many bytes as a socket takes at once, so that each wait to send is bounded anew."""
 
 
-def _seconds(exchange: Attempt, phase: Phase, late: _Timeout) -> float:
+def _seconds(attempt: Attempt, phase: Phase, late: _Timeout) -> float:
     """Return how long `phase` may go on from now.
 
     Raises:
         TimeoutException: not at all; it is of the kind `late`.
     """
-    seconds = exchange.wait(phase)
+    seconds = attempt.timer.limit(phase)
     if seconds <= 0:
         raise late
     return seconds
@@ -79,7 +80,7 @@ class Sockets:
 
 
 class Network(httpcore.NetworkBackend):
-    """Opens connections for the exchange of the current context."""
+    """Opens connections for the attempt of the current context."""
 
     def __init__(self, sockets: Sockets) -> None:
         self._sockets = sockets
@@ -94,11 +95,11 @@ class Network(httpcore.NetworkBackend):
         socket_options: _Options = None,
     ) -> httpcore.NetworkStream:
         """Connect to the first address of `host` that takes the connection in time."""
-        exchange = current_attempt()
-        exchange.connecting()
+        attempt = current_attempt()
+        attempt.timer.start_connecting()
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in _addresses(host, port):
-            seconds = _seconds(exchange, "connect", httpcore.ConnectTimeout)
+            seconds = _seconds(attempt, "connect", httpcore.ConnectTimeout)
             try:
                 plain = self._plain.connect_tcp(
                     address, port, seconds, local_address, socket_options
@@ -106,13 +107,15 @@ class Network(httpcore.NetworkBackend):
             except httpcore.ConnectError as error:
                 failure = error
             else:
-                direct = host == exchange.host
-                return _Stream(plain, self._sockets, ready=not exchange.secure, direct=direct)
+                direct = host == attempt.connection.host
+                return _Stream(
+                    plain, self._sockets, ready=not attempt.connection.secure, direct=direct
+                )
         raise failure
 
 
 class AsyncNetwork(httpcore.AsyncNetworkBackend):
-    """Opens connections for the exchange of the current context, on its event loop."""
+    """Opens connections for the attempt of the current context, on its event loop."""
 
     def __init__(self, sockets: Sockets) -> None:
         self._sockets = sockets
@@ -127,12 +130,14 @@ class AsyncNetwork(httpcore.AsyncNetworkBackend):
         socket_options: _Options = None,
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the first address of `host` that takes the connection in time."""
-        exchange = current_attempt()
-        exchange.connecting()
-        seconds = _seconds(exchange, "connect", httpcore.ConnectTimeout)
+        attempt = current_attempt()
+        attempt.timer.start_connecting()
+        seconds = _seconds(attempt, "connect", httpcore.ConnectTimeout)
         plain = await self._plain.connect_tcp(host, port, seconds, local_address, socket_options)
-        direct = host == exchange.host
-        return _AsyncStream(plain, self._sockets, ready=not exchange.secure, direct=direct)
+        direct = host == attempt.connection.host
+        return _AsyncStream(
+            plain, self._sockets, ready=not attempt.connection.secure, direct=direct
+        )
 
 
 def _holds_read(plain: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> bool:
@@ -202,52 +207,52 @@ class _Stream(httpcore.NetworkStream):
         sockets.add(self)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return what comes next, in the time that the exchange leaves."""
-        exchange = current_attempt()
-        phase = exchange.reading if self._ready else "connect"
+        """Return what comes next, in the time that the attempt leaves."""
+        attempt = current_attempt()
+        phase = attempt.read_phase if self._ready else "connect"
         with self._in_use():
-            seconds = _seconds(exchange, phase, httpcore.ReadTimeout)
+            seconds = _seconds(attempt, phase, httpcore.ReadTimeout)
             try:
                 data = self._plain.read(max_bytes, seconds)
             except httpcore.ReadError:
-                exchange.connection_ended(unread=not self._direct or _is_unread(self._plain))
+                attempt.connection.end(unread=not self._direct or _is_unread(self._plain))
                 raise
         if not data:
-            exchange.connection_ended(unread=not self._direct or _is_unread(self._plain))
+            attempt.connection.end(unread=not self._direct or _is_unread(self._plain))
         elif self._ready:
-            exchange.came()
+            attempt.connection.answering = True
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send `buffer` in the time that the exchange leaves."""
-        exchange = current_attempt()
+        """Send `buffer` in the time that the attempt leaves."""
+        attempt = current_attempt()
         phase: Phase = "total" if self._ready else "connect"
         with self._in_use():
             for start in range(0, len(buffer), _AT_ONCE):
-                seconds = _seconds(exchange, phase, httpcore.WriteTimeout)
+                seconds = _seconds(attempt, phase, httpcore.WriteTimeout)
                 self._plain.write(buffer[start : start + _AT_ONCE], seconds)
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
-        exchange = current_attempt()
-        exchange.line = self
+        attempt = current_attempt()
+        attempt.connection.line = self
         try:
             with self._lock:
                 # Looked at last: whoever cuts it off looks for the line only then.
-                if self._closed or (exchange.cut_by is not None and exchange.cut_by.given):
-                    exchange.cut()
+                if self._closed or attempt.connection.cancelled:
+                    attempt.connection.closed = True
                     raise httpcore.ReadError("the connection was closed")
                 self._busy = True
             yield
         finally:
-            exchange.line = None
+            attempt.connection.line = None
             self._let_go()
 
     def _let_go(self) -> None:
         with self._lock:
             self._busy = False
             if self._closed:
-                current_attempt().cut()
+                current_attempt().connection.closed = True
                 self._plain.close()
 
     def close(self) -> None:
@@ -268,11 +273,11 @@ class _Stream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         """Return the connection with TLS on it."""
-        exchange = current_attempt()
+        attempt = current_attempt()
         with self._in_use():
-            seconds = _seconds(exchange, "connect", httpcore.ConnectTimeout)
+            seconds = _seconds(attempt, "connect", httpcore.ConnectTimeout)
             secured = self._plain.start_tls(ssl_context, server_hostname, seconds)
-        ready = server_hostname == exchange.host
+        ready = server_hostname == attempt.connection.host
         return _Stream(secured, self._sockets, ready=ready, direct=self._direct)
 
     def get_extra_info(self, info: str) -> Any:
@@ -301,26 +306,26 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         sockets.add(self)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return what comes next, in the time that the exchange leaves."""
-        exchange = current_attempt()
-        phase = exchange.reading if self._ready else "connect"
-        seconds = _seconds(exchange, phase, httpcore.ReadTimeout)
+        """Return what comes next, in the time that the attempt leaves."""
+        attempt = current_attempt()
+        phase = attempt.read_phase if self._ready else "connect"
+        seconds = _seconds(attempt, phase, httpcore.ReadTimeout)
         try:
             data = await self._plain.read(max_bytes, seconds)
         except httpcore.ReadError:
-            exchange.connection_ended(unread=not self._direct or _is_unread(self._plain))
+            attempt.connection.end(unread=not self._direct or _is_unread(self._plain))
             raise
         finally:
             if self._closed:
-                exchange.cut()
+                attempt.connection.closed = True
         if not data:
-            exchange.connection_ended(unread=not self._direct or _is_unread(self._plain))
+            attempt.connection.end(unread=not self._direct or _is_unread(self._plain))
         elif self._ready:
-            exchange.came()
+            attempt.connection.answering = True
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send `buffer` in the time that the exchange leaves."""
+        """Send `buffer` in the time that the attempt leaves."""
         phase: Phase = "total" if self._ready else "connect"
         seconds = _seconds(current_attempt(), phase, httpcore.WriteTimeout)
         await self._plain.write(buffer, seconds)
@@ -337,10 +342,10 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Return the connection with TLS on it."""
-        exchange = current_attempt()
-        seconds = _seconds(exchange, "connect", httpcore.ConnectTimeout)
+        attempt = current_attempt()
+        seconds = _seconds(attempt, "connect", httpcore.ConnectTimeout)
         secured = await self._plain.start_tls(ssl_context, server_hostname, seconds)
-        ready = server_hostname == exchange.host
+        ready = server_hostname == attempt.connection.host
         return _AsyncStream(secured, self._sockets, ready=ready, direct=self._direct)
 
     def get_extra_info(self, info: str) -> Any:

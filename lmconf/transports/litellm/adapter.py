@@ -30,8 +30,9 @@ from lmconf.schema.frozen import thaw
 from lmconf.secrets.redaction import mask_secrets
 from lmconf.system.interrupts import run_shielded
 from lmconf.transports.clouds import afind_route, find_route, route_to
-from lmconf.transports.http.attempt import PLACEHOLDER, Attempt, AttemptHalted, use_attempt
+from lmconf.transports.http.attempt import Attempt, AttemptHalted, use_attempt
 from lmconf.transports.http.direct_transport import Direct
+from lmconf.transports.http.http_request import PLACEHOLDER
 from lmconf.transports.litellm.clients import Clients
 from lmconf.transports.litellm.error_mapping import failure_of
 from lmconf.transports.litellm.params import check_parameters, is_as_stated, litellm_settings
@@ -92,34 +93,34 @@ class LiteLLM:
         direct = self._direct(request)
         if direct is not None:
             return direct.complete(request)
-        exchange = Attempt(request, self._advice)
-        sent = _route_request(request, exchange)
+        attempt = Attempt(request, self._advice)
+        sent = _route_request(request, attempt)
         kind = _kind(sent)
         client = self._clients.sync(kind, sent) if kind else None
         failure: CallError | None = None
         try:
             function = _function(request)
-            exchange.start()
+            attempt.start()
 
             def ask() -> object:
-                with use_attempt(exchange):
-                    return function(**self._keywords(sent, client, exchange))
+                with use_attempt(attempt):
+                    return function(**self._keywords(sent, client, attempt))
 
             # litellm passes over many an exception, and would over an interrupt.
-            answer = run_shielded(ask, exchange.give_up)
+            answer = run_shielded(ask, attempt.give_up)
         except AttemptHalted:
-            failure = exchange.failure
+            failure = attempt.failure
         except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
-            failure = _failure_of(error, exchange, request)
-        return _finish(failure, lambda: plain(answer), exchange, request)
+            failure = _failure_of(error, attempt, request)
+        return _finish(failure, lambda: plain(answer), attempt, request)
 
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
         direct = self._direct(request)
         if direct is not None:
             return await direct.acomplete(request)
-        exchange = Attempt(request, self._advice)
-        sent = await _aroute_request(request, exchange)
+        attempt = Attempt(request, self._advice)
+        sent = await _aroute_request(request, attempt)
         kind = _kind(sent)
         await aimport_litellm()
         client = await self._clients.on_loop(kind, sent) if kind else None
@@ -127,21 +128,21 @@ class LiteLLM:
         answer: object = None
         try:
             function = _function(request, asynchronous=True)
-            exchange.start()
+            attempt.start()
             # Where the client is ours it ends in time, and says what it was waiting for.
             grace = 0.1 if kind else 0.0
-            with use_attempt(exchange), anyio.fail_after(request.timeout.total + grace):
-                answer = await function(**self._keywords(sent, client, exchange))
+            with use_attempt(attempt), anyio.fail_after(request.timeout.total + grace):
+                answer = await function(**self._keywords(sent, client, attempt))
         except AttemptHalted:
-            failure = exchange.failure
+            failure = attempt.failure
         except TimeoutError as error:
-            exchange.interrupted(error)
-            failure = exchange.failure or Timeout(
+            attempt.note_interrupt(error)
+            failure = attempt.failure or Timeout(
                 f"no whole answer within {request.timeout.total:.3g}s"
             )
         except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
-            failure = _failure_of(error, exchange, request)
-        return _finish(failure, lambda: plain(answer), exchange, request)
+            failure = _failure_of(error, attempt, request)
+        return _finish(failure, lambda: plain(answer), attempt, request)
 
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
@@ -154,8 +155,8 @@ class LiteLLM:
         return self._achunks(request) if direct is None else direct.astream(request)
 
     def _chunks(self, request: Request) -> Iterator[Json]:
-        exchange = Attempt(request, self._advice, streaming=True)
-        sent = _route_request(request, exchange)
+        attempt = Attempt(request, self._advice, streaming=True)
+        sent = _route_request(request, attempt)
         kind = _kind(sent)
         client = self._clients.sync(kind, sent) if kind else None
         failure: CallError | None = None
@@ -165,41 +166,41 @@ class LiteLLM:
         function: Any = None
 
         def begin() -> Iterator[object]:
-            with use_attempt(exchange):
-                return iter(function(**self._streaming(sent, client, exchange)))
+            with use_attempt(attempt):
+                return iter(function(**self._streaming(sent, client, attempt)))
 
         try:
             while True:
                 try:
                     if chunks is None:
                         function = _function(request)
-                        exchange.start()
-                        chunks = run_shielded(begin, exchange.give_up)
-                    chunk = run_shielded(partial(_next, chunks, exchange), exchange.give_up)
+                        attempt.start()
+                        chunks = run_shielded(begin, attempt.give_up)
+                    chunk = run_shielded(partial(_next, chunks, attempt), attempt.give_up)
                     if chunk is None:
                         break
-                    piece = _piece(chunk, exchange)
-                    failure = exchange.reported_error()
-                    if failure is not None or _is_invented(piece, exchange, kind):
+                    piece = _piece(chunk, attempt)
+                    failure = attempt.reported_error()
+                    if failure is not None or _is_invented(piece, attempt, kind):
                         break
                     seen.append(piece)
                 except AttemptHalted:
-                    failure = exchange.failure
+                    failure = attempt.failure
                 except CallError as error:
-                    failure = exchange.reported_error() or error.with_traceback(None)
+                    failure = attempt.reported_error() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
-                    failure = _failure_of(error, exchange, request)
-                if failure is not None or exchange.interrupt is not None:
+                    failure = _failure_of(error, attempt, request)
+                if failure is not None or attempt.interrupt is not None:
                     break
                 yield seen[-1]
         finally:
-            if isinstance(exchange.body, httpx.SyncByteStream):
-                exchange.body.close()
-        _end(failure, seen, exchange, kind)
+            if isinstance(attempt.body, httpx.SyncByteStream):
+                attempt.body.close()
+        _end(failure, seen, attempt, kind)
 
     async def _achunks(self, request: Request) -> AsyncIterator[Json]:
-        exchange = Attempt(request, self._advice, streaming=True)
-        sent = await _aroute_request(request, exchange)
+        attempt = Attempt(request, self._advice, streaming=True)
+        sent = await _aroute_request(request, attempt)
         kind = _kind(sent)
         await aimport_litellm()
         client = await self._clients.on_loop(kind, sent) if kind else None
@@ -209,33 +210,33 @@ class LiteLLM:
         try:
             while True:
                 try:
-                    with use_attempt(exchange):
+                    with use_attempt(attempt):
                         if chunks is None:
                             function = _function(request, asynchronous=True)
-                            exchange.start()
-                            keywords = self._streaming(sent, client, exchange)
+                            attempt.start()
+                            keywords = self._streaming(sent, client, attempt)
                             chunks = aiter(await function(**keywords))
                         chunk = await anext(chunks, None)
                     if chunk is None:
                         break
-                    piece = _piece(chunk, exchange)
-                    failure = exchange.reported_error()
-                    if failure is not None or _is_invented(piece, exchange, kind):
+                    piece = _piece(chunk, attempt)
+                    failure = attempt.reported_error()
+                    if failure is not None or _is_invented(piece, attempt, kind):
                         break
                     seen.append(piece)
                 except AttemptHalted:
-                    failure = exchange.failure
+                    failure = attempt.failure
                 except CallError as error:
-                    failure = exchange.reported_error() or error.with_traceback(None)
+                    failure = attempt.reported_error() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
-                    failure = _failure_of(error, exchange, request)
-                if failure is not None or exchange.interrupt is not None:
+                    failure = _failure_of(error, attempt, request)
+                if failure is not None or attempt.interrupt is not None:
                     break
                 yield seen[-1]
         finally:
-            if isinstance(exchange.body, httpx.AsyncByteStream):
-                await exchange.body.aclose()
-        _end(failure, seen, exchange, kind)
+            if isinstance(attempt.body, httpx.AsyncByteStream):
+                await attempt.body.aclose()
+        _end(failure, seen, attempt, kind)
 
     def cost(
         self, provider: str, model: str, base_model: str | None, response: Json
@@ -272,7 +273,7 @@ class LiteLLM:
             )
         return found
 
-    def _keywords(self, request: Request, client: object, exchange: Attempt) -> dict[str, Any]:
+    def _keywords(self, request: Request, client: object, attempt: Attempt) -> dict[str, Any]:
         check_parameters(request)
         connection = request.connection
         keywords: dict[str, Any] = {
@@ -302,41 +303,42 @@ class LiteLLM:
         if client is not None:
             if _kind(request) == "lent":
                 lend_clients(import_litellm())
-                exchange.lent = client
+                attempt.lent_client = client
             else:
                 keywords["client"] = client
-            keywords.update(exchange.told, api_key=PLACEHOLDER)
+            told = {} if attempt.route is None else attempt.route.told
+            keywords.update(told, api_key=PLACEHOLDER)
             if connection.other.get("api_version"):
                 keywords["api_version"] = connection.other["api_version"]
         else:
             keywords.update(_openly(request))
         return keywords
 
-    def _streaming(self, request: Request, client: object, exchange: Attempt) -> dict[str, Any]:
+    def _streaming(self, request: Request, client: object, attempt: Attempt) -> dict[str, Any]:
         # Without these options servers leave the usage out, or litellm keeps it to itself.
         usage = {"include_usage": True}
-        keywords = self._keywords(request, client, exchange)
+        keywords = self._keywords(request, client, attempt)
         return {**keywords, "stream": True, "stream_options": usage}
 
 
-def _route_request(request: Request, exchange: Attempt) -> Request:
-    """Return the request as litellm is told of it, and lead `exchange` to where it goes."""
-    way = route_to(request, streaming=exchange.streaming)
+def _route_request(request: Request, attempt: Attempt) -> Request:
+    """Return the request as litellm is told of it, and lead `attempt` to where it goes."""
+    way = route_to(request, streaming=attempt.streaming)
     if way is None:
         return request
-    left = exchange.left
+    left = attempt.left
     found = find_route(way, left)
-    exchange.lead(found, left - exchange.left)
+    attempt.follow(found, left - attempt.left)
     return found.request
 
 
-async def _aroute_request(request: Request, exchange: Attempt) -> Request:
-    way = route_to(request, streaming=exchange.streaming)
+async def _aroute_request(request: Request, attempt: Attempt) -> Request:
+    way = route_to(request, streaming=attempt.streaming)
     if way is None:
         return request
-    left = exchange.left
+    left = attempt.left
     found = await afind_route(way, left)
-    exchange.lead(found, left - exchange.left)
+    attempt.follow(found, left - attempt.left)
     return found.request
 
 
@@ -415,34 +417,34 @@ def _function(request: Request, *, asynchronous: bool = False) -> Any:
     return litellm.acompletion if asynchronous else litellm.completion
 
 
-def _next(chunks: Iterator[object], exchange: Attempt) -> object:
-    with use_attempt(exchange):
+def _next(chunks: Iterator[object], attempt: Attempt) -> object:
+    with use_attempt(attempt):
         return next(chunks, None)
 
 
-def _failure_of(error: Exception, exchange: Attempt, request: Request) -> CallError:
+def _failure_of(error: Exception, attempt: Attempt, request: Request) -> CallError:
     """Return the failure behind whatever litellm raised.
 
-    Of an interrupt, which litellm wraps like any failure, it is taken note in `exchange`.
+    Of an interrupt, which litellm wraps like any failure, it is taken note in `attempt`.
     """
-    exchange.interrupted(error)
-    if exchange.failure is not None:
-        return exchange.failure
+    attempt.note_interrupt(error)
+    if attempt.failure is not None:
+        return attempt.failure
     if isinstance(error, CallError):
         return error.with_traceback(None)
-    complaint = exchange.reported_error()
+    complaint = attempt.reported_error()
     if complaint is not None:
         return complaint
-    if exchange.ends and exchange.ends[-1].lower() in GIVEN_UP:
-        return gave_up(exchange.ends[-1])
+    if attempt.response.finish_reasons and attempt.response.finish_reasons[-1].lower() in GIVEN_UP:
+        return gave_up(attempt.response.finish_reasons[-1])
     # Some of litellm's messages hold the whole traceback of what they are raised for.
     reason = str(error).partition("Traceback (most recent call last)")[0].rstrip()
-    said = mask_secrets(reason, exchange.secrets)[:LONGEST]
-    if exchange.status is not None:
+    said = mask_secrets(reason, attempt.secrets)[:LONGEST]
+    if attempt.response.status is not None:
         return BadResponse(
             f"the answer is not one that {request.provider}/ gives: {said}",
-            status=exchange.status,
-            request_id=exchange.request_id,
+            status=attempt.response.status,
+            request_id=attempt.response.request_id,
         )
     if client_of(request.provider, request.route) is None:
         return failure_of(error, said)
@@ -462,30 +464,30 @@ def _unknown_to(error: Exception) -> str:
     return ", ".join(f"`{name}`" for name in re.findall(r"'(\w+)'", found[1])) if found else ""
 
 
-def _finish(failure: CallError | None, read: Any, exchange: Attempt, request: Request) -> Json:
-    exchange.check_interrupt()
+def _finish(failure: CallError | None, read: Any, attempt: Attempt, request: Request) -> Json:
+    attempt.check_interrupt()
     if failure is None:
-        failure = exchange.reported_error()
+        failure = attempt.reported_error()
     if failure is None:
         try:
-            response: Json = complete_calls(check_response(_as_ended(read(), exchange)))
+            response: Json = complete_calls(check_response(_as_ended(read(), attempt)))
         except CallError as error:
             failure = error.with_traceback(None)
         else:
-            if exchange.request_id:
-                response[REQUEST_ID] = exchange.request_id
+            if attempt.response.request_id:
+                response[REQUEST_ID] = attempt.response.request_id
             if isinstance(response.get("model"), str):
                 # litellm writes the provider before some servers' own names.
                 response["model"] = response["model"].removeprefix(f"{request.provider}/")
             return response
     assert failure is not None
-    raise exchange.with_response_facts(failure)
+    raise attempt.response.add_to(failure)
 
 
-def _piece(chunk: object, exchange: Attempt) -> Json:
+def _piece(chunk: object, attempt: Attempt) -> Json:
     """Return one piece of a stream, with the name that the server gave its model."""
-    piece = check_chunk(_as_ended(plain(chunk), exchange))
-    return piece if exchange.model is None else {**piece, "model": exchange.model}
+    piece = check_chunk(_as_ended(plain(chunk), attempt))
+    return piece if attempt.response.model is None else {**piece, "model": attempt.response.model}
 
 
 # What litellm knows for another end than `stop`: of several choices, another one ended so.
@@ -494,11 +496,11 @@ _KNOWN_ENDS = frozenset(
 )
 
 
-def _as_ended(response: Json, exchange: Attempt) -> Json:
+def _as_ended(response: Json, attempt: Attempt) -> Json:
     """Return `response` with the server's word for an end of which litellm made `stop`."""
     choices = response.get("choices")
     choices = choices if isinstance(choices, list) else []
-    words = exchange.ends[-max(len(choices), 1) :]
+    words = attempt.response.finish_reasons[-max(len(choices), 1) :]
     for choice, word in zip(choices, words, strict=False):
         ended = isinstance(choice, dict) and choice.get("finish_reason") == "stop"
         if ended and end_of(word) is not None and word not in _KNOWN_ENDS:
@@ -506,23 +508,23 @@ def _as_ended(response: Json, exchange: Attempt) -> Json:
     return response
 
 
-def _is_invented(chunk: Json, exchange: Attempt, kind: Client | None) -> bool:
+def _is_invented(chunk: Json, attempt: Attempt, kind: Client | None) -> bool:
     """Say whether litellm made up that the answer is complete: the server never said so."""
-    if kind is None or exchange.ended:
+    if kind is None or attempt.response.finished:
         return False
     return any(choice.get("finish_reason") for choice in chunk["choices"])
 
 
 def _end(
-    failure: CallError | None, seen: list[Json], exchange: Attempt, kind: Client | None
+    failure: CallError | None, seen: list[Json], attempt: Attempt, kind: Client | None
 ) -> None:
-    exchange.check_interrupt()
+    attempt.check_interrupt()
     if failure is None:
-        failure = exchange.reported_error()
-    if failure is None and kind is not None and not exchange.ended:
+        failure = attempt.reported_error()
+    if failure is None and kind is not None and not attempt.response.finished:
         failure = BadResponse("the stream was cut short: the server never said that it ended")
     if failure is None and not any(chunk["choices"] for chunk in seen):
         failure = BadResponse("the stream holds no answer")
     if failure is not None:
         failure.partial = partial_text(seen)
-        raise exchange.with_response_facts(failure)
+        raise attempt.response.add_to(failure)

@@ -15,8 +15,8 @@ import httpx
 from lmconf.providers.routes import Client
 from lmconf.system.fork import Mutex, register_forkable
 from lmconf.system.interrupts import run_shielded
-from lmconf.transports.http.attempt import PLACEHOLDER
 from lmconf.transports.http.client import AsyncHttpClientTransport, HttpClientTransport
+from lmconf.transports.http.http_request import PLACEHOLDER
 from lmconf.transports.http.proxies import Trust
 from lmconf.transports.litellm.patches import import_litellm
 from lmconf.transports.transport import Request

@@ -18,7 +18,8 @@ from typing import Any
 from lmconf.system.fork import Mutex, register_forkable
 from lmconf.system.interrupts import run_shielded
 from lmconf.system.threads import run_in_thread
-from lmconf.transports.http.attempt import PLACEHOLDER, has_attempt, lent_client
+from lmconf.transports.http.attempt import has_attempt, lent_client
+from lmconf.transports.http.http_request import PLACEHOLDER
 
 __all__ = ["aimport_litellm", "import_litellm", "lend_clients", "log_nothing_unheard"]
 
@@ -27,7 +28,7 @@ _KINDS = ("httpx_client", "async_httpx_client")
 
 
 class _Lender:
-    """litellm's own store of clients, which answers with an exchange's client inside of one."""
+    """litellm's own store of clients, which answers with an attempt's client inside of one."""
 
     def __init__(self, store: Any) -> None:
         self._store = store

@@ -6,7 +6,7 @@ reference, "Chat", "Completions").
 
 from __future__ import annotations
 
-from lmconf.transports.http.attempt import HttpRequest
+from lmconf.transports.http.http_request import HttpRequest
 from lmconf.transports.openai.chat_request import make_request
 from lmconf.transports.openai.chat_response import ChatStreamReader, response_of
 from lmconf.transports.transport import Json, Request

@@ -5,8 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from lmconf.errors import BadRequest
-from lmconf.transports.http.attempt import HttpRequest, merge_extra, url_of
-from lmconf.transports.http.json_post import json_post
+from lmconf.transports.http.http_request import HttpRequest, json_post, merge_extra, url_of
 from lmconf.transports.transport import Json, Request
 
 __all__ = ["DEFAULT_AZURE_VERSION", "make_request"]

@@ -7,7 +7,7 @@ items of `POST …/responses`, and its output items, or the events of its stream
 
 from __future__ import annotations
 
-from lmconf.transports.http.attempt import HttpRequest
+from lmconf.transports.http.http_request import HttpRequest
 from lmconf.transports.openai.responses_request import limit_of, make_request
 from lmconf.transports.openai.responses_response import response_of
 from lmconf.transports.openai.responses_stream import ResponsesStreamReader

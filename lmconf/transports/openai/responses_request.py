@@ -10,8 +10,7 @@ import httpx
 from lmconf.errors import BadRequest, UsageError
 from lmconf.providers.routes import NOT_IN_RESPONSES, RESPONSES
 from lmconf.schema.frozen import thaw
-from lmconf.transports.http.attempt import HttpRequest, merge_extra, url_of
-from lmconf.transports.http.json_post import json_post
+from lmconf.transports.http.http_request import HttpRequest, json_post, merge_extra, url_of
 from lmconf.transports.litellm.params import TOKEN_LIMITS
 from lmconf.transports.transport import Json, Request
 

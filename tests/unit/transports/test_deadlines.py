@@ -351,11 +351,11 @@ def test_what_is_imported_for_the_first_call_does_not_count(transport: Transport
     from lmconf.transports.http.attempt import Attempt
     from lmconf.transports.status_errors import no_advice
 
-    exchange = Attempt(request_to("http://127.0.0.1:9/v1", Phases(total=5)), no_advice)
-    exchange.started -= 60
-    assert exchange.left < 0
-    exchange.start()
-    assert 4 < exchange.left <= 5
+    attempt = Attempt(request_to("http://127.0.0.1:9/v1", Phases(total=5)), no_advice)
+    attempt.timer.started -= 60
+    assert attempt.left < 0
+    attempt.start()
+    assert 4 < attempt.left <= 5
 
 
 def test_the_machines_certificates_are_read_once_and_only_for_https() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from lmconf.errors import CallError, ConnectionFailed, ServerError
 from lmconf.runtime import LM
-from lmconf.transports.http import attempt
+from lmconf.transports.http import connection_state
 from tests.certificates import certify
 from tests.sockets import BODY, HEAD, Peer, raw
 
@@ -236,7 +236,7 @@ def test_a_request_that_the_server_took_is_not_sent_again(way: str) -> None:
 def test_what_may_have_been_worked_on_is_not_sent_again(
     way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt, "_IDLE_END", 0.05)
+    monkeypatch.setattr(connection_state, "_IDLE_END", 0.05)
     server = Server()
 
     def late(peer: Peer) -> None:
