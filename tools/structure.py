@@ -53,9 +53,9 @@ BOUNDS = {
     "gerunds": 0,
     "shared base names": 0,
     "lists of fields": 0,
-    "modules over 400 lines": 12,
+    "modules over 400 lines": 11,
     "import circles": 2,
-    "bare participles": 66,
+    "bare participles": 64,
 }
 """How many of each there may be."""
 
