@@ -26,17 +26,17 @@ FLAT_NAME = "main"
 
 
 def compose_documents(
-    documents: Sequence[Document], inputs: CompilerInputs, found: list[Diagnostic]
+    documents: Sequence[Document], inputs: CompilerInputs, diagnostics: list[Diagnostic]
 ) -> ProfileParts | None:
     """Return what `documents`, the lowest first, say together, or None after reporting why not."""
     roots = [
-        recognise_operators(document.root, found, folder=_folder(document))
+        recognise_operators(document.root, diagnostics, folder=_folder(document))
         for document in documents
     ]
-    if [root for root in roots if is_newer_format(root, found)]:
+    if [root for root in roots if is_newer_format(root, diagnostics)]:
         # What else would be wrong with it is a matter of that version.
         return None
-    form = document_form(roots, found)
+    form = document_form(roots, diagnostics)
     if form is None:
         return None
     flat = form == "one"
@@ -52,22 +52,22 @@ def compose_documents(
     root = fold([layer.root for layer in layers], rules)
     if inputs.assignments:
         top = () if flat else tuple(fields(ProfileDocument))
-        over = overlay(root, inputs.assignments, found, rules, top=top)
+        over = overlay(root, inputs.assignments, diagnostics, rules, top=top)
         layers.append(Layer(over, tuple(range(len(layers)))))
         root = fold([root, over], rules)
     if flat:
-        return _one(root, layers, rules, found)
-    return _many(root, layers, rules, inputs, found)
+        return _one(root, layers, rules, diagnostics)
+    return _many(root, layers, rules, inputs, diagnostics)
 
 
 def _one(
-    root: Map, layers: Sequence[Layer], rules: LMRules, found: list[Diagnostic]
+    root: Map, layers: Sequence[Layer], rules: LMRules, diagnostics: list[Diagnostic]
 ) -> ProfileParts:
-    settled = settle(root, found, usual=rules.usual)
+    settled = settle(root, diagnostics, usual=rules.usual)
     lm = part(settled, "lm")
     return ProfileParts(
         flat=True,
-        variables=_variables(settled, found),
+        variables=_variables(settled, diagnostics),
         head=part(settled, "version"),
         entries={FLAT_NAME: lm},
         abstract={},
@@ -80,24 +80,26 @@ def _many(
     layers: Sequence[Layer],
     rules: LMRules,
     inputs: CompilerInputs,
-    found: list[Diagnostic],
+    diagnostics: list[Diagnostic],
 ) -> ProfileParts:
-    head = settle(part(root, "profile"), found)
-    variables = _variables(head, found)
+    head = settle(part(root, "profile"), diagnostics)
+    variables = _variables(head, diagnostics)
     entries, defaults = _block(root, "lms", []), _block(root, "defaults", [])
     foreign = None if inputs.foreign is None else _cached_foreign(inputs.foreign)
 
-    def inherited_by(root: Map, found: list[Diagnostic]) -> Inherited:
-        entries, defaults = _block(root, "lms", found), _block(root, "defaults", found)
-        named = entries or Map({}, {}, root.mark)
-        return inherit(named, defaults, rules, found, ("lms",), foreign=foreign, usual=rules.usual)
+    def inherited_by(root: Map, diagnostics: list[Diagnostic]) -> Inherited:
+        entries, defaults = _block(root, "lms", diagnostics), _block(root, "defaults", diagnostics)
+        lms = entries or Map({}, {}, root.mark)
+        return inherit(
+            lms, defaults, rules, diagnostics, ("lms",), foreign=foreign, usual=rules.usual
+        )
 
-    inherited = inherited_by(root, found)
+    inherited = inherited_by(root, diagnostics)
     abstract = inherited.abstract
     if defaults is not None:
-        kept = {key: value for key, value in defaults if key != "extends"}
-        own = Map(kept, defaults.keys, defaults.mark)
-        abstract = {"defaults": settle(own, found, ("defaults",)), **abstract}
+        settings = {key: value for key, value in defaults if key != "extends"}
+        own = Map(settings, defaults.keys, defaults.mark)
+        abstract = {"defaults": settle(own, diagnostics, ("defaults",)), **abstract}
     return ProfileParts(
         flat=False,
         variables=variables,
@@ -108,27 +110,27 @@ def _many(
             layers, inherited, defaults, lambda root: inherited_by(root, [])
         ),
         soft={name: _soft(node, defaults) for name, node in inherited.entries},
-        written=entries,
+        as_written=entries,
         chains=inherited.chains,
     )
 
 
 def _cached_foreign(foreign: Foreign) -> Foreign:
     """Return `foreign`, asked once for each name: a document is composed in more than one view."""
-    known: dict[str, Map | ProfileError | None] = {}
+    answers: dict[str, Map | ProfileError | None] = {}
 
-    def found(name: str, mark: Mark) -> Map | None:
-        if name not in known:
+    def find_cached(name: str, mark: Mark) -> Map | None:
+        if name not in answers:
             try:
-                known[name] = foreign(name, mark)
+                answers[name] = foreign(name, mark)
             except ProfileError as error:
-                known[name] = error
-        what = known[name]
-        if isinstance(what, ProfileError):
-            raise what
-        return what
+                answers[name] = error
+        answer = answers[name]
+        if isinstance(answer, ProfileError):
+            raise answer
+        return answer
 
-    return found
+    return find_cached
 
 
 def _soft(node: Node, defaults: Map | None) -> frozenset[str]:
@@ -139,19 +141,19 @@ def _soft(node: Node, defaults: Map | None) -> frozenset[str]:
     return frozenset(key for key, value in node if value is defaults.get(key))
 
 
-def _block(root: Map, name: str, found: list[Diagnostic]) -> Map | None:
+def _block(root: Map, name: str, diagnostics: list[Diagnostic]) -> Map | None:
     """Return the mapping under `name`, None after reporting that it is something else."""
     node = root.get(name)
     if node is not None and not isinstance(node, Map | Broken):
-        found.append(no_block(node, (name,)))
+        diagnostics.append(no_block(node, (name,)))
     return node if isinstance(node, Map) else None
 
 
-def _variables(head: Map, found: list[Diagnostic]) -> Map | None:
+def _variables(head: Map, diagnostics: list[Diagnostic]) -> Map | None:
     """Return `vars`, None after reporting that it is no mapping."""
     node = head.get("vars")
     if node is not None and not isinstance(node, Map | Broken):
-        found.append(
+        diagnostics.append(
             Diagnostic(
                 code="wrong-type",
                 message="`vars` must be a mapping of variables and their values",

@@ -29,13 +29,13 @@ def unknown_extensions(data: Mapping[str, Any], inputs: CompilerInputs) -> Itera
     """
     callbacks = data.get("callbacks")
     listed = callbacks if isinstance(callbacks, list) else []
-    named = callbacks.items() if isinstance(callbacks, Mapping) else enumerate(listed)
+    items = callbacks.items() if isinstance(callbacks, Mapping) else enumerate(listed)
     own = inputs.callback_names
-    known = None if own is None else {*CALLBACK_SPECS, *own}
-    for key, callback in named:
+    names = None if own is None else {*CALLBACK_SPECS, *own}
+    for key, callback in items:
         if isinstance(callback, Mapping):
             path = ("callbacks", key, "use")
-            yield from _check_kind(callback.get("use"), path, known, "callback", inputs)
+            yield from _check_kind(callback.get("use"), path, names, "callback", inputs)
             if callback.get("use") == "jsonl":
                 yield from _no_redactions(callback.get("redact"), ("callbacks", key, "redact"))
     transport = data.get("transport")
@@ -51,13 +51,13 @@ def find_near_misses(compiled: CompiledLM) -> Iterator[Diagnostic]:
     For where nobody knows what an application will register: it may be its own, and seldom is.
     """
     spec = compiled.spec
-    named: list[tuple[str, Path, str, Collection[str]]] = [
+    kinds: list[tuple[str, Path, str, Collection[str]]] = [
         (callback.use, ("callbacks", index, "use"), "callback", CALLBACK_SPECS)
         for index, callback in enumerate(spec.callbacks)
         if not isinstance(callback, str)
     ]
-    named.append((spec.transport.use, ("transport", "use"), "transport", ("litellm",)))
-    for kind, path, what, built_in in named:
+    kinds.append((spec.transport.use, ("transport", "use"), "transport", ("litellm",)))
+    for kind, path, what, built_in in kinds:
         near = None if kind in built_in else did_you_mean(kind, sorted({*built_in} - {"*"}))
         if near is None or abs(len(near) - len(kind)) > 1:
             continue
@@ -85,14 +85,14 @@ def merge_faults(faults: Iterable[Fault], kinds: Iterable[Fault]) -> list[Fault]
     """Return both, without the unknown keys of blocks whose kind is not known either."""
     unknown = list(kinds)
     blocks = {fault.path[:-1] for fault in unknown if fault.code == "unknown-kind"}
-    kept = [
+    others = [
         fault for fault in faults if fault.code != "unknown-key" or fault.path[:-1] not in blocks
     ]
-    return [*kept, *unknown]
+    return [*others, *unknown]
 
 
 def _check_kind(
-    kind: object, path: Path, known: Collection[str] | None, what: str, inputs: CompilerInputs
+    kind: object, path: Path, names: Collection[str] | None, what: str, inputs: CompilerInputs
 ) -> Iterator[Fault]:
     if not isinstance(kind, str):
         return
@@ -112,14 +112,14 @@ def _check_kind(
                 help=f'pass `allow_imports=["{kind}"]` or `--allow-import {kind}`, or list it in'
                 " pyproject.toml under [tool.lmconf] allow-imports",
             )
-    elif known is not None and kind not in known:
-        names = sorted({*known} - {"*"})
-        near = did_you_mean(kind, names)
+    elif names is not None and kind not in names:
+        listed = sorted({*names} - {"*"})
+        near = did_you_mean(kind, listed)
         yield Fault(
             "unknown-kind",
             path,
             f"there is no {what} of the kind `{kind}`",
             label=f"did you mean `{near}`?" if near else "",
-            help=f"known kinds: {', '.join(names)}; your own are registered with"
+            help=f"known kinds: {', '.join(listed)}; your own are registered with"
             f" `lmconf.register_{what}`",
         )

@@ -23,7 +23,7 @@ class ProfileParts(Struct, frozen=True, eq=False, kw_only=True):
 
     `flat` says that it is one LM by itself. `head` is what stands beside the LMs; `entries` are
     the LMs with all they inherit; `abstract` holds what is only inherited from, `defaults` among
-    it. `statements` tell what each LM has that may belong to an address. `soft` names, for each LM, the fields that it has from `defaults` alone. `written` are the
+    it. `statements` tell what each LM has that may belong to an address. `soft` names, for each LM, the fields that it has from `defaults` alone. `as_written` are the
     LMs as they stand in the document, and `chains` says where each inherits from, the nearest
     first.
     """
@@ -35,7 +35,7 @@ class ProfileParts(Struct, frozen=True, eq=False, kw_only=True):
     abstract: Mapping[str, Node]
     statements: Mapping[str, StatedValue] = FrozenMap()
     soft: Mapping[str, frozenset[str]] = FrozenMap()
-    written: Map | None = None
+    as_written: Map | None = None
     chains: Mapping[str, tuple[Ancestor, ...]] = FrozenMap()
 
     def path(self, name: str) -> Path:
@@ -77,23 +77,23 @@ _LEFT_OUT: dict[str, tuple[str, ...]] = {
 def part(root: Map, name: Literal["head", "profile", "values", "lm", "version"]) -> Map:
     """Return `root` without the keys that do not belong to the part `name`, nor parked anchors."""
     if name == "version":
-        kept = {key: value for key, value in root if key == "lmconf"}
+        entries = {key: value for key, value in root if key == "lmconf"}
     else:
         out = _LEFT_OUT[name]
-        kept = {key: value for key, value in root if key not in out and not key.startswith("x-")}
-    return Map(kept, root.keys, root.mark)
+        entries = {key: value for key, value in root if key not in out and not key.startswith("x-")}
+    return Map(entries, root.keys, root.mark)
 
 
-def is_newer_format(root: Map, found: list[Diagnostic]) -> bool:
+def is_newer_format(root: Map, diagnostics: list[Diagnostic]) -> bool:
     """Say whether a document is of a version that is not known yet, after reporting it."""
     version = root.get("lmconf")
-    stated = version.value if isinstance(version, Scalar) else None
-    if not isinstance(stated, int) or isinstance(stated, bool) or stated <= FORMAT_VERSION:
+    number = version.value if isinstance(version, Scalar) else None
+    if not isinstance(number, int) or isinstance(number, bool) or number <= FORMAT_VERSION:
         return False
-    found.append(
+    diagnostics.append(
         Diagnostic(
             code="format-version",
-            message=f"this document is written for version {stated} of the format, and this lmconf"
+            message=f"this document is written for version {number} of the format, and this lmconf"
             f" reads version {FORMAT_VERSION}",
             mark=root.entries["lmconf"].mark,
             path=("lmconf",),
@@ -103,16 +103,18 @@ def is_newer_format(root: Map, found: list[Diagnostic]) -> bool:
     return True
 
 
-def document_form(roots: Sequence[Map], found: list[Diagnostic]) -> Literal["one", "many"] | None:
+def document_form(
+    roots: Sequence[Map], diagnostics: list[Diagnostic]
+) -> Literal["one", "many"] | None:
     """Return which form the documents have, or None after reporting that they have none or both."""
     many = [says for root in roots if (says := _find_profile_key(root)) is not None]
     one = [mark for root in roots if (mark := _find_model_key(root)) is not None]
     if many and one:
-        found.append(_mixed_forms(one[-1], *many[-1]))
+        diagnostics.append(_mixed_forms(one[-1], *many[-1]))
         return None
     if not many and not one:
-        if roots[-1].entries or not found:
-            found.append(_no_lm(roots[-1]))
+        if roots[-1].entries or not diagnostics:
+            diagnostics.append(_no_lm(roots[-1]))
         return None
     return "many" if many else "one"
 

@@ -53,17 +53,17 @@ Declared: TypeAlias = dict[Hashable, tuple[StoreSpec, Mark | None]]
 """The stores that were declared so far, by where they are."""
 
 
-def find_store_conflicts(profile: CompiledProfile, seen: Declared) -> Iterator[Diagnostic]:
+def find_store_conflicts(profile: CompiledProfile, declared: Declared) -> Iterator[Diagnostic]:
     """Yield an error for each store that is declared twice, and not alike.
 
     Two declarations mean one store when they name one folder, or one server and namespace. The
-    other one may stand in a profile that `seen` comes from; those of `profile` are added to it.
+    other one may stand in a profile that `declared` comes from; those of `profile` are added to it.
     """
     for store, path, mark in _declared_stores(profile):
         place = caches.place(store)
         if place is None:
             continue
-        first, where = seen.setdefault(place, (store, mark))
+        first, where = declared.setdefault(place, (store, mark))
         if first == store or where == mark:
             continue
         what = "folder" if store.backend == "disk" else "server and namespace"
@@ -86,9 +86,9 @@ def _declared_stores(profile: CompiledProfile) -> Iterator[tuple[StoreSpec, Path
         node = at(profile.nodes, ("stores", name))
         yield store, ("stores", name), None if node is None else node.mark
     for name, compiled in profile.lms.items():
-        said = compiled.stated.get("cache")
+        cache = compiled.stated.get("cache")
         store_ = profile.spec.lms[name].cache.store
-        if not isinstance(store_, str) and isinstance(said, Mapping) and "store" in said:
+        if not isinstance(store_, str) and isinstance(cache, Mapping) and "store" in cache:
             path = ("cache", "store")
             own = path if profile.flat else ("lms", name, *path)
             yield store_, own, compiled.place(*path)
@@ -120,62 +120,64 @@ class CompileResult(Masked, Struct, frozen=True, eq=False):
 
     def __repr__(self) -> str:
         """Leave out the entries: what is wrong with them may be a secret that stands in them."""
-        return f"Outcome(profile={self.profile!r}, diagnostics={self.diagnostics!r})"
+        return f"CompileResult(profile={self.profile!r}, diagnostics={self.diagnostics!r})"
 
 
 def compile_documents(documents: Sequence[Document], inputs: CompilerInputs) -> CompileResult:
     """Return what `documents`, the lowest layer first, compile to under `inputs`."""
-    found = Findings()
+    diagnostics = Findings()
     try:
-        return _compile_documents(documents, inputs, found)
+        return _compile_documents(documents, inputs, diagnostics)
     except Enough as enough:
-        return _make_result(None, [*found, enough.diagnostic])
+        return _make_result(None, [*diagnostics, enough.diagnostic])
 
 
 def _compile_documents(
-    documents: Sequence[Document], inputs: CompilerInputs, found: list[Diagnostic]
+    documents: Sequence[Document], inputs: CompilerInputs, diagnostics: list[Diagnostic]
 ) -> CompileResult:
-    parts = compose_documents(documents, inputs, found)
+    parts = compose_documents(documents, inputs, diagnostics)
     if parts is None:
-        return _make_result(None, found)
-    bound = bind_variables(parts.variables, inputs.variables, inputs.environment, found)
-    renderer = Renderer(bound.values, found, broken=bound.broken)
+        return _make_result(None, diagnostics)
+    bound = bind_variables(parts.variables, inputs.variables, inputs.environment, diagnostics)
+    renderer = Renderer(bound.values, diagnostics, broken=bound.broken)
     rendered = _render_parts(parts, renderer, inputs)
     # What was said below and is replaced may hold a template that this document has no value for.
     below = Renderer(bound.values, [], broken=bound.broken)
-    found += _check_credentials(rendered, below, inputs)
-    data = check_parts(rendered, inputs, found)
-    if any(diagnostic.severity == "error" for diagnostic in found):
-        return _make_result(None, found, rendered)
+    diagnostics += _check_credentials(rendered, below, inputs)
+    data = check_parts(rendered, inputs, diagnostics)
+    if any(diagnostic.severity == "error" for diagnostic in diagnostics):
+        return _make_result(None, diagnostics, rendered)
     profile = _build_profile(data, rendered, bound.baked, inputs)
-    found += find_store_conflicts(profile, {})
-    if any(diagnostic.severity == "error" for diagnostic in found):
-        return _make_result(None, found, rendered)
-    found += find_ineffective_settings(profile.lms, rendered)
+    diagnostics += find_store_conflicts(profile, {})
+    if any(diagnostic.severity == "error" for diagnostic in diagnostics):
+        return _make_result(None, diagnostics, rendered)
+    diagnostics += find_ineffective_settings(profile.lms, rendered)
     if inputs.callback_names is None:
         for compiled in profile.lms.values():
-            found += find_near_misses(compiled)
-    return _make_result(profile, found, rendered)
+            diagnostics += find_near_misses(compiled)
+    return _make_result(profile, diagnostics, rendered)
 
 
 def _make_result(
-    profile: CompiledProfile | None, found: list[Diagnostic], parts: ProfileParts | None = None
+    profile: CompiledProfile | None,
+    diagnostics: list[Diagnostic],
+    parts: ProfileParts | None = None,
 ) -> CompileResult:
     # LMs share what they inherit: what was found twice at one place is said once.
     return CompileResult(
-        profile, tuple(sort_diagnostics(found)), {} if parts is None else parts.entries
+        profile, tuple(sort_diagnostics(diagnostics)), {} if parts is None else parts.entries
     )
 
 
 def _render_parts(parts: ProfileParts, renderer: Renderer, inputs: CompilerInputs) -> ProfileParts:
     """Return `parts` with templates replaced by values, and relative paths made absolute."""
 
-    def lm(name: str, node: Node) -> Node:
-        found = renderer.render(node, parts.path(name))
-        if isinstance(found, Map):
+    def render_lm(name: str, node: Node) -> Node:
+        value = renderer.render(node, parts.path(name))
+        if isinstance(value, Map):
             # A template may have become a shorthand, and a block empty by what was unset in it.
-            found = normalise(found, LMRules(flat=True))
-        return with_absolute_paths(found, LM, inputs.folder)
+            value = normalise(value, LMRules(flat=True))
+        return with_absolute_paths(value, LM, inputs.folder)
 
     head = renderer.render(part(parts.head, "values"))
     assert isinstance(head, Map)
@@ -184,8 +186,8 @@ def _render_parts(parts: ProfileParts, renderer: Renderer, inputs: CompilerInput
     return msgspec.structs.replace(
         parts,
         head=head,
-        entries={name: lm(name, node) for name, node in parts.entries.items()},
-        abstract={name: lm(name, node) for name, node in parts.abstract.items()},
+        entries={name: render_lm(name, node) for name, node in parts.entries.items()},
+        abstract={name: render_lm(name, node) for name, node in parts.abstract.items()},
     )
 
 
@@ -196,29 +198,31 @@ def _check_credentials(
 
     A value that several LMs take over is told once, with the places that lead each elsewhere.
     """
-    found: dict[object, Diagnostic] = {}
-    known: dict[int, Map] = {}
+    by_place: dict[object, Diagnostic] = {}
+    blocks: dict[int, Map] = {}
 
-    def rendered(statement: Statement) -> Statement:
-        beside = known.get(id(statement.beside))
+    def render_statement(statement: Statement) -> Statement:
+        beside = blocks.get(id(statement.beside))
         if beside is None:
             value = with_absolute_paths(renderer.render(statement.beside), LM, inputs.folder)
             assert isinstance(value, Map)
-            beside = known[id(statement.beside)] = value
+            beside = blocks[id(statement.beside)] = value
         return msgspec.structs.replace(statement, beside=beside)
 
     for name, node in parts.entries.items():
         if not isinstance(node, Map) or name not in parts.statements:
             continue
         stated = parts.statements[name]
-        stated = msgspec.structs.replace(stated, values=tuple(map(rendered, stated.values)))
-        for said in find_crossed(stated, node, parts.path(name)):
+        stated = msgspec.structs.replace(stated, values=tuple(map(render_statement, stated.values)))
+        for diagnostic in find_crossed(stated, node, parts.path(name)):
             # A mapping made in code has one place for everything.
-            place = said.mark.key if said.mark and said.mark.line else said.path
-            first = found.setdefault(place, said)
-            notes = tuple(note for note in said.notes if note not in first.notes)
-            found[place] = msgspec.structs.replace(first, notes=(*first.notes, *notes))
-    return list(found.values())
+            place = (
+                diagnostic.mark.key if diagnostic.mark and diagnostic.mark.line else diagnostic.path
+            )
+            first = by_place.setdefault(place, diagnostic)
+            notes = tuple(note for note in diagnostic.notes if note not in first.notes)
+            by_place[place] = msgspec.structs.replace(first, notes=(*first.notes, *notes))
+    return list(by_place.values())
 
 
 def _build_profile(
@@ -250,32 +254,34 @@ def _collect_stated(
     parts: ProfileParts, baked: Mapping[str, str], data: Mapping[str, Mapping[str, Any]]
 ) -> FrozenMap[str, Any]:
     """Return what the documents say together, as plain data."""
-    said: dict[str, Any] = {key: to_plain(value) for key, value in parts.head if key != "lmconf"}
+    statements: dict[str, Any] = {
+        key: to_plain(value) for key, value in parts.head if key != "lmconf"
+    }
     if baked:
-        said["provenance"] = {**said.get("provenance", {}), "vars": dict(baked)}
-    said["lms"] = {
+        statements["provenance"] = {**statements.get("provenance", {}), "vars": dict(baked)}
+    statements["lms"] = {
         name: _effective_statements(name, node, data) for name, node in parts.entries.items()
     }
-    frozen: FrozenMap[str, Any] = freeze(said)
+    frozen: FrozenMap[str, Any] = freeze(statements)
     return frozen
 
 
 def _effective_statements(name: str, node: Node, data: Mapping[str, Mapping[str, Any]]) -> object:
     """Return what was said of the LM `name`, without what had no effect."""
-    said = to_plain(node)
-    if not isinstance(said, dict):
-        return said
-    fallbacks = said.get("fallbacks")
+    statements = to_plain(node)
+    if not isinstance(statements, dict):
+        return statements
+    fallbacks = statements.get("fallbacks")
     if isinstance(fallbacks, list):
-        said["fallbacks"] = [item for item in fallbacks if item != name]
+        statements["fallbacks"] = [item for item in fallbacks if item != name]
     for field in YIELDING:
         # The profile's default gave way to that of the model's family.
-        if field in said and said[field] != data[name].get(field):
-            del said[field]
-    if "pool" in said:
+        if field in statements and statements[field] != data[name].get(field):
+            del statements[field]
+    if "pool" in statements:
         # What `defaults` say of connections holds for the members alone.
-        return {field: value for field, value in said.items() if field in data[name]}
-    return said
+        return {field: value for field, value in statements.items() if field in data[name]}
+    return statements
 
 
 def _compile_lm(
@@ -289,16 +295,16 @@ def _compile_lm(
 ) -> CompiledLM:
     full = inline_spec(spec, name)
     shared = profile_budget(spec)
-    said = inline_stated(stated, name)
+    statements = inline_stated(stated, name)
     baked = spec.provenance.get("vars")
     if baked is not None:
         provenance = FrozenMap({**full.provenance, "vars": baked})
         full = msgspec.structs.replace(full, provenance=provenance)
-        said["provenance"] = {**said.get("provenance", {}), "vars": baked}
+        statements["provenance"] = {**statements.get("provenance", {}), "vars": baked}
     return CompiledLM(
         spec=full,
         name=inputs.name if flat else f"{inputs.name}:{name}",
-        stated=freeze(said),
+        stated=freeze(statements),
         places=field_marks(node),
         allow_imports=inputs.allow_imports,
         fallback_names=tuple(

@@ -13,9 +13,9 @@ from lmconf.secrets.secret_names import is_secret_name
 from lmconf.spec.destinations import (
     Destination,
     addressing_fields,
-    alike,
     credentials_in,
     destination_of,
+    may_be_sent,
     place_of,
 )
 from lmconf.spec.merge_rules import CREDENTIALS
@@ -46,29 +46,29 @@ def find_shared_credentials(
     """
     first: dict[tuple[str, _Place], _Use] = {}
     reported: set[_Place] = set()
-    found = []
+    diagnostics = []
     for name, node in entries.items():
         use = _use(name, node, data.get(name))
         if use is None:
             continue
         for path, value, (kind, place) in _shared_places(use.lm):
-            known = first.setdefault((kind, place), use)
-            theirs, mine = known.to, use.to
+            earlier = first.setdefault((kind, place), use)
+            theirs, mine = earlier.to, use.to
             if kind == "provider":
                 same = theirs.provider == mine.provider
             else:
-                same = alike(path, theirs, mine)
+                same = may_be_sent(path, theirs, mine)
             if not same and not reported & {place, value.mark.key}:
                 reported |= {place, value.mark.key}
-                found.append(_shared_diagnostic(path, value.mark, known, use))
-    return found
+                diagnostics.append(_shared_diagnostic(path, value.mark, earlier, use))
+    return diagnostics
 
 
 def _use(name: str, node: Node, data: object) -> _Use | None:
     if not isinstance(node, Map) or not isinstance(data, Mapping) or is_pool(data):
         return None
-    said = to_data(addressing_fields(node))
-    to = destination_of(said) if isinstance(said, dict) and "model" in said else None
+    address = to_data(addressing_fields(node))
+    to = destination_of(address) if isinstance(address, dict) and "model" in address else None
     return None if to is None or not isinstance(data.get("model"), str) else _Use(name, node, to)
 
 

@@ -39,27 +39,27 @@ class Layer(Struct, frozen=True, eq=False, dict=True):
     text: Map | None = None
 
     @cached_property
-    def written(self) -> Mapping[tuple[str, int, int], list[Map]]:
+    def maps_by_key(self) -> Mapping[tuple[str, int, int], list[Map]]:
         """The maps that have each key, by the key's place: `<<` copies keys."""
-        found: dict[tuple[str, int, int], list[Map]] = {}
+        maps: dict[tuple[str, int, int], list[Map]] = {}
         if self.text is not None and "<<" in (self.text.mark.source.text or ""):
-            _note_keys(self.text, found)
-        return found
+            _note_keys(self.text, maps)
+        return maps
 
     @cached_property
-    def asked(self) -> frozenset[tuple[str, int, int]]:
+    def callable_lms(self) -> frozenset[tuple[str, int, int]]:
         """The places of the LMs that are asked themselves, not extended only."""
         entries = self.root.get("lms")
-        named = entries if isinstance(entries, Map) else ()
-        return frozenset(each.mark.key for name, each in named if not name.startswith("_"))
+        lms = entries if isinstance(entries, Map) else ()
+        return frozenset(each.mark.key for name, each in lms if not name.startswith("_"))
 
 
-def _note_keys(node: Node, found: dict[tuple[str, int, int], list[Map]]) -> None:
+def _note_keys(node: Node, maps: dict[tuple[str, int, int], list[Map]]) -> None:
     if isinstance(node, Map):
         for mark in node.keys.values():
-            found.setdefault(mark.key, []).append(node)
+            maps.setdefault(mark.key, []).append(node)
         for value in node.entries.values():
-            _note_keys(value, found)
+            _note_keys(value, maps)
 
 
 def statements_of_lm(
@@ -67,14 +67,16 @@ def statements_of_lm(
 ) -> StatedValue:
     """Return what the LM of a one-LM document has, which `layers` say together."""
     fields = _Fields()
-    found = []
+    statements = []
     for path, node in leaves_of(settled):
         stating = (i for i, each in enumerate(layers) if fields.have(each.root, path, node))
         place = next(stating, len(layers) - 1)
         beside = settle(fold(_below(layers, place), rules), [], usual=rules.usual)
         copied = _merge_source(layers[place], layers[place].root, path)
-        found.append(Statement(path, node, addressing_fields(beside if copied is None else copied)))
-    return StatedValue(tuple(found), _unset(settled, (root,)))
+        statements.append(
+            Statement(path, node, addressing_fields(beside if copied is None else copied))
+        )
+    return StatedValue(tuple(statements), _unset(settled, (root,)))
 
 
 def statements_of_profile(
@@ -88,9 +90,9 @@ def statements_of_profile(
     `whole` is what their LMs inherit, and `defaults` what lies under it; `inherited` does the same
     for the fold of some of them.
     """
-    finding = _Finding(layers, whole, defaults, inherited)
+    finder = _StatementFinder(layers, whole, defaults, inherited)
     return {
-        name: finding.stated(name, node)
+        name: finder.statements_of(name, node)
         for name, node in whole.entries
         if isinstance(node, Map) and not _is_pool(node)
     }
@@ -101,7 +103,7 @@ def _is_pool(lm: Map) -> bool:
     return pool is not None and is_pool({"pool": to_data(pool)})
 
 
-class _Finding:
+class _StatementFinder:
     """Finds the statements of one document's LMs."""
 
     def __init__(
@@ -120,20 +122,21 @@ class _Finding:
         self.known: dict[int, tuple[str, Map]] = {}
         self.fields = _Fields()
 
-    def stated(self, name: str, lm: Map) -> StatedValue:
+    def statements_of(self, name: str, lm: Map) -> StatedValue:
+        """Return what the LM `name` has, and which block states each value of it."""
         links = (name, *(ancestor.name for ancestor in self.whole.chains[name]))
         owns = (*(self.whole.own.get(link) for link in links), self.defaults)
-        found = []
+        statements = []
         for path, node in leaves_of(lm):
             link, beside = self.known.get(id(node), ("", None))
             if beside is None or link not in links:
-                named = zip((*links, _DEFAULTS), owns, strict=True)
-                stating = (each for each, own in named if self.fields.have(own, path, node))
+                blocks = zip((*links, _DEFAULTS), owns, strict=True)
+                stating = (each for each, own in blocks if self.fields.have(own, path, node))
                 link = next(stating, name)
                 beside = addressing_fields(self.beside(link, path, node))
                 self.known[id(node)] = link, beside
-            found.append(Statement(path, node, beside))
-        return StatedValue(tuple(found), _unset(lm, owns))
+            statements.append(Statement(path, node, beside))
+        return StatedValue(tuple(statements), _unset(lm, owns))
 
     def beside(self, link: str, path: Path, node: Node) -> Map:
         """Return what the block `link` says in all where it states `node`."""
@@ -143,25 +146,27 @@ class _Finding:
                 copied = _merge_source(layer, entry, path)
                 if copied is None:
                     return self.block(link, place)
-                owner = self.named(layer.root, copied)
+                owner = self.name_of(layer.root, copied)
                 return copied if owner is None else self.block(owner, place)
         # A parent from another profile: it is whole, and nothing of this one lies under it.
         foreign = self.whole.own[link]
         assert isinstance(foreign, Map)
         return foreign
 
-    def named(self, root: Map, lm: Map) -> str | None:
+    def name_of(self, root: Map, lm: Map) -> str | None:
+        """Return under which name `lm` stands in `root`, None where it has none."""
         entries = root.get("lms")
-        named = entries if isinstance(entries, Map) else ()
-        return next((name for name, each in named if each.mark.key == lm.mark.key), None)
+        lms = entries if isinstance(entries, Map) else ()
+        return next((name for name, each in lms if each.mark.key == lm.mark.key), None)
 
     def block(self, link: str, place: int) -> Map:
         """Return what the block `link`, with all it inherits, says as of the layer at `place`."""
         if (link, place) not in self.blocks:
-            self.blocks[link, place] = self.composed(link, place)
+            self.blocks[link, place] = self.compose_block(link, place)
         return self.blocks[link, place]
 
-    def composed(self, link: str, place: int) -> Map:
+    def compose_block(self, link: str, place: int) -> Map:
+        """Return what `block` returns, composed anew."""
         if place not in self.views:
             root = fold(_below(self.layers, place), LMRules(flat=False))
             view = self.whole if place == len(self.layers) - 1 else self.inherited(root)
@@ -215,7 +220,7 @@ def _merge_source(layer: Layer, entry: Node | None, path: Path) -> Map | None:
     mark = entry.keys.get(str(path[0])) if isinstance(entry, Map) else None
     if mark is None or not isinstance(entry, Map):
         return None
-    having = layer.written.get(mark.key, ())
+    having = layer.maps_by_key.get(mark.key, ())
     # It was written in the map that begins last before it.
     before = [each for each in having if _start(each.mark) <= _start(mark)]
     writer = max(before, key=lambda each: _start(each.mark), default=entry)
@@ -231,11 +236,11 @@ def _merge_source(layer: Layer, entry: Node | None, path: Path) -> Map | None:
         and addressing_fields(each).entries
         and each.entries.keys() <= entry.entries.keys()
         and (around or _start(each.mark) < _start(entry.mark))
-        and (each is writer or each.mark.key not in layer.asked)
+        and (each is writer or each.mark.key not in layer.callable_lms)
     ]
     alike = [each for each in copied if _says_as(each, entry)]
-    found = next(reversed(alike or copied), None)
-    return None if found is None else settle(found, [])
+    source = next(reversed(alike or copied), None)
+    return None if source is None else settle(source, [])
 
 
 def _start(mark: Mark) -> tuple[int, int]:

@@ -65,10 +65,10 @@ def check_documents(documents: Sequence[Document], allow_env: frozenset[str]) ->
 
     `allow_env` are the environment variables that may be referred to all the same.
     """
-    found = []
+    diagnostics = []
     for document in documents:
-        found += [_refusal(*each) for each in _Judge(allow_env).root(document.root)]
-    return found
+        diagnostics += [_refusal(*each) for each in _Judge(allow_env).root(document.root)]
+    return diagnostics
 
 
 def check_profile(
@@ -84,11 +84,11 @@ def check_profile(
     nodes = profile.nodes
     if profile.flat:
         (lm,) = _entries(nodes.get("lms")).values()
-        found = [_refusal(*each) for each in judge.node(lm, Record(LMDocument), ())]
+        diagnostics = [_refusal(*each) for each in judge.node(lm, Record(LMDocument), ())]
     else:
-        found = [_refusal(*each) for each in judge.root(nodes)]
+        diagnostics = [_refusal(*each) for each in judge.root(nodes)]
     # What several LMs inherit stands at one place.
-    return sort_diagnostics(found)
+    return sort_diagnostics(diagnostics)
 
 
 def _refusal(path: Path, mark: Mark, what: str) -> Diagnostic:

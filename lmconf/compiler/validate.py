@@ -33,24 +33,24 @@ __all__ = ["check_parts"]
 
 
 def check_parts(
-    parts: ProfileParts, inputs: CompilerInputs, found: list[Diagnostic]
+    parts: ProfileParts, inputs: CompilerInputs, diagnostics: list[Diagnostic]
 ) -> dict[str, Any]:
     """Return the plain data of the whole profile, reporting every fault of the rendered `parts`.
 
     The data builds a `ProfileSpec` if nothing that was reported is an error.
     """
-    return _Checker(parts, inputs, found).all()
+    return _Checker(parts, inputs, diagnostics).all()
 
 
 class _Checker:
     """One pass over the parts of a profile."""
 
     def __init__(
-        self, parts: ProfileParts, inputs: CompilerInputs, found: list[Diagnostic]
+        self, parts: ProfileParts, inputs: CompilerInputs, diagnostics: list[Diagnostic]
     ) -> None:
         self.parts = parts
         self.inputs = inputs
-        self.found = found
+        self.diagnostics = diagnostics
 
     def all(self) -> dict[str, Any]:
         # Parents first: a mistake of theirs is told as theirs, not as something inherited.
@@ -59,7 +59,7 @@ class _Checker:
                 _, faults = complete_data(node, abstract=True)
                 self.report(name, node, self.with_extensions(node, faults))
             elif not isinstance(node, Broken):
-                self.found.append(no_block(node, self.parts.path(name)))
+                self.diagnostics.append(no_block(node, self.parts.path(name)))
         entries = self.parts.entries
         # Pools last: they have what they do not say from their members.
         order = sorted(entries, key=lambda name: _is_pool_node(entries[name]))
@@ -72,23 +72,29 @@ class _Checker:
             self.names(name, data, head)
             if isinstance(data, Mapping):
                 self.report(name, entries[name], check_pool_members(name, lms))
-        self.found += find_fallback_cycles(self.parts, lms)
+        self.diagnostics += find_fallback_cycles(self.parts, lms)
         if not self.parts.flat:
-            crossing = {said.mark for said in self.found if said.code == "credential-crosses"}
+            crossing = {
+                diagnostic.mark
+                for diagnostic in self.diagnostics
+                if diagnostic.code == "credential-crosses"
+            }
             shared = find_shared_credentials(self.parts.entries, lms)
-            self.found += [said for said in shared if said.mark not in crossing]
+            self.diagnostics += [
+                diagnostic for diagnostic in shared if diagnostic.mark not in crossing
+            ]
         return {**head, "lms": lms}
 
     def lm(self, name: str, node: Node, others: Mapping[str, object]) -> object:
         """Return the data of one LM, with what is wrong in it unread; `others` are there by now."""
         if not isinstance(node, Map):
             if not isinstance(node, Broken):
-                self.found.append(no_block(node, self.parts.path(name)))
+                self.diagnostics.append(no_block(node, self.parts.path(name)))
             return UnreadableValue()
         data, faults = complete_data(node, self.parts.soft.get(name, frozenset()), named=others)
         self.report(name, node, self.with_extensions(node, faults))
-        wrong = {fault.path[0] for fault in faults if fault.path}
-        return {key: UnreadableValue() if key in wrong else value for key, value in data.items()}
+        faulty = {fault.path[0] for fault in faults if fault.path}
+        return {key: UnreadableValue() if key in faulty else value for key, value in data.items()}
 
     def with_extensions(self, node: Map, faults: Sequence[Fault]) -> list[Fault]:
         """Return `faults` and the kinds in `node` that nothing provides, without what follows."""
@@ -102,16 +108,16 @@ class _Checker:
         data = to_data(parts.head)
         assert isinstance(data, dict)
         if parts.flat:
-            self.found += to_diagnostics(check(ONE_LM, data, partial=True), parts.head)
+            self.diagnostics += to_diagnostics(check(ONE_LM, data, partial=True), parts.head)
             return {"main": FLAT_NAME}
         names = [*lms, *(name for name in parts.abstract if name != "defaults")]
         faults = check(MANY_LMS, {**data, "lms": dict.fromkeys(names, UnreadableValue())})
         faults += check_main(data.get("main"), lms)
         faults += self.budget(data, lms)
         faults = merge_faults(faults, unknown_extensions(data, self.inputs))
-        written = {} if parts.written is None else {"lms": parts.written}
-        whole = Map({**parts.head.entries, **written}, parts.head.keys, parts.head.mark)
-        self.found += to_diagnostics(faults, whole)
+        lms_as_written = {} if parts.as_written is None else {"lms": parts.as_written}
+        whole = Map({**parts.head.entries, **lms_as_written}, parts.head.keys, parts.head.mark)
+        self.diagnostics += to_diagnostics(faults, whole)
         if "main" not in data and (len(lms) == 1 or FLAT_NAME in lms):
             data["main"] = FLAT_NAME if FLAT_NAME in lms else next(iter(lms))
         return data
@@ -123,8 +129,8 @@ class _Checker:
             return
         yield from check_profile_budget(budget, lms)
         stores = data.get("stores")
-        known = {"stores": tuple(stores) if isinstance(stores, Mapping) else ()}
-        yield from find_unknown_names({"budget": budget}, known)
+        names = {"stores": tuple(stores) if isinstance(stores, Mapping) else ()}
+        yield from find_unknown_names({"budget": budget}, names)
 
     def names(self, name: str, data: object, head: Mapping[str, Any]) -> None:
         """Report the names in one LM that nothing has; a fallback to itself is dropped."""
@@ -136,19 +142,19 @@ class _Checker:
             if self.states_itself(name):
                 self.report(name, node, find_self_fallback(name, data["fallbacks"]))
             data["fallbacks"] = [item for item in data["fallbacks"] if item != name]
-        right = {
+        readable = {
             key: value for key, value in data.items() if not isinstance(value, UnreadableValue)
         }
-        known: dict[str, tuple[str, ...]] = {"stores": (), "callbacks": (), "lms": ()}
+        names: dict[str, tuple[str, ...]] = {"stores": (), "callbacks": (), "lms": ()}
         if not self.parts.flat:
             for key in ("stores", "callbacks"):
-                known[key] = tuple(head[key]) if isinstance(head.get(key), Mapping) else ()
-            known["lms"] = tuple(self.parts.entries)
-        self.report(name, node, find_unknown_names(right, known, alone=self.parts.flat))
+                names[key] = tuple(head[key]) if isinstance(head.get(key), Mapping) else ()
+            names["lms"] = tuple(self.parts.entries)
+        self.report(name, node, find_unknown_names(readable, names, alone=self.parts.flat))
 
     def states_itself(self, name: str) -> bool:
         """Say whether the LM `name` itself names itself as its fallback: in `defaults`, it may."""
-        own = self.parts.written.get(name) if self.parts.written is not None else None
+        own = self.parts.as_written.get(name) if self.parts.as_written is not None else None
         stated = own.get("fallbacks") if isinstance(own, Map) else None
         if isinstance(stated, Change):
             items = (*stated.prepend, *stated.append)
@@ -159,11 +165,11 @@ class _Checker:
         # One by one: when there are enough of them, no others are looked for.
         for fault in faults:
             for diagnostic in to_diagnostics([fault], node, shown=self.parts.path(name)):
-                self.found.append(self.with_heir(name, diagnostic))
+                self.diagnostics.append(self.with_heir(name, diagnostic))
 
     def with_heir(self, name: str, diagnostic: Diagnostic) -> Diagnostic:
         """Return `diagnostic` saying who inherits the value, when it is not the LM's own."""
-        own = self.parts.written.get(name) if self.parts.written is not None else None
+        own = self.parts.as_written.get(name) if self.parts.as_written is not None else None
         field = diagnostic.path[2] if len(diagnostic.path) > 2 else None
         chain = self.parts.chains.get(name, ())
         if not chain or not isinstance(own, Map) or field is None or field in own.entries:

@@ -23,18 +23,18 @@ def find_ineffective_settings(
     lms: Mapping[str, CompiledLM], parts: ProfileParts
 ) -> Iterator[Diagnostic]:
     """Yield a warning for everything that the profile of `parts` asks for and does not get."""
-    written = parts.entries if parts.written is None else parts.written.entries
+    lms_as_written = parts.entries if parts.as_written is None else parts.as_written.entries
     for name, compiled in lms.items():
         foreign = _foreign_wire(compiled.spec)
         if foreign is not None:
             yield _foreign_diagnostic(compiled, parts.path(name), *foreign)
         for path, message, help_ in _ineffective_fields(compiled.spec):
             # What an LM has from `defaults` or from a parent is meant for others.
-            stated = at(written[name], path)
+            stated = at(lms_as_written[name], path)
             if stated is not None:
                 yield _no_effect(stated, (*parts.path(name), *path), message, help_)
         for field, message, help_ in _against_the_family(compiled.spec):
-            stated = at(written[name], (field,))
+            stated = at(lms_as_written[name], (field,))
             if stated is not None:
                 yield Diagnostic(
                     code="family-rule",
@@ -44,13 +44,13 @@ def find_ineffective_settings(
                     path=(*parts.path(name), field),
                     help=help_,
                 )
-    yield from _unused_ttls({**parts.abstract, **written}, parts)
-    if parts.written is not None and not parts.written.entries:
+    yield from _unused_ttls({**parts.abstract, **lms_as_written}, parts)
+    if parts.as_written is not None and not parts.as_written.entries:
         yield Diagnostic(
             code="no-lms",
             severity="warning",
             message="this profile has no LM",
-            mark=parts.written.mark,
+            mark=parts.as_written.mark,
             path=("lms",),
             help="add one: `lms: {name: {model: provider/name}}`",
         )
@@ -94,11 +94,11 @@ def _against_the_family(spec: LMSpec) -> Iterator[tuple[str, str, str]]:
     effort = spec.reasoning_effort
     if effort is not None and effort not in EFFORTS:
         near = did_you_mean(effort, EFFORTS)
-        known = ", ".join(f"`{each}`" for each in EFFORTS)
+        efforts = ", ".join(f"`{each}`" for each in EFFORTS)
         yield (
             "reasoning_effort",
             f"no model is known to have the effort `{effort}`",
-            f"did you mean `{near}`?" if near else f"models know some of {known}",
+            f"did you mean `{near}`?" if near else f"models know some of {efforts}",
         )
     elif effort is not None and effort in efforts_refused(spec.model, spec.base_model):
         yield (
@@ -157,11 +157,11 @@ def _unused_ttls(lms: Mapping[str, Node], parts: ProfileParts) -> Iterator[Diagn
         )
 
 
-def _foreign_diagnostic(compiled: CompiledLM, path: Path, named: str, help_: str) -> Diagnostic:
+def _foreign_diagnostic(compiled: CompiledLM, path: Path, provider: str, help_: str) -> Diagnostic:
     return Diagnostic(
         code="foreign-wire",
         severity="warning",
-        message=f"requests to {named} are sent by LiteLLM's own client: the size of an answer is not"
+        message=f"requests to {provider} are sent by LiteLLM's own client: the size of an answer is not"
         " limited, redirects are followed, and `timeout` holds as a whole only",
         mark=compiled.place("model"),
         path=(*path, "model"),

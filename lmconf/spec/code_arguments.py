@@ -33,24 +33,24 @@ def split_settings(
     """
     given: dict[str, str] = {}
     plain: dict[str, Any] = {}
-    dropped: list[str] = []
+    unset: list[str] = []
     declared = fields(LMSpec)
     live: tuple[object, ...] = ()
     for name, value in settings.items():
         field = declared.get(name)
         if value is None and field is not None and not fits(field.shape, None):
-            dropped.append(name)
+            unset.append(name)
             continue
         if name == "callbacks" and isinstance(value, list | tuple):
-            named = [item for item in value if isinstance(item, str | Mapping | Struct)]
+            data = [item for item in value if isinstance(item, str | Mapping | Struct)]
             live = tuple(item for item in value if not isinstance(item, str | Mapping | Struct))
-            plain[name] = [_without_secrets(item, (name,), False, given) for item in named]
+            plain[name] = [_without_secrets(item, (name,), False, given) for item in data]
             continue
         if name == "response_format":
             value = format_as_data(value)  # noqa: PLW2901 - a class stands for its schema
         secret = field is not None and isinstance(choose(field.shape, value), Secret)
         plain[name] = _without_secrets(value, (name,), secret or is_secret_name(name), given)
-    return plain, given, live, dropped
+    return plain, given, live, unset
 
 
 def _without_secrets(value: object, path: Path, secret: bool, given: dict[str, str]) -> Any:

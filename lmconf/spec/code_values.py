@@ -41,14 +41,14 @@ _LMS = (LMSpec, SoleLMSpec)
 
 
 def settings_node(
-    settings: Mapping[str, Any], mark: Mark, found: list[Diagnostic], *, for_one_call: bool
+    settings: Mapping[str, Any], mark: Mark, diagnostics: list[Diagnostic], *, for_one_call: bool
 ) -> Map:
     """Return the node of an LM's `settings`, given in code.
 
     Raises:
         UsageError: they hold what no document can hold, or are nested too deeply.
     """
-    reader = _Reader(mark, found, for_one_call=for_one_call)
+    reader = _Reader(mark, diagnostics, for_one_call=for_one_call)
     try:
         entries = {
             name: reader.value(value, _shape_of(name), (name,)) for name, value in settings.items()
@@ -58,13 +58,13 @@ def settings_node(
     return Map(entries, dict.fromkeys(entries, mark), mark)
 
 
-def document_node(value: object, path: Path, mark: Mark, found: list[Diagnostic]) -> Node:
+def document_node(value: object, path: Path, mark: Mark, diagnostics: list[Diagnostic]) -> Node:
     """Return the node of `value`, in which dollar words mean what they mean in a document.
 
     Raises:
         TypeError: it holds what no document can hold.
     """
-    return recognise_value_operators(from_plain(_spell(value, path), mark), path, found)
+    return recognise_value_operators(from_plain(_spell(value, path), mark), path, diagnostics)
 
 
 def _spell(value: object, path: Path) -> object:
@@ -92,9 +92,9 @@ def _shape_of(name: str) -> Shape | None:
 
 
 class _Reader:
-    def __init__(self, mark: Mark, found: list[Diagnostic], *, for_one_call: bool) -> None:
+    def __init__(self, mark: Mark, diagnostics: list[Diagnostic], *, for_one_call: bool) -> None:
         self.mark = mark
-        self.found = found
+        self.diagnostics = diagnostics
         self.for_one_call = for_one_call
 
     def value(self, value: object, shape: Shape | None, path: Path) -> Node:
@@ -108,7 +108,7 @@ class _Reader:
                 return self.data(value, path)
             inner = child(chosen, value, 0) if isinstance(chosen, ListOf) else None
             return Seq(tuple(self.items(value, inner, path)), self.mark)
-        return document_node(value, path, self.mark, self.found)
+        return document_node(value, path, self.mark, self.diagnostics)
 
     def items(self, values: list[Any] | tuple[Any, ...], shape: Shape | None, path: Path) -> Any:
         return (self.value(item, shape, (*path, index)) for index, item in enumerate(values))
@@ -134,12 +134,12 @@ class _Reader:
                 for key, item in value.items()
             }
             return Map(entries, dict.fromkeys(entries, self.mark), self.mark)
-        return document_node(value, path, self.mark, self.found)
+        return document_node(value, path, self.mark, self.diagnostics)
 
     def operator(self, value: Mapping[Any, Any], shape: Shape | None, path: Path) -> Node:
         """Return what a mapping with a dollar word says where nothing holds such a mapping."""
         if self.for_one_call:
-            self.found.append(_no_operator(value, path, self.mark))
+            self.diagnostics.append(_no_operator(value, path, self.mark))
             return Broken(self.mark)
         item = _item_of(shape)
         if (
@@ -153,21 +153,21 @@ class _Reader:
                 for word in ("$prepend", "$append")
             )
             return Change(self.mark, prepend=before, append=after)
-        return document_node(value, path, self.mark, self.found)
+        return document_node(value, path, self.mark, self.diagnostics)
 
     def data(self, value: object, path: Path) -> Node:
         """Return the node of data: nothing in it is looked for but references that are objects."""
         _check_depth(path)
         if isinstance(value, Mapping):
             if _means_secret(value, path):
-                self.found.append(_no_operator(value, path, self.mark))
+                self.diagnostics.append(_no_operator(value, path, self.mark))
                 return Broken(self.mark)
             entries = {_name(key): self.data(item, (*path, key)) for key, item in value.items()}
             return self.literal(entries, value, path)
         if isinstance(value, list | tuple):
             items = (self.data(item, (*path, index)) for index, item in enumerate(value))
             return Seq(tuple(items), self.mark)
-        return document_node(value, path, self.mark, self.found)
+        return document_node(value, path, self.mark, self.diagnostics)
 
     def literal(self, entries: dict[str, Node], value: Mapping[Any, Any], path: Path) -> Node:
         """Return the map of `entries`, whose keys are no dollar words whatever they look like."""
@@ -178,7 +178,7 @@ class _Reader:
         # An LM has a state, in which such a mapping is spelled as `{$value: …}`.
         if _refers(value):
             word = word or next(key for key in value if key.startswith("$"))
-            self.found.append(
+            self.diagnostics.append(
                 Diagnostic(
                     code="dollar-key",
                     message=f"`{word}` is data here, and cannot stand beside a reference or secret",

@@ -41,7 +41,7 @@ class CompiledLM(Masked, Struct, frozen=True, eq=False, kw_only=True):
     profile_budget: tuple[str, Budget] | None = None
 
     def __repr__(self) -> str:
-        return f"Compiled(name={self.name!r}, spec={self.spec!r})"
+        return f"CompiledLM(name={self.name!r}, spec={self.spec!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle what a document could say: no secret, no object, no text of a file."""
@@ -63,15 +63,15 @@ def compiled_fallback(
     sole = (compiled.spec.pool if pooled else compiled.spec.fallbacks)[index]
     assert isinstance(sole, SoleLMSpec)
     spec = LMSpec(**{name: getattr(sole, name) for name in SoleLMSpec.__struct_fields__})
-    said = compiled.stated.get(field, ())
-    said = said["$value"] if isinstance(said, Mapping) and "$value" in said else said
+    stated = compiled.stated.get(field, ())
+    stated = stated["$value"] if isinstance(stated, Mapping) and "$value" in stated else stated
     mark = compiled.place(field)
     names = compiled.member_names if pooled else compiled.fallback_names
     name = names[index] if names else None
     return CompiledLM(
         spec=spec,
         name=spec.model if name is None else f"{compiled.name.rpartition(':')[0]}:{name}",
-        stated=said[index],
+        stated=stated[index],
         places={} if mark is None else {(): mark},
         given=compiled.given,
         allow_imports=compiled.allow_imports,

@@ -45,12 +45,12 @@ __all__ = [
     "StatedValue",
     "Statement",
     "addressing_fields",
-    "alike",
     "credentials_in",
     "destination_identities",
     "destination_of",
     "find_crossed",
     "leaves_of",
+    "may_be_sent",
     "place_of",
     "without_credentials",
 ]
@@ -147,7 +147,7 @@ def destination_of(data: Mapping[str, Any], provider: str = "") -> Destination |
     return Destination(name, Env(known.base_env) if known.base_env else _own(known.base))
 
 
-def alike(path: Path, one: Destination, other: Destination) -> bool:
+def may_be_sent(path: Path, one: Destination, other: Destination) -> bool:
     """Say whether the value at `path` of an LM that is asked at `one` may be sent to `other`.
 
     A profile of AWS's configuration files is an account's, whichever of its services is asked.
@@ -158,11 +158,11 @@ def alike(path: Path, one: Destination, other: Destination) -> bool:
 @functools.lru_cache(maxsize=256)
 def _own(address: str | None) -> str:
     """Return the origin of `address` without the port that its scheme has anyway."""
-    found = origin(address or "")
-    if not found:
+    address_origin = origin(address or "")
+    if not address_origin:
         return ""
-    parts = urlsplit(found)
-    return found.removesuffix(f":{_PORTS.get(parts.scheme)}")
+    parts = urlsplit(address_origin)
+    return address_origin.removesuffix(f":{_PORTS.get(parts.scheme)}")
 
 
 def leaves_of(lm: Map) -> Iterator[tuple[Path, Node]]:
@@ -218,18 +218,20 @@ def _is_credential(path: Path, node: Node) -> bool:
 
 def without_credentials(lm: Map) -> Map:
     """Return `lm` without what belongs to its provider and address; lists go as wholes."""
-    lost = {path[: _up_to_list(path)] for path, _ in credentials_in(lm)}
-    lost |= {(key,) for key in CREDENTIALS}
+    dropped_paths = {path[: _up_to_list(path)] for path, _ in credentials_in(lm)}
+    dropped_paths |= {(key,) for key in CREDENTIALS}
 
-    def left(node: Node, path: Path) -> Node:
+    def without_dropped(node: Node, path: Path) -> Node:
         if not isinstance(node, Map):
             return node
-        kept = {k: left(v, (*path, k)) for k, v in node if (*path, k) not in lost}
-        return Map(kept, node.keys, node.mark)
+        entries = {
+            k: without_dropped(v, (*path, k)) for k, v in node if (*path, k) not in dropped_paths
+        }
+        return Map(entries, node.keys, node.mark)
 
-    found = left(lm, ())
-    assert isinstance(found, Map)
-    return found
+    remaining = without_dropped(lm, ())
+    assert isinstance(remaining, Map)
+    return remaining
 
 
 def _up_to_list(path: Path) -> int:
@@ -241,28 +243,28 @@ def addressing_fields(lm: Map) -> Map:
     return Map({key: lm.entries[key] for key in _WHERE if key in lm}, lm.keys, lm.mark)
 
 
-def destination_identities(node: Node | None, found: set[int] | None = None) -> set[int]:
+def destination_identities(node: Node | None, identities: set[int] | None = None) -> set[int]:
     """Return the identity of every node that `node` is or has in it, operators of lists included.
 
     Folding keeps what it takes over: by its identity a value is found again where it was stated.
     """
-    found = set() if found is None else found
+    identities = set() if identities is None else identities
     if node is None:
-        return found
-    found.add(id(node))
+        return identities
+    identities.add(id(node))
     match node:
         case Map(entries=entries):
             for value in entries.values():
-                destination_identities(value, found)
+                destination_identities(value, identities)
         case Seq(items=items):
             for item in items:
-                destination_identities(item, found)
+                destination_identities(item, identities)
         case Change(base=base, prepend=prepend, append=append):
             for part in (base, *prepend, *append):
-                destination_identities(part, found)
+                destination_identities(part, identities)
         case _:
             pass
-    return found
+    return identities
 
 
 def find_crossed(stated: StatedValue, lm: Map, path: Path = ()) -> list[Diagnostic]:
@@ -275,29 +277,29 @@ def find_crossed(stated: StatedValue, lm: Map, path: Path = ()) -> list[Diagnost
     if now is None or "model" not in lm or not stated.values:
         return []
     credentials = dict(credentials_in(lm))
-    known: dict[int, Destination] = {}
-    found = []
-    for said in stated.values:
-        if id(said.beside) not in known:
-            known[id(said.beside)] = _home(said.beside, now)
-        was = known[id(said.beside)]
-        if alike(said.path, was, now):
+    homes: dict[int, Destination] = {}
+    diagnostics = []
+    for statement in stated.values:
+        if id(statement.beside) not in homes:
+            homes[id(statement.beside)] = _home(statement.beside, now)
+        was = homes[id(statement.beside)]
+        if may_be_sent(statement.path, was, now):
             continue
-        if was.provider != now.provider and said.path[0] not in _ACCOUNTS:
-            if said.path[0] in CREDENTIALS or said.path in credentials:
-                found.append(_to_another_provider(said, was, now, lm, path))
-        elif said.path in credentials:
+        if was.provider != now.provider and statement.path[0] not in _ACCOUNTS:
+            if statement.path[0] in CREDENTIALS or statement.path in credentials:
+                diagnostics.append(_to_another_provider(statement, was, now, lm, path))
+        elif statement.path in credentials:
             place = place_of(lm, stated.unset)
-            found.append(_to_another_address(said, was, now, place, path))
-    return found
+            diagnostics.append(_to_another_address(statement, was, now, place, path))
+    return diagnostics
 
 
 def _home(beside: Map, now: Destination) -> Destination:
     """Return where the block `beside` leads; no LM is like one of which that cannot be read."""
-    said = _plain(beside)
-    model = text_of(said, "model")
+    data = _plain(beside)
+    model = text_of(data, "model")
     provider = now.provider if model is None else provider_of(model)[0]
-    return destination_of(said, provider) or Destination(provider, _UNKNOWN)
+    return destination_of(data, provider) or Destination(provider, _UNKNOWN)
 
 
 def _plain(lm: Map) -> dict[str, Any]:
@@ -307,14 +309,14 @@ def _plain(lm: Map) -> dict[str, Any]:
 
 
 def _to_another_provider(
-    said: Statement, was: Destination, now: Destination, lm: Map, path: Path
+    statement: Statement, was: Destination, now: Destination, lm: Map, path: Path
 ) -> Diagnostic:
-    name = ".".join(map(str, said.path))
+    name = ".".join(map(str, statement.path))
     return Diagnostic(
         code="credential-crosses",
         message=f"`{name}` belongs to {was.provider} and would be sent to {now.provider}",
-        mark=said.node.mark,
-        path=(*path, *said.path),
+        mark=statement.node.mark,
+        path=(*path, *statement.path),
         label=f"stated for {was.provider}",
         help=f"state `{name}` beside the new model",
         notes=(Note(f"this model is served by {now.provider}", lm.entries["model"].mark),),
@@ -322,17 +324,17 @@ def _to_another_provider(
 
 
 def _to_another_address(
-    said: Statement, was: Destination, now: Destination, place: Mark, path: Path
+    statement: Statement, was: Destination, now: Destination, place: Mark, path: Path
 ) -> Diagnostic:
-    name = ".".join(map(str, said.path))
-    none = '`""`' if said.path == ("api_key",) else "`{$unset: true}`"
+    name = ".".join(map(str, statement.path))
+    none = '`""`' if statement.path == ("api_key",) else "`{$unset: true}`"
     # Code has no word that takes a key out of data.
-    can_be_unset = place.line or said.path[0] not in _BODY
+    can_be_unset = place.line or statement.path[0] not in _BODY
     return Diagnostic(
         code="credential-crosses",
         message=f"`{name}` belongs to {was} and would be sent to {now}",
-        mark=said.node.mark,
-        path=(*path, *said.path),
+        mark=statement.node.mark,
+        path=(*path, *statement.path),
         label=f"stated for {was}",
         help=f"state `{name}` beside the new address"
         + (f", or {none} there to send none" if can_be_unset else ""),

@@ -79,8 +79,8 @@ class LMRules:
         field = fields(block.type).get(str(path[-1])) if isinstance(block, Record) else None
         if field is None or not isinstance(field.default, tuple):
             return ()
-        written = write(field.shape, field.default)
-        return cast("Sequence[Plain]", written if isinstance(written, list) else (written,))
+        plain = write(field.shape, field.default)
+        return cast("Sequence[Plain]", plain if isinstance(plain, list) else (plain,))
 
     def drop_bound_fields(self, path: Path, lower: Map, upper: Map) -> Map:
         """Return `lower` without what its model decides when `upper` states another model."""
@@ -93,8 +93,8 @@ class LMRules:
             dropped |= {name for name in _SERVER_BLOCKS if not _states_kind(lower.get(name))}
         if not dropped & set(lower.entries):
             return lower
-        kept = {key: value for key, value in lower.entries.items() if key not in dropped}
-        return Map(kept, lower.keys, lower.mark)
+        entries = {key: value for key, value in lower.entries.items() if key not in dropped}
+        return Map(entries, lower.keys, lower.mark)
 
     def _is_lm(self, path: Path) -> bool:
         if self.flat:
@@ -108,18 +108,18 @@ class LMRules:
         if not path:
             return self._root
         # The items of one list, and the keys of one block, ask one after the other.
-        above, known = path[:-1], self._known
-        if above in known:
-            found = known[above]
+        above, shapes = path[:-1], self._known
+        if above in shapes:
+            shape = shapes[above]
         else:
-            found = self._shape(above)
-            if len(known) >= _MOST_KNOWN:
-                known = self._known = {}
-            known[above] = found
-        if found is None or type(found) is Json:
-            return found
+            shape = self._shape(above)
+            if len(shapes) >= _MOST_KNOWN:
+                shapes = self._known = {}
+            shapes[above] = shape
+        if shape is None or type(shape) is Json:
+            return shape
         # Shapes are chosen without the values: only blocks and lists have anything below.
-        return child(_block(found), {} if isinstance(path[-1], str) else [], path[-1])
+        return child(_block(shape), {} if isinstance(path[-1], str) else [], path[-1])
 
 
 def _block(shape: Shape) -> Shape:
@@ -134,8 +134,8 @@ def _has_block(shape: Shape, name: str | int) -> bool:
     """Say whether `name` is a field of the block `shape` that takes a block."""
     # Which of its kinds a block is may be said in another layer.
     types = shape.table.values() if isinstance(shape, Kinds) else ()
-    found = (shape.type,) if isinstance(shape, Record) else types
-    declared = [fields(type_).get(str(name)) for type_ in found]
+    blocks = (shape.type,) if isinstance(shape, Record) else types
+    declared = [fields(type_).get(str(name)) for type_ in blocks]
     return any(field is not None and takes_block(field.shape) for field in declared)
 
 

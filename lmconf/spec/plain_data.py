@@ -69,18 +69,18 @@ def with_absolute_paths(node: Node, shape: Shape | None, folder: str) -> Node:
             return node if absolute == path else Reference(File(path=absolute, format=format), mark)
         case Seq(items=items, mark=mark):
             inner = child(choose(shape, []), [], 0)
-            found = tuple(with_absolute_paths(item, inner, folder) for item in items)
-            same = all(old is new for old, new in zip(items, found, strict=True))
-            return node if same else Seq(found, mark)
+            absolute_items = tuple(with_absolute_paths(item, inner, folder) for item in items)
+            same = all(old is new for old, new in zip(items, absolute_items, strict=True))
+            return node if same else Seq(absolute_items, mark)
         case Map(keys=keys, mark=mark):
             # Only the tag, a scalar, decides which kind's fields stand here.
             tags = {key: value.value for key, value in node if isinstance(value, Scalar)}
             chosen = choose(shape, tags)
-            changed = {
+            absolute_entries = {
                 key: with_absolute_paths(value, child(chosen, tags, key), folder)
                 for key, value in node
             }
-            return Map(changed, keys, mark)
+            return Map(absolute_entries, keys, mark)
         case _:
             return node
 

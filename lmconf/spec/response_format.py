@@ -159,13 +159,13 @@ def _msgspec(kind: Any, name: str) -> tuple[dict[str, Any], Read]:
 
 def _with_root(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return `schema` with the definition that its root refers to in the root's place."""
-    found = dict(schema)
-    reference, defined = found.get("$ref"), found.get("$defs")
-    if not isinstance(reference, str) or not isinstance(defined, Mapping):
-        return found
+    whole = dict(schema)
+    reference, definitions = whole.get("$ref"), whole.get("$defs")
+    if not isinstance(reference, str) or not isinstance(definitions, Mapping):
+        return whole
     name = reference.rpartition("/")[2]
-    root = {**defined[name], "$defs": dict(defined)}
-    if f'"{reference}"' not in json.dumps(defined):  # else the class refers to itself
+    root = {**definitions[name], "$defs": dict(definitions)}
+    if f'"{reference}"' not in json.dumps(definitions):  # else the class refers to itself
         del root["$defs"][name]
     if not root["$defs"]:
         del root["$defs"]
@@ -198,10 +198,10 @@ def _close_objects(value: Any) -> Any:
         elif key != "default":
             closed[key] = _close_objects(item)
     if closed.get("type") == "object":
-        named = closed.get("properties")
-        if not named or isinstance(closed.get("additionalProperties"), Mapping):
+        properties = closed.get("properties")
+        if not properties or isinstance(closed.get("additionalProperties"), Mapping):
             raise _OpenObject
-        closed["required"] = list(named)
+        closed["required"] = list(properties)
         closed["additionalProperties"] = False
     return closed
 
@@ -255,11 +255,11 @@ def _by_schema(schema: str) -> Read:
     checker = bounded(plain, registry=Registry())
 
     def read(text: str) -> object:
-        found = _decode_json(text)
+        value = _decode_json(text)
         watch = Stopwatch(_SECONDS)
         searching = _watch.set(watch)
         try:
-            worst = best_match(checker.iter_errors(found))
+            worst = best_match(checker.iter_errors(value))
         except OutOfTime:
             raise FormatMismatch("it could not be compared with its form in time") from None
         except RecursionError:
@@ -270,7 +270,7 @@ def _by_schema(schema: str) -> Read:
             _watch.reset(searching)
         if worst is not None:
             raise FormatMismatch(f"{worst.message[:300]} - at `{worst.json_path}`")
-        return found
+        return value
 
     return read
 
@@ -284,12 +284,12 @@ _watch: ContextVar[Stopwatch] = ContextVar("_watch")
 def _with_time_limit(follow: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
     """Return the keyword `follow`, which looks at another part, bounded: parts may double."""
 
-    def followed(validator: Any, ref: str, found: object, schema: Any) -> Iterator[Any]:
+    def follow_in_time(validator: Any, ref: str, value: object, schema: Any) -> Iterator[Any]:
         if _watch.get().left <= 0:
             raise OutOfTime
-        yield from follow(validator, ref, found, schema)
+        yield from follow(validator, ref, value, schema)
 
-    return followed
+    return follow_in_time
 
 
 _DATA = frozenset(("const", "default", "enum", "examples"))
@@ -310,9 +310,9 @@ def _references_in(schema: object) -> Iterator[str]:
 def _patterns_of(schema: object) -> Iterator[str]:
     """Yield the regular expressions of a JSON Schema, and of all that stands in it."""
     if isinstance(schema, Mapping):
-        stated, named = schema.get("pattern"), schema.get("patternProperties")
-        yield from [stated] if isinstance(stated, str) else []
-        yield from named if isinstance(named, Mapping) else []
+        pattern, by_pattern = schema.get("pattern"), schema.get("patternProperties")
+        yield from [pattern] if isinstance(pattern, str) else []
+        yield from by_pattern if isinstance(by_pattern, Mapping) else []
     if isinstance(schema, Mapping | list):
         for item in schema.values() if isinstance(schema, Mapping) else schema:
             yield from _patterns_of(item)
@@ -325,35 +325,37 @@ def _matches(pattern: str, text: str) -> bool:
 # As jsonschema's own keywords, but for the engine.
 
 
-def _pattern(validator: Any, pattern: str, found: object, schema: Any) -> Iterator[Any]:
+def _pattern(validator: Any, pattern: str, value: object, schema: Any) -> Iterator[Any]:
     from jsonschema import ValidationError
 
-    if isinstance(found, str) and not _matches(pattern, found):
-        yield ValidationError(f"{found!r} does not match {pattern!r}")
+    if isinstance(value, str) and not _matches(pattern, value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-def _pattern_properties(validator: Any, named: Any, found: object, schema: Any) -> Iterator[Any]:
-    if not isinstance(found, dict):
+def _pattern_properties(
+    validator: Any, by_pattern: Any, value: object, schema: Any
+) -> Iterator[Any]:
+    if not isinstance(value, dict):
         return
-    for pattern, inner in named.items():
-        for key, value in found.items():
+    for pattern, inner in by_pattern.items():
+        for key, item in value.items():
             if _matches(pattern, key):
-                yield from validator.descend(value, inner, path=key, schema_path=pattern)
+                yield from validator.descend(item, inner, path=key, schema_path=pattern)
 
 
-def _additional_properties(validator: Any, inner: Any, found: object, schema: Any) -> Iterator[Any]:
+def _additional_properties(validator: Any, inner: Any, value: object, schema: Any) -> Iterator[Any]:
     from jsonschema import ValidationError
 
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         return
-    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    properties, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
     further = [
         key
-        for key in found
-        if key not in known and not any(_matches(pattern, key) for pattern in patterns)
+        for key in value
+        if key not in properties and not any(_matches(pattern, key) for pattern in patterns)
     ]
     if isinstance(inner, dict):
         for key in further:
-            yield from validator.descend(found[key], inner, path=key)
+            yield from validator.descend(value[key], inner, path=key)
     elif not inner and further:
         yield ValidationError(f"additional properties are not allowed: {', '.join(further)}")

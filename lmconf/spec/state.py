@@ -53,10 +53,10 @@ def dump_lm(compiled: CompiledLM, style: Style | Literal["dspy"] = "resolved") -
             stacklevel=3,
         )
     stated = compiled.stated if style == "minimal" else None
-    written = write(LM, compiled.spec, stated)
+    state = write(LM, compiled.spec, stated)
     if stated is None:
-        written |= _pool_differences(compiled.spec, {}, written)
-    return {"lmconf": FORMAT_VERSION, **written}
+        state |= _pool_differences(compiled.spec, {}, state)
+    return {"lmconf": FORMAT_VERSION, **state}
 
 
 def dump_profile(
@@ -68,11 +68,11 @@ def dump_profile(
         UsageError: there is no such style.
     """
     _check_style(style, get_args(Style))
-    written = write(PROFILE, spec, stated if style == "minimal" else None)
+    state = write(PROFILE, spec, stated if style == "minimal" else None)
     if style == "resolved":
         for name, lm in spec.lms.items():
-            written["lms"][name] |= _pool_differences(lm, spec.lms, written["lms"][name])
-    return {"lmconf": FORMAT_VERSION, **written}
+            state["lms"][name] |= _pool_differences(lm, spec.lms, state["lms"][name])
+    return {"lmconf": FORMAT_VERSION, **state}
 
 
 def _pool_differences(
@@ -90,9 +90,9 @@ def _pool_differences(
     }
 
 
-def _check_style(style: str, known: Sequence[str]) -> None:
-    if style not in known:
-        raise UsageError(f"a state is dumped as {' or '.join(known)}, not {style!r}")
+def _check_style(style: str, styles: Sequence[str]) -> None:
+    if style not in styles:
+        raise UsageError(f"a state is dumped as {' or '.join(styles)}, not {style!r}")
 
 
 # Keys of `dspy.LM.dump_state()` in releases before 3.4, which had no class marker.
@@ -118,18 +118,18 @@ def from_dspy(state: Mapping[str, Any]) -> dict[str, Any]:
 
     Nothing is lost silently: what has no counterpart is named in a `StateWarning` warning.
     """
-    known = fields(LMSpec)
+    declared = fields(LMSpec)
     document: dict[str, Any] = {}
     extra: dict[str, Any] = {}
-    lost = [key for key in _DSPY_ONLY if state.get(key) and key != _DSPY_CLASS]
+    dropped = [key for key in _DSPY_ONLY if state.get(key) and key != _DSPY_CLASS]
     for key, value in state.items():
         if key in _DSPY_ONLY:
             continue
         if key == "max_completion_tokens":
             document["max_tokens"] = value
         elif key in ("launch_kwargs", "train_kwargs"):
-            document.update(_server_block(key, value, lost))
-        elif key in known:
+            document.update(_server_block(key, value, dropped))
+        elif key in declared:
             if value is not None or key in ("temperature", "max_tokens"):
                 document[key] = value
         elif value is not None:
@@ -141,24 +141,24 @@ def from_dspy(state: Mapping[str, Any]) -> dict[str, Any]:
     if "api_base" in document and "api_key" not in document:
         # A state excludes keys: the call says which one is missing.
         document["api_key"] = {"$given": "api_key"}
-    if lost:
+    if dropped:
         warnings.warn(
-            f"the DSPy state's {', '.join(sorted(lost))} has no counterpart here",
+            f"the DSPy state's {', '.join(sorted(dropped))} has no counterpart here",
             StateWarning,
             stacklevel=3,
         )
     return document
 
 
-def _server_block(key: str, value: Any, lost: list[str]) -> dict[str, Any]:
+def _server_block(key: str, value: Any, dropped: list[str]) -> dict[str, Any]:
     """Return `value` under `key`; DSPy's launch arguments without a kind cannot be launched."""
     if not value:
         return {}
     if key == "launch_kwargs" and "use" not in value:
-        lost.append(key)
+        dropped.append(key)
         return {"provenance": {"dspy_launch_kwargs": _without_secrets(value)}}
     if key == "train_kwargs" and (unknown := value.keys() - fields(TrainSpec).keys()):
-        lost += [f"{key}.{name}" for name in unknown]
+        dropped += [f"{key}.{name}" for name in unknown]
         value = {name: item for name, item in value.items() if name not in unknown}
     return {key: value} if value else {}
 
@@ -173,32 +173,32 @@ _SWITCH = (CachePolicy(mode="read_write"), CachePolicy(mode="disabled"))
 def _dump_dspy(spec: LMSpec) -> dict[str, Any]:
     """Return the keyword arguments of `dspy.LM` that say what `spec` says."""
     state: dict[str, Any] = {"cache": spec.cache.mode != "disabled"}
-    lost: list[str] = [] if spec.cache in _SWITCH else ["cache"]
+    dropped: list[str] = [] if spec.cache in _SWITCH else ["cache"]
     if spec.timeout != TimeoutSpec():
         state["timeout"] = spec.timeout.total
-        lost += [] if spec.timeout == TimeoutSpec(total=spec.timeout.total) else ["timeout"]
+        dropped += [] if spec.timeout == TimeoutSpec(total=spec.timeout.total) else ["timeout"]
     for name, field in fields(LMSpec).items():
         value = getattr(spec, name)
-        if name == "extra" or name in state or name in lost:
+        if name == "extra" or name in state or name in dropped:
             continue
         if field.role == "secret" or _refers(value):
             # A state never holds a secret: DSPy reads the provider's usual variable by itself.
             if value == "":
                 state[name] = value
             elif value is not None and not _is_usual(spec, value):
-                lost.append(name)
+                dropped.append(name)
         elif field.in_dspy:
             if field.required or value != field.default or field.in_dspy == "always":
                 state[name] = thaw(value) if name != "train_kwargs" else write(TRAIN, value)
         elif value != field.default:
-            lost.append(name)
+            dropped.append(name)
     for key, value in spec.extra.items():
         if _refers(value):
-            lost.append(f"extra.{key}")
+            dropped.append(f"extra.{key}")
         else:
             state[key] = thaw(value)
-    if lost:
-        warnings.warn(f"dspy.LM cannot be told: {', '.join(lost)}", StateWarning, stacklevel=4)
+    if dropped:
+        warnings.warn(f"dspy.LM cannot be told: {', '.join(dropped)}", StateWarning, stacklevel=4)
     return state
 
 

@@ -40,7 +40,7 @@ from lmconf.secrets.references import Env
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.rules.budgets import check_budget
 from lmconf.spec.rules.fields import launches, text_of, transport_of
-from lmconf.spec.rules.model_type import check_model_type, extra_is_the_body
+from lmconf.spec.rules.model_type import check_extra, check_model_type
 from lmconf.spec.rules.pools import check_pool, is_pool
 from lmconf.spec.rules.requests import check_request
 from lmconf.spec.rules.servers import check_server
@@ -59,12 +59,12 @@ def check_lm(data: Data) -> list[Fault]:
 
     Fields that hold `UnreadableValue` are passed over: something was already reported there.
     """
-    found: list[Fault] = []
+    faults: list[Fault] = []
     if is_pool(data):
-        found += check_pool(data)
+        faults += check_pool(data)
     for rule in _POOL_RULES if is_pool(data) else _RULES:
-        found.extend(rule(data))
-    return found
+        faults.extend(rule(data))
+    return faults
 
 
 def complete_lm(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -188,7 +188,7 @@ _CLOUD_CREDENTIALS = field_names(LMSpec, lambda field: field.cloud == "credentia
 _OUT_OF_PATH = re.compile(r"[\x00-\x20\x7f?#%\\]|(^|/)\.{0,2}(/|$)")
 
 
-def _name_stays_in_its_path(data: Data) -> Iterator[Fault]:
+def _check_name_in_path(data: Data) -> Iterator[Fault]:
     """Yield a fault for a name that would change where a request goes, or what it asks for."""
     model = text_of(data, "model")
     if model is None or launches(data) or transport_of(data) != "litellm":
@@ -199,12 +199,12 @@ def _name_stays_in_its_path(data: Data) -> Iterator[Fault]:
         return
     if provider not in NAMES_IN_PATHS and not is_foreign(provider, route):
         return
-    found = _OUT_OF_PATH.search(name)
-    if found is not None:
+    match = _OUT_OF_PATH.search(name)
+    if match is not None:
         yield Fault(
             "no-model",
             ("model",),
-            f"`{found[0] or '/'}` cannot stand in the name of a model of {provider}/: it would change"
+            f"`{match[0] or '/'}` cannot stand in the name of a model of {provider}/: it would change"
             " the address that is asked",
             help="write the model's name alone",
         )
@@ -402,8 +402,8 @@ def _is_allowed(family: Family, name: str, data: Data) -> bool:
         return value >= family.token_floor
     if family.claude and thinking_budget(data) is not None:
         return float(value) == 1.0
-    known = family.temperatures
-    return known is None or float(value) in known or takes_any_temperature(family, data)
+    allowed = family.temperatures
+    return allowed is None or float(value) in allowed or takes_any_temperature(family, data)
 
 
 def _fits(family: Family, name: str, data: Data) -> bool:
@@ -427,8 +427,8 @@ def _takes_top_p(family: Family, data: Data, soft: frozenset[str]) -> bool:
 def _allowed_temperatures(family: Family) -> str:
     """Return the temperatures that a family takes, as a message names them."""
     # Those that take any do so only where they do not think.
-    taken = (1.0,) if family.temperatures is None else family.temperatures
-    return " or ".join([f"{value:g}" for value in taken] + ["null"])
+    temperatures = (1.0,) if family.temperatures is None else family.temperatures
+    return " or ".join([f"{value:g}" for value in temperatures] + ["null"])
 
 
 def _why(family: Family, data: Data) -> str:
@@ -450,7 +450,7 @@ def _check_logprobs(data: Data) -> Iterator[Fault]:
 
 _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     _check_provider,
-    _name_stays_in_its_path,
+    _check_name_in_path,
     _check_credential,
     _check_azure_credential,
     _check_address,
@@ -462,7 +462,7 @@ _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     check_times,
     check_budget,
     check_model_type,
-    extra_is_the_body,
+    check_extra,
     check_request,
 )
 

@@ -15,7 +15,7 @@ from lmconf.schema.check import Fault
 from lmconf.spec.rules.fields import launches, text_of, transport_of
 from lmconf.transports.specs import TransportSpec
 
-__all__ = ["check_model_type", "extra_is_the_body"]
+__all__ = ["check_extra", "check_model_type"]
 
 _AZURE = ("azure", "azure_ai")
 _FIRST_ON_AZURE = "2025-03-01"
@@ -53,7 +53,7 @@ def check_model_type(data: Mapping[str, Any]) -> Iterator[Fault]:
     yield from _check_api_version(data)
 
 
-def extra_is_the_body(data: Mapping[str, Any]) -> Iterator[Fault]:
+def check_extra(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield a fault for each key of `extra` that LiteLLM might act on in place of sending it."""
     model, extra = text_of(data, "model"), data.get("extra")
     if model is None or not isinstance(extra, Mapping) or transport_of(data) != "litellm":

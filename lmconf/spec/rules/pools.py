@@ -35,8 +35,8 @@ def complete_pool(
     """
     own = {name: value for name, value in data.items() if name not in soft & OF_MEMBERS}
     first = member(data["pool"][0]) or {}
-    taken = {name: first[name] for name in SHARED if name in first and name not in own}
-    return {**own, **taken}, frozenset(taken) | {"model"} - own.keys()
+    shared = {name: first[name] for name in SHARED if name in first and name not in own}
+    return {**own, **shared}, frozenset(shared) | {"model"} - own.keys()
 
 
 def check_pool(data: Data) -> Iterator[Fault]:

@@ -22,15 +22,15 @@ Data = Mapping[str, Any]
 def check_server(data: Data) -> Iterator[Fault]:
     """Yield what is wrong with the server that an LM says it has, and with its `provider`."""
     provider = data.get("provider")
-    known = (*LAUNCHER_NAMES, *TRAINER_NAMES)
-    if isinstance(provider, str) and provider not in known:
-        near = did_you_mean(provider, known)
+    kinds = (*LAUNCHER_NAMES, *TRAINER_NAMES)
+    if isinstance(provider, str) and provider not in kinds:
+        near = did_you_mean(provider, kinds)
         yield Fault(
             "unknown-value",
             ("provider",),
             f"`provider` cannot be `{provider}`",
             label=f"did you mean `{near}`?" if near else "",
-            help=f"kinds of servers and trainers: {', '.join(dict.fromkeys(known))}",
+            help=f"kinds of servers and trainers: {', '.join(dict.fromkeys(kinds))}",
         )
     server = data.get("launch_kwargs")
     if not isinstance(server, Mapping) or not server:
