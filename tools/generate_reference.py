@@ -80,7 +80,8 @@ def _section(type_: type[Struct]) -> str:
 def _base(type_: type[Struct]) -> type[Struct] | None:
     """Return the type that `type_` has fields from, if it has."""
     bases = (each for each in type_.__mro__[1:] if issubclass(each, Struct))
-    return next((each for each in bases if each.__struct_fields__), None)
+    blocks = (each for each in bases if not vars(each).get("__part__"))
+    return next((each for each in blocks if each.__struct_fields__), None)
 
 
 def _own_fields(type_: type[Struct]) -> list[DeclaredField]:

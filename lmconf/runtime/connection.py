@@ -26,7 +26,8 @@ from lmconf.secrets.references import (
     resolve_parts,
 )
 from lmconf.spec.compiled import CompiledLM
-from lmconf.spec.lm import REGION, REGION_PATTERN, LMSpec
+from lmconf.spec.connection_fields import REGION, REGION_PATTERN
+from lmconf.spec.lm import LMSpec
 from lmconf.system.tracebacks import hide_frames
 from lmconf.transports import Connection
 

@@ -27,7 +27,8 @@ from lmconf.runtime.usage import Tally, Usage
 from lmconf.schema.declaration import fields
 from lmconf.spec import build
 from lmconf.spec.compiled import CompiledLM
-from lmconf.spec.lm import LMSpec, ModelType
+from lmconf.spec.generation_fields import ModelType
+from lmconf.spec.lm import LMSpec
 from lmconf.spec.response_format import reader_for_request
 from lmconf.spec.rules.consistency import kind_of
 from lmconf.spec.state import Style, dump_lm

@@ -56,6 +56,9 @@ class Field(Struct, frozen=True):
     bound_to: Literal["model", "server", "account"] | None = None
     """`model`: stating another model resets it. `server`: it must be restated where requests go to
     another provider or address. `account`: the same, but for other addresses alone."""
+    kind_from: str = ""
+    """The field that says which kind of block this is, where the block does not: another value of
+    that field resets the block."""
     holds_secrets: bool = False
     """References in it, and entries that are named like secrets, are credentials."""
     locates: bool = False
@@ -90,6 +93,8 @@ secret = functools.partial(Field, "secret", bound_to="server", in_pool="member")
 class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of a profile: frozen, compared by value, with declared fields."""
 
+    __part__: ClassVar[bool] = False
+    """Said of a type that only lends its fields to others: it is no block of a document."""
     __risk__: ClassVar[str] = ""
     """What an untrusted document could do by a block of which it may state no field at all."""
 

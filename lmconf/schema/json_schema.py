@@ -329,7 +329,9 @@ class SchemaWriter:
     def inherited(self, type_: type[Struct], name: str) -> Schema | None:
         """Return a `$ref` to the field of the type that `type_` has it from, if it has."""
         for base in reversed(type_.__mro__[1:]):
-            if issubclass(base, Struct) and name in base.__struct_fields__:
+            if not issubclass(base, Struct) or vars(base).get("__part__"):
+                continue
+            if name in base.__struct_fields__:
                 self.reference(base)
                 return {"$ref": f"#/$defs/{base.__name__}/properties/{name}"}
         return None

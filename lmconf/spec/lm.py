@@ -1,4 +1,8 @@
-"""`LMSpec`: everything that a profile can say of one LM, each field declared once."""
+"""`LMSpec`: everything that a profile can say of one LM, each field declared once.
+
+Those of the model are in `generation_fields`, those of its server in `connection_fields`; the
+policies, servers and training follow here.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,8 @@ from lmconf.caches.specs import CACHE, CachePolicy
 from lmconf.callbacks.specs import CALLBACK, CallbackSpec
 from lmconf.launchers.specs import LAUNCH, LaunchSpec
 from lmconf.limits.specs import Limits
-from lmconf.providers.families import EFFORTS
 from lmconf.retries.specs import FALLBACK_DEFAULT, FALLBACK_REASONS, RetryPolicy
-from lmconf.schema.declaration import Spec, connection, identity, operations, secret, setting
+from lmconf.schema.declaration import operations
 from lmconf.schema.frozen import FrozenMap
 from lmconf.schema.shapes import (
     Choice,
@@ -21,33 +24,20 @@ from lmconf.schema.shapes import (
     Integer,
     Json,
     ListOf,
-    MapOf,
     Number,
     Record,
-    Referable,
-    Secret,
     Size,
     Text,
-    nullable,
 )
-from lmconf.secrets.references import Reference
+from lmconf.spec.connection_fields import ConnectionFields
 from lmconf.spec.policies import HISTORY, TIMEOUT, Budget, HistoryPolicy, Pricing, TimeoutSpec
 from lmconf.trainers.specs import TRAIN, TrainSpec
 from lmconf.transports.specs import TRANSPORT, TransportSpec
 
-Address = str | Reference
 JsonMap = FrozenMap[str, Any]
-ModelType = Literal["chat", "text", "responses"]
-
-_ADDRESS = Referable(Text(what="an http(s) address", pattern=r"^https?://[^\s/]\S*$"))
-_TEXT = Text()
-REGION_PATTERN = r"^[A-Za-z0-9-]+$"
-"""What a region may be: it becomes a part of a host's name."""
-
-REGION = Referable(Text(what="a region such as `us-east-1`", pattern=REGION_PATTERN))
 
 
-class SoleLMSpec(Spec, frozen=True, kw_only=True):
+class SoleLMSpec(ConnectionFields, frozen=True, kw_only=True):
     """One LM that falls back on no other."""
 
     __hints__: ClassVar[Mapping[str, str]] = {
@@ -68,376 +58,6 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
         "fallback_on": "state it in the LM that is called",
         "pool": "list its members here: a pool is neither a fallback nor a member of a pool",
     }
-
-    # The model
-    model: Annotated[
-        str,
-        identity(
-            Text(what="a model such as `openai/gpt-4o-mini`"),
-            "The model: `provider/name`.",
-            examples=("openai/gpt-4o-mini", "anthropic/claude-sonnet-4-5"),
-            untrusted=True,
-            locates=True,
-        ),
-    ]
-    model_type: Annotated[
-        ModelType,
-        identity(
-            Choice(("chat", "text", "responses")),
-            "Which of the provider's APIs is asked.",
-            untrusted=True,
-            in_dspy="always",
-        ),
-    ] = "chat"
-    base_model: Annotated[
-        str | None,
-        identity(
-            Text(what="a model"),
-            "The model behind a deployment's name: it decides the model family's rules and price.",
-            examples=("openai/o3-mini",),
-            bound_to="model",
-            risk="choose by which price it is charged to a budget",
-        ),
-    ] = None
-    provider: Annotated[
-        str | None,
-        operations(
-            Text(what="a kind of launcher or trainer"),
-            "Shorthand for `launch_kwargs.use` and `train_kwargs.use`.",
-            examples=("sglang",),
-            locates=True,
-            in_pool="member",
-            risk="start a server, or a training",
-        ),
-    ] = None
-
-    # Generation
-    temperature: Annotated[
-        float | None,
-        setting(
-            nullable(Number(0, 2)),
-            "The sampling temperature; null leaves it out.",
-            ruled_by_family=True,
-            in_dspy="always",
-        ),
-    ] = 0.0
-    max_tokens: Annotated[
-        int | None,
-        setting(
-            nullable(Integer(1)),
-            "The most tokens of an answer; null leaves it out.",
-            ruled_by_family=True,
-            in_dspy="always",
-        ),
-    ] = 1000
-    stop: Annotated[
-        tuple[str, ...] | None,
-        setting(
-            nullable(ListOf(_TEXT, single=True)), "Texts that end the answer.", examples=(["\n"],)
-        ),
-    ] = None
-    n: Annotated[
-        int | None,
-        setting(
-            nullable(Integer(1, 128)), "How many answers to one prompt.", on_fallback="require"
-        ),
-    ] = None
-    top_p: Annotated[
-        float | None,
-        setting(
-            nullable(Number(0, 1)), "Nucleus sampling's share of probability.", ruled_by_family=True
-        ),
-    ] = None
-    seed: Annotated[
-        int | None, setting(nullable(Integer()), "Makes sampling repeatable where supported.")
-    ] = None
-    frequency_penalty: Annotated[
-        float | None, setting(nullable(Number(-2, 2)), "Discourages repeated tokens.")
-    ] = None
-    presence_penalty: Annotated[
-        float | None, setting(nullable(Number(-2, 2)), "Discourages tokens already present.")
-    ] = None
-    logprobs: Annotated[
-        bool | int | None,
-        setting(
-            nullable(Either((Flag(), Integer(0, 20)))),
-            "Whether log probabilities come back (a count for `model_type: text`).",
-        ),
-    ] = None
-    top_logprobs: Annotated[
-        int | None,
-        setting(nullable(Integer(0, 20)), "How many alternatives come with each log probability."),
-    ] = None
-    logit_bias: Annotated[
-        FrozenMap[str, float] | None,
-        setting(
-            nullable(MapOf(Number(-100, 100))),
-            "Raises or lowers single tokens, by id.",
-            on_fallback="drop",
-        ),
-    ] = None
-    response_format: Annotated[
-        JsonMap | None,
-        setting(
-            nullable(Json(mapping=True)),
-            "The form of the answer, as the OpenAI API writes it.",
-            examples=({"type": "json_object"},),
-            on_fallback="require",
-        ),
-    ] = None
-    tools: Annotated[
-        tuple[JsonMap, ...] | None,
-        setting(
-            nullable(ListOf(Json(mapping=True))), "Tools the model may call.", on_fallback="require"
-        ),
-    ] = None
-    tool_choice: Annotated[
-        str | JsonMap | None,
-        setting(
-            nullable(Either((Text(), Json(mapping=True)))),
-            "`auto`, `none`, `required`, or a tool.",
-            on_fallback="require",
-        ),
-    ] = None
-    parallel_tool_calls: Annotated[
-        bool | None, setting(nullable(Flag()), "Whether several tools may be called at once.")
-    ] = None
-    reasoning_effort: Annotated[
-        str | None,
-        setting(
-            nullable(_TEXT),  # a newer model may know other words than those of today
-            "How long a reasoning model thinks, in the model's own words.",
-            examples=EFFORTS,
-        ),
-    ] = None
-    thinking: Annotated[
-        JsonMap | None,
-        setting(
-            nullable(Json(mapping=True)),
-            "A thinking budget, as the Anthropic API writes it.",
-            on_fallback="drop",
-        ),
-    ] = None
-    verbosity: Annotated[
-        str | None, setting(nullable(Choice(("low", "medium", "high"))), "How long answers are.")
-    ] = None
-    modalities: Annotated[
-        tuple[str, ...] | None,
-        setting(nullable(ListOf(_TEXT)), "Kinds of output to produce.", on_fallback="require"),
-    ] = None
-    service_tier: Annotated[
-        str | None,
-        operations(
-            nullable(_TEXT),
-            "The provider's tier of service.",
-            sent=True,
-            per_call=True,
-            untrusted=True,
-            in_pool="shared",
-            on_fallback="drop",
-        ),
-    ] = None
-    user: Annotated[
-        str | None,
-        operations(
-            nullable(_TEXT),
-            "An end user's id, for the provider.",
-            sent=True,
-            per_call=True,
-            in_pool="shared",
-            risk="label calls in the name of others",
-        ),
-    ] = None
-    metadata: Annotated[
-        JsonMap | None,
-        operations(
-            nullable(Json(mapping=True)),
-            "Labels that the provider keeps with the call.",
-            sent=True,
-            per_call=True,
-            in_pool="shared",
-            holds_secrets=True,
-            risk="label calls in the name of others",
-        ),
-    ] = None
-    rollout_id: Annotated[
-        str | int | None,
-        identity(
-            nullable(Either((Integer(), Text()))),
-            "Asks anew for an answer that is already cached; never sent.",
-            per_call=True,
-            untrusted=True,
-        ),
-    ] = None
-    extra: Annotated[
-        JsonMap,
-        identity(
-            Json(mapping=True),
-            "Goes into the request's body as it stands: the one door for keys unknown here.",
-            examples=({"top_k": 40},),
-            per_call=True,
-            untrusted=True,
-            holds_secrets=True,
-            on_fallback="drop",
-        ),
-    ] = FrozenMap()
-
-    # Connection
-    api_key: Annotated[
-        str | Reference | None,
-        secret(
-            Secret(),
-            'The credential. Left out, the provider\'s usual variable; `""` sends none.',
-            examples=({"$env": "OPENAI_API_KEY"},),
-            untrusted=True,
-        ),
-    ] = None
-    api_base: Annotated[
-        Address | None,
-        connection(
-            _ADDRESS,
-            "The server's address, in place of the provider's own.",
-            examples=("http://localhost:11434",),
-            locates=True,
-            bound_to="server",
-            risk="choose where prompts are sent",
-        ),
-    ] = None
-    api_version: Annotated[
-        Address | None,
-        connection(
-            Referable(_TEXT),
-            "The API's version.",
-            examples=("2024-10-21",),
-            cloud="place",
-            tells_apart=True,
-            risk="choose which API is asked",
-        ),
-    ] = None
-    api_type: Annotated[
-        Address | None,
-        connection(
-            Referable(_TEXT),
-            "`azure_ad`: Azure's `api_key` is a token.",
-            cloud="place",
-            risk="choose how the credential is sent",
-        ),
-    ] = None
-    organization: Annotated[
-        Address | None,
-        connection(
-            Referable(_TEXT),
-            "The account's organization.",
-            tells_apart=True,
-            risk="choose which account pays",
-        ),
-    ] = None
-    project: Annotated[
-        Address | None,
-        connection(
-            Referable(_TEXT),
-            "The account's project.",
-            tells_apart=True,
-            risk="choose which account pays",
-        ),
-    ] = None
-    headers: Annotated[
-        FrozenMap[str, Address],
-        connection(
-            MapOf(Referable(Text(empty=True)), secrets=True),
-            "HTTP headers sent with every request.",
-            examples=({"X-Team": {"$env": "TEAM_TOKEN", "format": "team {}"}},),
-            per_call=True,
-            bound_to="server",
-            holds_secrets=True,
-            on_fallback="drop",
-            risk="add to what is said to the server",
-        ),
-    ] = FrozenMap()
-    endpoint: Annotated[
-        str | None,
-        identity(
-            _TEXT,
-            "Names where answers come from, in place of the address, in cache keys.",
-            in_pool=None,
-            in_dspy=False,
-            risk="answer for other addresses",
-        ),
-    ] = None
-    allow_http: Annotated[
-        bool,
-        connection(
-            Flag(),
-            "Whether plain http may leave this machine.",
-            in_dspy=False,
-            risk="allow unencrypted connections",
-        ),
-    ] = False
-    aws_region_name: Annotated[
-        Address | None,
-        connection(
-            REGION,
-            "AWS region.",
-            cloud="place",
-            tells_apart=True,
-            risk="choose where prompts are sent",
-        ),
-    ] = None
-    aws_profile_name: Annotated[
-        Address | None,
-        connection(
-            Referable(_TEXT),
-            "Profile of the AWS configuration files.",
-            cloud="credential",
-            bound_to="account",
-            risk="choose an account of this machine",
-        ),
-    ] = None
-    aws_access_key_id: Annotated[
-        str | Reference | None,
-        secret(Secret(), "AWS access key id.", cloud="credential", untrusted=True),
-    ] = None
-    aws_secret_access_key: Annotated[
-        str | Reference | None,
-        secret(Secret(), "AWS secret access key.", cloud="account", untrusted=True),
-    ] = None
-    aws_session_token: Annotated[
-        str | Reference | None,
-        secret(Secret(), "AWS session token.", cloud="account", untrusted=True),
-    ] = None
-    azure_ad_token: Annotated[
-        str | Reference | None,
-        secret(Secret(), "Azure Active Directory token.", cloud="account", untrusted=True),
-    ] = None
-    vertex_project: Annotated[
-        Address | None,
-        connection(
-            Referable(_TEXT),
-            "Google Cloud project.",
-            cloud="account",
-            tells_apart=True,
-            risk="choose which account pays",
-        ),
-    ] = None
-    vertex_location: Annotated[
-        Address | None,
-        connection(
-            REGION,
-            "Google Cloud region.",
-            cloud="place",
-            tells_apart=True,
-            risk="choose where prompts are sent",
-        ),
-    ] = None
-    vertex_credentials: Annotated[
-        str | Reference | None,
-        secret(
-            Secret(),
-            "Google Cloud credentials (a JSON key file).",
-            cloud="credential",
-            untrusted=True,
-        ),
-    ] = None
 
     # Policies
     num_retries: Annotated[
@@ -577,6 +197,7 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
             locates=True,
             in_pool="member",
             risk="start a server",
+            kind_from="provider",
         ),
     ] = None
     finetuning_model: Annotated[
@@ -598,6 +219,7 @@ class SoleLMSpec(Spec, frozen=True, kw_only=True):
             bound_to="model",
             in_dspy=True,
             risk="start a training",
+            kind_from="provider",
         ),
     ] = None
     provenance: Annotated[

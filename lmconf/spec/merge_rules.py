@@ -33,7 +33,7 @@ CREDENTIALS = frozenset(field_names(LMSpec, lambda field: field.bound_to == "ser
 """Fields of which nothing travels to another provider by inheritance, override or copy."""
 
 _MOST_KNOWN = 256
-_SERVER_BLOCKS = ("launch_kwargs", "train_kwargs")
+_KIND_FROM = {name: field.kind_from for name, field in fields(LMSpec).items() if field.kind_from}
 
 
 class LMRules:
@@ -64,12 +64,12 @@ class LMRules:
 
     def kind_key(self, path: Path) -> str | None:
         """Return the key that states the kind of the block at `path`."""
-        if self._in_lm(path) and path[-1] in (*_SERVER_BLOCKS, "transport"):
-            return "use"
         shape = self._shape(path)
         for option in shape.options if isinstance(shape, Either) else (shape,):
             if isinstance(option, Kinds):
                 return option.tag
+            if isinstance(option, Record) and "use" in fields(option.type):
+                return "use"
         return None
 
     def usual(self, path: Path) -> Sequence[Plain]:
@@ -86,11 +86,13 @@ class LMRules:
         """Return `lower` without what its model decides when `upper` states another model."""
         if not self._is_lm(path):
             return lower
-        dropped: set[str] = set()
+        dropped = {
+            name
+            for name, decides in _KIND_FROM.items()
+            if _restates(lower, upper, decides) and not _states_kind(lower.get(name))
+        }
         if _restates(lower, upper, "model"):
             dropped |= _BOUND
-        if _restates(lower, upper, "provider"):
-            dropped |= {name for name in _SERVER_BLOCKS if not _states_kind(lower.get(name))}
         if not dropped & set(lower.entries):
             return lower
         entries = {key: value for key, value in lower.entries.items() if key not in dropped}
@@ -100,9 +102,6 @@ class LMRules:
         if self.flat:
             return path == ()
         return path == ("defaults",) or (len(path) == 2 and path[0] == "lms")
-
-    def _in_lm(self, path: Path) -> bool:
-        return bool(path) and self._is_lm(path[:-1])
 
     def _shape(self, path: Path) -> Shape | None:
         if not path:

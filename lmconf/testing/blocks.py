@@ -30,7 +30,7 @@ from lmconf.schema.shapes import (
     Text,
 )
 from lmconf.secrets.secret_names import is_secret_name
-from lmconf.spec.lm import REGION_PATTERN
+from lmconf.spec.connection_fields import REGION_PATTERN
 from lmconf.testing.atoms import (
     json_maps,
     json_values,

@@ -19,7 +19,7 @@ from lmconf.providers.catalogue import NOWHERE
 from lmconf.runtime import LM, Answer
 from lmconf.schema.frozen import thaw
 from lmconf.secrets.redaction import mask_secrets
-from lmconf.spec.lm import ModelType
+from lmconf.spec.generation_fields import ModelType
 from lmconf.spec.rules.pools import OF_MEMBERS
 from lmconf.testing.scripts import Answers, Asked, Script, fresh_error, text_of
 from lmconf.transports import REQUEST_ID, Json, Request, registry

@@ -100,7 +100,7 @@ def test_a_field_that_is_declared_is_known_everywhere(tmp_path: Path) -> None:
     copy = tmp_path / "lmconf"
     shutil.copytree(ROOT / "lmconf", copy, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "tools").symlink_to(ROOT / "tools")
-    module = copy / "spec/lm.py"
+    module = copy / "spec/generation_fields.py"
     text, count = re.subn(
         r"^    seed: ",
         lambda found: DECLARATIONS + found[0],
