@@ -39,7 +39,7 @@ from lmconf.spec.lm import LM
 from lmconf.spec.merge_rules import LMRules
 from lmconf.spec.plain_data import field_marks, with_absolute_paths
 from lmconf.spec.profile import MANY_LMS, PROFILE, ProfileSpec
-from lmconf.spec.rules.consistency import YIELDING
+from lmconf.spec.rules.model_family import YIELDING
 
 __all__ = [
     "CompileResult",

@@ -37,7 +37,9 @@ from lmconf.spec.lm import LM, LMSpec, SoleLMSpec
 from lmconf.spec.merge_rules import LMRules
 from lmconf.spec.plain_data import to_data, to_diagnostics, with_absolute_paths
 from lmconf.spec.profile import FORMAT_VERSION
-from lmconf.spec.rules.consistency import YIELDING, check_lm, complete_lm, name_usual_variable
+from lmconf.spec.rules.access import name_usual_variable
+from lmconf.spec.rules.consistency import check_lm, complete_lm
+from lmconf.spec.rules.model_family import YIELDING
 from lmconf.spec.rules.pools import complete_pool, is_pool
 from lmconf.system.tracebacks import hide_frames
 
