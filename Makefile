@@ -120,6 +120,7 @@ check: $(STAMP)
 	run "lock file" $(PY) requirements/check.py; \
 	$(if $(wildcard tools/generate.py),run "generated files" $(PY) tools/generate.py --check;) \
 	run "structure" $(PY) -m tools.structure --check; \
+	run "files of a call" $(PY) -m tools.call_path --check; \
 	if [ -n "$$failed" ]; then echo "failed: $${failed#, }" >&2; exit 1; fi
 
 format: $(STAMP)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from lmconf.retries.breaker import CircuitBreaker
-from lmconf.retries.origins import origins
+from lmconf.retries.origins import RetryBudget, origins
 from lmconf.retries.policy import delays, parse_retry_after, should_retry, wait_before_retry
-from lmconf.retries.retry_budget import RetryBudget
 from lmconf.retries.specs import REASONS, BreakerPolicy, RetryPolicy
 
 __all__ = [

@@ -283,7 +283,7 @@ def describe_items(lm: LM, asked: Iterable[CheckedItem]) -> list[Mapping[str, An
         spec = parts.spec_of(each.settings)
         if id(spec) not in known:
             # The spec is kept beside it, so that no other object can take over its id.
-            known[id(spec)] = (spec, parts.described(spec))
+            known[id(spec)] = (spec, parts.identity.describe(spec))
         found.append(known[id(spec)][1])
     return found
 

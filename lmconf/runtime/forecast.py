@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from lmconf.providers.catalogue import PROVIDERS, origin, provider_of
 from lmconf.providers.prices import rates
-from lmconf.retries.retry_budget import COST
+from lmconf.retries.origins import COST
 from lmconf.retries.specs import BUDGET
 from lmconf.secrets.references import Env
 from lmconf.spec.compiled import CompiledLM, compiled_fallback

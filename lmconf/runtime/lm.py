@@ -12,11 +12,11 @@ from lmconf.errors import CallError, Closed, UsageError
 from lmconf.providers.catalogue import provider_of
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.batch import BatchMixin
-from lmconf.runtime.call import Call, Steps, warn_if_truncated
+from lmconf.runtime.call import Call, Next, Steps, warn_if_truncated
 from lmconf.runtime.driver import adrive, drive
 from lmconf.runtime.error_context import add_context
 from lmconf.runtime.history import History, print_history
-from lmconf.runtime.layers import compose
+from lmconf.runtime.layers import compose_for
 from lmconf.runtime.lazy_transport import LazyTransport
 from lmconf.runtime.messages import Messages, as_messages
 from lmconf.runtime.related import Named, RelatedLMs, Role
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from lmconf.training.job import TrainingJob
 
 __all__ = ["LM"]
-
-_LAYERS = compose()
 
 
 class LM(BatchMixin):
@@ -120,6 +118,7 @@ class LM(BatchMixin):
         self._carried = ResourceHold(carried or LazyTransport(compiled))
         self._others = ResourceHold(others or RelatedLMs(compiled, LM.of))
         self._made: LMResources | None = None
+        self._layers: Next
         self._history = History(spec.history)
         self._tally = Tally(whole)
 
@@ -252,8 +251,8 @@ class LM(BatchMixin):
             read = None
             if reading and spec.response_format is not None:
                 read = reader_for_request(settings.get("response_format"), spec.response_format)
-            call = Call(parts, spec, prompt, checked, stream, read, settings, parts.heard)
-            return _LAYERS(call)
+            call = Call(parts, spec, prompt, checked, stream, read, settings, parts.dispatcher)
+            return self._layers(call)
         except CallError as error:
             add_context(error, self._compiled, self._spec)
             raise
@@ -280,6 +279,7 @@ class LM(BatchMixin):
                         others=self._behind("fallbacks"),
                         members=self._behind("pool"),
                     )
+                    self._layers = compose_for(made)  # first: whoever finds the parts uses them
                     self._made = made
         return made
 
@@ -521,7 +521,7 @@ class LM(BatchMixin):
     def _is_to_close(self) -> bool:
         with self._lock:
             before, self._closed = self._closed, True
-        if not before and self._made is not None:
+        if not before and self._made is not None and self._made.dispatcher is not None:
             self._made.dispatcher.close()
         return not before
 

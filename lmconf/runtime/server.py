@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lmconf.errors import LaunchError, UsageError
+from lmconf.errors import Closed, LaunchError, UsageError
 from lmconf.launchers import LAUNCH, LaunchSpec, launcher
 from lmconf.launchers.server_protocol import StartOptions
+from lmconf.providers.catalogue import provider_of
 from lmconf.schema.declaration import field_names
 from lmconf.schema.serialize import write
 from lmconf.system.fork import Mutex
 from lmconf.system.paths import with_home
-from lmconf.system.refcount import SharedResource
+from lmconf.system.refcount import ResourceHold, SharedResource
 from lmconf.system.signal import OneShotEvent
 from lmconf.system.tracebacks import hide_frames
 
 if TYPE_CHECKING:
     from lmconf.launchers.server_protocol import Server
 
-__all__ = ["LaunchedServer", "ServerStart", "fingerprint_of"]
+__all__ = ["LaunchedServer", "OwnServer", "ServerStart", "fingerprint_of"]
 
 
 class ServerStart:
@@ -292,6 +293,60 @@ class LaunchedServer(SharedResource):
         if self._at_exit is not None:
             self._at_exit.detach()
         self._at_exit, self._stays = None, False
+
+
+class OwnServer:
+    """The server of one LM's own, as the LM's calls use it.
+
+    Args:
+        name: What messages call the LM.
+        model: The model with its provider, which decides where its API begins.
+        hold: The LM's hold on the server, which it shares with its copies.
+    """
+
+    def __init__(self, name: str, model: str, hold: ResourceHold[LaunchedServer]) -> None:
+        self._name = name
+        # The base of these two APIs ends above the version.
+        self._above = provider_of(model)[0] in ("anthropic", "ollama", "ollama_chat")
+        self._hold = hold
+
+    @property
+    def origin(self) -> str:
+        """What tells the server from all others, wherever it listens."""
+        return f"launched:{id(self._hold.shared)}"
+
+    @property
+    def running(self) -> Server | None:
+        """The server while it runs.
+
+        Raises:
+            Closed: the LM was closed.
+        """
+        if self._hold.let_go:
+            raise Closed("the LM was closed", lm=self._name)
+        return self._hold.shared.server
+
+    def base_at(self, server: Server) -> str:
+        """Return the base of the LM's API at `server`."""
+        return server.url if self._above else server.api_base
+
+    def begin_start(self) -> ServerStart:
+        """Return the start of the server, which goes on whoever waits for it.
+
+        Raises:
+            LaunchError: only `launch()` may start it.
+        """
+        launched = self._hold.shared
+        if launched.spec.auto == "manual":
+            raise LaunchError(
+                f"{self._name}: its server is not running; call launch() first, or run"
+                " `lmconf launch`"
+            )
+        return launched.begin()
+
+    def begin_call(self) -> Callable[..., None]:
+        """Note that a call needs the server; call what is returned at its end."""
+        return self._hold.shared.call_begins()
 
 
 def fingerprint_of(spec: LaunchSpec, model: str) -> str:

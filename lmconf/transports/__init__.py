@@ -11,7 +11,7 @@ from lmconf.errors import UsageError
 from lmconf.schema.frozen import thaw
 from lmconf.system.interrupts import run_shielded
 from lmconf.transports import registry
-from lmconf.transports.cancellation import Cancellation, use_cancellation
+from lmconf.transports.connection_state import Cancellation, use_cancellation
 from lmconf.transports.custom import chunks_of
 from lmconf.transports.specs import TransportSpec
 from lmconf.transports.status_errors import Advice, no_advice

@@ -439,10 +439,10 @@ def test_a_run_that_is_answered_from_what_is_kept_never_imports_litellm(
         from lmconf.caches import request_key
         from lmconf.runtime.stored import write
         parts = lm._parts()
-        key = request_key(parts.digest_of(lm.spec), [{"role": "user", "content": "hi"}], {})
+        key = request_key(parts.identity.digest_of(lm.spec), [{"role": "user", "content": "hi"}], {})
         response = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello."},
                                  "finish_reason": "stop"}]}
-        parts.tiers_of(lm.spec).put(key, write(response), ttl=None)
+        parts.cache_stores.tiers_of(lm.spec).put(key, write(response), ttl=None)
     """
     program = f"""
         import asyncio, sys

@@ -19,8 +19,7 @@ import lmconf
 from lmconf.callbacks import Start
 from lmconf.errors import Error
 from lmconf.runtime.identity import identity_settings
-from lmconf.runtime.resources import MOST_REMEMBERED
-from lmconf.runtime.settings_key import content_key
+from lmconf.runtime.spec_memo import MOST_REMEMBERED, content_key
 from lmconf.schema.frozen import FrozenMap
 from lmconf.spec.build import spec_for_call
 from tests.loopback import Loopback, chat, serving
@@ -245,7 +244,7 @@ def test_what_was_checked_is_checked_once_and_anew_when_it_is_another(
         checked.append(said)
         return spec_for_call(compiled, said)
 
-    monkeypatch.setattr("lmconf.runtime.resources.spec_for_call", check)
+    monkeypatch.setattr("lmconf.runtime.spec_memo.spec_for_call", check)
     tools = [{"type": "function", "function": {"name": f"f{number}"}} for number in range(20)]
     with lmconf.LM("openai/m", api_base=server.v1, api_key="", cache=False) as lm:
         for count in (1, 2):
@@ -289,8 +288,8 @@ def test_what_is_remembered_has_a_bound_and_holds_no_setting_in_its_keys(lm: lmc
     parts = lm._parts()
     for number in range(MOST_REMEMBERED * 2):
         parts.spec_of({"stop": [f"word-{number}"]})
-        assert len(parts._specs) <= MOST_REMEMBERED
-    assert "word" not in repr(list(parts._specs))
+        assert len(parts._specs._specs) <= MOST_REMEMBERED
+    assert "word" not in repr(list(parts._specs._specs))
     large = {"extra": {"a": "x" * 2**20}}
     assert content_key(large) is None
     assert parts.spec_of(large).extra == large["extra"]

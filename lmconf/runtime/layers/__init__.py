@@ -3,13 +3,15 @@
     record( fall_back( cache( single-flight( budget( retry( limits( send )))))))
 
 is the whole order; a layer that is added finds its place in `LAYERS`, and has a file of its own.
-Each layer knows the call and the next layer, and nothing of the others.
+Each layer knows the call and the next layer, and nothing of the others. Those that an LM has no
+use for are left out of its calls.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from lmconf.runtime.call import Call, Layer, Next, Steps
 from lmconf.runtime.layers.budget import enforce_budgets
@@ -22,7 +24,10 @@ from lmconf.runtime.layers.retry import retry_failures
 from lmconf.runtime.layers.send import send_request
 from lmconf.runtime.layers.single_flight import join
 
-__all__ = ["LAYERS", "compose"]
+if TYPE_CHECKING:
+    from lmconf.runtime.resources import LMResources
+
+__all__ = ["LAYERS", "compose", "compose_for"]
 
 LAYERS: tuple[Layer, ...] = (
     record_call,
@@ -35,7 +40,15 @@ LAYERS: tuple[Layer, ...] = (
     apply_limits,
     send_request,
 )
-"""The layers of every call, from the outside in."""
+"""The layers of a call, from the outside in."""
+
+_USES: Mapping[Layer, Callable[[LMResources], bool]] = {
+    fall_back: lambda parts: bool(parts.others),
+    enforce_budgets: lambda parts: bool(parts.charges),
+    pick_member: lambda parts: parts.members is not None,
+    apply_limits: lambda parts: parts.gating is not None,
+}
+"""The layers that not every LM uses, and which do."""
 
 
 def compose(layers: Sequence[Layer] = LAYERS) -> Next:
@@ -44,6 +57,14 @@ def compose(layers: Sequence[Layer] = LAYERS) -> Next:
     for layer in reversed(layers):
         following = functools.partial(layer, following=following)
     return following
+
+
+def compose_for(parts: LMResources) -> Next:
+    """Return the layers that the calls of an LM cross, as one."""
+    if parts.others or parts.members is not None:
+        # Calls to other LMs cross the layers below, and use what those LMs state.
+        return compose()
+    return compose([layer for layer in LAYERS if layer not in _USES or _USES[layer](parts)])
 
 
 def _innermost(call: Call) -> Steps:

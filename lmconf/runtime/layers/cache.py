@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, TypeAlias
 
+from lmconf import caches
 from lmconf.caches import StoredHit, TieredStore, request_key
+from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore, StoreSpec
 from lmconf.callbacks import CacheHit, CacheMiss
+from lmconf.diagnostics.model import Mark
 from lmconf.runtime.call import Call, Command, Next, Perform, Reply, Steps
-from lmconf.runtime.in_flight import InFlightRequest, InFlightRequests
+from lmconf.runtime.in_flight import InFlightRequest, InFlightRequests, in_flight_requests
 from lmconf.runtime.stored import StoredResponse, open_stored, worth_keeping, write
+from lmconf.spec.compiled import CompiledLM
+from lmconf.spec.lm import LMSpec
 from lmconf.transports import Json
 
-__all__ = ["SHOWN", "CachePlace", "Hit", "use_cache"]
+__all__ = ["SHOWN", "CachePlace", "CacheStores", "Hit", "use_cache"]
 
 SHOWN = 12  # digits of a key that events tell: enough to tell entries apart
 
@@ -40,7 +45,7 @@ class CachePlace:
         spec, policy = self._call.spec, self._call.spec.cache
         # What asks anew on purpose is neither given another's answer nor lets others wait for it.
         joins = policy.mode in ("read_write", "read_only") and spec.rollout_id is None
-        return self._call.parts.flights_of(spec) if joins and policy.ttl != 0 else None
+        return self._call.parts.cache_stores.flights_of(spec) if joins and policy.ttl != 0 else None
 
     def usable(self, value: bytes | None) -> StoredResponse | None:
         """Return the answer that `value` holds; None if the call has no use for it."""
@@ -93,7 +98,7 @@ class CachePlace:
 
 def use_cache(call: Call, following: Next) -> Steps:
     """Answer from what is kept, and keep what is answered."""
-    tiers = call.parts.tiers_of(call.spec)
+    tiers = call.parts.cache_stores.tiers_of(call.spec)
     # No generator of its own: what is never kept does not pay for one.
     return following(call) if tiers is None else _use_cache(call, tiers, following)
 
@@ -101,9 +106,9 @@ def use_cache(call: Call, following: Next) -> Steps:
 def _use_cache(call: Call, tiers: TieredStore, following: Next) -> Steps:
     parts, spec = call.parts, call.spec
     if spec.launch_kwargs is not None:
-        digest = yield Perform(lambda: parts.digest_of(spec))  # may read a large file
+        digest = yield Perform(lambda: parts.identity.digest_of(spec))  # may read a large file
     else:
-        digest = parts.digest_of(spec)
+        digest = parts.identity.digest_of(spec)
     key = request_key(digest, call.messages, {})
     place = CachePlace(call, tiers, key)
     if spec.cache.mode != "refresh":
@@ -119,3 +124,62 @@ def _use_cache(call: Call, tiers: TieredStore, following: Next) -> Steps:
     if reply.stored is None:
         reply.when_done(place.keep, place.fail)
     return reply
+
+
+class CacheStores:
+    """The stores that hold the answers to the calls of one LM, opened when they are needed."""
+
+    def __init__(self, compiled: CompiledLM) -> None:
+        self._compiled = compiled
+        self._override = caches.override_from_environment()
+        self._own: TieredStore | None = None
+        self._tiers: dict[object, TieredStore] = {}
+        self._flights: dict[object, InFlightRequests] = {}
+
+    def tiers_of(self, spec: LMSpec) -> TieredStore | None:
+        """Return the stores that a call with `spec` uses; None for none."""
+        if spec.cache.mode == "disabled" or self._override == "disabled":
+            return None
+        own = spec is self._compiled.spec
+        # Mostly it is the LM's own: working out which store is meant takes longer than asking it.
+        if own and self._own is not None:
+            return self._own
+        key = (spec.cache.store, spec.cache_in_memory)
+        tiers = self._tiers.get(key)
+        if tiers is None:
+            place = self._compiled.place("cache", "store")
+            tiers = self._tiers[key] = _open_tiers(spec, self._override, place)
+        if own:
+            self._own = tiers
+        return tiers
+
+    def flights_of(self, spec: LMSpec) -> InFlightRequests:
+        """Return the requests in flight whose answers are kept where those of `spec` are."""
+        key = (spec.cache.store, spec.cache_in_memory)
+        flights = self._flights.get(key)
+        if flights is None:
+            flights = in_flight_requests(_farthest_store(spec, self._override))
+            self._flights[key] = flights
+        return flights
+
+
+def _open_tiers(spec: LMSpec, override: str | None, place: Mark | None) -> TieredStore:
+    far = _farthest_store(spec, override)
+    stores: dict[str, caches.Store] = {}
+    if (spec.cache_in_memory or override == "memory") and not isinstance(far, MemoryStore):
+        stores["memory"] = caches.live_store(MemoryStore())
+    if isinstance(far, RedisStore) and far.disk:
+        stores["disk"] = caches.live_store(DiskStore())
+    stores[far.backend] = caches.live_store(far, place)
+    return TieredStore(tuple(stores.values()), tuple(stores))
+
+
+def _farthest_store(spec: LMSpec, override: str | None) -> StoreSpec:
+    """Return the farthest of the stores that keep the answers of `spec`."""
+    store = spec.cache.store
+    assert not isinstance(store, str)
+    if override is None:
+        return store
+    if override == "disk":
+        return DiskStore()
+    return store if isinstance(store, MemoryStore) else MemoryStore()

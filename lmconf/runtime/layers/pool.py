@@ -70,7 +70,7 @@ class PoolMembers:
     def breaker(self, index: int) -> CircuitBreaker:
         """Return what is known of a member's server."""
         parts = self.parts(index)
-        return origins().breaker(parts.origin_of(parts.spec), parts.spec.model)
+        return origins().breaker(parts.identity.origin_of(parts.spec), parts.spec.model)
 
     def choose(self, call: Call) -> int:
         """Return the member to ask now, which counts as busy until `done`.

@@ -183,4 +183,4 @@ def _tell_failure(call: Call, error: BaseException, by: Call | None = None) -> N
 
 def _request_fields(call: Call) -> dict[str, object]:
     """Return what callbacks are told of a request: no header, no key, no address."""
-    return {"messages": call.messages, "settings": call.parts.with_response_facts(call.spec)}
+    return {"messages": call.messages, "settings": call.parts.settings_of(call.spec)}

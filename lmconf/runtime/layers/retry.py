@@ -24,7 +24,7 @@ class Watch:
     __slots__ = ("_breaker", "_budget", "_call", "_policy")
 
     def __init__(self, call: Call) -> None:
-        origin = call.parts.origin_of(call.spec)
+        origin = call.parts.identity.origin_of(call.spec)
         known = origins()
         self._call = call
         self._policy = call.spec.retry.breaker

@@ -14,6 +14,7 @@ from lmconf.transports import REQUEST_ID, Json
 
 if TYPE_CHECKING:
     from lmconf.launchers.server_protocol import Server
+    from lmconf.runtime.server import OwnServer
 
 __all__ = ["send_request"]
 
@@ -26,17 +27,18 @@ def send_request(call: Call, following: Next) -> Steps:
             retryable=False,
             setting="deadline",
         )
-    if call.parts.must_start:
-        return (yield from _send_to_own_server(call))
+    server = call.parts.own_server
+    if server is not None:
+        return (yield from _send_to_own_server(call, server))
     return (yield from _send(call, None))
 
 
-def _send_to_own_server(call: Call) -> Steps:
+def _send_to_own_server(call: Call, own: OwnServer) -> Steps:
     """Send the request to the LM's own server, which is not idle until the answer has ended."""
-    done = call.parts.call_begins()
+    done = own.begin_call()
     try:
-        server = call.parts.own_server or (yield from _start(call))
-        reply = yield from _send(call, call.parts.base_at(server))
+        server = own.running or (yield from _start(call, own))
+        reply = yield from _send(call, own.base_at(server))
     except BaseException:
         done()
         raise
@@ -44,9 +46,9 @@ def _send_to_own_server(call: Call) -> Steps:
     return reply
 
 
-def _start(call: Call) -> Generator[Command, Any, Server]:
+def _start(call: Call, own: OwnServer) -> Generator[Command, Any, Server]:
     """Wait for the start of the LM's own server, which goes on when the call may wait no longer."""
-    loading = call.parts.begin_start()
+    loading = own.begin_start()
     try:
         ended = yield Wait(loading.signal, call.left)
     except (KeyboardInterrupt, SystemExit):

@@ -18,7 +18,7 @@ from lmconf.errors import BadResponse, CallError, Closed, ConnectionFailed, Time
 from lmconf.secrets.redaction import mask_secrets
 from lmconf.system.interrupts import bare_interrupt, interrupt_behind
 from lmconf.transports.clouds.credentials import CloudRoute
-from lmconf.transports.http.connection_state import ConnectionState
+from lmconf.transports.connection_state import ConnectionState
 from lmconf.transports.http.destination import Destination
 from lmconf.transports.http.http_request import HttpRequest, origin_of
 from lmconf.transports.http.phase_timer import Phase, PhaseTimer
@@ -34,6 +34,9 @@ __all__ = [
     "lent_client",
     "use_attempt",
 ]
+
+_ENDS = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
+"""How the end of a connection shows."""
 
 
 class AttemptHalted(BaseException):
@@ -96,7 +99,7 @@ class Attempt:
 
     def can_resend(self, error: BaseException) -> bool:
         """Say whether to send the request again, after `error` ended a connection kept idle."""
-        if self.left <= 0 or not self.connection.has_ended_idle(error):
+        if not isinstance(error, _ENDS) or not self.connection.has_ended_idle() or self.left <= 0:
             return False
         return interrupt_behind(error, self._handled) is None
 

@@ -37,7 +37,7 @@ from lmconf.transports.litellm.clients import Clients
 from lmconf.transports.litellm.error_mapping import failure_of
 from lmconf.transports.litellm.params import check_parameters, is_as_stated, litellm_settings
 from lmconf.transports.litellm.patches import aimport_litellm, import_litellm, lend_clients
-from lmconf.transports.openai import ChatApi
+from lmconf.transports.openai.chat import ChatApi
 from lmconf.transports.openai.responses import ResponsesApi
 from lmconf.transports.response_checks import (
     GIVEN_UP,

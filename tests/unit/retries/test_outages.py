@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import lmconf
 from lmconf.errors import BadRequest, CallError, RateLimited, ServerError, Timeout
 from lmconf.retries import BreakerPolicy, CircuitBreaker, RetryBudget, RetryPolicy, delays, origins
+from lmconf.retries.origins import COST
 from lmconf.retries.reasons import counts_against_breaker, reason_of
-from lmconf.retries.retry_budget import COST
 from tests.loopback import Reply, chat, serving
 
 CALLS = 1000

@@ -204,7 +204,7 @@ def test_a_pool_counts_what_its_own_references_lead_to(monkeypatch: pytest.Monke
         with load(pooled).lm as lm:
             for value in ("1", "2"):
                 monkeypatch.setenv("TOPK", value)
-                found.add(lm._parts().digest_of(lm.spec))
+                found.add(lm._parts().identity.digest_of(lm.spec))
     assert len(found) == 4
 
 

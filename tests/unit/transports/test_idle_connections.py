@@ -18,7 +18,7 @@ import pytest
 
 from lmconf.errors import CallError, ConnectionFailed, ServerError
 from lmconf.runtime import LM
-from lmconf.transports.http import connection_state
+from lmconf.transports import connection_state
 from tests.certificates import certify
 from tests.sockets import BODY, HEAD, Peer, raw
 

@@ -1,18 +1,57 @@
-"""The connection that an attempt waits for, and how far the attempt came on it."""
+"""The connection that an attempt waits for, and a way to end the wait from another thread."""
 
 from __future__ import annotations
 
 import time
+import weakref
+from contextvars import ContextVar
+from typing import Protocol
 
-import httpcore
-
-from lmconf.transports.cancellation import Cancellation, Line, current_cancellation
-
-__all__ = ["ConnectionState"]
+__all__ = ["Cancellation", "ConnectionState", "Line", "current_cancellation", "use_cancellation"]
 
 _IDLE_END = 2.0
 """Within how many seconds the end of a connection comes that the server had closed before it read
 the request: a round trip, on a slow network or machine. What ends later may have been at work."""
+
+
+class Line(Protocol):
+    """The connection that an attempt waits for."""
+
+    def close(self) -> None:
+        """Close it, whoever waits for it."""
+
+
+class Cancellation:
+    """Ends the attempts that are made in some contexts."""
+
+    def __init__(self) -> None:
+        self.given = False
+        self._attempts: weakref.WeakSet[ConnectionState] = weakref.WeakSet()
+
+    def add(self, attempt: ConnectionState) -> None:
+        """Note an attempt that begins."""
+        self._attempts.add(attempt)
+
+    def give(self) -> None:
+        """Close the connections of the attempts that are under way; no further one is sent."""
+        self.given = True
+        for attempt in list(self._attempts):
+            line = attempt.line
+            if line is not None:
+                line.close()
+
+
+_cut: ContextVar[Cancellation | None] = ContextVar("lmconf_cut", default=None)
+
+
+def use_cancellation(cut: Cancellation) -> None:
+    """Let `cut` end what is sent in the current context."""
+    _cut.set(cut)
+
+
+def current_cancellation() -> Cancellation | None:
+    """Return what may end what is sent in the current context."""
+    return _cut.get()
 
 
 class ConnectionState:
@@ -55,8 +94,8 @@ class ConnectionState:
         """Note that the connection ended, and whether the server had not read the request then."""
         self._unread = unread
 
-    def has_ended_idle(self, error: BaseException) -> bool:
-        """Say whether `error` ended a reused connection that the server had closed unused.
+    def has_ended_idle(self) -> bool:
+        """Say whether this is a reused connection that the server had closed unused.
 
         Then no byte of an answer came, the server's kernel did not take the request, and the end
         came within `_IDLE_END`.
@@ -64,5 +103,4 @@ class ConnectionState:
         if self._reused_at is None or self.answering or self.closed:
             return False
         late = time.monotonic() - self._reused_at >= _IDLE_END
-        ended = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
-        return not late and self._unread and isinstance(error, ended)
+        return self._unread and not late

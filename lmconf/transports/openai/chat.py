@@ -1,4 +1,8 @@
-"""The body, the address and the headers of a request that is sent as it was stated."""
+"""OpenAI's chat completions and completions, for servers that speak these APIs themselves.
+
+They are sent what was stated, as it was stated, and their answers need little reading (OpenAI API
+reference, "Chat", "Completions").
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,28 @@ from urllib.parse import quote
 
 from lmconf.errors import BadRequest
 from lmconf.transports.http.http_request import HttpRequest, json_post, merge_extra, url_of
+from lmconf.transports.openai.chat_response import ChatStreamReader, response_of
 from lmconf.transports.transport import Json, Request
 
-__all__ = ["DEFAULT_AZURE_VERSION", "make_request"]
+__all__ = ["DEFAULT_AZURE_VERSION", "ChatApi", "make_request"]
 
 DEFAULT_AZURE_VERSION = "2024-10-21"
 """Azure's generally available version of the API, used where a profile names none."""
 
 _PATHS = {"chat": "chat/completions", "text": "completions"}
+
+
+class ChatApi:
+    """Both APIs, for `lmconf.transports.http.direct_transport`: the request's route says which is asked."""
+
+    def asked(self, request: Request, *, stream: bool) -> HttpRequest:
+        return make_request(request, stream=stream)
+
+    def response_of(self, body: Json, request: Request, secrets: tuple[str, ...]) -> Json:
+        return response_of(body)
+
+    def answering(self, request: Request, secrets: tuple[str, ...]) -> ChatStreamReader:
+        return ChatStreamReader()
 
 
 def make_request(request: Request, *, stream: bool) -> HttpRequest:

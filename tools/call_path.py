@@ -1,0 +1,78 @@
+"""Counts the files of the package that one call runs code of; with `--check`, holds their bounds.
+
+Two calls are counted, both warm: one that no cache answers, and a server on this machine does, and
+one that the memory answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, FrameType
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import lmconf  # noqa: E402 - found below the root, where this is run as a file
+from benchmarks.server import serving  # noqa: E402
+
+BOUNDS = {"a call that no cache answers": 57, "a hit in memory": 16}
+"""How many files each may run code of. A bound is lowered when the count falls."""
+
+PROMPT = "What is the capital of Japan?"
+
+
+def files_of(call: Callable[[], object]) -> list[str]:
+    """Return the files of the package whose functions run in this thread during `call`."""
+    package = str(ROOT / "lmconf") + os.sep
+    seen: set[CodeType] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            seen.add(frame.f_code)
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    names = {code.co_filename for code in seen if code.co_filename.startswith(package)}
+    return sorted(name.removeprefix(str(ROOT) + os.sep) for name in names)
+
+
+def measure() -> dict[str, list[str]]:
+    """Return the files of a call that a server answers, and of one that the memory answers."""
+    with tempfile.TemporaryDirectory() as folder, serving() as base:
+        os.environ["LMCONF_CACHE_DIR"] = folder
+        with lmconf.LM("openai/benchmark", api_base=base, api_key="none") as lm:
+            for prompt in (PROMPT, PROMPT, f"{PROMPT} Once more."):
+                lm(prompt)
+            return {
+                "a call that no cache answers": files_of(lambda: lm(f"{PROMPT} In short.")),
+                "a hit in memory": files_of(lambda: lm(PROMPT)),
+            }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the counts; with `--check`, return 1 where one exceeds its bound."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="print nothing that is within bounds")
+    parser.add_argument("--list", action="store_true", help="name the files")
+    options = parser.parse_args(arguments)
+    status = 0
+    for what, files in measure().items():
+        exceeded = len(files) > BOUNDS[what]
+        status |= exceeded
+        if exceeded or not options.check:
+            print(f"{what}: {len(files)} files (at most {BOUNDS[what]})")
+        if exceeded or options.list:
+            print("".join(f"  {name}\n" for name in files), end="")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
