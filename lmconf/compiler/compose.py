@@ -28,7 +28,16 @@ FLAT_NAME = "main"
 def compose_documents(
     documents: Sequence[Document], inputs: CompilerInputs, diagnostics: list[Diagnostic]
 ) -> ProfileParts | None:
-    """Return what `documents`, the lowest first, say together, or None after reporting why not."""
+    """Fold documents, overrides and inheritance into the parts of one profile.
+
+    Args:
+        documents: the lowest layer first, as they were read.
+        inputs: what the application gives: overrides, and where other profiles are found.
+        diagnostics: what is wrong is added to it.
+
+    Returns:
+        The parts, or None where the documents are no profile.
+    """
     roots = [
         recognise_operators(document.root, diagnostics, folder=_folder(document))
         for document in documents

@@ -82,7 +82,12 @@ def _no_redactions(entries: object, path: Path) -> Iterator[Fault]:
 
 
 def merge_faults(faults: Iterable[Fault], kinds: Iterable[Fault]) -> list[Fault]:
-    """Return both, without the unknown keys of blocks whose kind is not known either."""
+    """Return all faults, without the unknown keys of blocks whose kind is not known either.
+
+    Args:
+        faults: what is wrong with the fields of blocks.
+        kinds: what is wrong with the kinds of blocks.
+    """
     unknown = list(kinds)
     blocks = {fault.path[:-1] for fault in unknown if fault.code == "unknown-kind"}
     others = [

@@ -46,7 +46,12 @@ class ProfileParts(Struct, frozen=True, eq=False, kw_only=True):
 
 
 def no_block(node: Node, path: Path) -> Diagnostic:
-    """Return what is said of an LM, or of all of them, that is no mapping."""
+    """Return the diagnostic for an LM, or a block of LMs, that is no mapping.
+
+    Args:
+        node: what stands there instead.
+        path: where it stands in the document.
+    """
     value = node.value if isinstance(node, Scalar) else None
     model = value if isinstance(value, str) and "/" in value else "provider/name"
     if path == ("lms",):
@@ -75,7 +80,14 @@ _LEFT_OUT: dict[str, tuple[str, ...]] = {
 
 
 def part(root: Map, name: Literal["head", "profile", "values", "lm", "version"]) -> Map:
-    """Return `root` without the keys that do not belong to the part `name`, nor parked anchors."""
+    """Return one part of a document, without parked anchors.
+
+    Args:
+        root: the root of the document.
+        name: `head` is what was used while files were gathered, `profile` all but the LMs, `values`
+            what of it is rendered and checked, `lm` the LM of a one-LM document, and `version` the
+            version of the format alone.
+    """
     if name == "version":
         entries = {key: value for key, value in root if key == "lmconf"}
     else:
@@ -85,7 +97,12 @@ def part(root: Map, name: Literal["head", "profile", "values", "lm", "version"])
 
 
 def is_newer_format(root: Map, diagnostics: list[Diagnostic]) -> bool:
-    """Say whether a document is of a version that is not known yet, after reporting it."""
+    """Say whether a document is of a version of the format that is not known yet.
+
+    Args:
+        root: the root of the document.
+        diagnostics: that it is so is added to it.
+    """
     version = root.get("lmconf")
     number = version.value if isinstance(version, Scalar) else None
     if not isinstance(number, int) or isinstance(number, bool) or number <= FORMAT_VERSION:
@@ -106,7 +123,15 @@ def is_newer_format(root: Map, diagnostics: list[Diagnostic]) -> bool:
 def document_form(
     roots: Sequence[Map], diagnostics: list[Diagnostic]
 ) -> Literal["one", "many"] | None:
-    """Return which form the documents have, or None after reporting that they have none or both."""
+    """Return which form the documents have: one LM, or several.
+
+    Args:
+        roots: the roots of the documents, the lowest layer first.
+        diagnostics: it is added to it where they have no form, or both.
+
+    Returns:
+        None where they have no form, or both.
+    """
     many = [says for root in roots if (says := _find_profile_key(root)) is not None]
     one = [mark for root in roots if (mark := _find_model_key(root)) is not None]
     if many and one:

@@ -56,8 +56,11 @@ Declared: TypeAlias = dict[Hashable, tuple[StoreSpec, Mark | None]]
 def find_store_conflicts(profile: CompiledProfile, declared: Declared) -> Iterator[Diagnostic]:
     """Yield an error for each store that is declared twice, and not alike.
 
-    Two declarations mean one store when they name one folder, or one server and namespace. The
-    other one may stand in a profile that `declared` comes from; those of `profile` are added to it.
+    Two declarations mean one store when they name one folder, or one server and namespace.
+
+    Args:
+        profile: the profile whose stores are looked at.
+        declared: the stores of other profiles, by what they name; those of `profile` are added.
     """
     for store, path, mark in _declared_stores(profile):
         place = caches.place(store)
@@ -124,7 +127,15 @@ class CompileResult(Masked, Struct, frozen=True, eq=False):
 
 
 def compile_documents(documents: Sequence[Document], inputs: CompilerInputs) -> CompileResult:
-    """Return what `documents`, the lowest layer first, compile to under `inputs`."""
+    """Compile documents to a profile. This has no effect beyond its result.
+
+    Args:
+        documents: the lowest layer first, as they were read.
+        inputs: what the application gives: overrides, variables, names of kinds of its own.
+
+    Returns:
+        The profile, or none where a diagnostic is an error, and every diagnostic.
+    """
     diagnostics = Findings()
     try:
         return _compile_documents(documents, inputs, diagnostics)

@@ -43,6 +43,10 @@ def find_shared_credentials(
     Values are told apart by where they stand: one place that reaches several LMs is inherited, or
     copied by `<<`. A YAML alias under a key of its own states its value there, and may repeat it
     for other addresses of one provider.
+
+    Args:
+        entries: the LMs of a profile by name, rendered.
+        data: the plain data of each, completed.
     """
     first: dict[tuple[str, _Place], _Use] = {}
     reported: set[_Place] = set()

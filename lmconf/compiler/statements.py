@@ -15,8 +15,8 @@ from lmconf.spec.destinations import (
     StatedValue,
     Statement,
     addressing_fields,
-    destination_identities,
     leaves_of,
+    node_identities,
 )
 from lmconf.spec.merge_rules import LMRules
 from lmconf.spec.plain_data import to_data
@@ -65,7 +65,14 @@ def _note_keys(node: Node, maps: dict[tuple[str, int, int], list[Map]]) -> None:
 def statements_of_lm(
     layers: Sequence[Layer], root: Map, settled: Map, rules: LMRules
 ) -> StatedValue:
-    """Return what the LM of a one-LM document has, which `layers` say together."""
+    """Return what the LM of a one-LM document has, and which block states each value of it.
+
+    Args:
+        layers: the documents and overrides, the lowest first.
+        root: their fold.
+        settled: the fold after its operators were applied.
+        rules: how the layers are folded.
+    """
     fields = _Fields()
     statements = []
     for path, node in leaves_of(settled):
@@ -85,10 +92,16 @@ def statements_of_profile(
     defaults: Map | None,
     inherited: Callable[[Map], Inherited],
 ) -> dict[str, StatedValue]:
-    """Return what each LM has, which `layers` say together.
+    """Return what each LM of a profile has, and which block states each value of it.
 
-    `whole` is what their LMs inherit, and `defaults` what lies under it; `inherited` does the same
-    for the fold of some of them.
+    Args:
+        layers: the documents and overrides, the lowest first.
+        whole: what the LMs of their fold inherit.
+        defaults: the block that lies under all of them, if there is one.
+        inherited: returns what LMs inherit in the fold of some of the layers.
+
+    Returns:
+        The statements by the name of the LM; pools have none.
     """
     finder = _StatementFinder(layers, whole, defaults, inherited)
     return {
@@ -208,7 +221,7 @@ class _Fields:
         if field is None:
             return False
         if id(field) not in self._known:
-            self._known[id(field)] = destination_identities(field)
+            self._known[id(field)] = node_identities(field)
         return id(node) in self._known[id(field)]
 
 

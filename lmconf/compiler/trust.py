@@ -61,9 +61,11 @@ def allows_block(type_: type[Struct]) -> bool:
 
 
 def check_documents(documents: Sequence[Document], allow_env: frozenset[str]) -> list[Diagnostic]:
-    """Return a diagnostic for everything in recognised `documents` that needs trust.
+    """Return a diagnostic for everything in untrusted documents that needs trust, as it is written.
 
-    `allow_env` are the environment variables that may be referred to all the same.
+    Args:
+        documents: what was read, with its operators recognised.
+        allow_env: the environment variables that may be referred to.
     """
     diagnostics = []
     for document in documents:
@@ -74,10 +76,13 @@ def check_documents(documents: Sequence[Document], allow_env: frozenset[str]) ->
 def check_profile(
     profile: CompiledProfile, documents: Sequence[Document], allow_env: frozenset[str]
 ) -> list[Diagnostic]:
-    """Return a diagnostic for everything in `profile` that needs trust.
+    """Return a diagnostic for everything in a compiled profile that needs trust.
 
-    `documents` are those that it was compiled from: what the application laid over them, and what
-    follows from a model, is no demand of theirs.
+    Args:
+        profile: what `documents` were compiled to. What the application laid over them, and what
+            follows from a model, is no demand of theirs.
+        documents: the untrusted documents.
+        allow_env: the environment variables that may be referred to.
     """
     sources = frozenset(id(document.source) for document in documents)
     judge = _Judge(allow_env, sources)

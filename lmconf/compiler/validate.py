@@ -35,9 +35,16 @@ __all__ = ["check_parts"]
 def check_parts(
     parts: ProfileParts, inputs: CompilerInputs, diagnostics: list[Diagnostic]
 ) -> dict[str, Any]:
-    """Return the plain data of the whole profile, reporting every fault of the rendered `parts`.
+    """Check every LM of a profile, and what stands beside them.
 
-    The data builds a `ProfileSpec` if nothing that was reported is an error.
+    Args:
+        parts: the parts of the profile, rendered.
+        inputs: what the application gives.
+        diagnostics: every fault is added to it.
+
+    Returns:
+        The plain data of the whole profile: a `ProfileSpec` can be built from it if nothing that
+        was added is an error.
     """
     return _Checker(parts, inputs, diagnostics).all()
 

@@ -22,7 +22,12 @@ __all__ = ["find_ineffective_settings"]
 def find_ineffective_settings(
     lms: Mapping[str, CompiledLM], parts: ProfileParts
 ) -> Iterator[Diagnostic]:
-    """Yield a warning for everything that the profile of `parts` asks for and does not get."""
+    """Yield a warning for everything that a profile asks for and does not get.
+
+    Args:
+        lms: the compiled LMs of the profile by name.
+        parts: what they were compiled from.
+    """
     lms_as_written = parts.entries if parts.as_written is None else parts.as_written.entries
     for name, compiled in lms.items():
         foreign = _foreign_wire(compiled.spec)

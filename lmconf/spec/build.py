@@ -28,9 +28,9 @@ from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.destinations import (
     StatedValue,
     Statement,
-    destination_identities,
     find_crossed,
     leaves_of,
+    node_identities,
     without_credentials,
 )
 from lmconf.spec.lm import LM, LMSpec, SoleLMSpec
@@ -107,9 +107,9 @@ _BLOCKS = frozenset(
 def make_lm(settings: Mapping[str, object], *, name: str | None = None) -> CompiledLM:
     """Return the LM that `settings`, keyword arguments in code, describe.
 
-    Literal secrets go to `Compiled.given` and the spec holds `{$given: …}` in their place; None
+    Literal secrets go to `CompiledLM.given` and the spec holds `{$given: …}` in their place; None
     for a field that knows no null means "left out"; callbacks that are objects go to
-    `Compiled.live`. Settings with `lmconf`, the format's version, are a state (`LM(**state)`): all
+    `CompiledLM.live`. Settings with `lmconf`, the format's version, are a state (`LM(**state)`): all
     that `dump_state` wrote means what it means there.
 
     Raises:
@@ -148,7 +148,7 @@ def change_lm(
     kept = without_credentials(kept) if elsewhere else kept
     found: list[Diagnostic] = []
     root = settle(fold([kept, _settings_root(said, mark)], _RULES), found, usual=_RULES.usual)
-    kept_from_lower = destination_identities(lower)
+    kept_from_lower = node_identities(lower)
     stated = tuple(
         Statement(path, node, lower if id(node) in kept_from_lower else root)
         for path, node in leaves_of(root)

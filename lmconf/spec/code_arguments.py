@@ -27,9 +27,15 @@ __all__ = ["given_names", "split_settings"]
 def split_settings(
     settings: Mapping[str, object],
 ) -> tuple[dict[str, Any], dict[str, str], tuple[object, ...], list[str]]:
-    """Return settings in code taken apart: data, secrets by dotted path, live objects, drops.
+    """Take settings given in code apart.
 
-    References are objects in the data, one in the place of each secret.
+    Returns:
+        What a document could say, with a `Given` in the place of each secret; the secrets, by their
+        dotted paths; callbacks that are objects; and the names of fields that are None and know no
+        null, which is to say "left out".
+
+    Raises:
+        UsageError: something is nested too deeply, or a class has no JSON Schema.
     """
     given: dict[str, str] = {}
     plain: dict[str, Any] = {}

@@ -43,7 +43,13 @@ _LMS = (LMSpec, SoleLMSpec)
 def settings_node(
     settings: Mapping[str, Any], mark: Mark, diagnostics: list[Diagnostic], *, for_one_call: bool
 ) -> Map:
-    """Return the node of an LM's `settings`, given in code.
+    """Return the node of an LM's settings, given in code.
+
+    Args:
+        settings: plain data, with references as objects.
+        mark: the place that messages name.
+        diagnostics: what is wrong is added to it.
+        for_one_call: the settings are those of one call, in which dollar words mean nothing.
 
     Raises:
         UsageError: they hold what no document can hold, or are nested too deeply.
@@ -59,7 +65,13 @@ def settings_node(
 
 
 def document_node(value: object, path: Path, mark: Mark, diagnostics: list[Diagnostic]) -> Node:
-    """Return the node of `value`, in which dollar words mean what they mean in a document.
+    """Return the node of a value in which dollar words mean what they mean in a document.
+
+    Args:
+        value: plain data, with references as objects.
+        path: where it stands in the LM.
+        mark: the place that messages name.
+        diagnostics: what is wrong is added to it.
 
     Raises:
         TypeError: it holds what no document can hold.

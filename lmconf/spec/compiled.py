@@ -58,7 +58,13 @@ class CompiledLM(Masked, Struct, frozen=True, eq=False, kw_only=True):
 def compiled_fallback(
     compiled: CompiledLM, index: int, field: Literal["fallbacks", "pool"] = "fallbacks"
 ) -> CompiledLM:
-    """Return one of the fallbacks or members of `compiled`, whose names are resolved, as an LM."""
+    """Return one of the fallbacks or members of an LM, as an LM.
+
+    Args:
+        compiled: the LM; every name in its spec is resolved.
+        index: which of them.
+        field: whether it is a fallback, or a member of a pool.
+    """
     pooled = field == "pool"
     sole = (compiled.spec.pool if pooled else compiled.spec.fallbacks)[index]
     assert isinstance(sole, SoleLMSpec)

@@ -46,11 +46,11 @@ __all__ = [
     "Statement",
     "addressing_fields",
     "credentials_in",
-    "destination_identities",
     "destination_of",
     "find_crossed",
     "leaves_of",
     "may_be_sent",
+    "node_identities",
     "place_of",
     "without_credentials",
 ]
@@ -122,9 +122,11 @@ class StatedValue(Struct, frozen=True):
 
 
 def destination_of(data: Mapping[str, Any], provider: str = "") -> Destination | None:
-    """Return where the LM of `data` is asked, None where nothing is sent or that is not known.
+    """Return where an LM sends its requests, None where it sends none or that is not known.
 
-    `provider` is the one of a block that has no model.
+    Args:
+        data: the plain data of the LM, or of a block of one.
+        provider: its provider, for a block that has no model.
     """
     if any(isinstance(data.get(name), UnreadableValue) for name in _WHERE):
         return None
@@ -148,9 +150,14 @@ def destination_of(data: Mapping[str, Any], provider: str = "") -> Destination |
 
 
 def may_be_sent(path: Path, one: Destination, other: Destination) -> bool:
-    """Say whether the value at `path` of an LM that is asked at `one` may be sent to `other`.
+    """Say whether a value of an LM may be sent to another destination than its own.
 
     A profile of AWS's configuration files is an account's, whichever of its services is asked.
+
+    Args:
+        path: the path of the value in the LM.
+        one: the destination that the value belongs to.
+        other: where it would be sent.
     """
     return one == other or (path[0] in _ACCOUNTS and one.server == other.server)
 
@@ -243,7 +250,7 @@ def addressing_fields(lm: Map) -> Map:
     return Map({key: lm.entries[key] for key in _WHERE if key in lm}, lm.keys, lm.mark)
 
 
-def destination_identities(node: Node | None, identities: set[int] | None = None) -> set[int]:
+def node_identities(node: Node | None, identities: set[int] | None = None) -> set[int]:
     """Return the identity of every node that `node` is or has in it, operators of lists included.
 
     Folding keeps what it takes over: by its identity a value is found again where it was stated.
@@ -255,13 +262,13 @@ def destination_identities(node: Node | None, identities: set[int] | None = None
     match node:
         case Map(entries=entries):
             for value in entries.values():
-                destination_identities(value, identities)
+                node_identities(value, identities)
         case Seq(items=items):
             for item in items:
-                destination_identities(item, identities)
+                node_identities(item, identities)
         case Change(base=base, prepend=prepend, append=append):
             for part in (base, *prepend, *append):
-                destination_identities(part, identities)
+                node_identities(part, identities)
         case _:
             pass
     return identities
@@ -270,8 +277,10 @@ def destination_identities(node: Node | None, identities: set[int] | None = None
 def find_crossed(stated: StatedValue, lm: Map, path: Path = ()) -> list[Diagnostic]:
     """Return a diagnostic for each value that would be sent elsewhere than where it belongs.
 
-    `lm` is the LM as it is in the end, at `path` in its document. Templates in it, and in what
-    stands beside the values, are rendered.
+    Args:
+        stated: what the LM has, with the block that states each value; templates are rendered.
+        lm: the LM as it is in the end.
+        path: where it stands in its document.
     """
     now = destination_of(_plain(lm))
     if now is None or "model" not in lm or not stated.values:
@@ -343,6 +352,11 @@ def _to_another_address(
 
 
 def place_of(lm: Map, unset: Mark | None = None) -> Mark:
-    """Return the place that decides the address of `lm`."""
+    """Return the place that decides the address of an LM.
+
+    Args:
+        lm: the LM; it has a model.
+        unset: where an inherited address was taken away from it.
+    """
     decides = next(key for key in reversed(_WHERE) if key in lm)
     return (decides == "model" and unset) or nearest_mark(lm, (decides,))

@@ -54,9 +54,12 @@ def to_data(node: Node) -> object:
 
 
 def with_absolute_paths(node: Node, shape: Shape | None, folder: str) -> Node:
-    """Return `node` with relative paths made absolute against the file that states each.
+    """Return a node with relative paths made absolute against the file that states each.
 
-    `shape` says which texts are paths; those that no file states start at `folder`.
+    Args:
+        node: what may hold paths.
+        shape: says which texts are paths.
+        folder: where paths start that no file states.
     """
     if shape is None:
         return node
@@ -110,10 +113,13 @@ def field_marks(node: Map) -> dict[Path, Mark]:
 def to_diagnostics(
     faults: Iterable[Fault], node: Node, prefix: Path = (), *, shown: Path | None = None
 ) -> list[Diagnostic]:
-    """Return `faults`, whose paths begin at `node`, as diagnostics at their places.
+    """Return faults as diagnostics at their places.
 
-    `prefix` is the path of `node` in the document; `shown` takes its place where people know the
-    document by other paths.
+    Args:
+        faults: their paths begin at `node`.
+        node: the node of the data that has the faults.
+        prefix: the path of `node` in the document.
+        shown: takes the place of `prefix` where people know the document by other paths.
     """
     return [_to_diagnostic(fault, node, prefix if shown is None else shown) for fault in faults]
 

@@ -106,7 +106,11 @@ def reader_for(written: Mapping[str, Any]) -> Read | None:
 
 
 def reader_for_request(asked: object, written: Mapping[str, Any]) -> Read | None:
-    """Return what reads answers of the form `written`, which came from `asked` if it is a class.
+    """Return what reads the answers to one request, None where any text will do.
+
+    Args:
+        asked: the `response_format` as it was given: a class, or data.
+        written: the same as data.
 
     Raises:
         UsageError: the JSON Schema is none.

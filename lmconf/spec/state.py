@@ -35,8 +35,11 @@ class StateWarning(UserWarning):
 def dump_lm(compiled: CompiledLM, style: Style | Literal["dspy"] = "resolved") -> dict[str, Any]:
     """Return the state of one LM as plain data: a document that is whole by itself.
 
-    `resolved` writes every value that has an effect, `minimal` what was said, and `dspy` the
-    keyword arguments of `dspy.LM`; what that form cannot say is named in a `StateWarning` warning.
+    Args:
+        compiled: the LM.
+        style: `resolved` writes every value that has an effect, `minimal` what was stated, and `dspy`
+            the keyword arguments of `dspy.LM`; what that form cannot say is named in a
+            `StateWarning` warning.
 
     Raises:
         UsageError: there is no such style.
@@ -63,6 +66,11 @@ def dump_profile(
     spec: ProfileSpec, stated: Mapping[str, Any], style: Style = "resolved"
 ) -> dict[str, Any]:
     """Return the state of a profile as plain data: composed, rendered, self-contained.
+
+    Args:
+        spec: the profile.
+        stated: what its documents state together.
+        style: `resolved` writes every value that has an effect, `minimal` what was stated.
 
     Raises:
         UsageError: there is no such style.

@@ -42,7 +42,12 @@ def check_access(data: Data) -> Iterator[Fault]:
 
 
 def name_usual_variable(faults: list[Fault], data: Data) -> list[Fault]:
-    """Return `faults` that name the provider's usual variable where a key must be a reference."""
+    """Return faults that name the provider's usual variable where a key must be a reference.
+
+    Args:
+        faults: what the check of an LM found.
+        data: the plain data of the LM.
+    """
     model = text_of(data, "model")
     provider = PROVIDERS.get(provider_of(model)[0]) if model is not None else None
     if provider is None or provider.key_env is None or "api_base" in data:
@@ -56,7 +61,13 @@ def name_usual_variable(faults: list[Fault], data: Data) -> list[Fault]:
 
 
 def usual_credential(data: Data, provider: Provider) -> Env | str | None:
-    """Return the provider's usual credential, which goes to the provider's own address alone."""
+    """Return the credential that is sent where none is stated, None where there is no usual one.
+
+    Args:
+        data: the plain data of an LM.
+        provider: its provider: the variable is sent to the provider's own address alone, and `""`
+            sends none.
+    """
     base = data.get("api_base")
     if provider.credentials == "optional":
         return ""

@@ -44,10 +44,12 @@ def check_lm(data: Data) -> list[Fault]:
 
 
 def complete_lm(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Return `data` with the defaults that its model decides.
+    """Return the data of an LM with the defaults that its model decides.
 
-    `soft` names fields that came from the profile's `defaults`, which give way to what the model's
-    family takes.
+    Args:
+        data: plain data whose model is known; what is stated stays.
+        soft: the fields that came from the profile's `defaults`, which give way to what the model's
+            family takes.
     """
     full = dict(data)
     complete_settings(full, soft)

@@ -28,10 +28,12 @@ YIELDING = field_names(LMSpec, lambda field: field.ruled_by_family)
 
 
 def complete_settings(data: dict[str, Any], soft: frozenset[str]) -> None:
-    """Put the defaults of the model's family into `data`, that of an LM.
+    """Put the defaults of the model's family into the data of an LM.
 
-    `soft` names fields that came from the profile's `defaults`: where a family's rule forbids
-    such a value of `YIELDING`, the family's own default takes its place.
+    Args:
+        data: plain data whose model is known; it is changed.
+        soft: the fields that came from the profile's `defaults`: where a family's rule forbids such
+            a value of `YIELDING`, the family's own default takes its place.
     """
     family = family_of(str(data["model"]), text_of(data, "base_model"))
     if "top_p" in soft and not _takes_top_p(family, data, soft):

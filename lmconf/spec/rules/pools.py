@@ -28,10 +28,15 @@ def is_pool(data: Data) -> bool:
 def complete_pool(
     data: Data, soft: frozenset[str], member: Callable[[object], Data | None]
 ) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return the data of a pool with what it has from its first member, and the names of that.
+    """Complete a pool by what it has from its first member.
 
-    `soft` names the fields that came from `defaults`, which say nothing of a pool's connection.
-    `member` returns the data of what stands in `pool`, None where that is nothing to go by.
+    Args:
+        data: the plain data of the pool.
+        soft: the fields that came from `defaults`, which say nothing of a pool's connection.
+        member: returns the data of what stands in `pool`, None where that is nothing to go by.
+
+    Returns:
+        The whole data, and the names of the fields that are the member's.
     """
     own = {name: value for name, value in data.items() if name not in soft & OF_MEMBERS}
     first = member(data["pool"][0]) or {}
