@@ -10,10 +10,11 @@ from lmconf.errors import CallError
 from lmconf.providers.catalogue import origin, provider_of
 from lmconf.runtime.connection import base_address
 from lmconf.runtime.identity import (
+    IdentityFacts,
     References,
     describe_identity,
-    described_pool,
-    found_by,
+    describe_pool,
+    digest_references,
     identity_digest,
     identity_facts,
     may_change,
@@ -33,7 +34,7 @@ class _Digest(Struct, frozen=True, eq=False):
     """The digest of a spec, and the facts that it was made of; where `fixed`, it stays right."""
 
     references: References
-    facts: tuple[Any, ...]
+    facts: IdentityFacts
     digest: bytes
     fixed: bool
 
@@ -84,12 +85,12 @@ class CallIdentity:
             CallError: an address or an account leads nowhere.
         """
         if self._members is not None:
-            facts = found_by(steering_references(spec), self._compiled)
-            return described_pool(spec, facts, self.digest_of(spec))
+            facts = digest_references(steering_references(spec), self._compiled)
+            return describe_pool(spec, facts, self.digest_of(spec))
         return describe_identity(spec, identity_facts(spec, self._compiled))
 
     def _digest_of_pool(self, spec: LMSpec, members: PoolMembers) -> bytes:
-        facts = found_by(steering_references(spec), self._compiled)
+        facts = digest_references(steering_references(spec), self._compiled)
         if spec.endpoint is not None:
             return pool_digest(spec, facts, ())
         every = [members.parts(index) for index in range(len(members))]

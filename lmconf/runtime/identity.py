@@ -17,6 +17,8 @@ from pathlib import Path as FilePath
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlsplit
 
+from msgspec import Struct
+
 from lmconf.caches import spec_digest
 from lmconf.document.operators import OPTIONS
 from lmconf.launchers.specs import LaunchSpec
@@ -39,11 +41,12 @@ from lmconf.system.tracebacks import hide_frames, is_interrupt
 
 __all__ = [
     "TRACING_HEADERS",
+    "IdentityFacts",
     "References",
     "describe_identity",
-    "described_pool",
+    "describe_pool",
+    "digest_references",
     "file_digest",
-    "found_by",
     "identity_digest",
     "identity_facts",
     "identity_settings",
@@ -70,15 +73,28 @@ _SERVER = tuple(
 _PLACES = field_names(LMSpec, lambda field: field.tells_apart)
 
 
-Found: TypeAlias = Mapping[Path, str]
+ReferenceDigests: TypeAlias = Mapping[Path, str]
 """Digests of what references lead to, by their paths: the values themselves are not kept."""
 References: TypeAlias = tuple[tuple[Path, Env | File], ...]
+
+
+class IdentityFacts(Struct, frozen=True):
+    """What of an LM's identity may change while the LM lives.
+
+    `base` is the address of its server, None where that has none of its own; `places` are the
+    values of the connection's fields that tell answers apart; `weights` is what a server loads.
+    """
+
+    base: str | None
+    places: tuple[str | None, ...]
+    references: ReferenceDigests
+    weights: str | None
 
 
 @hide_frames
 def identity_facts(
     spec: LMSpec, compiled: CompiledLM, references: References | None = None
-) -> tuple[Any, ...]:
+) -> IdentityFacts:
     """Return what of an LM's identity may change while the LM lives: addresses, values, a file.
 
     `references` are the `steering_references` of `spec`, where they are known.
@@ -89,14 +105,15 @@ def identity_facts(
     base = None if spec.launch_kwargs else base_address(spec, compiled)
     if base is None and is_left_to_sdk(spec):
         base = _workspace()
-    names = tuple(resolve_field(getattr(spec, name), compiled, (name,)) for name in _PLACES)
+    places = tuple(resolve_field(getattr(spec, name), compiled, (name,)) for name in _PLACES)
     if references is None:
         references = steering_references(spec)
-    return (base, *names, found_by(references, compiled), _weights_digest(spec))
+    digests = digest_references(references, compiled)
+    return IdentityFacts(base, places, digests, _weights_digest(spec))
 
 
 @hide_frames
-def found_by(references: References, compiled: CompiledLM) -> Found:
+def digest_references(references: References, compiled: CompiledLM) -> ReferenceDigests:
     """Return the digests of what `references` lead to now.
 
     Raises:
@@ -161,54 +178,61 @@ def _workspace() -> str:
     return f"databricks-profile://{quote(profile, safe='')}"
 
 
-def identity_digest(spec: LMSpec, found: tuple[Any, ...]) -> bytes:
+def identity_digest(spec: LMSpec, facts: IdentityFacts) -> bytes:
     """Return the digest of everything that all calls with `spec` have in common.
 
-    `found` are its `identity_facts`.
+    `facts` are its `identity_facts`.
     """
     return spec_digest(
-        {"from": _answer_source(spec, found), "settings": _settings(spec, found[-2])}
+        {"from": _answer_source(spec, facts), "settings": _settings(spec, facts.references)}
     )
 
 
 def pool_digest(
-    spec: LMSpec, found: Found, members: Iterable[tuple[LMSpec, tuple[Any, ...]]]
+    spec: LMSpec, digests: ReferenceDigests, members: Iterable[tuple[LMSpec, IdentityFacts]]
 ) -> bytes:
     """Return the digest of what all calls to a pool with `spec` have in common.
 
-    `found` is what the pool's own references lead to. Where it names its `endpoint`, that says
-    where its answers come from, whoever its `members` are; else it is where all of them do, in any
-    order.
+    Args:
+        spec: the pool's.
+        digests: those of what the pool's own references lead to.
+        members: where answers come from, in any order, unless the pool names its `endpoint`.
     """
     where: Any = {"endpoint": spec.endpoint}
     if spec.endpoint is None:
-        written = (_answer_source(member, its) for member, its in members)
-        where = {"pool": sorted(written, key=lambda part: json.dumps(part, sort_keys=True))}
+        sources = (_answer_source(member, facts) for member, facts in members)
+        where = {"pool": sorted(sources, key=lambda part: json.dumps(part, sort_keys=True))}
     if spec.cache.namespace is not None:
         where["namespace"] = spec.cache.namespace
-    return spec_digest({"from": where, "settings": _settings(spec, found)})
+    return spec_digest({"from": where, "settings": _settings(spec, digests)})
 
 
-_SAID = frozenset((*_IDENTITY, "address", "transport"))
+_SHOWN = frozenset((*_IDENTITY, "address", "transport"))
 """Texts of an identity that people know an LM by, and that are no account's."""
 
 
-def describe_identity(spec: LMSpec, found: tuple[Any, ...]) -> dict[str, Any]:
-    """Return what an LM's identity is made of, by name: short values as they are, others as digests.
+def describe_identity(spec: LMSpec, facts: IdentityFacts) -> dict[str, Any]:
+    """Return what an LM's identity is made of, by name, to say what makes two LMs' answers differ.
 
-    It says of two LMs what makes their answers differ, and holds no secret. `found` are the `identity_facts`
-    of `spec`.
+    Short values are as they are and others digests; none is a secret. `facts` are the
+    `identity_facts` of `spec`.
     """
-    where = _answer_source(spec, found)
+    where = _answer_source(spec, facts)
     del where["provider"]
     if isinstance(spec.api_base, REFERENCES) and "address" in where:
         where["address"] = _digest(where["address"])
-    return _shorten({**where, "model": spec.model, **_settings(spec, found[-2])})
+    return _shorten({**where, "model": spec.model, **_settings(spec, facts.references)})
 
 
-def described_pool(spec: LMSpec, found: Found, digest: bytes) -> dict[str, Any]:
-    """Return what a pool's identity is made of, as `describe_identity`; `digest` is that of all of it."""
-    whole = {**_settings(spec, found), "model": spec.model, "pool": f"sha256:{digest.hex()}"}
+def describe_pool(spec: LMSpec, digests: ReferenceDigests, digest: bytes) -> dict[str, Any]:
+    """Return what a pool's identity is made of, as `describe_identity` does.
+
+    Args:
+        spec: the pool's.
+        digests: those of what the pool's own references lead to.
+        digest: that of the whole pool.
+    """
+    whole = {**_settings(spec, digests), "model": spec.model, "pool": f"sha256:{digest.hex()}"}
     return _shorten(whole)
 
 
@@ -216,7 +240,7 @@ def _shorten(whole: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         if isinstance(value, bool | int | float)
-        or (isinstance(value, str) and (name in _SAID or value.startswith("sha256:")))
+        or (isinstance(value, str) and (name in _SHOWN or value.startswith("sha256:")))
         else _digest(value)
         for name, value in whole.items()
         if value is not None
@@ -235,9 +259,9 @@ def identity_settings(spec: LMSpec) -> dict[str, Any]:
     return {name: _write_value(value) for name, value in _steering(spec)}
 
 
-def _settings(spec: LMSpec, found: Found) -> dict[str, Any]:
+def _settings(spec: LMSpec, digests: ReferenceDigests) -> dict[str, Any]:
     """Return the fields that steer an answer as they count in a digest."""
-    return {name: _digest_value(value, (name,), found) for name, value in _steering(spec)}
+    return {name: _digest_value(value, (name,), digests) for name, value in _steering(spec)}
 
 
 def _steering(spec: LMSpec) -> Iterator[tuple[str, Any]]:
@@ -247,23 +271,22 @@ def _steering(spec: LMSpec) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _answer_source(spec: LMSpec, found: tuple[Any, ...]) -> dict[str, Any]:
+def _answer_source(spec: LMSpec, facts: IdentityFacts) -> dict[str, Any]:
     provider, model = provider_of(spec.model)
-    base, *names, outer, weights = found
+    outer = facts.references
     where: dict[str, Any] = {"provider": provider, "model": model}
     server = spec.launch_kwargs
     if spec.endpoint is not None:
         where["endpoint"] = spec.endpoint
     elif server is not None:
-        where["server"] = {"kind": server.use, "weights": weights}
+        where["server"] = {"kind": server.use, "weights": facts.weights}
         for name in _SERVER:
             if (stated := getattr(server, name)) or name == "args":
                 where["server"][name] = _digest_value(stated, ("launch_kwargs", name), outer)
-    elif isinstance(base, str):
-        where["address"] = origin(base) + urlsplit(base).path
-    where.update(
-        {name: text for name, text in zip(_PLACES, names, strict=True) if text is not None}
-    )
+    elif facts.base is not None:
+        where["address"] = origin(facts.base) + urlsplit(facts.base).path
+    places = zip(_PLACES, facts.places, strict=True)
+    where.update({name: text for name, text in places if text is not None})
     headers = {
         name.lower(): _digest_value(value, ("headers", name), outer)
         for name, value in spec.headers.items()
@@ -281,18 +304,18 @@ def _answer_source(spec: LMSpec, found: tuple[Any, ...]) -> dict[str, Any]:
     return where
 
 
-def _digest_value(value: Any, path: Path, found: Found) -> Any:
+def _digest_value(value: Any, path: Path, digests: ReferenceDigests) -> Any:
     """Return a value of a spec as it counts in a digest."""
-    if path in found:
-        return found[path]
+    if path in digests:
+        return digests[path]
     if isinstance(value, REFERENCES):
         return dict(value.written())
     if isinstance(value, Mapping):
-        items = {key: _digest_value(item, (*path, key), found) for key, item in value.items()}
+        items = {key: _digest_value(item, (*path, key), digests) for key, item in value.items()}
         # Else data that spells a reference would count as one.
         return items if value.keys().isdisjoint(OPTIONS) else {"$value": items}
     if isinstance(value, tuple):
-        return [_digest_value(item, (*path, index), found) for index, item in enumerate(value)]
+        return [_digest_value(item, (*path, index), digests) for index, item in enumerate(value)]
     return value
 
 
@@ -315,14 +338,14 @@ def _weights_digest(spec: LMSpec) -> str | None:
     named = server.weights or provider_of(spec.model)[1]
     path = with_home(named)
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError) as error:
         if is_interrupt(error):
             raise
         return named
     if not path.is_file():
         return named
-    return file_digest(str(path), found.st_mtime_ns, found.st_size)
+    return file_digest(str(path), status.st_mtime_ns, status.st_size)
 
 
 @functools.lru_cache(maxsize=64)
