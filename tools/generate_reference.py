@@ -22,12 +22,19 @@ def reference() -> str:
 
 
 def untrusted_fields() -> str:
-    """Return the table of the fields that a document may state which is loaded untrusted."""
-    rows = [
-        f"| {(type_.__doc__ or '').splitlines()[0]} | {', '.join(f'`{name}`' for name in names)} |"
-        for type_ in blocks()
-        if (names := [field.name for field in _own_fields(type_) if field.untrusted])
-    ]
+    """Return the table of the fields that a document may state which is loaded untrusted.
+
+    A star marks those that it may not raise above their defaults.
+    """
+    rows = []
+    for type_ in blocks():
+        names = [
+            f"`{field.name}`" + ("\\*" if field.untrusted == "lower" else "")
+            for field in _own_fields(type_)
+            if field.untrusted
+        ]
+        if names:
+            rows.append(f"| {(type_.__doc__ or '').splitlines()[0]} | {', '.join(names)} |")
     return "\n".join(["| Block | Fields |", "| --- | --- |", *rows])
 
 

@@ -69,17 +69,17 @@ def load(
     allowed = _names(allow_imports, "allow_imports", '["acme_lm.*"]')
     trusted = None if not untrusted else _names(allow_env, "allow_env", '["ACME_KEY"]')
 
-    def compiled() -> CompiledProfile:
-        found: list[Diagnostic] = []
-        assignments = tuple(from_mapping(given, found))
-        if found:
-            raise ProfileError(found)
+    def compile_again() -> CompiledProfile:
+        diagnostics: list[Diagnostic] = []
+        assignments = tuple(from_mapping(given, diagnostics))
+        if diagnostics:
+            raise ProfileError(diagnostics)
         outcome = compile_source(
             source, assignments, variables, allow_imports=allowed, trusted_env=trusted
         )
         return _finish(outcome, stacklevel=5)
 
-    return Profile(compiled(), compiled)
+    return Profile(compile_again(), compile_again)
 
 
 def _mapping(given: object, name: str, example: str) -> dict[str, Any]:

@@ -145,19 +145,19 @@ class _DocumentGraph:
         if self.found:
             raise ProfileError(self.found)
         try:
-            keys = self.linearised(key)
+            keys = self.linearise(key)
         except Cycle as cycle:
             raise ProfileError([self.cyclic(cycle.chain)]) from None
         places = {each: place for place, each in enumerate(keys)}
         return [
             replace(
                 self.documents[each],
-                beneath=tuple(sorted(places[low] for low in self.linearised(each)[:-1])),
+                beneath=tuple(sorted(places[low] for low in self.linearise(each)[:-1])),
             )
             for each in keys
         ]
 
-    def linearised(self, key: str) -> list[str]:
+    def linearise(self, key: str) -> list[str]:
         return linearise(key, lambda child: [parent for parent, _ in self.parents[child]])
 
     def cyclic(self, chain: Sequence[str]) -> Diagnostic:

@@ -82,11 +82,11 @@ class Profile:
                 if name not in self._compiled.lms:
                     raise self._no_lm(name)
                 live = self._live[name] = LM.of(
-                    self._compiled.lms[name], self._tally, self._named()
+                    self._compiled.lms[name], self._tally, self._name_finder()
                 )
             return live
 
-    def _named(self) -> Callable[[str], LM | None]:
+    def _name_finder(self) -> Callable[[str], LM | None]:
         """Return what knows the LMs here by name, and does not keep this profile alive."""
         alive = weakref.ref(self)
 

@@ -152,6 +152,14 @@ _BELOW_REFUSED = frozenset(
 ) | {type_.__name__ for type_ in TYPES if type_.__module__ == "lmconf.trainers.specs"}
 
 
+def test_what_may_only_be_lowered_has_a_default_to_be_compared_with() -> None:
+    lowered = [
+        field for type_ in TYPES for field in fields(type_).values() if field.untrusted == "lower"
+    ]
+    assert len(lowered) > 5
+    assert all(type(field.default) in (int, float) for field in lowered)
+
+
 def test_a_field_that_is_declared_with_nothing_said_is_refused() -> None:
     class Later(LMSpec, frozen=True, kw_only=True):
         anything: Annotated[int, operations(Integer(), "Something new.")] = 0
