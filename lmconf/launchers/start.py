@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lmconf.errors import LaunchError
 from lmconf.launchers.environments import inherited_environment
@@ -20,6 +21,10 @@ from lmconf.launchers.server_protocol import PLAIN, StartOptions
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.secrets.redaction import known_spellings, mask_secrets
 from lmconf.system.paths import with_home
+from lmconf.system.supervisor import supervisor_argv
+
+if TYPE_CHECKING:
+    from lmconf.system.supervisor import Order
 
 __all__ = ["start", "start_listening"]
 
@@ -89,27 +94,32 @@ def _start_supervisor(
 ) -> subprocess.Popen[bytes]:
     if not sys.executable:
         raise LaunchError("a server needs a Python interpreter to watch it, and there is none")
-    order = {
-        "argv": command.argv,
+    order: Order = {
+        "argv": list(command.argv),
         "env": dict(command.env),
         "cwd": command.cwd,
         "input": command.input,
+        "keep_stdin": False,
         "log": str(log.absolute()),
         "log_size": spec.log.size,
-        "grace": spec.stop_grace,
-        "folder": str(command.folder),
+        "log_rotates": True,
         "hidden": sorted(known_spellings(command.hidden)),
+        "pid_file": str(command.folder / "pid"),
+        "lock": str(command.folder / "lock"),
+        "child_lock": None,
+        "grace": spec.stop_grace,
         "owner": os.getpid(),
+        "timeout": None,
+        "cancel": None,
+        "exit_file": None,
+        "report": None,
+        "remove_on_success": [],
+        "remove_on_failure": [],
     }
     own_log = open_log(log)
     try:
         supervisor = subprocess.Popen(
-            [
-                sys.executable,
-                "-I",
-                "-S",
-                str(Path(__file__).parents[1] / "system" / "supervisor.py"),
-            ],
+            supervisor_argv(),
             env=inherited_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

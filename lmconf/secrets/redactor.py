@@ -1,6 +1,6 @@
 """Hiding known secrets in what a program says, wherever its pieces are cut.
 
-It needs the standard library alone: the supervisors of servers and trainings run it apart from
+It needs the standard library alone: the supervisor of servers and trainings runs it apart from
 everything else.
 """
 

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -29,8 +29,12 @@ from lmconf.secrets.references import (
     resolve_parts,
 )
 from lmconf.system.paths import is_locked
+from lmconf.system.supervisor import supervisor_argv
 from lmconf.trainers.jobs import JobFolder
 from lmconf.trainers.trainer_protocol import JobStatus, TrainingOrder
+
+if TYPE_CHECKING:
+    from lmconf.system.supervisor import Order
 
 __all__ = [
     "PASSED_ON",
@@ -199,19 +203,27 @@ def _prepare(order: TrainingOrder) -> None:
 
 def _start_supervisor(order: TrainingOrder, program: Program, watch: int, said: str) -> str:
     """Start the supervisor, and return what is wrong if it cannot be."""
-    line = {
-        "argv": program.argv,
+    supervision: Order = {
+        "argv": list(program.argv),
         "env": dict(program.env),
-        "input": program.input,
-        "folder": str(order.folder),
         "cwd": str(program.cwd),
-        "partial": str(partial(order)),
-        "checkpoints": str(checkpoints(order)),
-        "watch": watch,
-        "hidden": sorted(known_spellings(program.hidden)),
-        "timeout": order.spec.timeout,
-        "grace": GRACE,
+        "input": program.input,
+        "keep_stdin": bool(program.input),
+        "log": str(order.log),
         "log_size": LOG_SIZE,
+        "log_rotates": False,
+        "hidden": sorted(known_spellings(program.hidden)),
+        "pid_file": str(order.folder / "pid"),
+        "lock": None,
+        "child_lock": str(order.folder / "running"),
+        "grace": GRACE,
+        "owner": None,
+        "timeout": order.spec.timeout,
+        "cancel": str(order.folder / "cancel"),
+        "exit_file": str(order.folder / ".ended"),
+        "report": str(order.folder / "ended.json"),
+        "remove_on_success": [str(checkpoints(order))],
+        "remove_on_failure": [str(partial(order))],
     }
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     with os.fdopen(os.open(order.log, flags, 0o600), "ab") as log:
@@ -219,8 +231,8 @@ def _start_supervisor(order: TrainingOrder, program: Program, watch: int, said: 
             log.write(f"{said}\n".encode())
             log.flush()
         child = subprocess.run(
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("training_supervisor.py"))],
-            input=json.dumps(line).encode() + b"\n",
+            supervisor_argv(),
+            input=json.dumps(supervision).encode() + b"\n",
             env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
             stdout=subprocess.DEVNULL,
             stderr=log,

@@ -15,8 +15,8 @@ import pytest
 import lmconf
 from lmconf.errors import TrainError
 from lmconf.system.paths import is_locked
+from lmconf.system.supervisor import fit_exit
 from lmconf.trainers import process
-from lmconf.trainers.training_supervisor import _fitting
 from lmconf.training.job import TrainingJob
 from tests.watching import parent, until
 
@@ -113,10 +113,10 @@ def test_the_log_holds_no_part_of_a_secret_that_begins_as_another_does(
 
 
 def test_the_end_always_fits_into_the_room_that_is_kept_for_it() -> None:
-    text = _fitting({"code": 1, "why": "", "tail": "\x00" * 2048}, 4096)
+    text = fit_exit({"code": 1, "why": "", "tail": "\x00" * 2048}, 4096)
     assert len(text) == 4096
     assert json.loads(text)["code"] == 1
-    assert json.loads(_fitting({"error": "none"}, 4096)) == {"error": "none"}
+    assert json.loads(fit_exit({"error": "none"}, 4096)) == {"error": "none"}
 
 
 def read(path: Path) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lmconf.launchers.logs import log_tail
 from lmconf.secrets.redaction import known_spellings, mask_secrets
 from lmconf.secrets.redactor import LEAST, Redactor, last_of
-from lmconf.trainers import training_supervisor
+from lmconf.system import supervisor
 
 # Few letters, so that secrets overlap each other and themselves; none stands around them.
 SECRETS = st.lists(
@@ -91,19 +91,17 @@ def test_a_program_that_ends_within_a_secret_tells_little_of_it(end: int) -> Non
 
 @given(
     st.integers(-40, 40),
-    st.sampled_from(
-        [training_supervisor.LINE, 2 * training_supervisor.LINE, training_supervisor.TAIL]
-    ),
+    st.sampled_from([supervisor.CHUNK, 2 * supervisor.CHUNK, supervisor.TAIL]),
 )
 def test_the_log_of_a_training_hides_what_crosses_a_cut(
     tmp_path_factory: pytest.TempPathFactory, off: int, cut: int
 ) -> None:
     secret = "Zq7vR-unseen-marker-93kd/ä"
     path = tmp_path_factory.mktemp("job") / "log"
-    log = training_supervisor.Log(path, 2**20, sorted(known_spellings([secret])))
+    log = supervisor.BoundedLog(path, 2**20, sorted(known_spellings([secret])), rotates=False)
     text = b"x" * (cut + off) + secret.encode() + b" and on " * 40
-    for at in range(0, len(text), training_supervisor.LINE):
-        log.write(text[at : at + training_supervisor.LINE])
+    for at in range(0, len(text), supervisor.CHUNK):
+        log.write(text[at : at + supervisor.CHUNK])
     log.close()
     for shown in (path.read_bytes(), log.tail):
         assert told_by([secret], shown) == set()
