@@ -39,7 +39,7 @@ from lmconf.spec.plain_data import to_data, to_diagnostics, with_absolute_paths
 from lmconf.spec.profile import FORMAT_VERSION
 from lmconf.spec.rules.access import name_usual_variable
 from lmconf.spec.rules.consistency import check_lm, complete_lm
-from lmconf.spec.rules.model_family import YIELDING
+from lmconf.spec.rules.model_family import DEFAULTED, YIELDING
 from lmconf.spec.rules.pools import complete_pool, is_pool
 from lmconf.system.tracebacks import hide_frames
 
@@ -239,7 +239,7 @@ def _with_defaults(compiled: CompiledLM, spec: LMSpec, said: Collection[str]) ->
     )
     changed = {
         name: default_of(family, name, after)
-        for name in ("temperature", "max_tokens")
+        for name in DEFAULTED
         if name not in said
         and name not in compiled.stated
         and getattr(spec, name) == default_of(family, name, before)

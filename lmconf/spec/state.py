@@ -11,7 +11,7 @@ from lmconf.errors import UsageError
 from lmconf.providers.catalogue import PROVIDERS, provider_of
 from lmconf.schema.declaration import fields
 from lmconf.schema.frozen import freeze, thaw
-from lmconf.schema.lookup import REFERENCES
+from lmconf.schema.lookup import REFERENCES, fits
 from lmconf.schema.serialize import write
 from lmconf.schema.shapes import Json
 from lmconf.secrets.references import Env
@@ -135,10 +135,12 @@ def from_dspy(state: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if key == "max_completion_tokens":
             document["max_tokens"] = value
-        elif key in ("launch_kwargs", "train_kwargs"):
+        elif key in declared and declared[key].kind_from:
             document.update(_server_block(key, value, dropped))
         elif key in declared:
-            if value is not None or key in ("temperature", "max_tokens"):
+            field = declared[key]
+            # Null is said where it means something else than leaving the field out.
+            if value is not None or (field.default is not None and fits(field.shape, None)):
                 document[key] = value
         elif value is not None:
             extra[key] = value

@@ -19,12 +19,15 @@ from lmconf.schema.declaration import field_names
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.rules.fields import text_of
 
-__all__ = ["YIELDING", "check_family", "complete_settings"]
+__all__ = ["DEFAULTED", "YIELDING", "check_family", "complete_settings"]
 
 Data = Mapping[str, Any]
 
 YIELDING = field_names(LMSpec, lambda field: field.ruled_by_family)
 """Settings of a profile's `defaults` that give way to what a model's family takes."""
+
+DEFAULTED = field_names(LMSpec, lambda field: field.ruled_by_family and field.default is not None)
+"""Those of them whose default the family decides."""
 
 
 def complete_settings(data: dict[str, Any], soft: frozenset[str]) -> None:
@@ -38,7 +41,7 @@ def complete_settings(data: dict[str, Any], soft: frozenset[str]) -> None:
     family = family_of(str(data["model"]), text_of(data, "base_model"))
     if "top_p" in soft and not _takes_top_p(family, data, soft):
         del data["top_p"]
-    for name in ("temperature", "max_tokens"):
+    for name in DEFAULTED:
         if name not in data or (name in soft and not _fits(family, name, data)):
             data[name] = default_of(family, name, data)
 
