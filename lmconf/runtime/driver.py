@@ -51,16 +51,8 @@ def drive(steps: Steps) -> Reply:
                     reply: Reply = stop.value
                     return reply
                 failure = stop
-            except Exception as error:
-                if is_interrupt(error):
-                    failure = bare_interrupt(error)
-                elif _has_ended(steps):
-                    raise  # the layers have decided
-                else:
-                    failure = error
             except BaseException as error:  # noqa: BLE001 - the layers decide what becomes of it
-                # An interrupt falls anywhere, and a client's frames hold the credential.
-                failure = strip_frames(error)
+                failure = _bare_failure(error)
             if failure is not None and _has_ended(steps):
                 raise failure
     finally:
@@ -69,7 +61,7 @@ def drive(steps: Steps) -> Reply:
 
 
 async def adrive(steps: Steps) -> Reply:
-    """Return the reply of a call, made on the running event loop.
+    """Return the reply of a call, made on the running event loop: `drive`, but for one `await`.
 
     Raises:
         CallError: it failed.
@@ -87,21 +79,21 @@ async def adrive(steps: Steps) -> Reply:
                     reply: Reply = stop.value
                     return reply
                 failure = stop
-            except Exception as error:
-                if is_interrupt(error):
-                    failure = bare_interrupt(error)
-                elif _has_ended(steps):
-                    raise  # the layers have decided
-                else:
-                    failure = error
             except BaseException as error:  # noqa: BLE001 - the layers decide what becomes of it
-                # An interrupt falls anywhere, and a client's frames hold the credential.
-                failure = strip_frames(error)
+                failure = _bare_failure(error)
             if failure is not None and _has_ended(steps):
                 raise failure
     finally:
         failure = None
         steps.close()  # it has ended, unless an interrupt fell in between
+
+
+def _bare_failure(error: BaseException) -> BaseException:
+    """Return what is thrown into the layers for `error`, or raised where they have ended."""
+    if not isinstance(error, Exception):
+        # An interrupt falls anywhere, and a client's frames hold the credential.
+        return strip_frames(error)
+    return bare_interrupt(error) if is_interrupt(error) else error
 
 
 def _has_ended(steps: Steps) -> bool:
