@@ -53,14 +53,14 @@ class CircuitBreaker:
             self._probe = now
             return True
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """Take note of an answer: all is well again."""
         if self._failures or self._until is not None:
             with self._lock:
                 self._failures = 0
                 self._until = self._probe = None
 
-    def failed(self, policy: BreakerPolicy, retry_after: float | None = None) -> bool:
+    def record_failure(self, policy: BreakerPolicy, retry_after: float | None = None) -> bool:
         """Take note of a failure that speaks against the server; say whether it is open now.
 
         `retry_after` are the seconds that the server asked to be left alone for.

@@ -113,13 +113,13 @@ class _ToolCalls:
     def add(self, pieces: Iterable[Json]) -> None:
         """Add what one chunk says, whose pieces are given the index of their own call."""
         for position, piece in enumerate(pieces):
-            at = self._continued(piece, position)
+            at = self._find_call(piece, position)
             if at is None:
                 at = self._begin(piece.get("index"))
             _fill(self.made[at], piece)
             piece["index"] = self._places[at]
 
-    def _continued(self, piece: Json, position: int) -> int | None:
+    def _find_call(self, piece: Json, position: int) -> int | None:
         """Return which of the calls `piece` continues, None where it begins one."""
         id_, index, name = piece.get("id"), piece.get("index"), _name_of(piece)
         at = self._last(lambda at: self._said[at] == index) if index is not None else None

@@ -277,21 +277,21 @@ class Reply(Struct, eq=False):
         if not self._is_over():
             self._ended = True
             self._response = response
-            for succeeded, _ in self._taken():
+            for succeeded, _ in self._take_waiting():
                 succeeded(response)
 
     def fail(self, error: BaseException) -> None:
         """Note that the stream has ended without a whole answer."""
         if not self._is_over():
             self._ended = True
-            for _, failed in self._taken():
+            for _, failed in self._take_waiting():
                 if failed is not None:
                     failed(error)
 
     def _is_over(self) -> bool:
         return self._ended or self.opened is None
 
-    def _taken(self) -> list[Waiting]:
+    def _take_waiting(self) -> list[Waiting]:
         # What waits knows this reply: kept any longer, neither of them would be gone in time.
         waiting, self._waiting = self._waiting, []
         return waiting

@@ -57,13 +57,13 @@ class LazyTransport(SharedResource):
 
     def end(self) -> None:
         """Close the transport."""
-        transport = self._taken()
+        transport = self._take_transport()
         if transport is not None:
             transport.close()
 
     async def aend(self) -> None:
         """Close the transport from an event loop, whose connections are closed when it returns."""
-        transport = self._taken()
+        transport = self._take_transport()
         if transport is None:
             return
         close = getattr(transport, "aclose", None)
@@ -74,7 +74,7 @@ class LazyTransport(SharedResource):
 
             await asyncio.to_thread(transport.close)
 
-    def _taken(self) -> Transport | None:
+    def _take_transport(self) -> Transport | None:
         with self.lock:
             transport, self._transport = self._transport, None
             if self._at_exit is not None:

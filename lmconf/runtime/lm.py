@@ -276,14 +276,14 @@ class LM(BatchMixin):
                         tally=self._tally,
                         carried=self._carried,
                         launched=self._launched,
-                        others=self._behind("fallbacks"),
-                        members=self._behind("pool"),
+                        others=self._find_related("fallbacks"),
+                        members=self._find_related("pool"),
                     )
                     self._layers = compose_for(made)  # first: whoever finds the parts uses them
                     self._made = made
         return made
 
-    def _behind(self, role: Role) -> tuple[Callable[[], LMResources], ...]:
+    def _find_related(self, role: Role) -> tuple[Callable[[], LMResources], ...]:
         find = self._others.shared.parts
         many = len(self._spec.pool if role == "pool" else self._spec.fallbacks)
         return tuple(functools.partial(find, role, index) for index in range(many))

@@ -59,15 +59,15 @@ class RelatedLMs(SharedResource):
 
     def end(self) -> None:
         """Close the LMs that were made here."""
-        for lm in self._taken():
+        for lm in self._take_lms():
             lm.close()
 
     async def aend(self) -> None:
         """Close the LMs that were made here, from an event loop."""
-        for lm in self._taken():
+        for lm in self._take_lms():
             await lm.aclose()
 
-    def _taken(self) -> list[LM]:
+    def _take_lms(self) -> list[LM]:
         with self.lock:
             made, self._made = list(self._made.values()), {}
         return made

@@ -58,7 +58,7 @@ class ServerStart:
             del self._work
             self.signal.give()
 
-    def unwanted(self) -> bool:
+    def is_unwanted(self) -> bool:
         """Say whether it was cancelled."""
         return self._unwanted
 
@@ -121,7 +121,7 @@ class LaunchedServer(SharedResource):
         self._given = given
         # A finalizer that ends it may come in any thread.
         self._turn = Mutex()
-        self._loading: ServerStart | None = None
+        self._start: ServerStart | None = None
         self._leaving: list[Server] = []
         self._server: Server | None = None
         self._at_exit: weakref.finalize[[], LaunchedServer] | None = None
@@ -156,20 +156,20 @@ class LaunchedServer(SharedResource):
                     f" LM: use lm.copy(launch_kwargs=…).launch()"
                 )
         with self.lock:
-            begun, server = self._begun(), self.server  # in this order: see `_keep`
-            as_it_is = self._started if server is not None else begun.spec if begun else wanted
+            current, server = self._current_start(), self.server  # in this order: see `_keep`
+            as_it_is = self._started if server is not None else current.spec if current else wanted
             if spec is not None and spec != as_it_is:
                 raise LaunchError("the server runs with other arguments: call kill() first")
             if server is not None:
                 return server
-            loading = begun or self._begin(wanted, manner)
+            start = current or self._begin(wanted, manner)
         try:
-            loading.wait()
+            start.wait()
         except BaseException:
-            loading.cancel()
-            loading.wait()
+            start.cancel()
+            start.wait()
             raise
-        return loading.result()
+        return start.result()
 
     def begin(self) -> ServerStart:
         """Return the start of the server, which goes on by itself, begun now if it was not.
@@ -178,36 +178,36 @@ class LaunchedServer(SharedResource):
             LaunchError: nothing says which kind of server to start.
         """
         with self.lock:
-            return self._begun() or self._begin(self.spec, None)
+            return self._current_start() or self._begin(self.spec, None)
 
-    def _begun(self) -> ServerStart | None:
-        return self._loading if self._loading is not None and self._loading.joinable else None
+    def _current_start(self) -> ServerStart | None:
+        return self._start if self._start is not None and self._start.joinable else None
 
     def _begin(self, wanted: LaunchSpec, manner: StartOptions | None) -> ServerStart:
         if wanted.use is None:
             raise LaunchError("nothing says which kind of server to start: state `use`")
-        self._loading = ServerStart(wanted, lambda loading: self._load(loading, manner))
-        return self._loading
+        self._start = ServerStart(wanted, lambda start: self._load(start, manner))
+        return self._start
 
-    def _load(self, loading: ServerStart, manner: StartOptions | None) -> Server:
-        """Return the server that `loading` is the start of, and keep it."""
+    def _load(self, start: ServerStart, manner: StartOptions | None) -> Server:
+        """Return the server that `start` is the start of, and keep it."""
         with self._turn:
             server = self.server
             if server is None:
                 self._stop(for_all=False)  # one that died
-                server = self._found(loading.spec)
+                server = self._find_running(start.spec)
                 if server is not None:
-                    self._keep(server, loading.spec, stays=True)
+                    self._keep(server, start.spec, stays=True)
                 else:
-                    server = self._made(loading, manner)
+                    server = self._start_server(start, manner)
         return server
 
-    def _made(self, loading: ServerStart, manner: StartOptions | None) -> Server:
-        wanted = loading.spec
+    def _start_server(self, start: ServerStart, manner: StartOptions | None) -> Server:
+        wanted = start.spec
         manner = msgspec.structs.replace(
             manner or StartOptions(name=self.name),
             fingerprint=fingerprint_of(wanted, self.model),
-            unwanted=loading.unwanted,
+            unwanted=start.is_unwanted,
         )
         assert wanted.use is not None
         server = launcher(wanted.use).start(wanted, self.model, self._given, manner)
@@ -224,7 +224,7 @@ class LaunchedServer(SharedResource):
         self._stays, self._started, self._used = stays, spec, time.monotonic()
         self._server = server
 
-    def _found(self, wanted: LaunchSpec) -> Server | None:
+    def _find_running(self, wanted: LaunchSpec) -> Server | None:
         """Return a server of another process that is like the one that is wanted."""
         from lmconf.launchers.records import AttachedServer, running_records
 
@@ -242,13 +242,13 @@ class LaunchedServer(SharedResource):
                 return AttachedServer(record)
         return None
 
-    def call_begins(self) -> Callable[..., None]:
+    def begin_call(self) -> Callable[..., None]:
         """Take note of a call that needs the server; what is returned is called at its end."""
         with self.lock:
             self._calls += 1
-        return self._call_ends
+        return self._end_call
 
-    def _call_ends(self, *_: object) -> None:
+    def _end_call(self, *_: object) -> None:
         with self.lock:
             self._calls -= 1
             self._used = time.monotonic()
@@ -277,9 +277,9 @@ class LaunchedServer(SharedResource):
         self._end(for_all=True)
 
     def _end(self, *, for_all: bool) -> None:
-        loading = self._loading
-        if loading is not None:
-            loading.cancel()
+        start = self._start
+        if start is not None:
+            start.cancel()
         with self._turn:
             self._stop(for_all=for_all)
 
@@ -346,7 +346,7 @@ class OwnServer:
 
     def begin_call(self) -> Callable[..., None]:
         """Note that a call needs the server; call what is returned at its end."""
-        return self._hold.shared.call_begins()
+        return self._hold.shared.begin_call()
 
 
 def fingerprint_of(spec: LaunchSpec, model: str) -> str:
@@ -355,8 +355,8 @@ def fingerprint_of(spec: LaunchSpec, model: str) -> str:
     References count by what they name, weights by where they are; a file that changed since is
     another.
     """
-    said = write(LAUNCH, spec)
-    stated = {name: said[name] for name in _OF_THE_PROCESS if name in said}
+    written = write(LAUNCH, spec)
+    stated = {name: written[name] for name in _OF_THE_PROCESS if name in written}
     weights = with_home(spec.weights or model)
     try:
         found = weights.stat()

@@ -62,9 +62,9 @@ class GateShares:
 
     @hide_frames
     def _mark_of(self, spec: LMSpec) -> bytes:
-        return limits.gate_key(self._said(spec))
+        return limits.gate_key(self._origin_facts(spec))
 
-    def _said(self, spec: LMSpec) -> Iterator[str]:
+    def _origin_facts(self, spec: LMSpec) -> Iterator[str]:
         """Yield what tells origins and credentials apart."""
         compiled, server = self._compiled, spec.launch_kwargs
         base = None if server is not None else base_address(spec, compiled)

@@ -73,7 +73,7 @@ class PoolMembers:
         return origins().breaker(parts.identity.origin_of(parts.spec), parts.spec.model)
 
     def choose(self, call: Call) -> int:
-        """Return the member to ask now, which counts as busy until `done`.
+        """Return the member to ask now, which counts as busy until `release`.
 
         Those that `call` has tried come last, and those whose breaker is open are passed over;
         where all are, the first in line is asked: a pool fails no call that a member may answer.
@@ -92,7 +92,7 @@ class PoolMembers:
                 self._credit[index] -= sum(self._weights)
         return index
 
-    def done(self, index: int) -> None:
+    def release(self, index: int) -> None:
         """Take note that a request of the member has ended."""
         with self._lock:
             self._in_flight[index] -= 1
@@ -139,14 +139,14 @@ def _pick_member(call: Call, members: PoolMembers, following: Next) -> Steps:
             reply = yield from following(standing)
         finally:
             call.attempts, call.first_token = standing.attempts, standing.first_token
-        breaker.succeeded()
+        breaker.record_success()
         if reply.response is None:
             over = True
-            reply.when_done(lambda _: members.done(index), lambda _: members.done(index))
+            reply.when_done(lambda _: members.release(index), lambda _: members.release(index))
         return reply
     except CallError as error:
         if counts_against_breaker(error) and call.left > 0:
-            breaker.failed(call.spec.retry.breaker, error.retry_after)
+            breaker.record_failure(call.spec.retry.breaker, error.retry_after)
         else:
             breaker.let_go()
         raise
@@ -155,7 +155,7 @@ def _pick_member(call: Call, members: PoolMembers, following: Next) -> Steps:
         raise
     finally:
         if not over:
-            members.done(index)
+            members.release(index)
 
 
 def _call_by_member(call: Call, members: PoolMembers, index: int) -> Call:

@@ -40,19 +40,19 @@ class Watch:
         """The seconds until a request may be sent again."""
         return self._breaker.rests_for
 
-    def answered(self, *, tried_again: bool) -> None:
+    def note_answer(self, *, tried_again: bool) -> None:
         """Take note of an answer."""
-        self._breaker.succeeded()
+        self._breaker.record_success()
         if self._budget is not None:
             self._budget.give_back(tried_again=tried_again)
 
-    def failed(self, failure: CallError, *, was_sent: bool) -> bool:
+    def note_failure(self, failure: CallError, *, was_sent: bool) -> bool:
         """Take note of a failure; say whether the call may still try the same server."""
         breaker, call = self._breaker, self._call
         if was_sent and counts_against_breaker(failure) and call.left > 0:
-            return not (breaker.failed(self._policy, failure.retry_after) and call.guarded)
+            return not (breaker.record_failure(self._policy, failure.retry_after) and call.guarded)
         if was_sent and failure.status is not None and not isinstance(failure, RateLimited):
-            breaker.succeeded()  # it refuses, and is there
+            breaker.record_success()  # it refuses, and is there
         else:
             breaker.let_go()
         return True
@@ -84,10 +84,10 @@ def retry_failures(call: Call, following: Next) -> Steps:
             watch.let_go()
             raise
         else:
-            watch.answered(tried_again=waits is not None)
-            reply.when_done(_nothing, lambda error: _broke_off(call, error))
+            watch.note_answer(tried_again=waits is not None)
+            reply.when_done(_leave_answer, lambda error: _note_broken_stream(call, error))
             return reply
-        goes_on = watch.failed(failure, was_sent=call.attempts > sent)
+        goes_on = watch.note_failure(failure, was_sent=call.attempts > sent)
         if waits is None:
             import random  # only what failed needs it
 
@@ -127,13 +127,13 @@ def _cause(call: Call, failure: CallError, wait: float = 0.0) -> Cause:
     return Cause(lm=lm, kind=type(failure).__name__, status=failure.status, waited=wait)
 
 
-def _broke_off(call: Call, error: BaseException) -> None:
+def _note_broken_stream(call: Call, error: BaseException) -> None:
     """Take note of a stream that failed after it had begun."""
     if isinstance(error, CallError):
         call.causes.append(_cause(call, error))
 
 
-def _nothing(response: Json) -> None:
+def _leave_answer(response: Json) -> None:
     """Leave a whole answer to the layers around."""
 
 

@@ -131,15 +131,15 @@ class _BodyWatch:
     def _look_for_the_model(self, piece: bytes) -> None:
         if self._attempt.response.model is None and len(self._begun) < _BEGINNING:
             self._begun += piece[:_BEGINNING]
-            found = _MODEL.search(self._begun)
-            if found:
-                self._attempt.response.model = found[1].decode("utf-8", "replace")
+            name = _MODEL.search(self._begun)
+            if name:
+                self._attempt.response.model = name[1].decode("utf-8", "replace")
 
     def _look_for_reasons(self, piece: bytes) -> None:
         window = self._before + piece
-        for found in _REASON.finditer(window):
-            if found.end() > len(self._before):
-                self._attempt.response.finish_reasons.append(found[1].decode("utf-8", "replace"))
+        for reason in _REASON.finditer(window):
+            if reason.end() > len(self._before):
+                self._attempt.response.finish_reasons.append(reason[1].decode("utf-8", "replace"))
         self._before = window[-_REASON_LENGTH:]
 
     def _look_for_errors(self, piece: bytes) -> None:
@@ -285,10 +285,10 @@ class _Lines:
     """Turns server-sent events into lines of JSON, which are all that litellm reads of Cohere's."""
 
     def __init__(self) -> None:
-        self._held = b""
+        self._line = b""
 
     def __call__(self, piece: bytes) -> bytes:
-        *lines, self._held = (self._held + piece).split(b"\n")
+        *lines, self._line = (self._line + piece).split(b"\n")
         data = (line[5:].strip() for line in lines if line.startswith(b"data:"))
         return b"".join(line + b"\n" for line in data if line != b"[DONE]")
 

@@ -15,7 +15,7 @@ import httpx
 
 from lmconf.transports.http.attempt import Attempt, AttemptHalted, current_attempt
 from lmconf.transports.http.body import AsyncBodyStream, BodyStream
-from lmconf.transports.http.connection_pool import FAULTS, outgoing
+from lmconf.transports.http.connection_pool import FAULTS, to_httpcore
 from lmconf.transports.http.http_request import HttpRequest
 from lmconf.transports.http.proxies import Trust, async_pools, sync_pools
 
@@ -43,8 +43,8 @@ class HttpClientTransport(httpx.BaseTransport):
         answer: httpcore.Response | None = None
         halt: AttemptHalted | None = None
         try:
-            pool = self._pools.towards(ready.url)
-            answer = pool.handle_request(outgoing(ready))
+            pool = self._pools.pool_for(ready.url)
+            answer = pool.handle_request(to_httpcore(ready))
         except FAULTS as error:
             halt = attempt.halt_broken(error)
         except Exception as error:
@@ -63,7 +63,7 @@ class HttpClientTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         """Close every connection; one that is waited for, as soon as its thread wakes up."""
-        for pool in self._pools.all():
+        for pool in self._pools.pools():
             pool.close()
 
     def abandon(self) -> None:
@@ -92,8 +92,8 @@ class AsyncHttpClientTransport(httpx.AsyncBaseTransport):
         answer: httpcore.Response | None = None
         halt: AttemptHalted | None = None
         try:
-            pool = self._pools.towards(ready.url)
-            answer = await pool.handle_async_request(outgoing(ready))
+            pool = self._pools.pool_for(ready.url)
+            answer = await pool.handle_async_request(to_httpcore(ready))
         except FAULTS as error:
             halt = attempt.halt_broken(error)
         except Exception as error:
@@ -112,7 +112,7 @@ class AsyncHttpClientTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for pool in self._pools.all():
+        for pool in self._pools.pools():
             await pool.aclose()
 
     def abandon(self) -> None:

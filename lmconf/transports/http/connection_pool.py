@@ -16,13 +16,13 @@ from lmconf.transports.http.http_request import HttpRequest
 
 __all__ = [
     "FAULTS",
-    "KEPT_FOR",
+    "KEEP_SECONDS",
     "AsyncConnections",
     "Connections",
-    "outgoing",
+    "to_httpcore",
 ]
 
-KEPT_FOR = 30.0
+KEEP_SECONDS = 30.0
 """How many seconds a connection stays open that nobody uses."""
 
 C = TypeVar("C", httpcore.ConnectionInterface, httpcore.AsyncConnectionInterface)
@@ -32,7 +32,7 @@ _TIMED_OUT = 408
 _HINT = re.compile(rb"(?:^|[,;\s])(timeout|max)\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 
 
-class _Kept(Generic[C]):
+class _Connections(Generic[C]):
     """The connections of one client: those in use, and those that are idle, by origin."""
 
     def __init__(self, make: Callable[[httpcore.Origin], C]) -> None:
@@ -43,22 +43,22 @@ class _Kept(Generic[C]):
         self._closed = False
 
     def take(self, origin: httpcore.Origin, *, new: bool) -> tuple[C, bool, list[C]]:
-        """Return a connection to `origin`, whether it was kept, and idle ones that have ended."""
+        """Return a connection to `origin`, whether it was kept, and idle ones to be closed."""
         ended: list[C] = []
-        found: C | None = None
+        connection: C | None = None
         with self._lock:
             idle = None if new else self._idle.get(_key(origin))
-            while idle and found is None:
+            while idle and connection is None:
                 last, until = idle.pop()
                 if last.is_available() and time.monotonic() < until and not last.has_expired():
-                    found = last
+                    connection = last
                 else:
                     ended.append(last)
-            kept = found is not None
-            if found is None:
-                found = self._make(origin)
-            self._used[id(found)] = found
-        return found, kept, ended
+            reused = connection is not None
+            if connection is None:
+                connection = self._make(origin)
+            self._used[id(connection)] = connection
+        return connection, reused, ended
 
     def give_back(self, connection: C, origin: httpcore.Origin, seconds: float = 0.0) -> list[C]:
         """Take note that `connection` is no longer used; return what is to be closed.
@@ -78,15 +78,15 @@ class _Kept(Generic[C]):
                 ended.append(idle.popleft()[0])
             return ended
 
-    def all(self) -> list[C]:
-        """Return every connection, and take care that none is kept any more."""
+    def drain(self) -> list[C]:
+        """Return every connection, and keep none from now on."""
         with self._lock:
             self._closed = True
-            found: list[C] = list(self._used.values())
+            connections: list[C] = list(self._used.values())
             for idle in self._idle.values():
-                found.extend(connection for connection, _ in idle)
+                connections.extend(connection for connection, _ in idle)
             self._idle.clear()
-        return found
+        return connections
 
 
 def _holds_more(connection: object) -> bool:
@@ -107,42 +107,42 @@ class Connections:
     """Sends requests from threads."""
 
     def __init__(self, make: Callable[[httpcore.Origin], httpcore.ConnectionInterface]) -> None:
-        self._kept: _Kept[httpcore.ConnectionInterface] = _Kept(make)
+        self._connections: _Connections[httpcore.ConnectionInterface] = _Connections(make)
 
     def handle_request(self, request: httpcore.Request) -> httpcore.Response:
         """Send `request`; whoever has read the response closes it."""
-        response = self._sent(request, new=False) or self._sent(request, new=True)
+        response = self._send(request, new=False) or self._send(request, new=True)
         assert response is not None
         return response
 
-    def _sent(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
-        """Return the response; None: the server had closed a connection that was kept."""
+    def _send(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
+        """Return the response; None: the server had closed a connection that was kept open."""
         origin, attempt = request.url.origin, current_attempt()
-        connection, kept, ended = self._kept.take(origin, new=new)
+        connection, reused, ended = self._connections.take(origin, new=new)
 
-        def done(seconds: float = 0.0) -> None:
-            for one in self._kept.give_back(connection, origin, seconds):
-                one.close()
+        def release(seconds: float = 0.0) -> None:
+            for unfit in self._connections.give_back(connection, origin, seconds):
+                unfit.close()
 
         try:
-            for one in ended:
-                one.close()
-            attempt.connection.begin(reused=kept)
+            for idle in ended:
+                idle.close()
+            attempt.connection.begin(reused=reused)
             response = connection.handle_request(request)
-            if not (kept and _ended_idle(response)):
-                return _response(response, _Body(response, done))
+            if not (reused and _is_idle_timeout(response)):
+                return _with_body(response, _Body(response, release))
             connection.close()
-            done()
+            release()
         except BaseException as error:
             connection.close()
-            done()
+            release()
             if not attempt.can_resend(error):
                 raise
         return None
 
     def close(self) -> None:
         """Close every connection."""
-        for connection in self._kept.all():
+        for connection in self._connections.drain():
             connection.close()
 
 
@@ -152,35 +152,35 @@ class AsyncConnections:
     def __init__(
         self, make: Callable[[httpcore.Origin], httpcore.AsyncConnectionInterface]
     ) -> None:
-        self._kept: _Kept[httpcore.AsyncConnectionInterface] = _Kept(make)
+        self._connections: _Connections[httpcore.AsyncConnectionInterface] = _Connections(make)
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Send `request`; whoever has read the response closes it."""
-        response = await self._sent(request, new=False) or await self._sent(request, new=True)
+        response = await self._send(request, new=False) or await self._send(request, new=True)
         assert response is not None
         return response
 
-    async def _sent(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
-        """Return the response; None: the server had closed a connection that was kept."""
+    async def _send(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
+        """Return the response; None: the server had closed a connection that was kept open."""
         origin, attempt = request.url.origin, current_attempt()
-        connection, kept, ended = self._kept.take(origin, new=new)
+        connection, reused, ended = self._connections.take(origin, new=new)
 
-        async def done(seconds: float = 0.0) -> None:
-            for one in self._kept.give_back(connection, origin, seconds):
-                await one.aclose()
+        async def release(seconds: float = 0.0) -> None:
+            for unfit in self._connections.give_back(connection, origin, seconds):
+                await unfit.aclose()
 
         try:
-            for one in ended:
-                await one.aclose()
-            attempt.connection.begin(reused=kept)
+            for idle in ended:
+                await idle.aclose()
+            attempt.connection.begin(reused=reused)
             response = await connection.handle_async_request(request)
-            if not (kept and _ended_idle(response)):
-                return _response(response, _AsyncBody(response, done))
-            self._kept.give_back(connection, origin)
+            if not (reused and _is_idle_timeout(response)):
+                return _with_body(response, _AsyncBody(response, release))
+            self._connections.give_back(connection, origin)
             await connection.aclose()
         except BaseException as error:
             # Noted first: where this task is being cancelled, closing may not come to its end.
-            self._kept.give_back(connection, origin)
+            self._connections.give_back(connection, origin)
             await connection.aclose()
             if not attempt.can_resend(error):
                 raise
@@ -188,17 +188,17 @@ class AsyncConnections:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for connection in self._kept.all():
+        for connection in self._connections.drain():
             await connection.aclose()
 
 
 class _Body:
     """The body of a response, which gives its connection back when it is closed."""
 
-    def __init__(self, response: httpcore.Response, done: Callable[[float], None]) -> None:
+    def __init__(self, response: httpcore.Response, release: Callable[[float], None]) -> None:
         self._stream: Any = response.stream
-        self._seconds = _kept_for(response)
-        self._done = done
+        self._seconds = _keep_seconds(response)
+        self._release = release
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -221,16 +221,16 @@ class _Body:
                 whole = True
             finally:
                 # What was stopped anywhere, by an interrupt, is in no state to be used again.
-                self._done(seconds if whole else 0.0)
+                self._release(seconds if whole else 0.0)
 
 
 class _AsyncBody:
     """The same, on an event loop."""
 
-    def __init__(self, response: httpcore.Response, done: Callable[[float], Any]) -> None:
+    def __init__(self, response: httpcore.Response, release: Callable[[float], Any]) -> None:
         self._stream: Any = response.stream
-        self._seconds = _kept_for(response)
-        self._done = done
+        self._seconds = _keep_seconds(response)
+        self._release = release
         self._closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -253,10 +253,10 @@ class _AsyncBody:
                 await self._stream.aclose()
                 whole = True
             finally:
-                await self._done(seconds if whole else 0.0)
+                await self._release(seconds if whole else 0.0)
 
 
-def _ended_idle(response: httpcore.Response) -> bool:
+def _is_idle_timeout(response: httpcore.Response) -> bool:
     """Say whether `response` answers no request, and tells that the connection was idle too long."""
     return response.status == _TIMED_OUT and any(
         name.lower() == b"connection" and value.strip().lower() == b"close"
@@ -264,12 +264,12 @@ def _ended_idle(response: httpcore.Response) -> bool:
     )
 
 
-def _kept_for(response: httpcore.Response) -> float:
+def _keep_seconds(response: httpcore.Response) -> float:
     """Return for how many seconds the connection of `response` may be used again.
 
     The server's hint counts from when it has sent the answer, so we stop a while before it.
     """
-    seconds = KEPT_FOR
+    seconds = KEEP_SECONDS
     for name, value in response.headers:
         if name.lower() == b"keep-alive":
             for what, number in _HINT.findall(value):
@@ -280,7 +280,7 @@ def _kept_for(response: httpcore.Response) -> float:
     return seconds
 
 
-def _response(response: httpcore.Response, body: Any) -> httpcore.Response:
+def _with_body(response: httpcore.Response, body: Any) -> httpcore.Response:
     return httpcore.Response(
         response.status, headers=response.headers, content=body, extensions=response.extensions
     )
@@ -290,7 +290,7 @@ def _key(origin: httpcore.Origin) -> _Origin:
     return (origin.scheme, origin.host, origin.port)
 
 
-def outgoing(request: HttpRequest) -> httpcore.Request:
+def to_httpcore(request: HttpRequest) -> httpcore.Request:
     """Return `request` as a pool takes it."""
     url = request.url
     return httpcore.Request(

@@ -56,7 +56,7 @@ class StreamReader(Protocol):
 class Api(Protocol):
     """An API: how it is asked, and how its answers become those of chat completions."""
 
-    def asked(self, request: Request, *, stream: bool) -> HttpRequest:
+    def request_of(self, request: Request, *, stream: bool) -> HttpRequest:
         """Return `request` as it is sent, with a placeholder for the credential.
 
         Raises:
@@ -70,7 +70,7 @@ class Api(Protocol):
             CallError: it holds none.
         """
 
-    def answering(self, request: Request, secrets: tuple[str, ...]) -> StreamReader:
+    def stream_reader(self, request: Request, secrets: tuple[str, ...]) -> StreamReader:
         """Return what reads a streamed answer."""
 
 
@@ -87,31 +87,31 @@ class Direct:
         wire = self._clients.sync("bare", request)
         assert isinstance(wire, HttpClientTransport)
         attempt = Attempt(request, self._advice, whole=True)
-        sent = self._api.asked(request, stream=False)
-        answer: _Whole | None = None
+        http_request = self._api.request_of(request, stream=False)
+        answer: _WholeBody | None = None
         failure: CallError | None = None
         try:
-            with use_attempt(attempt), closing(wire.open(sent)) as pieces:
-                answer = _Whole(b"".join(pieces))
+            with use_attempt(attempt), closing(wire.open(http_request)) as pieces:
+                answer = _WholeBody(b"".join(pieces))
         except AttemptHalted:
             failure = attempt.failure
         except Exception as error:  # noqa: BLE001 - whatever httpx raises becomes a CallError
             failure = _unforeseen(error, attempt)
-        return self._whole(answer, failure, attempt, request)
+        return self._finish(answer, failure, attempt, request)
 
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
         wire = await self._clients.on_loop("bare", request)
         assert isinstance(wire, AsyncHttpClientTransport)
         attempt = Attempt(request, self._advice, whole=True)
-        sent = self._api.asked(request, stream=False)
-        answer: _Whole | None = None
+        http_request = self._api.request_of(request, stream=False)
+        answer: _WholeBody | None = None
         failure: CallError | None = None
         try:
             # The wire ends in time, and says what it was waiting for. `asyncio.wait_for` would
             # answer a cancellation with what came in the same moment (up to Python 3.11).
             with use_attempt(attempt), anyio.fail_after(request.timeout.total + 0.1):
-                answer = await _all(wire, sent)
+                answer = await _read_all(wire, http_request)
         except AttemptHalted:
             failure = attempt.failure
         except TimeoutError as error:
@@ -121,32 +121,32 @@ class Direct:
             )
         except Exception as error:  # noqa: BLE001 - whatever httpx raises becomes a CallError
             failure = _unforeseen(error, attempt)
-        return self._whole(answer, failure, attempt, request)
+        return self._finish(answer, failure, attempt, request)
 
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
         wire = self._clients.sync("bare", request)
         assert isinstance(wire, HttpClientTransport)
         attempt = Attempt(request, self._advice, streaming=True, whole=True)
-        sent = self._api.asked(request, stream=True)
-        reading = _StreamState(self._api.answering(request, attempt.secrets), attempt)
+        http_request = self._api.request_of(request, stream=True)
+        state = _StreamState(self._api.stream_reader(request, attempt.secrets), attempt)
         answer: BodyStream | None = None
         try:
             pieces: Iterator[bytes] | None = None
-            while not reading.over:
+            while not state.over:
                 try:
                     with use_attempt(attempt):
                         if pieces is None:
-                            answer = wire.open(sent)
+                            answer = wire.open(http_request)
                             pieces = iter(answer)
-                        # A piece has no name here: see `_whole`.
-                        chunks = reading.read(next(pieces, None))
+                        # A piece has no name here: see `_finish`.
+                        chunks = state.read(next(pieces, None))
                 except AttemptHalted:
-                    chunks = reading.stop(attempt.failure)
+                    chunks = state.stop(attempt.failure)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
-                    chunks = reading.stop(_unforeseen(error, attempt))
+                    chunks = state.stop(_unforeseen(error, attempt))
                 yield from chunks
-            if reading.ended and pieces is not None and attempt.interrupt is None:
+            if state.ended and pieces is not None and attempt.interrupt is None:
                 attempt.timer.linger(_LINGER)
                 with contextlib.suppress(AttemptHalted), use_attempt(attempt):
                     for _ in pieces:
@@ -154,32 +154,32 @@ class Direct:
         finally:
             if answer is not None:
                 answer.close()
-        reading.finish()
+        state.finish()
 
     async def astream(self, request: Request) -> AsyncIterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
         wire = await self._clients.on_loop("bare", request)
         assert isinstance(wire, AsyncHttpClientTransport)
         attempt = Attempt(request, self._advice, streaming=True, whole=True)
-        sent = self._api.asked(request, stream=True)
-        reading = _StreamState(self._api.answering(request, attempt.secrets), attempt)
+        http_request = self._api.request_of(request, stream=True)
+        state = _StreamState(self._api.stream_reader(request, attempt.secrets), attempt)
         answer: AsyncBodyStream | None = None
         try:
             pieces: AsyncIterator[bytes] | None = None
-            while not reading.over:
+            while not state.over:
                 try:
                     with use_attempt(attempt):
                         if pieces is None:
-                            answer = await wire.open(sent)
+                            answer = await wire.open(http_request)
                             pieces = aiter(answer)
-                        chunks = reading.read(await anext(pieces, None))
+                        chunks = state.read(await anext(pieces, None))
                 except AttemptHalted:
-                    chunks = reading.stop(attempt.failure)
+                    chunks = state.stop(attempt.failure)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
-                    chunks = reading.stop(_unforeseen(error, attempt))
+                    chunks = state.stop(_unforeseen(error, attempt))
                 for chunk in chunks:
                     yield chunk
-            if reading.ended and pieces is not None and attempt.interrupt is None:
+            if state.ended and pieces is not None and attempt.interrupt is None:
                 attempt.timer.linger(_LINGER)
                 with contextlib.suppress(AttemptHalted), use_attempt(attempt):
                     async for _ in pieces:
@@ -187,11 +187,11 @@ class Direct:
         finally:
             if answer is not None:
                 await answer.aclose()
-        reading.finish()
+        state.finish()
 
-    def _whole(
+    def _finish(
         self,
-        answer: _Whole | None,
+        answer: _WholeBody | None,
         failure: CallError | None,
         attempt: Attempt,
         request: Request,
@@ -215,7 +215,7 @@ class Direct:
         return response
 
 
-class _Whole:
+class _WholeBody:
     """The body of an answer, which it does not show: it may repeat a secret, and whoever reports
     an error shows what the frames held.
     """
@@ -226,10 +226,10 @@ class _Whole:
         self.content = content
 
 
-async def _all(wire: AsyncHttpClientTransport, sent: HttpRequest) -> _Whole:
-    pieces = await wire.open(sent)
+async def _read_all(wire: AsyncHttpClientTransport, http_request: HttpRequest) -> _WholeBody:
+    pieces = await wire.open(http_request)
     try:
-        return _Whole(b"".join([piece async for piece in pieces]))
+        return _WholeBody(b"".join([piece async for piece in pieces]))
     finally:
         await pieces.aclose()
 
@@ -237,26 +237,26 @@ async def _all(wire: AsyncHttpClientTransport, sent: HttpRequest) -> _Whole:
 class _StreamState:
     """What was read of a stream; `over` says that there is nothing more to read."""
 
-    def __init__(self, answering: StreamReader, attempt: Attempt) -> None:
+    def __init__(self, reader: StreamReader, attempt: Attempt) -> None:
         self.over = False
         self._attempt = attempt
         self._failure: CallError | None = None
         self._events = EventReader()
-        self._answering = answering
-        self._visible_values: list[Json] = []
+        self._reader = reader
+        self._chunks: list[Json] = []
 
     @property
     def ended(self) -> bool:
         """Whether the server said that the answer has ended."""
-        return self._answering.ended
+        return self._reader.ended
 
     def read(self, piece: bytes | None) -> list[Json]:
         """Return the chunks that the next piece of the body holds; None is the body's end."""
-        made: list[Json] = []
+        chunks: list[Json] = []
         try:
             for event in self._events.read(piece) if piece is not None else ():
-                made.extend(self._answering.take(event))
-                if self._answering.over:
+                chunks.extend(self._reader.take(event))
+                if self._reader.over:
                     break
         except CallError as error:
             self._failure = error.with_traceback(None)
@@ -264,10 +264,10 @@ class _StreamState:
             self._failure = _unreadable(error, self._attempt)
         # An error inside of a stream says more than what follows from it.
         self._failure = self._attempt.reported_error() or self._failure
-        done = piece is None or self._events.done or self._answering.over
+        done = piece is None or self._events.done or self._reader.over
         self.over = done or self._failure is not None
-        self._visible_values.extend(made)
-        return made
+        self._chunks.extend(chunks)
+        return chunks
 
     def stop(self, failure: CallError | None) -> list[Json]:
         """Note what ended the attempt before the server did."""
@@ -281,7 +281,7 @@ class _StreamState:
         if failure is None and not self.ended:
             failure = self._attempt.reported_error() or BadResponse(_CUT)
         if failure is not None:
-            failure.partial = partial_text(self._visible_values)
+            failure.partial = partial_text(self._chunks)
             raise self._attempt.response.add_to(failure)
 
 
@@ -291,8 +291,8 @@ def _unforeseen(error: Exception, attempt: Attempt) -> CallError:
     Of an interrupt, it is taken note in `attempt`.
     """
     attempt.note_interrupt(error)
-    said = mask_secrets(str(error), attempt.secrets)[:LONGEST]
-    return attempt.failure or BadRequest(f"the request could not be sent: {said}")
+    reason = mask_secrets(str(error), attempt.secrets)[:LONGEST]
+    return attempt.failure or BadRequest(f"the request could not be sent: {reason}")
 
 
 def _unreadable(error: Exception, attempt: Attempt) -> BadResponse:
@@ -305,13 +305,13 @@ def _unreadable(error: Exception, attempt: Attempt) -> BadResponse:
 
 
 def _json(body: bytes) -> Json:
-    found: object = None
+    value: object = None
     try:
-        found = json.loads(body)
+        value = json.loads(body)
     except (ValueError, RecursionError) as error:
         if is_interrupt(error):
             raise
-        found = None
-    if not isinstance(found, dict):
+        value = None
+    if not isinstance(value, dict):
         raise BadResponse("the answer is no JSON object")
-    return found
+    return value

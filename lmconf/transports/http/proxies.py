@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import httpcore
 import httpx
 
-from lmconf.transports.http.connection_pool import KEPT_FOR, AsyncConnections, Connections
+from lmconf.transports.http.connection_pool import KEEP_SECONDS, AsyncConnections, Connections
 from lmconf.transports.http.sockets import AsyncNetwork, Network, Sockets
 
 __all__ = ["Pools", "Trust", "async_pools", "sync_pools"]
@@ -28,19 +28,19 @@ class Pools(Generic[P]):
 
     def __init__(self, make: Callable[[str | None, bool], P], sockets: Sockets) -> None:
         self._make = make
-        self._made: dict[tuple[str | None, bool], P] = {}
+        self._pools: dict[tuple[str | None, bool], P] = {}
         self.sockets = sockets
 
-    def towards(self, url: httpx.URL) -> P:
+    def pool_for(self, url: httpx.URL) -> P:
         """Return the pool that a request to `url` goes through."""
-        way = (_proxy(url), url.scheme == "https")
-        if way not in self._made:
-            return self._made.setdefault(way, self._make(*way))
-        return self._made[way]
+        key = (_proxy(url), url.scheme == "https")
+        if key not in self._pools:
+            return self._pools.setdefault(key, self._make(*key))
+        return self._pools[key]
 
-    def all(self) -> list[P]:
+    def pools(self) -> list[P]:
         """Return the pools that were made."""
-        return list(self._made.values())
+        return list(self._pools.values())
 
 
 def sync_pools(trust: Trust) -> Pools[Connections]:
@@ -50,9 +50,9 @@ def sync_pools(trust: Trust) -> Pools[Connections]:
 
     def make(proxy: str | None, secure: bool) -> Connections:
         if proxy is None:
-            return Connections(_opening(httpcore.HTTPConnection, network, trust, secure))
+            return Connections(_direct_factory(httpcore.HTTPConnection, network, trust, secure))
         kinds = (httpcore.HTTPProxy, httpcore.SOCKSProxy)
-        return Connections(_via(kinds, network, trust, proxy, secure))
+        return Connections(_proxy_factory(kinds, network, trust, proxy, secure))
 
     return Pools(make, sockets)
 
@@ -64,24 +64,28 @@ def async_pools(trust: Trust) -> Pools[AsyncConnections]:
 
     def make(proxy: str | None, secure: bool) -> AsyncConnections:
         if proxy is None:
-            return AsyncConnections(_opening(httpcore.AsyncHTTPConnection, network, trust, secure))
+            return AsyncConnections(
+                _direct_factory(httpcore.AsyncHTTPConnection, network, trust, secure)
+            )
         kinds = (httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
-        return AsyncConnections(_via(kinds, network, trust, proxy, secure))
+        return AsyncConnections(_proxy_factory(kinds, network, trust, proxy, secure))
 
     return Pools(make, sockets)
 
 
 # For mypy, the classes of both families take the same arguments, and share no type that says so.
-def _opening(kind: Any, network: Any, trust: Trust, tls: bool) -> Callable[[httpcore.Origin], Any]:
+def _direct_factory(
+    kind: Any, network: Any, trust: Trust, tls: bool
+) -> Callable[[httpcore.Origin], Any]:
     options = {
-        "keepalive_expiry": KEPT_FOR,
+        "keepalive_expiry": KEEP_SECONDS,
         "network_backend": network,
         "ssl_context": trust() if tls else None,
     }
     return lambda origin: kind(origin, **options)
 
 
-def _via(
+def _proxy_factory(
     kinds: tuple[Any, Any], network: Any, trust: Trust, via: str, tls: bool
 ) -> Callable[[httpcore.Origin], Any]:
     """Return what opens connections by way of the proxy `via`.
@@ -90,7 +94,7 @@ def _via(
     """
     http, socks = kinds
     options = {
-        "keepalive_expiry": KEPT_FOR,
+        "keepalive_expiry": KEEP_SECONDS,
         "network_backend": network,
         "ssl_context": trust() if tls else None,
     }
@@ -102,13 +106,13 @@ def _via(
         target=proxy.url.raw_path,
     )
     if proxy.url.scheme.startswith("socks"):
-        opening = socks(proxy_url=url, proxy_auth=proxy.raw_auth, **options)
-        return opening.create_connection  # type: ignore[no-any-return]
+        pool = socks(proxy_url=url, proxy_auth=proxy.raw_auth, **options)
+        return pool.create_connection  # type: ignore[no-any-return]
     if proxy.url.scheme == "https":
         options["proxy_ssl_context"] = trust()
     headers = proxy.headers.raw
-    opening = http(proxy_url=url, proxy_auth=proxy.raw_auth, proxy_headers=headers, **options)
-    return opening.create_connection  # type: ignore[no-any-return]
+    pool = http(proxy_url=url, proxy_auth=proxy.raw_auth, proxy_headers=headers, **options)
+    return pool.create_connection  # type: ignore[no-any-return]
 
 
 def _proxy(url: httpx.URL) -> str | None:
@@ -119,8 +123,8 @@ def _proxy(url: httpx.URL) -> str | None:
     if sys.platform not in ("darwin", "win32") and not any(map(os.environ.get, _VARIABLES)):
         return None
     proxies: Mapping[str, str] = urllib.request.getproxies()
-    found = proxies.get(url.scheme) or proxies.get("all")
-    return None if not found or urllib.request.proxy_bypass(url.host) else found
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return None if not proxy or urllib.request.proxy_bypass(url.host) else proxy
 
 
 _VARIABLES = tuple(

@@ -71,8 +71,8 @@ class Sockets:
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             for stream in streams:
-                held = stream.get_extra_info("socket")
-                number = -1 if held is None else held.fileno()
+                bare = stream.get_extra_info("socket")
+                number = -1 if bare is None else bare.fileno()
                 if number >= 0:
                     os.dup2(nothing, number, inheritable=False)
         finally:
@@ -161,24 +161,24 @@ def _is_unread(plain: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> b
     closed it before answers with a reset, or has not acknowledged what was sent. Where nobody tells,
     by way of a proxy or on a kernel without `TCP_INFO`, every end counts as such.
     """
-    held = plain.get_extra_info("socket")
+    bare = plain.get_extra_info("socket")
     option = getattr(socket, "TCP_INFO", None)
-    if held is None or option is None:
+    if bare is None or option is None:
         return True
     try:
-        told = held.getsockopt(socket.IPPROTO_TCP, option, 28)
+        info = bare.getsockopt(socket.IPPROTO_TCP, option, 28)
     except OSError:  # closed meanwhile, as after a reset
         return True
-    unacknowledged: int = struct.unpack_from("I", told, 24)[0]
-    return bool(told[0] == _TCP_CLOSE or unacknowledged > 0)
+    unacknowledged: int = struct.unpack_from("I", info, 24)[0]
+    return bool(info[0] == _TCP_CLOSE or unacknowledged > 0)
 
 
 def _addresses(host: str, port: int) -> list[str]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise httpcore.ConnectError(str(error)) from error
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    return list(dict.fromkeys(str(address[0]) for *_, address in addresses))
 
 
 class _Stream(httpcore.NetworkStream):
@@ -262,9 +262,9 @@ class _Stream(httpcore.NetworkStream):
             if not self._busy:
                 self._plain.close()
                 return
-            held = self._plain.get_extra_info("socket")
+            bare = self._plain.get_extra_info("socket")
             with contextlib.suppress(OSError):  # the server was faster
-                socket.socket.shutdown(held, socket.SHUT_RDWR)
+                socket.socket.shutdown(bare, socket.SHUT_RDWR)
 
     def start_tls(
         self,

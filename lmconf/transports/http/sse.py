@@ -56,11 +56,11 @@ class EventReader:
         if not data or self.done:
             return None
         try:
-            found: Any = json.loads(data)
+            event: Any = json.loads(data)
         except (ValueError, RecursionError) as error:
             if is_interrupt(error):
                 raise
-            found = None
-        if not isinstance(found, dict):
+            event = None
+        if not isinstance(event, dict):
             raise BadResponse("a piece of the stream is malformed")
-        return found if "type" in found else {"type": name, **found}
+        return event if "type" in event else {"type": name, **event}

@@ -24,13 +24,13 @@ _PATHS = {"chat": "chat/completions", "text": "completions"}
 class ChatApi:
     """Both APIs, for `lmconf.transports.http.direct_transport`: the request's route says which is asked."""
 
-    def asked(self, request: Request, *, stream: bool) -> HttpRequest:
+    def request_of(self, request: Request, *, stream: bool) -> HttpRequest:
         return make_request(request, stream=stream)
 
     def response_of(self, body: Json, request: Request, secrets: tuple[str, ...]) -> Json:
         return response_of(body)
 
-    def answering(self, request: Request, secrets: tuple[str, ...]) -> ChatStreamReader:
+    def stream_reader(self, request: Request, secrets: tuple[str, ...]) -> ChatStreamReader:
         return ChatStreamReader()
 
 

@@ -19,11 +19,11 @@ __all__ = ["ResponsesApi"]
 class ResponsesApi:
     """The Responses API, for `lmconf.transports.http.direct_transport`."""
 
-    def asked(self, request: Request, *, stream: bool) -> HttpRequest:
+    def request_of(self, request: Request, *, stream: bool) -> HttpRequest:
         return make_request(request, stream=stream)
 
     def response_of(self, body: Json, request: Request, secrets: tuple[str, ...]) -> Json:
         return response_of(body, limit_of(request), secrets)
 
-    def answering(self, request: Request, secrets: tuple[str, ...]) -> ResponsesStreamReader:
+    def stream_reader(self, request: Request, secrets: tuple[str, ...]) -> ResponsesStreamReader:
         return ResponsesStreamReader(limit_of(request), secrets)

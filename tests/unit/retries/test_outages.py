@@ -166,16 +166,16 @@ POLICY = BreakerPolicy(after=3, rest=10.0)
 
 def opened(clock: Clock) -> CircuitBreaker:
     breaker = CircuitBreaker(clock)
-    assert [breaker.failed(POLICY) for _ in range(3)] == [False, False, True]
+    assert [breaker.record_failure(POLICY) for _ in range(3)] == [False, False, True]
     return breaker
 
 
 def test_failures_in_a_row_open_it_and_an_answer_between_them_counts() -> None:
     breaker = CircuitBreaker(Clock())
     for _ in range(5):
-        breaker.failed(POLICY)
-        breaker.failed(POLICY)
-        breaker.succeeded()
+        breaker.record_failure(POLICY)
+        breaker.record_failure(POLICY)
+        breaker.record_success()
     assert breaker.admits(POLICY)
     assert not opened(Clock()).admits(POLICY)
 
@@ -187,12 +187,12 @@ def test_one_probe_is_let_through_after_the_rest() -> None:
     assert not breaker.admits(POLICY)
     clock.now += 0.2
     assert [breaker.admits(POLICY) for _ in range(3)] == [True, False, False]
-    breaker.failed(POLICY)
+    breaker.record_failure(POLICY)
     clock.now += 9.9
     assert not breaker.admits(POLICY)
     clock.now += 0.2
     assert breaker.admits(POLICY)
-    breaker.succeeded()
+    breaker.record_success()
     assert [breaker.admits(POLICY) for _ in range(3)] == [True] * 3
     assert not breaker.is_open
 
@@ -212,12 +212,12 @@ def test_it_rests_for_as_long_as_the_server_asks_and_never_where_it_is_off() -> 
     clock = Clock()
     breaker = CircuitBreaker(clock)
     for _ in range(3):
-        breaker.failed(POLICY, retry_after=60.0)
+        breaker.record_failure(POLICY, retry_after=60.0)
     assert breaker.rests_for == 60.0
     off = BreakerPolicy(after=0)
     assert breaker.admits(off)
     other = CircuitBreaker(clock)
-    assert not any(other.failed(off) for _ in range(50))
+    assert not any(other.record_failure(off) for _ in range(50))
 
 
 def test_what_speaks_against_a_server_and_what_it_is_called() -> None:

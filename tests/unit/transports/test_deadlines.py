@@ -370,8 +370,8 @@ def test_the_machines_certificates_are_read_once_and_only_for_https() -> None:
     from lmconf.transports.http.proxies import sync_pools
 
     pools = sync_pools(trust)
-    pools.towards(httpx.URL("http://127.0.0.1/"))
+    pools.pool_for(httpx.URL("http://127.0.0.1/"))
     assert asked == []
-    first = pools.towards(httpx.URL("https://127.0.0.1/a"))
-    assert pools.towards(httpx.URL("https://127.0.0.1/b")) is first
+    first = pools.pool_for(httpx.URL("https://127.0.0.1/a"))
+    assert pools.pool_for(httpx.URL("https://127.0.0.1/b")) is first
     assert len(asked) == 1
