@@ -5,32 +5,30 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal
 
-from lmconf.errors import CallError, Closed, UsageError
+from lmconf.errors import CallError, Closed
 from lmconf.providers.catalogue import provider_of
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.batch import BatchMixin
 from lmconf.runtime.call import Call, Next, Steps, warn_if_truncated
 from lmconf.runtime.driver import adrive, drive
 from lmconf.runtime.error_context import add_context
-from lmconf.runtime.history import History, print_history
+from lmconf.runtime.history import History
 from lmconf.runtime.layers import compose_for
 from lmconf.runtime.lazy_transport import LazyTransport
+from lmconf.runtime.lifecycle import LifecycleMixin
 from lmconf.runtime.messages import Messages, as_messages
 from lmconf.runtime.related import Named, RelatedLMs, Role
 from lmconf.runtime.resources import LMResources
 from lmconf.runtime.server import LaunchedServer
+from lmconf.runtime.spec_view import SpecViewMixin
 from lmconf.runtime.stream import AsyncStream, Stream
-from lmconf.runtime.usage import Tally, Usage
-from lmconf.schema.declaration import fields
+from lmconf.runtime.usage import Tally
 from lmconf.spec import build
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.generation_fields import ModelType
-from lmconf.spec.lm import LMSpec
 from lmconf.spec.response_format import reader_for_request
-from lmconf.spec.rules.consistency import kind_of
 from lmconf.spec.state import Style, dump_lm
 from lmconf.system.fork import Mutex
 from lmconf.system.refcount import ResourceHold
@@ -39,7 +37,6 @@ from lmconf.system.tracebacks import hide_frames
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from lmconf.launchers.server_protocol import Server
     from lmconf.spec.keywords import CallSettings, CopySettings, LMSettings
     from lmconf.trainers.training_data import TrainData
     from lmconf.training.job import TrainingJob
@@ -47,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["LM"]
 
 
-class LM(BatchMixin):
+class LM(BatchMixin, SpecViewMixin, LifecycleMixin):
     """A language model: its spec, and what it takes to call it.
 
         lm = LM("openai/gpt-4o-mini", temperature=0.9, max_tokens=3000)
@@ -71,10 +68,10 @@ class LM(BatchMixin):
         name: str | None = None,
         **settings: Unpack[LMSettings],
     ) -> None:
-        said: dict[str, object] = {"model": model, **settings}
+        stated: dict[str, object] = {"model": model, **settings}
         if model_type is not None:
-            said["model_type"] = model_type
-        self._set_up(build.make_lm(said, name=name))
+            stated["model_type"] = model_type
+        self._set_up(build.make_lm(stated, name=name))
 
     @classmethod
     def of(cls, compiled: CompiledLM, whole: Tally | None = None, named: Named | None = None) -> LM:
@@ -94,9 +91,9 @@ class LM(BatchMixin):
         whole: Tally | None,
         others: RelatedLMs,
     ) -> LM:
-        made = cls.__new__(cls)
-        made._set_up(compiled, carried, launched, whole, others)  # noqa: SLF001 - its own class
-        return made
+        lm = cls.__new__(cls)
+        lm._set_up(compiled, carried, launched, whole, others)  # noqa: SLF001 - its own class
+        return lm
 
     def _set_up(
         self,
@@ -265,12 +262,12 @@ class LM(BatchMixin):
         """
         if self._closed:
             raise Closed("the LM was closed", lm=self.name)
-        made = self._made
-        if made is None:
+        parts = self._made
+        if parts is None:
             with self._lock:
-                made = self._made
-                if made is None:
-                    made = LMResources(
+                parts = self._made
+                if parts is None:
+                    parts = LMResources(
                         self._compiled,
                         history=self._history,
                         tally=self._tally,
@@ -279,85 +276,14 @@ class LM(BatchMixin):
                         others=self._find_related("fallbacks"),
                         members=self._find_related("pool"),
                     )
-                    self._layers = compose_for(made)  # first: whoever finds the parts uses them
-                    self._made = made
-        return made
+                    self._layers = compose_for(parts)  # first: whoever finds the parts uses them
+                    self._made = parts
+        return parts
 
     def _find_related(self, role: Role) -> tuple[Callable[[], LMResources], ...]:
         find = self._others.shared.parts
         many = len(self._spec.pool if role == "pool" else self._spec.fallbacks)
         return tuple(functools.partial(find, role, index) for index in range(many))
-
-    # What it is
-
-    @property
-    def spec(self) -> LMSpec:
-        """The frozen spec: everything that a profile can say of this LM."""
-        return self._spec
-
-    @property
-    def name(self) -> str:
-        """What messages call it: its name in the profile, or the model."""
-        return self._compiled.name
-
-    @property
-    def kwargs(self) -> dict[str, Any]:
-        """The generation settings by the names under which they are sent, as `dspy.LM.kwargs`."""
-        from lmconf.runtime.request import kwargs_of
-
-        return kwargs_of(self._spec)
-
-    @property
-    def history(self) -> History:
-        """The last calls of this LM, oldest first."""
-        return self._history
-
-    @property
-    def usage(self) -> Usage:
-        """What the calls of this LM have used in all; copies count their own."""
-        return self._tally.total
-
-    def infer_provider(self) -> str | None:
-        """Return the kind of launcher or trainer that this LM is for, None for neither.
-
-        It is what the profile says as `provider` or `launch_kwargs.use`; left out there, it
-        follows from the model.
-        """
-        return kind_of(self._spec)
-
-    def inspect_history(self, n: int = 1, file: TextIO | None = None) -> None:
-        """Write the last `n` calls to standard output, or to `file`."""
-        print_history(self._history[-n:] if n > 0 else [], file)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return the field `name` of the spec."""
-        if name.startswith("_") or name not in fields(LMSpec):
-            raise AttributeError(f"an LM has no attribute {name!r}")
-        return getattr(self._spec, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Set an attribute that is no setting: a spec is frozen, and calls go by it.
-
-        Raises:
-            AttributeError: `name` is a field of the spec.
-        """
-        if not name.startswith("_") and name in fields(LMSpec):
-            raise AttributeError(f"an LM does not change: use lm.copy({name}=…)")
-        super().__setattr__(name, value)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *fields(LMSpec)})
-
-    def __repr__(self) -> str:
-        named = f", name={self.name!r}" if self.name != self._spec.model else ""
-        return f"LM({self._spec.model!r}{named})"
-
-    def __eq__(self, other: object) -> bool:
-        """Say whether two LMs have equal specs; names, histories and secrets count for nothing."""
-        return self._spec == other._spec if isinstance(other, LM) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash((self._spec.model, self._spec.model_type))
 
     # Copies and states
 
@@ -393,13 +319,13 @@ class LM(BatchMixin):
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the spec alone: secrets given in code stay behind, and the history with them."""
         compiled = self._compiled
-        kept = CompiledLM(
+        bare = CompiledLM(
             spec=compiled.spec,
             name=compiled.name,
             stated=compiled.stated,
             profile_budget=compiled.profile_budget,
         )
-        return (LM.of, (kept,))
+        return (LM.of, (bare,))
 
     @hide_frames
     def dump_state(self, format: Style | Literal["dspy"] = "resolved") -> dict[str, Any]:
@@ -421,44 +347,7 @@ class LM(BatchMixin):
         """Return the adapter that is set in DSPy, else a `dspy.ChatAdapter`."""
         return import_module("lmconf.dspy").infer_adapter()
 
-    # The server and the end
-
-    @hide_frames
-    def launch(self, launch_kwargs: Mapping[str, Any] | None = None) -> Server:
-        """Return this LM's own server, started now if it is not running.
-
-        `launch_kwargs` are laid over the profile's for this one start: where the server listens,
-        how long it may take, what it sees. What decides its answers (`use`, `weights`, `args`)
-        belongs to the LM: `lm.copy(launch_kwargs=…).launch()`.
-
-        Raises:
-            UsageError: the LM has none: it says no `launch_kwargs`; or those given here would
-                change its answers.
-            ProfileError: those given here do not fit.
-            LaunchError: it cannot be started, or it already runs with others.
-        """
-        if self._closed:
-            raise Closed("the LM was closed", lm=self.name)
-        if self._launched is None:
-            raise UsageError(f"{self.name} has no server of its own: state `launch_kwargs`")
-        if not launch_kwargs:
-            return self._launched.shared.start()
-        wanted = build.change_lm(
-            self._compiled, {"launch_kwargs": launch_kwargs}
-        ).spec.launch_kwargs
-        assert wanted is not None
-        return self._launched.shared.start(wanted)
-
-    @hide_frames
-    def kill(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
-        """End this LM's own server if it runs; `launch` starts it again.
-
-        One that `lmconf launch` keeps running is ended, too, for everybody who uses it.
-
-        `launch_kwargs` are taken as `dspy.LM.kill` takes them; the server is known without.
-        """
-        if self._launched is not None:
-            self._launched.shared.kill()
+    # Fine-tuning
 
     @hide_frames
     def finetune(
@@ -484,65 +373,3 @@ class LM(BatchMixin):
         from lmconf.training.job import begin
 
         return begin(self._compiled, train_data, train_data_format, train_kwargs)
-
-    @property
-    def server(self) -> Server | None:
-        """This LM's own server while it runs."""
-        return None if self._launched is None else self._launched.shared.server
-
-    @property
-    def closed(self) -> bool:
-        """Whether the LM was closed: a call raises `Closed` then."""
-        return self._closed
-
-    @hide_frames
-    def close(self) -> None:
-        """Close the LM: calls raise `Closed` from now on.
-
-        Its connections and its server end with the last of its copies that is closed or gone, and
-        calls that are under way then raise `Closed`, too; connections of another event loop are
-        closed when that loop has a moment. Stores are shared by all LMs and stay open.
-        """
-        if self._is_to_close():
-            self._carried.end()
-            if self._launched is not None:
-                self._launched.end()
-            self._others.end()
-
-    @hide_frames
-    async def aclose(self) -> None:
-        """Close the LM as `close` does, and wait until the connections of this loop are closed."""
-        if self._is_to_close():
-            await self._carried.aend()
-            if self._launched is not None:
-                await self._launched.aend()
-            await self._others.aend()
-
-    def _is_to_close(self) -> bool:
-        with self._lock:
-            before, self._closed = self._closed, True
-        if not before and self._made is not None and self._made.dispatcher is not None:
-            self._made.dispatcher.close()
-        return not before
-
-    def __enter__(self) -> LM:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> LM:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()

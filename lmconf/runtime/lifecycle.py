@@ -1,0 +1,138 @@
+"""How an LM starts and ends its own server, and how it is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from lmconf.errors import Closed, UsageError
+from lmconf.runtime.lazy_transport import LazyTransport
+from lmconf.runtime.related import RelatedLMs
+from lmconf.runtime.resources import LMResources
+from lmconf.runtime.server import LaunchedServer
+from lmconf.spec import build
+from lmconf.spec.compiled import CompiledLM
+from lmconf.system.fork import Mutex
+from lmconf.system.refcount import ResourceHold
+from lmconf.system.tracebacks import hide_frames
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from lmconf.launchers.server_protocol import Server
+
+__all__ = ["LifecycleMixin"]
+
+
+class LifecycleMixin:
+    """How an LM lets go of what it shares with its copies: connections, a server, other LMs."""
+
+    _compiled: CompiledLM
+    _closed: bool
+    _lock: Mutex
+    _launched: ResourceHold[LaunchedServer] | None
+    _carried: ResourceHold[LazyTransport]
+    _others: ResourceHold[RelatedLMs]
+    _made: LMResources | None
+
+    @hide_frames
+    def launch(self, launch_kwargs: Mapping[str, Any] | None = None) -> Server:
+        """Return this LM's own server, started now if it is not running.
+
+        `launch_kwargs` are laid over the profile's for this one start: where the server listens,
+        how long it may take, what it sees. What decides its answers (`use`, `weights`, `args`)
+        belongs to the LM: `lm.copy(launch_kwargs=…).launch()`.
+
+        Raises:
+            UsageError: the LM has none: it says no `launch_kwargs`; or those given here would
+                change its answers.
+            ProfileError: those given here do not fit.
+            LaunchError: it cannot be started, or it already runs with others.
+        """
+        if self._closed:
+            raise Closed("the LM was closed", lm=self._compiled.name)
+        if self._launched is None:
+            raise UsageError(
+                f"{self._compiled.name} has no server of its own: state `launch_kwargs`"
+            )
+        if not launch_kwargs:
+            return self._launched.shared.start()
+        wanted = build.change_lm(
+            self._compiled, {"launch_kwargs": launch_kwargs}
+        ).spec.launch_kwargs
+        assert wanted is not None
+        return self._launched.shared.start(wanted)
+
+    @hide_frames
+    def kill(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
+        """End this LM's own server if it runs; `launch` starts it again.
+
+        One that `lmconf launch` keeps running is ended, too, for everybody who uses it.
+
+        `launch_kwargs` are taken as `dspy.LM.kill` takes them; the server is known without.
+        """
+        if self._launched is not None:
+            self._launched.shared.kill()
+
+    @property
+    def server(self) -> Server | None:
+        """This LM's own server while it runs."""
+        return None if self._launched is None else self._launched.shared.server
+
+    @property
+    def closed(self) -> bool:
+        """Whether the LM was closed: a call raises `Closed` then."""
+        return self._closed
+
+    @hide_frames
+    def close(self) -> None:
+        """Close the LM: calls raise `Closed` from now on.
+
+        Its connections and its server end with the last of its copies that is closed or gone, and
+        calls that are under way then raise `Closed`, too; connections of another event loop are
+        closed when that loop has a moment. Stores are shared by all LMs and stay open.
+        """
+        if self._is_to_close():
+            self._carried.end()
+            if self._launched is not None:
+                self._launched.end()
+            self._others.end()
+
+    @hide_frames
+    async def aclose(self) -> None:
+        """Close the LM as `close` does, and wait until the connections of this loop are closed."""
+        if self._is_to_close():
+            await self._carried.aend()
+            if self._launched is not None:
+                await self._launched.aend()
+            await self._others.aend()
+
+    def _is_to_close(self) -> bool:
+        with self._lock:
+            before, self._closed = self._closed, True
+        if not before and self._made is not None and self._made.dispatcher is not None:
+            self._made.dispatcher.close()
+        return not before
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
