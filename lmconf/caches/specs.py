@@ -114,6 +114,7 @@ class CachePolicy(Spec, frozen=True, kw_only=True):
             "The store: a name from `stores`, or a store written in place.",
             examples=("disk",),
             untrusted=True,
+            names="stores",
         ),
     ] = DiskStore()
     ttl: Annotated[

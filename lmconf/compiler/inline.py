@@ -14,6 +14,7 @@ import msgspec
 
 from lmconf.document.nodes import Map, Node, Scalar, Seq, at
 from lmconf.spec.lm import LMSpec, SoleLMSpec
+from lmconf.spec.mentions import NAMING
 from lmconf.spec.policies import Budget
 from lmconf.spec.profile import ProfileSpec
 
@@ -53,32 +54,30 @@ def _inline(form: _Form[T], lm: T, *, alone: bool = False) -> T:
     LM's inner layers only.
     """
     entries = form.entries(lm)
-    for name in ("cache", "budget"):
-        if name in entries:
-            entries[name] = form.resolve_store(entries[name])
-    if "callbacks" in entries:
-        callbacks = form.map_items(
-            entries["callbacks"], lambda item: form.resolve("callbacks", item)
-        )
-        if callbacks is not None:
-            entries["callbacks"] = callbacks
-    for name in ("fallbacks", "pool"):
-        if name not in entries:
+    for name, block in NAMING.items():
+        value = entries.get(name)
+        if name not in entries or value is None:
             continue
-        listed = entries.pop(name)
-        members = (
-            None
-            if alone
-            else form.map_items(
-                listed, lambda item: _inline(form, form.resolve("lms", item), alone=True)
+        if block == "stores":
+            entries[name] = form.resolve_store(value)
+        elif block == "callbacks":
+            callbacks = form.map_items(value, lambda item: form.resolve("callbacks", item))
+            entries[name] = value if callbacks is None else callbacks
+        else:
+            del entries[name]
+            members = (
+                None if alone else form.map_items(value, lambda item: _inline_alone(form, item))
             )
-        )
-        if members is not None:
-            entries[name] = members
+            if members is not None:
+                entries[name] = members
     if alone:
         # It falls back on nobody, and is no pool.
         entries.pop("fallback_on", None)
     return form.build(lm, entries, alone=alone)
+
+
+def _inline_alone(form: _Form[T], item: T) -> T:
+    return _inline(form, form.resolve("lms", item), alone=True)
 
 
 class _Specs(_Form[Any]):

@@ -10,7 +10,7 @@ from lmconf.diagnostics.model import Diagnostic
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.document.nodes import Map
 from lmconf.schema.check import Fault
-from lmconf.spec.build import find_mentions
+from lmconf.spec.mentions import find_mentions
 from lmconf.spec.rules.pools import is_pool
 
 __all__ = [

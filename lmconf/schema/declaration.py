@@ -59,6 +59,8 @@ class Field(Struct, frozen=True):
     kind_from: str = ""
     """The field that says which kind of block this is, where the block does not: another value of
     that field resets the block."""
+    names: Literal["stores", "callbacks", "lms"] | None = None
+    """A text in it is the name of something in this block of the profile."""
     holds_secrets: bool = False
     """References in it, and entries that are named like secrets, are credentials."""
     locates: bool = False

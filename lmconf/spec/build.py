@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path as FilePath
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from lmconf.diagnostics.model import Diagnostic, Mark, Source
 from lmconf.document.merge import fold, normalise, settle
@@ -34,6 +34,7 @@ from lmconf.spec.destinations import (
     without_credentials,
 )
 from lmconf.spec.lm import LM, LMSpec, SoleLMSpec
+from lmconf.spec.mentions import find_mentions
 from lmconf.spec.merge_rules import LMRules
 from lmconf.spec.plain_data import to_data, to_diagnostics, with_absolute_paths
 from lmconf.spec.profile import FORMAT_VERSION
@@ -46,44 +47,12 @@ from lmconf.system.tracebacks import hide_frames
 __all__ = [
     "CALL_FIELDS",
     "ROW_FIELDS",
-    "Mention",
     "change_lm",
     "complete_data",
-    "find_mentions",
     "make_from_stated",
     "make_lm",
     "spec_for_call",
 ]
-
-
-class Mention(Struct, frozen=True):
-    """A name at `path`, which must be among the profile's `block`."""
-
-    path: tuple[str | int, ...]
-    block: Literal["stores", "callbacks", "lms"]
-    name: str
-
-
-def find_mentions(data: Mapping[str, Any], path: tuple[str | int, ...] = ()) -> Iterator[Mention]:
-    """Yield every name in the data of one LM, and in that of fallbacks written in place."""
-    for field in ("cache", "budget"):
-        block = data.get(field)
-        if isinstance(block, Mapping) and isinstance(block.get("store"), str):
-            yield Mention((*path, field, "store"), "stores", block["store"])
-    for index, callback in enumerate(_items(data.get("callbacks"))):
-        if isinstance(callback, str):
-            yield Mention((*path, "callbacks", index), "callbacks", callback)
-    for field in ("fallbacks", "pool"):
-        for index, item in enumerate(_items(data.get(field))):
-            here = (*path, field, index)
-            if isinstance(item, str):
-                yield Mention(here, "lms", item)
-            elif isinstance(item, Mapping):
-                yield from find_mentions(item, here)
-
-
-def _items(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 CALL_FIELDS = frozenset(field_names(SoleLMSpec, lambda field: field.per_call))

@@ -136,6 +136,7 @@ class SoleLMSpec(ConnectionFields, frozen=True, kw_only=True):
             examples=(["audit"],),
             untrusted=True,
             holds_secrets=True,
+            names="callbacks",
         ),
     ] = ()
     history: Annotated[
@@ -240,6 +241,7 @@ class LMSpec(SoleLMSpec, frozen=True, kw_only=True):
             "LMs that answer when this one cannot, in the order in which they are asked.",
             examples=(["claude"],),
             untrusted=True,
+            names="lms",
         ),
     ] = ()
     fallback_on: Annotated[
@@ -258,6 +260,7 @@ class LMSpec(SoleLMSpec, frozen=True, kw_only=True):
             "Deployments of one model, of which each attempt asks one; `model` is then left out.",
             examples=(["east", "west"],),
             untrusted=True,
+            names="lms",
         ),
     ] = ()
     pick: Annotated[

@@ -110,5 +110,6 @@ class Budget(Spec, frozen=True, kw_only=True):
             "Where spending is kept between processes, and with Redis between machines: a name from"
             " `stores`, or a store written in place.",
             risk="count with what others spend",
+            names="stores",
         ),
     ] = None
