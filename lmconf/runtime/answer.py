@@ -108,7 +108,7 @@ def outputs_of(response: Mapping[str, Any]) -> list[Any]:
     A choice with log probabilities or tool calls is a mapping with `text` and `logprobs` or
     `tool_calls`; if one choice is a mapping, all are.
     """
-    found: list[dict[str, Any]] = []
+    outputs: list[dict[str, Any]] = []
     for choice in response["choices"]:
         output: dict[str, Any] = {"text": _text(choice)}
         if choice.get("logprobs") is not None:
@@ -116,10 +116,10 @@ def outputs_of(response: Mapping[str, Any]) -> list[Any]:
         calls = (choice.get("message") or {}).get("tool_calls")
         if calls:
             output["tool_calls"] = calls
-        found.append(output)
-    if any(len(output) > 1 for output in found):
-        return found
-    return [output["text"] for output in found]
+        outputs.append(output)
+    if any(len(output) > 1 for output in outputs):
+        return outputs
+    return [output["text"] for output in outputs]
 
 
 def is_truncated(response: Mapping[str, Any]) -> bool:
@@ -138,11 +138,11 @@ def _citations(response: Mapping[str, Any], message: Mapping[str, Any]) -> tuple
     OpenAI has them as annotations of the message, Anthropic as a list for each block of text
     (LiteLLM's `provider_specific_fields`), and Perplexity beside the choices.
     """
-    found = message.get("annotations") or _own(message, "citations") or response.get("citations")
-    if not isinstance(found, list | tuple):
+    sources = message.get("annotations") or _own(message, "citations") or response.get("citations")
+    if not isinstance(sources, list | tuple):
         return ()
     flat: list[Any] = []
-    for item in found:
+    for item in sources:
         flat.extend(item if isinstance(item, list | tuple) else [item])
     return tuple(flat)
 

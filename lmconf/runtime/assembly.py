@@ -52,7 +52,7 @@ class Assembly:
             index = choice["index"]
             calls = self._calls.setdefault(index, _ToolCalls())
             calls.add(pieces)
-            message["tool_calls"] = calls.made
+            message["tool_calls"] = calls.calls
         own = delta.get("provider_specific_fields")
         if isinstance(own, dict):
             _add_own(message.setdefault("provider_specific_fields", {}), own)
@@ -81,8 +81,8 @@ def text_of(chunk: Json) -> str:
     for choice in chunk["choices"]:
         if choice.get("index", 0) == 0:
             delta = choice.get("delta")
-            said = choice.get("text") if delta is None else delta.get("content")
-            return said if isinstance(said, str) else ""
+            text = choice.get("text") if delta is None else delta.get("content")
+            return text if isinstance(text, str) else ""
     return ""
 
 
@@ -91,8 +91,8 @@ def has_begun(chunk: Json) -> bool:
     for choice in chunk["choices"]:
         delta = choice.get("delta") or {}
         texts = ("content", "reasoning_content", "refusal")
-        told = (choice.get("text"), *(delta.get(key) for key in texts))
-        if any(told) or delta.get("tool_calls") or choice.get("finish_reason"):
+        parts = (choice.get("text"), *(delta.get(key) for key in texts))
+        if any(parts) or delta.get("tool_calls") or choice.get("finish_reason"):
             return True
     return False
 
@@ -106,9 +106,9 @@ class _ToolCalls:
     """
 
     def __init__(self) -> None:
-        self.made: list[Json] = []
+        self.calls: list[Json] = []
         self._places: list[int] = []
-        self._said: list[int | None] = []
+        self._indexes: list[int | None] = []
 
     def add(self, pieces: Iterable[Json]) -> None:
         """Add what one chunk says, whose pieces are given the index of their own call."""
@@ -116,30 +116,30 @@ class _ToolCalls:
             at = self._find_call(piece, position)
             if at is None:
                 at = self._begin(piece.get("index"))
-            _fill(self.made[at], piece)
+            _fill(self.calls[at], piece)
             piece["index"] = self._places[at]
 
     def _find_call(self, piece: Json, position: int) -> int | None:
         """Return which of the calls `piece` continues, None where it begins one."""
         id_, index, name = piece.get("id"), piece.get("index"), _name_of(piece)
-        at = self._last(lambda at: self._said[at] == index) if index is not None else None
+        at = self._last(lambda at: self._indexes[at] == index) if index is not None else None
         if at is None and id_:
             at = self._last(
-                lambda at: self.made[at].get("id") == id_ and None in (index, self._said[at])
+                lambda at: self.calls[at].get("id") == id_ and None in (index, self._indexes[at])
             )
-        if at is None and index is None and self.made:
-            at = len(self.made) - 1
+        if at is None and index is None and self.calls:
+            at = len(self.calls) - 1
         if at is None:
             return None
-        call, more = self.made[at], _text_of(piece).strip()
-        known = call.get("id")
-        if id_ and known and id_ != known:
+        call, more = self.calls[at], _text_of(piece).strip()
+        own_id = call.get("id")
+        if id_ and own_id and id_ != own_id:
             # Some servers make up an id for each piece: what continues a call has no name.
             return None if name or (more and _is_whole(call)) else at
-        if id_ and id_ == known and more and _is_whole(call):
+        if id_ and id_ == own_id and more and _is_whole(call):
             # Said again, or another call: nothing can be added to what is whole.
             return at if _says_again(_text_of(call), more) else None
-        if not name or (id_ and id_ == known):
+        if not name or (id_ and id_ == own_id):
             return at
         before = _name_of(call)
         if index is None and before and (position or name != before):
@@ -147,7 +147,7 @@ class _ToolCalls:
         return None if _is_whole(call) and (more or name != before) else at
 
     def _last(self, fits: Callable[[int], bool]) -> int | None:
-        return next((at for at in reversed(range(len(self.made))) if fits(at)), None)
+        return next((at for at in reversed(range(len(self.calls))) if fits(at)), None)
 
     def _begin(self, index: int | None) -> int:
         """Put a new call where its index belongs; one that has none, or a taken one, comes last."""
@@ -156,8 +156,8 @@ class _ToolCalls:
             place = max(self._places, default=-1) + 1
         at = bisect.bisect(self._places, place)
         self._places.insert(at, place)
-        self._said.insert(at, index)
-        self.made.insert(at, {})
+        self._indexes.insert(at, index)
+        self.calls.insert(at, {})
         return at
 
 
@@ -186,10 +186,10 @@ _SAID = {"function": "arguments", "custom": "input"}
 def _fill_in(called: Json, piece: Mapping[str, Any]) -> None:
     for key, value in piece.items():
         if key in _SAID.values():
-            said, more = called.get(key, ""), _text(value)
+            before, more = called.get(key, ""), _text(value)
             # Some servers begin with `{}`, and some end with the whole once more.
-            again = key == "arguments" and _says_again(said, more)
-            called[key] = more if again else said + more
+            again = key == "arguments" and _says_again(before, more)
+            called[key] = more if again else before + more
         elif key == "name":
             before = called.get("name", "")
             if value and value != before:
@@ -216,12 +216,12 @@ def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _says_again(said: str, more: str) -> bool:
-    """Say whether `more` is no continuation of the arguments `said`, but takes their place."""
-    known, told = said.strip(), more.strip()
-    if not told.startswith("{") or not known.startswith("{") or not known.endswith("}"):
+def _says_again(before: str, more: str) -> bool:
+    """Say whether `more` is no continuation of the arguments `before`, but takes their place."""
+    old, new = before.strip(), more.strip()
+    if not new.startswith("{") or not old.startswith("{") or not old.endswith("}"):
         return False
-    return known == told or not known[1:-1].strip()
+    return old == new or not old[1:-1].strip()
 
 
 def _is_whole(call: Mapping[str, Any]) -> bool:

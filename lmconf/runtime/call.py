@@ -179,10 +179,10 @@ class Call(Masked, Struct, eq=False):
         Where nothing was asked for, or nothing is said, it is None. One response is read once,
         whoever asks.
         """
-        known = self._reading
-        if known is None or known[0] is not response:
-            known = self._reading = (response, *self._read_from(response))
-        return known[1:]
+        reading = self._reading
+        if reading is None or reading[0] is not response:
+            reading = self._reading = (response, *self._read_from(response))
+        return reading[1:]
 
     def _read_from(self, response: Json) -> tuple[object, FormatMismatch | None]:
         text = texts_of(response)[0] if self.read is not None else ""

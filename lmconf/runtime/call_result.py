@@ -50,15 +50,15 @@ class CallResult(Struct, eq=False):
     duration: float
     waited: float
     causes: tuple[Cause, ...]
-    made: Answer | None = None
-    told: Entry | None = None
+    cached_answer: Answer | None = None
+    cached_entry: Entry | None = None
 
     @property
     def answer(self) -> Answer:
         """The answer, the same one each time."""
-        if self.made is None:
+        if self.cached_answer is None:
             held = self.held
-            self.made = Answer.of(
+            self.cached_answer = Answer.of(
                 held.response if isinstance(held, StoredResponse) else held,
                 lm=self.lm,
                 model=self.spec.model,
@@ -68,14 +68,14 @@ class CallResult(Struct, eq=False):
                 request_id=self.request_id,
                 parsed=self.parsed,
             )
-        return self.made
+        return self.cached_answer
 
     @property
     def entry(self) -> Entry:
         """What the history keeps, the same entry each time."""
-        if self.told is None:
+        if self.cached_entry is None:
             answer = self.answer
-            self.told = {
+            self.cached_entry = {
                 "prompt": self.prompt,
                 "messages": self.messages,
                 "kwargs": kwargs_of(self.spec),
@@ -97,4 +97,4 @@ class CallResult(Struct, eq=False):
                 "causes": self.causes,
                 "request_id": answer.request_id,
             }
-        return self.told
+        return self.cached_entry

@@ -32,28 +32,28 @@ class EntrySource(Protocol):
         """The entry, the same one each time."""
 
 
-def _read_entry(kept: Entry | EntrySource) -> Entry:
-    return kept if isinstance(kept, dict) else kept.entry
+def _read_entry(entry: Entry | EntrySource) -> Entry:
+    return entry if isinstance(entry, dict) else entry.entry
 
 
 class History(Sequence[Entry]):
     """The entries of the last calls, oldest first; safe to read while calls go on.
 
-    `content` says whether prompts and answers are kept, `kept` whether anything is.
+    `content` says whether prompts and answers are kept, `is_kept` whether anything is.
     """
 
     def __init__(self, policy: HistoryPolicy | None = None) -> None:
         policy = policy or HistoryPolicy()
         self.content = policy.content
-        self.kept = policy.max > 0
+        self.is_kept = policy.max > 0
         self._entries: deque[Entry | EntrySource] = deque(maxlen=policy.max)
 
-    def append(self, told: EntrySource) -> None:
-        """Add the entry of `told` at the end."""
+    def append(self, source: EntrySource) -> None:
+        """Add the entry of `source` at the end."""
         # What was said is put together when somebody reads it: most entries are never read.
-        kept = told if self.content else told.entry | dict.fromkeys(_CONTENT)
+        entry = source if self.content else source.entry | dict.fromkeys(_CONTENT)
         # One step for the interpreter, as `copy` is: no thread sees it half done.
-        self._entries.append(kept)
+        self._entries.append(entry)
 
     def clear(self) -> None:
         """Drop every entry."""

@@ -29,20 +29,20 @@ class LazyTransport(SharedResource):
     @property
     def transport(self) -> Transport:
         """What carries the requests, made now if it was not yet."""
-        made = self._transport
-        if made is None:
+        transport = self._transport
+        if transport is None:
             with self.lock:
-                made = self._transport
-                if made is None:
+                transport = self._transport
+                if transport is None:
                     values = functools.partial(
                         resolve_arguments, self._compiled, ("transport", "args")
                     )
                     spec = self._compiled.spec.transport
-                    made = self._transport = transports.make(
+                    transport = self._transport = transports.make(
                         spec, _advice, values=values, allow_imports=self._compiled.allow_imports
                     )
-                    self._at_exit = weakref.finalize(self, made.close)
-        return made
+                    self._at_exit = weakref.finalize(self, transport.close)
+        return transport
 
     def fits(self, compiled: CompiledLM) -> bool:
         """Say whether the LM of `compiled` wants this very transport."""
@@ -51,7 +51,7 @@ class LazyTransport(SharedResource):
         return _given_arguments(compiled) == _given_arguments(self._compiled)
 
     @property
-    def made(self) -> Transport | None:
+    def opened(self) -> Transport | None:
         """What carries the requests, if any was sent yet."""
         return self._transport
 
@@ -89,6 +89,6 @@ def _given_arguments(compiled: CompiledLM) -> dict[str, str]:
 
 def _advice(status: int, headers: Mapping[str, str]) -> tuple[float | None, bool | None]:
     """Read from a refusal's headers how long to wait, and whether to try again."""
-    said = {name.lower(): value.strip().lower() for name, value in headers.items()}
-    again = {"true": True, "false": False}.get(said.get("x-should-retry", ""))
+    hints = {name.lower(): value.strip().lower() for name, value in headers.items()}
+    again = {"true": True, "false": False}.get(hints.get("x-should-retry", ""))
     return parse_retry_after(headers, time.time()), again

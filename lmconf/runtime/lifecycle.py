@@ -38,17 +38,19 @@ class LifecycleMixin:
 
     @hide_frames
     def launch(self, launch_kwargs: Mapping[str, Any] | None = None) -> Server:
-        """Return this LM's own server, started now if it is not running.
+        """Start this LM's own server if it is not running, and return it.
 
-        `launch_kwargs` are laid over the profile's for this one start: where the server listens,
-        how long it may take, what it sees. What decides its answers (`use`, `weights`, `args`)
-        belongs to the LM: `lm.copy(launch_kwargs=…).launch()`.
+        Args:
+            launch_kwargs: settings laid over the profile's for this start alone: where the server
+                listens, how long it may take, what it sees. What decides its answers (`use`,
+                `weights`, `args`) belongs to the LM: `lm.copy(launch_kwargs=…).launch()`.
 
         Raises:
-            UsageError: the LM has none: it says no `launch_kwargs`; or those given here would
-                change its answers.
-            ProfileError: those given here do not fit.
-            LaunchError: it cannot be started, or it already runs with others.
+            UsageError: the LM states no `launch_kwargs`, or those passed here would change its
+                answers.
+            ProfileError: those passed here do not fit.
+            LaunchError: the server cannot be started, or it already runs with others.
+            Closed: the LM was closed.
         """
         if self._closed:
             raise Closed("the LM was closed", lm=self._compiled.name)
@@ -66,11 +68,12 @@ class LifecycleMixin:
 
     @hide_frames
     def kill(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
-        """End this LM's own server if it runs; `launch` starts it again.
+        """Stop this LM's own server if it runs; `launch` starts it again.
 
-        One that `lmconf launch` keeps running is ended, too, for everybody who uses it.
+        One that `lmconf launch` keeps running is stopped, too, for everybody who uses it.
 
-        `launch_kwargs` are taken as `dspy.LM.kill` takes them; the server is known without.
+        Args:
+            launch_kwargs: not used; `dspy.LM.kill` takes it.
         """
         if self._launched is not None:
             self._launched.shared.kill()
@@ -89,9 +92,9 @@ class LifecycleMixin:
     def close(self) -> None:
         """Close the LM: calls raise `Closed` from now on.
 
-        Its connections and its server end with the last of its copies that is closed or gone, and
-        calls that are under way then raise `Closed`, too; connections of another event loop are
-        closed when that loop has a moment. Stores are shared by all LMs and stay open.
+        Its connections and its server are closed with the last of its copies that is closed or
+        gone, and calls that are under way then raise `Closed`, too. Connections of another event
+        loop are closed when that loop next runs. Stores are shared by all LMs and stay open.
         """
         if self._is_to_close():
             self._carried.end()

@@ -128,11 +128,18 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin):
         messages: Messages | None = None,
         **settings: Unpack[CallSettings],
     ) -> list[Any]:
-        """Return what the LM answers: a list of texts, one for each of `n`.
+        """Send a prompt and return the completions, one for each of `n`.
 
-        Answers with log probabilities or tool calls are mappings: `{"text": …, "logprobs": …}`.
-        `settings` hold for this call alone. An answer that `max_tokens` cut short is returned,
-        with a `TruncatedWarning`.
+        An answer that `max_tokens` cut short is returned, with a `TruncatedWarning`.
+
+        Args:
+            prompt: the text of one message of the user.
+            messages: the messages, in place of a prompt.
+            settings: fields of the spec that hold for this call alone.
+
+        Returns:
+            Texts. A completion with log probabilities or tool calls is a mapping,
+            `{"text": …, "logprobs": …}`.
 
         Raises:
             UsageError, ProfileError: the arguments do not fit.
@@ -149,7 +156,7 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin):
         messages: Messages | None = None,
         **settings: Unpack[CallSettings],
     ) -> Answer:
-        """Return what the LM answers, with everything that is known of it.
+        """Send a prompt and return the answer, with everything that is known of it.
 
             lm.ask("…", response_format=Invoice).parsed
 
@@ -157,9 +164,15 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin):
         `parsed` is an object of it then. With a JSON Schema, in a call or in the profile, it is
         data that fits the schema.
 
+        Args:
+            prompt: the text of one message of the user.
+            messages: the messages, in place of a prompt.
+            settings: fields of the spec that hold for this call alone.
+
         Raises:
             UsageError, ProfileError, CallError: as calling the LM.
-            BadResponse: the answer has not the form that was asked for; its text is `partial`.
+            BadResponse: the answer does not have the form that `response_format` asks for; its
+                text is `partial`.
         """
         reply = drive(self._steps(prompt, messages, settings, reading=True))
         answer = reply.in_form()
@@ -173,7 +186,7 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin):
         messages: Messages | None = None,
         **settings: Unpack[CallSettings],
     ) -> list[Any]:
-        """Return what calling the LM returns, from an event loop.
+        """Send a prompt from an event loop and return the completions, as calling the LM does.
 
         Raises:
             UsageError, ProfileError, CallError: as calling the LM.
@@ -189,7 +202,7 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin):
         messages: Messages | None = None,
         **settings: Unpack[CallSettings],
     ) -> Answer:
-        """Return what `ask` returns, from an event loop.
+        """Send a prompt from an event loop and return the answer, as `ask` does.
 
         Raises:
             UsageError, ProfileError, CallError: as `ask`.
@@ -206,9 +219,15 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin):
         messages: Messages | None = None,
         **settings: Unpack[CallSettings],
     ) -> Stream:
-        """Return the answer as a stream of pieces of text, to be used in a `with` block.
+        """Send a prompt and return the answer as a stream of pieces of text.
 
-        A stored answer comes as one piece. The stream's `answer` is there at its end.
+        Use the stream in a `with` block, or read it to its end. The request is sent when the first
+        piece is read. A stored answer comes as one piece. `answer` is there at the end.
+
+        Args:
+            prompt: the text of one message of the user.
+            messages: the messages, in place of a prompt.
+            settings: fields of the spec that hold for this call alone.
 
         Raises:
             UsageError, ProfileError: the arguments do not fit. Reading raises `CallError`.
@@ -223,7 +242,7 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin):
         messages: Messages | None = None,
         **settings: Unpack[CallSettings],
     ) -> AsyncStream:
-        """Return what `stream` returns, for `async with` and `async for`.
+        """Return the answer as a stream, as `stream` does, for `async with` and `async for`.
 
         Raises:
             UsageError, ProfileError: the arguments do not fit. Reading raises `CallError`.
@@ -289,10 +308,13 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin):
 
     @hide_frames
     def copy(self, **settings: Unpack[CopySettings]) -> LM:
-        """Return an LM with `settings` laid over this one's, checked anew, with an empty history.
+        """Return an LM with `settings` laid over this one's, and with an empty history.
 
         Another `model` resets what belongs to the model. A key never goes along to another
-        provider or address: give it anew beside a `model` or `api_base` that leads elsewhere.
+        provider or address: pass it again beside a `model` or `api_base` that leads elsewhere.
+
+        Args:
+            settings: fields of the spec, checked with the rest of it.
 
         Raises:
             ProfileError: the changed LM does not fit.
@@ -329,10 +351,13 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin):
 
     @hide_frames
     def dump_state(self, format: Style | Literal["dspy"] = "resolved") -> dict[str, Any]:
-        """Return this LM as plain data: a document that is whole by itself and loads again.
+        """Return this LM as plain data: a document that is complete by itself and loads again.
 
-        `resolved` writes every value that has an effect, `minimal` what was said, `dspy` the
-        keyword arguments of `dspy.LM`. References stay references, and no secret is in it.
+        References stay references, and no secret is in it.
+
+        Args:
+            format: `resolved` writes every value that has an effect, `minimal` what was stated,
+                and `dspy` the keyword arguments of `dspy.LM`.
         """
         return dump_lm(self._compiled, style=format)
 

@@ -37,12 +37,12 @@ def as_messages(prompt: str | None, messages: Messages | None) -> list[dict[str,
         raise UsageError(f"messages must be a list of messages, not {type(messages).__name__}")
     if not messages:
         raise UsageError("messages must hold at least one message")
-    made = [_check_messages(index, message) for index, message in enumerate(messages)]
-    for message in made:
+    checked = [_check_messages(index, message) for index, message in enumerate(messages)]
+    for message in checked:
         if message["role"] == "tool" or message.get("tool_calls"):
-            _check_tool_calls(made)
+            _check_tool_calls(checked)
             break
-    return made
+    return checked
 
 
 def as_prompt(messages: Messages) -> str:
@@ -63,8 +63,8 @@ def _check_messages(index: int, message: object) -> dict[str, Any]:
         near = did_you_mean(role, ROLES) if isinstance(role, str) else None
         meant = f"; did you mean {near!r}?" if near else ""
         # A number may have more digits than can be shown.
-        given = repr(role) if isinstance(role, str | None) else type(role).__name__
-        raise UsageError(f"{where}: role must be one of {', '.join(ROLES)}, not {given}{meant}")
+        shown = repr(role) if isinstance(role, str | None) else type(role).__name__
+        raise UsageError(f"{where}: role must be one of {', '.join(ROLES)}, not {shown}{meant}")
     content = message.get("content")
     if content is None and role != "assistant":
         raise UsageError(f"{where}: a message of the role {role!r} needs content")
@@ -110,17 +110,17 @@ def _id_of(where: str, call: object) -> str:
     Raises:
         UsageError: it has none, or calls nothing.
     """
-    given = call.get("id") if isinstance(call, Mapping) else None
-    if not isinstance(call, Mapping) or not isinstance(given, str):
+    call_id = call.get("id") if isinstance(call, Mapping) else None
+    if not isinstance(call, Mapping) or not isinstance(call_id, str):
         raise UsageError(f"{where} must be a mapping with an id")
     if call.get("type", "function") != "function":
-        return given
+        return call_id
     function = call.get("function")
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise UsageError(f"{where} must name its function: {{function: {{name: …}}}}")
     if not isinstance(function.get("arguments", ""), str):
         raise UsageError(f"{where}: the arguments must be text that holds JSON")
-    return given
+    return call_id
 
 
 def _text(index: int, message: Message) -> str:

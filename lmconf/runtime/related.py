@@ -69,5 +69,5 @@ class RelatedLMs(SharedResource):
 
     def _take_lms(self) -> list[LM]:
         with self.lock:
-            made, self._made = list(self._made.values()), {}
-        return made
+            lms, self._made = list(self._made.values()), {}
+        return lms

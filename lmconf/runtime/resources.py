@@ -134,7 +134,7 @@ class LMResources:
             return None
         if call.member is not None:
             return call.member.parts.cost_of(call.member, response)
-        price = getattr(self._carried.shared.made, "cost", None)
+        price = getattr(self._carried.shared.opened, "cost", None)
         if price is None:
             return None
         provider, model = provider_of(call.spec.model)

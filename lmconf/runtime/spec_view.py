@@ -29,7 +29,7 @@ class SpecViewMixin:
 
     @property
     def name(self) -> str:
-        """What messages call it: its name in the profile, or the model."""
+        """The LM's name in the profile, or its model."""
         return self._compiled.name
 
     @property
@@ -46,19 +46,24 @@ class SpecViewMixin:
 
     @property
     def usage(self) -> Usage:
-        """What the calls of this LM have used in all; copies count their own."""
+        """The usage of all calls of this LM; copies count their own."""
         return self._tally.total
 
     def infer_provider(self) -> str | None:
-        """Return the kind of launcher or trainer that this LM is for, None for neither.
+        """Return the kind of launcher or trainer that this LM is for; None for neither.
 
-        It is what the profile says as `provider` or `launch_kwargs.use`; left out there, it
-        follows from the model.
+        It is stated as `provider` or `launch_kwargs.use`, and follows from the model where both are
+        left out.
         """
         return kind_of(self._spec)
 
     def inspect_history(self, n: int = 1, file: TextIO | None = None) -> None:
-        """Write the last `n` calls to standard output, or to `file`."""
+        """Print the last calls.
+
+        Args:
+            n: how many; 0 or less prints none.
+            file: where to print them; standard output by default.
+        """
         print_history(self._history[-n:] if n > 0 else [], file)
 
     def __getattr__(self, name: str) -> Any:
@@ -85,7 +90,7 @@ class SpecViewMixin:
         return f"LM({self._spec.model!r}{named})"
 
     def __eq__(self, other: object) -> bool:
-        """Say whether two LMs have equal specs; names, histories and secrets count for nothing."""
+        """Say whether two LMs have equal specs; names, histories and secrets are not compared."""
         return self._spec == other._spec if isinstance(other, SpecViewMixin) else NotImplemented
 
     def __hash__(self) -> int:

@@ -115,28 +115,28 @@ def _whole_texts(value: bytes) -> list[str] | None:
 
 def write(response: Json) -> bytes:
     """Return `response` as JSON."""
-    kept = {key: value for key, value in response.items() if key != REQUEST_ID}
+    body = {key: value for key, value in response.items() if key != REQUEST_ID}
     try:
-        return _ENCODER.encode(kept)
+        return _ENCODER.encode(body)
     except (UnicodeEncodeError, OverflowError):
         # Half of a surrogate pair, as it stands at the end of a cut text, or a huge number.
-        return json.dumps(kept).encode()
+        return json.dumps(body).encode()
 
 
 def read_stored(value: bytes) -> Json | None:
     """Return the response that `value` holds, always a new one; None if it holds none."""
-    found: Any = None
+    response: Any = None
     try:
-        found = _DECODER.decode(value)
+        response = _DECODER.decode(value)
     except (ValueError, RecursionError) as error:
         if is_interrupt(error):
             raise
         # Only what `write` falls back to is read now, and what no store should hold.
         with contextlib.suppress(ValueError, RecursionError):
-            found = json.loads(value)
-    choices = found.get("choices") if isinstance(found, dict) else None
+            response = json.loads(value)
+    choices = response.get("choices") if isinstance(response, dict) else None
     if isinstance(choices, list) and choices and all(map(_is_choice, choices)):
-        return cast(Json, found)
+        return cast(Json, response)
     return None
 
 

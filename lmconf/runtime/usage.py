@@ -158,7 +158,7 @@ def track_usage() -> Iterator[Tally]:
         _tracking.set(tuple(other for other in _tracking.get() if other is not tally))
 
 
-def _count(said: Any, name: str) -> int:
+def _count(usage: Any, name: str) -> int:
     """Return a count of tokens; servers that leave one out, or say null, counted none."""
-    found = said.get(name) if isinstance(said, Mapping) else None
-    return found if isinstance(found, int) else 0
+    count = usage.get(name) if isinstance(usage, Mapping) else None
+    return count if isinstance(count, int) else 0

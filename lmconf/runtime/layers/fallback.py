@@ -46,8 +46,8 @@ def call_on_fallback(
         failure = error
         return None, failure
     read = call.read
-    said = call.settings.get("response_format")
-    if read is not None and said is None:
+    stated_format = call.settings.get("response_format")
+    if read is not None and stated_format is None:
         stated = spec.response_format
         read = None if stated is None else reader_for_request(None, stated)
     return call.made_by(parts, spec, read), None
@@ -60,30 +60,34 @@ def _fallback_spec(call: Call, parts: LMResources) -> LMSpec:
         BadRequest: something does not fit without which the answer would be another thing.
     """
     same = _is_one_server(call.spec, parts.spec)
-    kept: dict[str, Any] = dict(call.settings)
+    settings: dict[str, Any] = dict(call.settings)
     if not same:
         _drop_settings(
-            kept,
-            {name for name in kept if name in _OF_ONE_SERVER or _holds_reference(kept[name])},
+            settings,
+            {
+                name
+                for name in settings
+                if name in _OF_ONE_SERVER or _holds_reference(settings[name])
+            },
             parts,
         )
-    kept["deadline"] = call.spec.deadline
-    most = kept.get("max_tokens")
+    settings["deadline"] = call.spec.deadline
+    most = settings.get("max_tokens")
     floor = family_of(parts.spec.model, parts.spec.base_model).token_floor
     if isinstance(most, int) and most < floor:
         # Meant for a model that does not think: this one would answer nothing.
-        del kept["max_tokens"]
+        del settings["max_tokens"]
     while True:
         wrong: set[str] = set()
         try:
-            return parts.spec_of(kept)
+            return parts.spec_of(settings)
         except ProfileError as error:
-            wrong = {str(said.path[0]) for said in error.diagnostics if said.path}
+            wrong = {str(each.path[0]) for each in error.diagnostics if each.path}
         except UsageError:
-            wrong = {name for name in kept if isinstance(kept[name], Mapping)}
-        if not wrong & kept.keys():
+            wrong = {name for name in settings if isinstance(settings[name], Mapping)}
+        if not wrong & settings.keys():
             raise BadRequest("the call's settings do not fit this LM", lm=parts.name)
-        _drop_settings(kept, wrong, parts)
+        _drop_settings(settings, wrong, parts)
 
 
 def _drop_settings(settings: dict[str, Any], names: set[str], parts: LMResources) -> None:

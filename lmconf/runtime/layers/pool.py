@@ -56,16 +56,16 @@ class PoolMembers:
     def spec_of(self, call: Call, index: int) -> LMSpec:
         """Return the spec of the member for `call`: its own connection, the pool's settings."""
         own = self.parts(index).spec
-        known = self._specs.get((index, id(call.spec)))
-        if known is not None and known[1] is own:
-            return known[2]
-        said = {name: getattr(call.spec, name) for name in _FROM_THE_POOL}
-        made = msgspec.structs.replace(own, **said, deadline=call.spec.deadline)
+        entry = self._specs.get((index, id(call.spec)))
+        if entry is not None and entry[1] is own:
+            return entry[2]
+        shared = {name: getattr(call.spec, name) for name in _FROM_THE_POOL}
+        spec = msgspec.structs.replace(own, **shared, deadline=call.spec.deadline)
         if len(self._specs) >= MOST_REMEMBERED:
             self._specs = {}
         # The specs are kept beside it, so that no other objects can take over their ids.
-        self._specs[index, id(call.spec)] = (call.spec, own, made)
-        return made
+        self._specs[index, id(call.spec)] = (call.spec, own, spec)
+        return spec
 
     def breaker(self, index: int) -> CircuitBreaker:
         """Return what is known of a member's server."""

@@ -48,15 +48,18 @@ def _note(call: Call, reply: Reply) -> None:
     """Note what came of a call: for whoever called, in the history and to the callbacks."""
     parts, by = call.parts, reply.by or call
     usage, cost = _NOTHING, None
-    held: Any = reply.stored
-    if held is None:
-        held = reply.response
-        reply.request_id = reply.request_id or held.pop(REQUEST_ID, None)
-        usage, cost = held.get("usage") or _NOTHING, by.parts.cost_of(by, held)
+    result: Any = reply.stored
+    if result is None:
+        result = reply.response
+        reply.request_id = reply.request_id or result.pop(REQUEST_ID, None)
+        usage, cost = (
+            result.get("usage") or _NOTHING,
+            by.parts.cost_of(by, result),
+        )
     response = reply.response if by.read is not None else None
     parsed, misfit = (None, None) if response is None else by.reading_of(response)
     reply.outcome = outcome = CallResult(
-        held,
+        result,
         by.parts.name,
         by.spec,
         cost,
@@ -75,7 +78,7 @@ def _note(call: Call, reply: Reply) -> None:
     if misfit is not None:
         reply.misfit = _misfit(outcome.answer, misfit, by)
     _count(call, by, reply, usage, cost)
-    if parts.history.kept and not settings.disable_history:
+    if parts.history.is_kept and not settings.disable_history:
         parts.history.append(outcome)
     if call.dispatcher:
         by.tell(

@@ -25,11 +25,11 @@ class Watch:
 
     def __init__(self, call: Call) -> None:
         origin = call.parts.identity.origin_of(call.spec)
-        known = origins()
+        state = origins()
         self._call = call
         self._policy = call.spec.retry.breaker
-        self._budget = known.budget(origin, call.spec.retry.budget)
-        self._breaker = known.breaker(origin, call.spec.model)
+        self._budget = state.budget(origin, call.spec.retry.budget)
+        self._breaker = state.breaker(origin, call.spec.model)
 
     def admits(self) -> bool:
         """Say whether a request may be sent now."""
@@ -170,9 +170,9 @@ def _say_no_time(failure: CallError, call: Call) -> None:
     left = max(call.left, 0.0)
     if not left and isinstance(failure, Timeout):
         return  # the attempt ended with the call, and what helps is told of that
-    asked = failure.retry_after
-    if asked is not None and asked >= left:
-        why = f"the server asks to wait {asked:.3g}s"
+    retry_after = failure.retry_after
+    if retry_after is not None and retry_after >= left:
+        why = f"the server asks to wait {retry_after:.3g}s"
     else:
         why = "another attempt would wait"
     failure.help = f"not tried again: {why}, and the call's `deadline` leaves {left:.3g}s"
