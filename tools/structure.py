@@ -53,7 +53,7 @@ BOUNDS = {
     "gerunds": 0,
     "shared base names": 0,
     "lists of fields": 0,
-    "modules over 400 lines": 8,
+    "modules over 400 lines": 7,
     "import circles": 2,
     "bare participles": 35,
 }
