@@ -1,7 +1,7 @@
 """One attempt: its destination, its time, its connection, and what came of it.
 
-Between our own code and the place where bytes leave stand httpcore, and often litellm or an SDK,
-which hand nothing on. So what is sent belongs to the attempt of the current context.
+Our own code hands an attempt on. Litellm, the SDKs and httpcore cannot: the clients that they are
+lent and the sockets below find it in the current context.
 """
 
 from __future__ import annotations

@@ -30,21 +30,20 @@ class HttpClientTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` as its attempt allows, and watch the answer."""
-        return _watch_body(self.open(request), request)
+        return _watch_body(self.open(request, current_attempt()), request)
 
-    def open(self, request: httpx.Request | HttpRequest) -> BodyStream:
-        """Send `request` as its attempt allows, and return the body of the answer, watched.
+    def open(self, request: httpx.Request | HttpRequest, attempt: Attempt) -> BodyStream:
+        """Send `request` as `attempt` allows, and return the body of the answer, watched.
 
         Raises:
             AttemptHalted: it failed, or the answer is an error.
         """
-        attempt = current_attempt()
         ready = attempt.prepare(request)
         answer: httpcore.Response | None = None
         halt: AttemptHalted | None = None
         try:
             pool = self._pools.pool_for(ready.url)
-            answer = pool.handle_request(to_httpcore(ready))
+            answer = pool.send(to_httpcore(ready), attempt)
         except FAULTS as error:
             halt = attempt.halt_broken(error)
         except Exception as error:
@@ -79,21 +78,20 @@ class AsyncHttpClientTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` as its attempt allows, and watch the answer."""
-        return _watch_body(await self.open(request), request)
+        return _watch_body(await self.open(request, current_attempt()), request)
 
-    async def open(self, request: httpx.Request | HttpRequest) -> AsyncBodyStream:
-        """Send `request` as its attempt allows, and return the body of the answer, watched.
+    async def open(self, request: httpx.Request | HttpRequest, attempt: Attempt) -> AsyncBodyStream:
+        """Send `request` as `attempt` allows, and return the body of the answer, watched.
 
         Raises:
             AttemptHalted: it failed, or the answer is an error.
         """
-        attempt = current_attempt()
         ready = attempt.prepare(request)
         answer: httpcore.Response | None = None
         halt: AttemptHalted | None = None
         try:
             pool = self._pools.pool_for(ready.url)
-            answer = await pool.handle_async_request(to_httpcore(ready))
+            answer = await pool.send(to_httpcore(ready), attempt)
         except FAULTS as error:
             halt = attempt.halt_broken(error)
         except Exception as error:

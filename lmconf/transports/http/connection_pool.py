@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import httpcore
 
 from lmconf.system.fork import Mutex
-from lmconf.transports.http.attempt import current_attempt
+from lmconf.transports.http.attempt import Attempt
 from lmconf.transports.http.http_request import HttpRequest
 
 __all__ = [
@@ -109,15 +109,17 @@ class Connections:
     def __init__(self, make: Callable[[httpcore.Origin], httpcore.ConnectionInterface]) -> None:
         self._connections: _Connections[httpcore.ConnectionInterface] = _Connections(make)
 
-    def handle_request(self, request: httpcore.Request) -> httpcore.Response:
-        """Send `request`; whoever has read the response closes it."""
-        response = self._send(request, new=False) or self._send(request, new=True)
+    def send(self, request: httpcore.Request, attempt: Attempt) -> httpcore.Response:
+        """Send the request of `attempt`; whoever has read the response closes it."""
+        response = self._send(request, attempt, new=False) or self._send(request, attempt, new=True)
         assert response is not None
         return response
 
-    def _send(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
+    def _send(
+        self, request: httpcore.Request, attempt: Attempt, *, new: bool
+    ) -> httpcore.Response | None:
         """Return the response; None: the server had closed a connection that was kept open."""
-        origin, attempt = request.url.origin, current_attempt()
+        origin = request.url.origin
         connection, reused, ended = self._connections.take(origin, new=new)
 
         def release(seconds: float = 0.0) -> None:
@@ -154,15 +156,18 @@ class AsyncConnections:
     ) -> None:
         self._connections: _Connections[httpcore.AsyncConnectionInterface] = _Connections(make)
 
-    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        """Send `request`; whoever has read the response closes it."""
-        response = await self._send(request, new=False) or await self._send(request, new=True)
+    async def send(self, request: httpcore.Request, attempt: Attempt) -> httpcore.Response:
+        """Send the request of `attempt`; whoever has read the response closes it."""
+        response = await self._send(request, attempt, new=False)
+        response = response or await self._send(request, attempt, new=True)
         assert response is not None
         return response
 
-    async def _send(self, request: httpcore.Request, *, new: bool) -> httpcore.Response | None:
+    async def _send(
+        self, request: httpcore.Request, attempt: Attempt, *, new: bool
+    ) -> httpcore.Response | None:
         """Return the response; None: the server had closed a connection that was kept open."""
-        origin, attempt = request.url.origin, current_attempt()
+        origin = request.url.origin
         connection, reused, ended = self._connections.take(origin, new=new)
 
         async def release(seconds: float = 0.0) -> None:

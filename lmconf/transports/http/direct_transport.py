@@ -91,7 +91,7 @@ class Direct:
         answer: _WholeBody | None = None
         failure: CallError | None = None
         try:
-            with use_attempt(attempt), closing(wire.open(http_request)) as pieces:
+            with use_attempt(attempt), closing(wire.open(http_request, attempt)) as pieces:
                 answer = _WholeBody(b"".join(pieces))
         except AttemptHalted:
             failure = attempt.failure
@@ -111,7 +111,7 @@ class Direct:
             # The wire ends in time, and says what it was waiting for. `asyncio.wait_for` would
             # answer a cancellation with what came in the same moment (up to Python 3.11).
             with use_attempt(attempt), anyio.fail_after(request.timeout.total + 0.1):
-                answer = await _read_all(wire, http_request)
+                answer = await _read_all(wire, http_request, attempt)
         except AttemptHalted:
             failure = attempt.failure
         except TimeoutError as error:
@@ -137,7 +137,7 @@ class Direct:
                 try:
                     with use_attempt(attempt):
                         if pieces is None:
-                            answer = wire.open(http_request)
+                            answer = wire.open(http_request, attempt)
                             pieces = iter(answer)
                         # A piece has no name here: see `_finish`.
                         chunks = state.read(next(pieces, None))
@@ -170,7 +170,7 @@ class Direct:
                 try:
                     with use_attempt(attempt):
                         if pieces is None:
-                            answer = await wire.open(http_request)
+                            answer = await wire.open(http_request, attempt)
                             pieces = aiter(answer)
                         chunks = state.read(await anext(pieces, None))
                 except AttemptHalted:
@@ -226,8 +226,10 @@ class _WholeBody:
         self.content = content
 
 
-async def _read_all(wire: AsyncHttpClientTransport, http_request: HttpRequest) -> _WholeBody:
-    pieces = await wire.open(http_request)
+async def _read_all(
+    wire: AsyncHttpClientTransport, http_request: HttpRequest, attempt: Attempt
+) -> _WholeBody:
+    pieces = await wire.open(http_request, attempt)
     try:
         return _WholeBody(b"".join([piece async for piece in pieces]))
     finally:
