@@ -19,17 +19,17 @@ from lmconf.system.signal import OneShotEvent
 from lmconf.system.tracebacks import strip_frames
 from lmconf.transports import Json, Request, Transport
 
-__all__ = ["adrive", "drive", "given_up_by"]
+__all__ = ["abandon_calls_on", "adrive", "drive"]
 
 
-_GIVEN_UP = "the call was given up before it was sent"
+_ABANDONED = "the call was given up before it was sent"
 
-_giving_up: ContextVar[OneShotEvent | None] = ContextVar("lmconf_giving_up", default=None)
+_abandonment: ContextVar[OneShotEvent | None] = ContextVar("lmconf_abandonment", default=None)
 
 
-def given_up_by(signal: OneShotEvent) -> None:
+def abandon_calls_on(signal: OneShotEvent) -> None:
     """Let calls that are made in this context end when `signal` is given; nothing is sent then."""
-    _giving_up.set(signal)
+    _abandonment.set(signal)
 
 
 def drive(steps: Steps) -> Reply:
@@ -102,9 +102,9 @@ def _has_ended(steps: Steps) -> bool:
 
 
 def _carry_out(command: Command) -> object:
-    over = _giving_up.get()
+    over = _abandonment.get()
     if over is not None and over.given:
-        raise Closed(_GIVEN_UP)
+        raise Closed(_ABANDONED)
     match command:
         case Send(transport, request, stream):
             return _open(transport, request) if stream else transport.complete(request)

@@ -15,7 +15,7 @@ from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from lmconf.runtime.driver import given_up_by
+from lmconf.runtime.driver import abandon_calls_on
 from lmconf.system.interrupts import is_interrupt
 from lmconf.system.signal import OneShotEvent
 from lmconf.transports import Cancellation, use_cancellation
@@ -49,7 +49,7 @@ def run_in_threads(
     """
     over, cut = OneShotEvent(), Cancellation()
     context = copy_context()
-    context.run(given_up_by, over)
+    context.run(abandon_calls_on, over)
     context.run(use_cancellation, cut)
     numbers, lock, stop = iter(range(count)), threading.Lock(), threading.Event()
     outcomes: SimpleQueue[tuple[int, R | BaseException] | None] = SimpleQueue()
