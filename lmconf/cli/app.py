@@ -13,7 +13,21 @@ import lmconf
 from lmconf.cli.terminal import ColorChoice, Terminal
 from lmconf.diagnostics.suggest import did_you_mean
 
-__all__ = ["EXIT_CODES", "Command", "LazyCommand", "LazyGroup", "command", "group", "terminal_of"]
+__all__ = [
+    "COMPLETE",
+    "EXIT_CODES",
+    "PROGRAM",
+    "Command",
+    "LazyCommand",
+    "LazyGroup",
+    "command",
+    "group",
+    "terminal_of",
+]
+
+PROGRAM = "lmconf"
+COMPLETE = "_LMCONF_COMPLETE"
+"""The variable through which a shell asks for completions (click's own name for it)."""
 
 Example = tuple[str, str]
 """A command line, and what it does."""

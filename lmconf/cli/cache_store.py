@@ -133,7 +133,7 @@ def plain(kept: StoredAnswer) -> dict[str, Any]:
 
 def texts_in(response: Mapping[str, Any]) -> list[str]:
     """Return the texts of a response; one that comes in parts is told as JSON."""
-    from lmconf.runtime.answer import texts_of
+    from lmconf.runtime import texts_of
 
     texts: tuple[object, ...] = texts_of(response) if response else ()
     return [text if isinstance(text, str) else json.dumps(text) for text in texts]
@@ -202,7 +202,7 @@ def _is_number(value: object) -> bool:
 def response_in(value: bytes) -> dict[str, Any] | None:
     """Return the response that `value` holds; None where a call would not take it for one."""
     from lmconf.errors import BadResponse
-    from lmconf.runtime.stored import read_stored
+    from lmconf.runtime import read_stored
     from lmconf.transports.response_checks import check_response
 
     response = read_stored(value)

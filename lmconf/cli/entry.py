@@ -13,16 +13,12 @@ from typing import NoReturn, TextIO
 
 import click
 
-from lmconf.cli.app import group
+from lmconf.cli.app import COMPLETE, PROGRAM, group
 from lmconf.cli.terminal import Terminal, fit, tell
 from lmconf.errors import CallError, Error, LaunchError, ProfileError, UsageError
 from lmconf.system.tracebacks import hide_frames
 
 __all__ = ["InvalidArgument", "Stopped", "main", "run"]
-
-PROGRAM = "lmconf"
-COMPLETE = "_LMCONF_COMPLETE"
-"""The variable through which a shell asks for completions (click's own name for it)."""
 
 WRONG_INPUT, WRONG_USAGE, CALL_FAILED, LAUNCH_FAILED = 1, 2, 3, 4
 # As shells count a program that a signal ended.

@@ -16,10 +16,10 @@ from msgspec import json as msgspec_json
 from lmconf.cli.terminal import fit, say, write_file
 from lmconf.document.yaml.limits import DEPTH
 from lmconf.errors import CallError, Error
-from lmconf.runtime.answer import Answer
+from lmconf.runtime import Answer
 
 if TYPE_CHECKING:
-    from lmconf.runtime.answer import Answer
+    from lmconf.runtime import Answer
 
 __all__ = [
     "FileWriter",

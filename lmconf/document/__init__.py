@@ -26,6 +26,7 @@ from lmconf.document.nodes import (
     nearest_mark,
     to_plain,
 )
+from lmconf.system.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from lmconf.document.yaml.reader import read_document, read_value
@@ -57,9 +58,4 @@ __all__ = [
 _LAZY = {"read_document": "yaml.reader", "read_value": "yaml.reader", "write": "yaml.writer"}
 
 
-def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__ = lazy_attributes(__name__, _LAZY)

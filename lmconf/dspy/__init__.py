@@ -15,7 +15,7 @@ from lmconf.system.tracebacks import hide_frames
 
 if TYPE_CHECKING:
     from lmconf.loader.profile import Profile
-    from lmconf.runtime.lm import LM
+    from lmconf.runtime import LM
 
 __all__ = ["adapt", "infer_adapter", "load"]
 

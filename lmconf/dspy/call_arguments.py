@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from lmconf.dspy.response_shapes import plain
-from lmconf.runtime.lm import LM
+from lmconf.runtime import LM
 from lmconf.schema.declaration import field_names
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.response_format import format_as_data

@@ -13,11 +13,7 @@ import anyio.from_thread
 
 from lmconf.dspy.call_arguments import CallPlan
 from lmconf.dspy.response_shapes import Shape, to_shape
-from lmconf.runtime.answer import Answer
-from lmconf.runtime.call import Steps, warn_if_truncated
-from lmconf.runtime.driver import adrive, drive
-from lmconf.runtime.lm import LM
-from lmconf.runtime.stream import AsyncStream, Stream
+from lmconf.runtime import LM, Answer, AsyncStream, Steps, Stream, adrive, drive, warn_if_truncated
 
 if TYPE_CHECKING:
     from lmconf.spec.keywords import CallSettings

@@ -17,8 +17,7 @@ from lmconf.dspy.call_arguments import CallPlan, changed_settings
 from lmconf.dspy.calls import aask, achunks, aopen_stream, ask, chunks, open_stream
 from lmconf.dspy.failures import to_dspy_error
 from lmconf.errors import Error
-from lmconf.runtime.answer import Answer
-from lmconf.runtime.lm import LM
+from lmconf.runtime import LM, Answer
 
 __all__ = ["TYPED", "AsyncEngine", "Engine", "TypedCall", "pop_typed_request"]
 

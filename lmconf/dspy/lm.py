@@ -27,8 +27,7 @@ from lmconf.dspy.failures import to_dspy_error
 from lmconf.dspy.lm_state import STATE, refuse_secrets, steering_of
 from lmconf.dspy.response_shapes import outputs_of, plain, response_of
 from lmconf.errors import Error, UsageError
-from lmconf.runtime.answer import Answer
-from lmconf.runtime.lm import LM
+from lmconf.runtime import LM, Answer
 from lmconf.schema.declaration import fields
 from lmconf.spec.build import spec_for_call
 from lmconf.spec.lm import LMSpec

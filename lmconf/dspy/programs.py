@@ -14,7 +14,7 @@ from lmconf.dspy.lm import AdaptedLM
 from lmconf.dspy.lm_state import STATE, steering_of
 from lmconf.errors import UsageError
 from lmconf.loader.profile import Profile
-from lmconf.runtime.lm import LM
+from lmconf.runtime import LM
 
 __all__ = ["load_program"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lmconf.runtime.answer import Answer
+from lmconf.runtime import Answer
 
 __all__ = ["Response", "Shape", "outputs_of", "plain", "response_of", "to_shape"]
 

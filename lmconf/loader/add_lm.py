@@ -20,7 +20,7 @@ from lmconf.document.yaml.writer import write
 from lmconf.errors import Error, ProfileError, UsageError
 from lmconf.loader.api import ProfileWarning, load
 from lmconf.loader.profile import Profile
-from lmconf.runtime.lm import LM
+from lmconf.runtime import LM
 from lmconf.schema.patterns import matches
 from lmconf.spec.lm import LMSpec
 from lmconf.system.files import write_atomically

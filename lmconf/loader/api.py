@@ -20,7 +20,7 @@ from lmconf.loader.discovery import split_name
 from lmconf.loader.extends import gather_mapping
 from lmconf.loader.profile import Profile
 from lmconf.loader.project import project_allow_imports
-from lmconf.runtime.lm import LM
+from lmconf.runtime import LM
 from lmconf.spec.state import from_dspy, is_dspy_state
 from lmconf.system.fork import Mutex
 from lmconf.system.tracebacks import hide_frames

@@ -10,8 +10,7 @@ from lmconf.compiler.pipeline import CompiledProfile
 from lmconf.diagnostics.model import Diagnostic, Mark
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import ProfileError, UsageError
-from lmconf.runtime.lm import LM
-from lmconf.runtime.usage import Tally, Usage
+from lmconf.runtime import LM, Tally, Usage
 from lmconf.spec.profile import ProfileSpec
 from lmconf.spec.state import Style, dump_profile
 from lmconf.system.fork import Mutex

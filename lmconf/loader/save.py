@@ -8,7 +8,7 @@ from pathlib import Path
 from lmconf.document.yaml.writer import write
 from lmconf.errors import UsageError
 from lmconf.loader.profile import Profile
-from lmconf.runtime.lm import LM
+from lmconf.runtime import LM
 from lmconf.spec.state import Style
 from lmconf.system.files import write_atomically
 from lmconf.system.tracebacks import hide_frames

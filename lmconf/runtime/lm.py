@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from lmconf.errors import CallError, Closed
@@ -12,6 +11,7 @@ from lmconf.providers.catalogue import provider_of
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.batch import BatchMixin
 from lmconf.runtime.call import Call, Next, Steps, warn_if_truncated
+from lmconf.runtime.capabilities import CapabilitiesMixin
 from lmconf.runtime.driver import adrive, drive
 from lmconf.runtime.error_context import add_context
 from lmconf.runtime.history import History
@@ -38,13 +38,11 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from lmconf.spec.keywords import CallSettings, CopySettings, LMSettings
-    from lmconf.trainers.training_data import TrainData
-    from lmconf.training.job import TrainingJob
 
 __all__ = ["LM"]
 
 
-class LM(BatchMixin, SpecViewMixin, LifecycleMixin):
+class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
     """A language model: its spec, and what it takes to call it.
 
         lm = LM("openai/gpt-4o-mini", temperature=0.9, max_tokens=3000)
@@ -58,6 +56,8 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin):
     Raises:
         ProfileError: the settings do not fit; every mistake at once.
     """
+
+    _MASKED = True  # its repr shows no secret
 
     @hide_frames
     def __init__(
@@ -360,41 +360,3 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin):
                 and `dspy` the keyword arguments of `dspy.LM`.
         """
         return dump_lm(self._compiled, style=format)
-
-    # Inside DSPy
-
-    @hide_frames
-    def as_dspy(self, **settings: Any) -> Any:
-        """Return this LM as a `dspy.LM`: what `lmconf.dspy.adapt` returns, and raises."""
-        return import_module("lmconf.dspy").adapt(self, **settings)
-
-    def infer_adapter(self) -> Any:
-        """Return the adapter that is set in DSPy, else a `dspy.ChatAdapter`."""
-        return import_module("lmconf.dspy").infer_adapter()
-
-    # Fine-tuning
-
-    @hide_frames
-    def finetune(
-        self,
-        train_data: TrainData,
-        train_data_format: str | None = None,
-        train_kwargs: Mapping[str, Any] | None = None,
-    ) -> TrainingJob:
-        """Return a job that fine-tunes this LM (its `finetuning_model`, if it names one).
-
-            trained = lm.finetune("train.jsonl", "chat").result()
-
-        `train_data` is the path of a JSONL file or the rows themselves; `train_data_format` is
-        `chat`, `completion` or `preference`, and is read off the first row when it is left out.
-        `train_kwargs` are laid over the profile's. The data is checked before anything is sent or
-        begun. The job goes on when this process ends.
-
-        Raises:
-            TrainError: the data is not right, each bad line told; or nothing can be begun.
-            ProfileError: `train_kwargs` do not fit.
-            NotCarriedOut: this version has no such trainer.
-        """
-        from lmconf.training.job import begin
-
-        return begin(self._compiled, train_data, train_data_format, train_kwargs)

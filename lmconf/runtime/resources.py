@@ -20,7 +20,7 @@ from lmconf.runtime.call_result import CallId
 from lmconf.runtime.connection import base_address, resolve_arguments
 from lmconf.runtime.history import History
 from lmconf.runtime.identity import identity_settings
-from lmconf.runtime.layers.budget import budget_charges, stated_price
+from lmconf.runtime.layers.budget import Charge, budget_charges, stated_price
 from lmconf.runtime.layers.cache import CacheStores
 from lmconf.runtime.layers.limit import GateShares
 from lmconf.runtime.layers.pool import PoolMembers
@@ -64,12 +64,12 @@ class LMResources:
         self.tally = tally
         self.dispatcher = _make_dispatcher(compiled)
         # Calls in flight hold what they need, should the LM be gone before them.
-        self.others = others
-        self.members = PoolMembers(members, spec) if members else None
+        self.others: tuple[Callable[[], LMResources], ...] = others
+        self.members: PoolMembers | None = PoolMembers(members, spec) if members else None
         self.own_server = None if launched is None else OwnServer(self.name, spec.model, launched)
         self.cache_stores = CacheStores(compiled)
-        self.charges = budget_charges(compiled)
-        self.gating = GateShares(compiled) if spec.limits is not None else None
+        self.charges: tuple[Charge, ...] = budget_charges(compiled)
+        self.gating: GateShares | None = GateShares(compiled) if spec.limits is not None else None
         self.identity = CallIdentity(compiled, self.members, self.own_server)
         self._id_prefix = os.urandom(8).hex()
         self._id_counter = itertools.count()

@@ -165,10 +165,9 @@ _CHECKS: Mapping[str, Callable[[object], None]] = {
 
 
 def _show_settings(value: object) -> str:
-    from lmconf.runtime.lm import LM
-
     # An LM of one's own may show anything, a key among it.
-    return repr(value) if isinstance(value, LM | bool | None) else f"<{type(value).__name__}>"
+    is_safe = value is None or isinstance(value, bool) or getattr(type(value), "_MASKED", False)
+    return repr(value) if is_safe is True else f"<{type(value).__name__}>"
 
 
 # One a process by definition, as its docstring says.

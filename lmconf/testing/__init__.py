@@ -11,6 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lmconf.system.lazy import lazy_attributes
+
 if TYPE_CHECKING:
     from lmconf.testing.atoms import json_values, references, texts
     from lmconf.testing.blocks import IMPORTS, NAMES, values
@@ -73,10 +75,10 @@ __all__ = [
 ]
 
 
+_load = lazy_attributes(__name__, _HOMES)
+
+
 def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'lmconf.testing' has no attribute {name!r}")
     if name in _DRAWN:
         try:
             import_module("hypothesis")
@@ -84,9 +86,7 @@ def __getattr__(name: str) -> object:
             raise ImportError(
                 f"lmconf.testing.{name} needs Hypothesis: install lmconf-runtime[testing]"
             ) from None
-    value: object = getattr(import_module(f"lmconf.testing.{home}"), name)
-    globals()[name] = value
-    return value
+    return _load(name)
 
 
 def __dir__() -> list[str]:

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from typing import Any, TypeVar
 
 from lmconf.errors import BadResponse, CallError
-from lmconf.runtime.assembly import Assembly
+from lmconf.runtime import Assembly
 from lmconf.transports import Connection, Json, Request, Transport
 from lmconf.transports.custom import complete_transport
 

@@ -12,6 +12,7 @@ import msgspec
 
 from lmconf import trainers
 from lmconf.errors import CallError, Error, TrainError
+from lmconf.runtime import LM
 from lmconf.schema.serialize import write
 from lmconf.spec import build
 from lmconf.spec.compiled import CompiledLM
@@ -27,10 +28,9 @@ from lmconf.training.order import access_of, order_of
 from lmconf.training.result import make_trained_lm
 
 if TYPE_CHECKING:
-    from lmconf.runtime.lm import LM
     from lmconf.trainers.trainer_protocol import Trainer
 
-__all__ = ["TrainingJob", "begin", "job"]
+__all__ = ["TrainingJob", "job", "start_job"]
 
 POLL = 10.0
 """Seconds between two questions to a provider, unless `train_kwargs.poll` says otherwise."""
@@ -192,8 +192,6 @@ class TrainingJob:
             raise TrainError(f"the training {self.id} failed: {self._record.error}")
         if status == "cancelled":
             raise TrainError(f"the training {self.id} was cancelled")
-        from lmconf.runtime.lm import LM
-
         return LM.of(make_trained_lm(self._compiled, self._record))
 
     @hide_frames
@@ -286,7 +284,7 @@ class TrainingJob:
         return access_of(self._compiled)
 
 
-def begin(
+def start_job(
     compiled: CompiledLM,
     data: training_data.TrainData,
     format: str | None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lmconf.errors import TrainError
 from lmconf.providers.catalogue import provider_of
-from lmconf.runtime.connection import base_address, make_connection, stated_fields
+from lmconf.runtime import base_address, make_connection, stated_fields
 from lmconf.spec.compiled import CompiledLM
 from lmconf.trainers.specs import TrainSpec
 from lmconf.trainers.trainer_protocol import ApiAccess, Format, TrainingOrder

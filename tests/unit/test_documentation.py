@@ -60,7 +60,7 @@ def test_what_is_counted_is_found(tmp_path: Path) -> None:
     (package / "room").mkdir(parents=True)
     files = {
         "__init__.py": "",
-        "carrying.py": "from lmconf import kept\ndef told(): ...\n",
+        "carrying.py": "from lmconf import kept\nfrom lmconf.room import kept\ndef told(): ...\n",
         "kept.py": "import os\ndef f():\n    from lmconf import carrying\n",
         "room/__init__.py": "",
         "room/kept.py": '_FIELDS = frozenset("model temperature max_tokens".split())\n'
@@ -70,6 +70,12 @@ def test_what_is_counted_is_found(tmp_path: Path) -> None:
         (package / name).write_text(text)
     counts = {what: len(names) for what, names in structure.measure(tmp_path).items()}
     assert counts == dict.fromkeys(structure.BOUNDS, 1)
+
+
+def test_every_open_module_is_imported_by_another_room() -> None:
+    graph = structure.imports(structure.modules())
+    used = {target for _, target in structure.open_imports(graph)}
+    assert structure.open_modules() - used == set()
 
 
 def test_every_exception_from_lists_of_fields_is_still_needed(

@@ -29,9 +29,7 @@ from lmconf.errors import NotSent
 
 if TYPE_CHECKING:
     from lmconf.cli.json_lines import Line, Writer
-    from lmconf.runtime.answer import Answer
-    from lmconf.runtime.batch import CheckedItem
-    from lmconf.runtime.lm import LM
+    from lmconf.runtime import LM, Answer, CheckedItem
 
 __all__ = ["command"]
 
@@ -109,8 +107,7 @@ def command(
     from lmconf.cli.batch_output import KeptRows, keep_aside, read_kept_rows
     from lmconf.cli.entry import Stopped
     from lmconf.cli.terminal import SoleWriter
-    from lmconf.runtime.batch import describe_items
-    from lmconf.runtime.lm import LM
+    from lmconf.runtime import LM, describe_items
 
     lines, faults = jsonl.read(source)
     with LM.of(compiled) as lm:
@@ -218,7 +215,7 @@ def _check_lines(
     lm: LM, lines: Sequence[Line], faults: dict[int, str], settings: Mapping[str, Any]
 ) -> list[CheckedItem]:
     """Return what `lines` ask of `lm`; what is wrong with a line is added to `faults`."""
-    from lmconf.runtime.batch import CheckedItem, examine_items
+    from lmconf.runtime import CheckedItem, examine_items
 
     found = examine_items(lm, [line.item for line in lines], settings)
     wrong = {line.number: each for line, each in zip(lines, found, strict=True)}
@@ -254,10 +251,13 @@ class _BatchRun:
 
     async def send(self, width: int) -> None:
         """Send what is missing, never more than `width` at once, and write what comes."""
-        from lmconf.runtime.answer import TruncatedWarning
-        from lmconf.runtime.batch import FINAL, not_sent
-        from lmconf.runtime.progress import progress_reporter
-        from lmconf.runtime.worker_pool import run_in_tasks
+        from lmconf.runtime import (
+            FINAL,
+            TruncatedWarning,
+            not_sent,
+            progress_reporter,
+            run_in_tasks,
+        )
 
         with progress_reporter(True) as tell_progress:
 
@@ -309,7 +309,7 @@ class _BatchRun:
 
     def summary(self, output: Path | None, kept: int) -> str:
         """Return what is told at the end: how many were answered, and the first that failed."""
-        from lmconf.runtime.batch import describe_error
+        from lmconf.runtime import describe_error
 
         facts = [f"{self.answered:,} answered"]
         if self._cut:

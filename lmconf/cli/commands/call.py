@@ -20,8 +20,7 @@ from lmconf.cli.options import (
 from lmconf.cli.terminal import fit, say, tell, visible
 
 if TYPE_CHECKING:
-    from lmconf.runtime.answer import Answer
-    from lmconf.runtime.lm import LM
+    from lmconf.runtime import LM, Answer
 
 __all__ = ["command"]
 
@@ -81,7 +80,7 @@ def command(
     chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
     compiled = chosen.profile.lms[chosen.lm]
     warn(ctx, chosen.warnings)
-    from lmconf.runtime.lm import LM
+    from lmconf.runtime import LM
 
     messages = [{"role": "system", "content": system}] if system is not None else []
     messages.append({"role": "user", "content": text})

@@ -13,6 +13,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
+from lmconf.cli.app import COMPLETE, PROGRAM
 from lmconf.cli.app import command as make_command
 from lmconf.cli.terminal import say
 
@@ -153,8 +154,6 @@ def complete(root: click.Command, program: str, variable: str, instruction: str)
 @click.pass_context
 def command(ctx: click.Context, *, shell: str) -> None:
     """Print the script that completes commands, options, profiles and LMs in your shell."""
-    from lmconf.cli.entry import COMPLETE, PROGRAM
-
     kind = _shell(shell)
     assert kind is not None
     say(kind(ctx.find_root().command, {}, PROGRAM, COMPLETE).source())

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lmconf.diagnostics.model import Diagnostic, Mark
     from lmconf.launchers.server_protocol import Server
     from lmconf.launchers.specs import LaunchSpec
-    from lmconf.runtime.server import LaunchedServer
+    from lmconf.runtime import LaunchedServer
 
 __all__ = ["command"]
 
@@ -68,7 +68,7 @@ def command(
     from lmconf.cli.entry import InvalidArgument
     from lmconf.cli.select import choose, warn
     from lmconf.providers.catalogue import provider_of
-    from lmconf.runtime.server import LaunchedServer
+    from lmconf.runtime import LaunchedServer
 
     chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
     compiled = chosen.profile.lms[chosen.lm]
@@ -106,7 +106,7 @@ def _check_no_other_runs(name: str, spec: LaunchSpec, model: str) -> None:
     """
     from lmconf.errors import LaunchError
     from lmconf.launchers.records import running_records
-    from lmconf.runtime.server import fingerprint_of
+    from lmconf.runtime import fingerprint_of
 
     fingerprint = fingerprint_of(spec, model)
     for record in running_records():

@@ -16,7 +16,7 @@ from lmconf.cli.options import (
     var_option,
 )
 from lmconf.cli.terminal import say
-from lmconf.runtime.forecast import CallForecast, ForecastStep, LMForecast
+from lmconf.runtime import CallForecast, ForecastStep, LMForecast
 
 __all__ = ["command", "to_text"]
 
@@ -61,7 +61,7 @@ def command(
     import msgspec
 
     from lmconf.cli.select import choose, warn
-    from lmconf.runtime.forecast import forecast_call
+    from lmconf.runtime import forecast_call
 
     chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
     lm = chosen.lm

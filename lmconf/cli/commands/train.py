@@ -64,7 +64,7 @@ def command(
     from lmconf.cli.select import choose, warn
     from lmconf.loader.add_lm import CannotAddLM, check_can_add
     from lmconf.loader.discovery import find_profile
-    from lmconf.runtime.lm import LM
+    from lmconf.runtime import LM
 
     chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
     warn(ctx, chosen.warnings)
