@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lmconf import callbacks
 from lmconf.callbacks import Deferred, Dispatcher, End, Start, make, names, register_callback
 from lmconf.callbacks.specs import (
     CallbackSpec,
@@ -86,7 +87,12 @@ def test_a_kind_whose_package_is_missing_says_so_before_anything_is_sent(
         make(spec)
 
 
-def test_a_registered_name_makes_a_callback_from_its_arguments() -> None:
+def test_a_registered_name_makes_a_callback_from_its_arguments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What a document may name is what is registered in this process: other tests see none of it.
+    monkeypatch.setattr(callbacks, "_REGISTERED", {})
+
     class Meter:
         def __init__(self, currency: str, rates: list[float]) -> None:
             self.said = (currency, rates)
