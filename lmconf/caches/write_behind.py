@@ -17,6 +17,7 @@ from typing import Protocol
 from lmconf.caches.registry import close_at_exit
 from lmconf.caches.store import Entry, OpenStore, Stats, StoredHit
 from lmconf.system.fork import register_forkable
+from lmconf.system.interrupts import start_thread
 
 __all__ = ["BatchStore", "WriteBehindStore"]
 
@@ -154,7 +155,7 @@ class WriteBehindStore:
             # the children that `multiprocessing` forks before Python 3.13.
             self._thread = threading.Thread(target=self._run, name="lmconf cache", daemon=False)
             try:
-                self._thread.start()
+                start_thread(self._thread)
             except RuntimeError:  # the process ends, or has too many threads
                 self._thread = None
                 return False

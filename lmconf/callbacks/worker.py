@@ -27,6 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lmconf.system.fork import Mutex
+from lmconf.system.interrupts import start_thread
 
 __all__ = ["LEAVING", "MOST_WAITING", "PATIENCE", "CallbackWorker"]
 
@@ -181,7 +182,7 @@ class _Queue:
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="lmconf-callback", daemon=True)
         try:
-            thread.start()
+            start_thread(thread)
         except RuntimeError:  # the interpreter is ending, or has no threads left
             self._run_to_the_end(0.0)
             self._thread_ended()

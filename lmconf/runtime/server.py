@@ -21,6 +21,7 @@ from lmconf.providers.catalogue import provider_of
 from lmconf.schema.declaration import field_names
 from lmconf.schema.serialize import write
 from lmconf.system.fork import Mutex
+from lmconf.system.interrupts import start_thread
 from lmconf.system.paths import with_home
 from lmconf.system.refcount import ResourceHold, SharedResource
 from lmconf.system.signal import OneShotEvent
@@ -47,7 +48,7 @@ class ServerStart:
         self._server: Server | None = None
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="lmconf-launch", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def _run(self) -> None:
         try:
@@ -381,4 +382,4 @@ def _watch(launched: LaunchedServer, server: Server, ttl: float) -> None:
             wait = owner.end_if_idle(running, ttl)
             del owner, running
 
-    threading.Thread(target=look, name="lmconf-idle-server", daemon=True).start()
+    start_thread(threading.Thread(target=look, name="lmconf-idle-server", daemon=True))

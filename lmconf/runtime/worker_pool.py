@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from lmconf.runtime.driver import abandon_calls_on
-from lmconf.system.interrupts import is_interrupt
+from lmconf.system.interrupts import is_interrupt, start_thread
 from lmconf.system.signal import OneShotEvent
 from lmconf.transports import Cancellation, use_cancellation
 
@@ -79,7 +79,7 @@ def run_in_threads(
     whole = False
     try:
         for thread in threads:
-            thread.start()
+            start_thread(thread)
         for number, outcome in _await_threads(outcomes, len(threads)):
             if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
                 raise outcome

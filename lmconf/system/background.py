@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import TypeAlias
 
 from lmconf.system.fork import Mutex
+from lmconf.system.interrupts import start_thread
 
 __all__ = ["BackgroundWorker", "background_worker"]
 
@@ -55,7 +56,7 @@ class BackgroundWorker:
                 daemon=True,
             )
             try:
-                thread.start()
+                start_thread(thread)
             except RuntimeError:  # the process ends
                 return
             self._process = os.getpid()

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from lmconf.system.tracebacks import is_interrupt, mark_interrupt, strip_frames
 
-__all__ = ["bare_interrupt", "interrupt_behind", "is_interrupt", "run_shielded"]
+__all__ = ["bare_interrupt", "interrupt_behind", "is_interrupt", "run_shielded", "start_thread"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,27 @@ def bare_interrupt(error: BaseException) -> BaseException:
     """
     mark_interrupt(error)
     return strip_frames(error)
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start `thread`; what a signal handler raises meanwhile is raised as it is.
+
+    CPython's `Thread.start` takes it for a failure to start and forgets the thread. Where the
+    thread runs already, it has done so itself, and a `KeyError` comes in place of the interrupt
+    (`threading.py` of 3.11 to 3.14, `del _limbo[self]`).
+
+    Raises:
+        RuntimeError: the process has too many threads, or ends.
+    """
+    interrupt: BaseException | None = None
+    try:
+        thread.start()
+    except KeyError as error:
+        interrupt = error.__context__
+        if interrupt is None:
+            raise
+    if interrupt is not None:
+        raise interrupt
 
 
 def run_shielded(work: Callable[[], T], give_up: Callable[[], object] = lambda: None) -> T:

@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from lmconf.system.interrupts import start_thread
+
 __all__ = ["iterate_in_thread", "run_in_thread"]
 
 T = TypeVar("T")
@@ -49,9 +51,9 @@ async def run_in_thread(work: Callable[[], T]) -> T:
             found = _End(error)
         _call_in_loop(loop, settle, found)
 
-    threading.Thread(
-        target=copy_context().run, args=(run,), name="lmconf-call", daemon=True
-    ).start()
+    start_thread(
+        threading.Thread(target=copy_context().run, args=(run,), name="lmconf-call", daemon=True)
+    )
     found = await outcome
     if isinstance(found, _Item):
         return found.value
@@ -94,9 +96,9 @@ async def iterate_in_thread(start: Callable[[], Iterable[T]]) -> AsyncIterator[T
             ended = _End(error)
         _call_in_loop(loop, arrived.put_nowait, ended)
 
-    threading.Thread(
-        target=copy_context().run, args=(run,), name="lmconf-stream", daemon=True
-    ).start()
+    start_thread(
+        threading.Thread(target=copy_context().run, args=(run,), name="lmconf-stream", daemon=True)
+    )
     try:
         while True:
             found = await arrived.get()

@@ -21,6 +21,7 @@ from lmconf.schema.frozen import FrozenMap
 from lmconf.secrets.redaction import mask_secrets
 from lmconf.secrets.references import Masked
 from lmconf.system.fork import Mutex
+from lmconf.system.interrupts import start_thread
 from lmconf.transports.status_errors import LONGEST
 from lmconf.transports.transport import Request
 
@@ -137,7 +138,7 @@ def _run_in_daemon_thread(way: Callable[[], CloudRoute]) -> Future[CloudRoute]:
             failure.__context__ = failure.__cause__ = None
             future.set_exception(failure)
 
-    threading.Thread(target=run, name="lmconf-credential", daemon=True).start()
+    start_thread(threading.Thread(target=run, name="lmconf-credential", daemon=True))
     return future
 
 
