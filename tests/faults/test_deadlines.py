@@ -90,7 +90,11 @@ def test_attempts_and_waits_share_the_deadline(fault: Fault, way: str, dialect: 
     with faulty(dialect, fault.act) as server, lm_with(dialect, server.base, retry=retry) as lm:
         error = ended(lambda: failure(lm, way), 0.0, DEADLINE + LATE)
     assert 1 <= error.attempts <= 3
-    assert error.waited == pytest.approx(0.15 * (error.attempts - 1))
+    # On a busy machine the deadline may pass between the last wait and the attempt after it.
+    assert error.waited in (
+        pytest.approx(0.15 * (error.attempts - 1)),
+        pytest.approx(0.15 * error.attempts),
+    )
     if type(error) is not Timeout:  # the last attempt may have had hardly any time left
         assert type(error) is fault.kind
         assert "not tried again" in error.help
