@@ -195,7 +195,9 @@ def _watch(order: TrainingOrder) -> Iterator[int]:
 def _prepare(order: TrainingOrder) -> None:
     for folder in (partial(order), checkpoints(order)):
         folder.mkdir(mode=0o700, exist_ok=True)
-    (order.folder / "ended.json").unlink(missing_ok=True)
+    # What tells of the process of before: its id may be another's by now.
+    for name in ("ended.json", "pid"):
+        (order.folder / name).unlink(missing_ok=True)
     fd = os.open(order.folder / ".ended", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as room:
         room.write(b" " * ENDED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -75,7 +76,9 @@ def begun(gate: Path, rows: Rows) -> TrainingJob:
 
 
 def cut_off(job: TrainingJob, victim: str = "training") -> None:
-    pid = int((job.folder / "pid").read_text())
+    pid_file = job.folder / "pid"
+    until(lambda: pid_file.exists() and pid_file.read_text() != "")
+    pid = int(pid_file.read_text())
     os.kill(pid if victim == "training" else parent(pid), signal.SIGKILL)
     assert job.wait(30) == "failed"
 
@@ -252,3 +255,15 @@ def marked(job: TrainingJob, **mark: Any) -> None:
     found = checkpoints.newest(job.folder / "checkpoints")
     assert found is not None
     (found[0] / "whole.json").write_text(json.dumps({**found[1], **mark}))
+
+
+def test_a_job_that_goes_on_names_no_process_of_before(
+    gate: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id may be another's by now, and whoever is named there is killed with the training."""
+    job = begun(gate, rows)
+    cut_off(job)
+    monkeypatch.setattr(sys, "executable", str(gate / "no-python"))
+    with contextlib.suppress(TrainError):
+        job.resume()
+    assert not (job.folder / "pid").exists()
