@@ -20,7 +20,6 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -361,6 +360,10 @@ def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> Non
 
 
 def _remove_folders(folders: list[str]) -> None:
+    if not folders:
+        return
+    import shutil  # it brings in what unpacks archives, and most children leave nothing to remove
+
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 
