@@ -59,10 +59,6 @@ def access_of(compiled: CompiledLM) -> ApiAccess:
     version = connection.other.get("api_version")
     if azure and version is None:
         raise TrainError(f"{compiled.name}: training at Azure needs `api_version`")
-    token = "azure_ad_token" in connection.other or connection.other.get("api_type") in (
-        "azure_ad",
-        "azuread",
-    )
     return ApiAccess(
         base=f"{base}/openai" if azure and not base.endswith("/openai") else base,
         key=connection.key or "",
@@ -70,6 +66,6 @@ def access_of(compiled: CompiledLM) -> ApiAccess:
         organization=connection.organization,
         project=connection.project,
         api_version=version if azure else None,
-        by_token=token,
+        by_token=connection.by_azure_token,
         hidden=connection.hidden,
     )

@@ -30,6 +30,9 @@ Json = dict[str, Any]
 
 Route = Literal["chat", "text", "responses"]
 
+# The values of `api_type` with which `api_key` is a token, as in the OpenAI SDK before 1.0.
+_AZURE_AD_TYPES = ("azure_ad", "azuread")
+
 REQUEST_ID = "_request_id"
 """The key of a response under which a transport may leave the server's request id."""
 
@@ -68,6 +71,11 @@ class Connection(Masked, Struct, frozen=True, eq=False, kw_only=True):
     other: Mapping[str, str] = HiddenValues()
     places: frozenset[str] = frozenset()
     hidden: tuple[str, ...] = ()
+
+    @property
+    def by_azure_token(self) -> bool:
+        """Whether the credential is a token of Azure's directory, and no key."""
+        return "azure_ad_token" in self.other or self.other.get("api_type") in _AZURE_AD_TYPES
 
     def __repr__(self) -> str:
         return f"Connection(headers={sorted(self.headers)!r}, other={sorted(self.other)!r})"

@@ -28,8 +28,6 @@ PLACEHOLDER = "lmconf-places-the-credential-here"
 """What stands in the place of a credential until the request leaves."""
 
 _AZURE = frozenset(("azure", "azure_ai", "azure_text"))
-# The values of `api_type` with which `api_key` is a token, as in the OpenAI SDK before 1.0.
-_AZURE_AD_TYPES = ("azure_ad", "azuread")
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -97,8 +95,6 @@ def json_post(request: Request, url: httpx.URL, body: Json, accept: str) -> Http
 
 def _credential(request: Request) -> tuple[bytes, bytes]:
     """Return the header of the credential: Azure has one for keys, and takes tokens as all do."""
-    other = request.connection.other
-    token = "azure_ad_token" in other or other.get("api_type") in _AZURE_AD_TYPES
-    if request.provider in _AZURE and not token:
+    if request.provider in _AZURE and not request.connection.by_azure_token:
         return (b"api-key", PLACEHOLDER.encode())
     return (b"Authorization", b"Bearer " + PLACEHOLDER.encode())
