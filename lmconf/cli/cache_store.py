@@ -162,9 +162,9 @@ def line_of(kept: StoredAnswer) -> str | None:
 
     What no call would take for an answer has none.
     """
-    from lmconf.secrets.redaction import mask_key_shapes
+    from lmconf.secrets.redaction import mask_key_shapes, mask_texts
 
-    response = _mask_value(response_in(kept.value), mask_key_shapes)
+    response = mask_texts(response_in(kept.value), mask_key_shapes)
     if response is None:
         return None
     ttl = None if kept.expires is None else max(0.0, kept.expires - kept.created)
@@ -212,14 +212,6 @@ def response_in(value: bytes) -> dict[str, Any] | None:
         return check_response(response)
     except BadResponse:
         return None
-
-
-def _mask_value(value: Any, mask: Any) -> Any:
-    if isinstance(value, str):
-        return mask(value)
-    if isinstance(value, dict):
-        return {key: _mask_value(item, mask) for key, item in value.items()}
-    return [_mask_value(item, mask) for item in value] if isinstance(value, list) else value
 
 
 def _when(seconds: float) -> str:

@@ -10,7 +10,8 @@ import json
 import re
 import string
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from lmconf.secrets.redactor import occurrences
@@ -26,6 +27,7 @@ __all__ = [
     "known_spellings",
     "mask_key_shapes",
     "mask_secrets",
+    "mask_texts",
     "merge_spans",
     "unended_span",
 ]
@@ -227,6 +229,17 @@ def mask_secrets(text: str, secrets: Iterable[str]) -> str:
     # All are found in the text as it is: where two overlap, hiding one would leave half of the
     # other.
     return _masked(text, [*occurrences(text, known_spellings(secrets)), *find_key_shapes(text)])
+
+
+def mask_texts(value: Any, mask: Callable[[str], str]) -> Any:
+    """Return plain data with each text in it masked by `mask`; names of entries stay as they are."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {key: mask_texts(item, mask) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask_texts(item, mask) for item in value]
+    return value
 
 
 def known_spellings(secrets: Iterable[str]) -> set[str]:

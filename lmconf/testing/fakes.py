@@ -8,7 +8,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from lmconf.errors import Timeout, UsageError
 from lmconf.providers.catalogue import NOWHERE
 from lmconf.runtime import LM, Answer
 from lmconf.schema.frozen import thaw
-from lmconf.secrets.redaction import mask_secrets
+from lmconf.secrets.redaction import mask_secrets, mask_texts
 from lmconf.spec.generation_fields import ModelType
 from lmconf.spec.rules.pools import OF_MEMBERS
 from lmconf.testing.scripts import Answers, Asked, Script, fresh_error, text_of
@@ -273,26 +273,20 @@ def _is_last(chunk: Json) -> bool:
 
 def _fake_request(request: Request, *, stream: bool) -> Asked:
     secrets = request.connection.secrets()
+
+    def mask(text: str) -> str:
+        return mask_secrets(text, secrets)
+
     return Asked(
         lm=request.name,
         model=f"{request.provider}/{request.model}" if request.provider else request.model,
         route=request.route,
         messages=thaw(request.messages),
         prompt=request.prompt,
-        settings=_mask_secrets(request.settings, secrets),
-        extra=_mask_secrets(request.extra, secrets),
+        settings=mask_texts(request.settings, mask),
+        extra=mask_texts(request.extra, mask),
         stream=stream,
     )
-
-
-def _mask_secrets(value: Any, secrets: Sequence[str]) -> Any:
-    if isinstance(value, str):
-        return mask_secrets(value, secrets)
-    if isinstance(value, Mapping):
-        return {key: _mask_secrets(item, secrets) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_mask_secrets(item, secrets) for item in value]
-    return value
 
 
 def _add_usage(asked: Asked, response: Json) -> Json:
