@@ -6,7 +6,6 @@ one that the memory answers.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
@@ -14,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import lmconf
+from benchmarks.server import serving
+from tools.bounds import report_counts
 
-import lmconf  # noqa: E402 - found below the root, where this is run as a file
-from benchmarks.server import serving  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 BOUNDS = {"a call that no cache answers": 57, "a hit in memory": 16}
 """How many files each may run code of. A bound is lowered when the count falls."""
@@ -57,22 +56,5 @@ def measure() -> dict[str, list[str]]:
             }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the counts; with `--check`, return 1 where one exceeds its bound."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="print nothing that is within bounds")
-    parser.add_argument("--list", action="store_true", help="name the files")
-    options = parser.parse_args(arguments)
-    status = 0
-    for what, files in measure().items():
-        exceeded = len(files) > BOUNDS[what]
-        status |= exceeded
-        if exceeded or not options.check:
-            print(f"{what}: {len(files)} files (at most {BOUNDS[what]})")
-        if exceeded or options.list:
-            print("".join(f"  {name}\n" for name in files), end="")
-    return status
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report_counts(measure, BOUNDS, __doc__))

@@ -8,7 +8,6 @@ count falls, and never raised.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 import sys
@@ -16,6 +15,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TypeGuard
+
+from tools.bounds import report_counts
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "lmconf"
@@ -286,22 +287,5 @@ def measure(root: Path = ROOT) -> dict[str, list[str]]:
     }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the counts; with `--check`, return 1 where one exceeds its bound."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="print nothing that is within bounds")
-    parser.add_argument("--list", action="store_true", help="name everything that is counted")
-    options = parser.parse_args(arguments)
-    status = 0
-    for what, names in measure().items():
-        exceeded = len(names) > BOUNDS[what]
-        status |= exceeded
-        if exceeded or not options.check:
-            print(f"{what}: {len(names)} (at most {BOUNDS[what]})")
-        if exceeded or options.list:
-            print("".join(f"  {name}\n" for name in names), end="")
-    return status
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report_counts(measure, BOUNDS, __doc__))
