@@ -166,8 +166,8 @@ _CHECKS: Mapping[str, Callable[[object], None]] = {
 
 def _show_settings(value: object) -> str:
     # An LM of one's own may show anything, a key among it.
-    is_safe = value is None or isinstance(value, bool) or getattr(type(value), "_MASKED", False)
-    return repr(value) if is_safe is True else f"<{type(value).__name__}>"
+    masked = isinstance(value, bool | None) or getattr(type(value), "_MASKED", False)
+    return repr(value) if masked else f"<{type(value).__name__}>"
 
 
 # One a process by definition, as its docstring says.
