@@ -21,6 +21,7 @@ from lmconf.errors import (
 from lmconf.runtime.answer import Answer
 from lmconf.runtime.messages import Messages, as_messages
 from lmconf.runtime.progress import Progress, Tell, progress_reporter
+from lmconf.runtime.spec_memo import SpecMemo
 from lmconf.runtime.worker_pool import run_in_tasks, run_in_threads
 from lmconf.schema.declaration import Spec, fields
 from lmconf.schema.description import describe
@@ -277,15 +278,15 @@ def describe_items(lm: LM, asked: Iterable[CheckedItem]) -> list[Mapping[str, An
         CallError: an address or an account leads nowhere.
     """
     parts = lm._parts()  # noqa: SLF001 - what an LM does before each call
-    known: dict[int, tuple[LMSpec, Mapping[str, Any]]] = {}
-    found = []
+    descriptions: SpecMemo[Mapping[str, Any]] = SpecMemo()
+    described = []
     for each in asked:
         spec = parts.spec_of(each.settings)
-        if id(spec) not in known:
-            # The spec is kept beside it, so that no other object can take over its id.
-            known[id(spec)] = (spec, parts.identity.describe(spec))
-        found.append(known[id(spec)][1])
-    return found
+        description = descriptions.get(spec)
+        if description is None:
+            description = descriptions.set(spec, parts.identity.describe(spec))
+        described.append(description)
+    return described
 
 
 def _examine_item(check: Check, item: object, settings: Mapping[str, Any]) -> CheckedItem | str:
