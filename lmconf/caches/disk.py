@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from lmconf.caches.sqlite_file import (
     FILE,
-    Fault,
     OpenFile,
+    StorageFault,
     fault_of,
     inode_in,
     open_file,
@@ -266,7 +266,7 @@ class DiskCache:
 
     def _rest(self, error: sqlite3.Error | OSError) -> None:
         self._rest_until = time.monotonic() + _REST
-        words: dict[Fault, str] = {
+        words: dict[StorageFault, str] = {
             "full": "the disk is full",
             "corrupt": "the file is corrupt",
             "foreign": f"{FILE} is no cache of lmconf's, and is left as it is",

@@ -22,9 +22,9 @@ from urllib.parse import quote
 
 __all__ = [
     "FILE",
-    "Fault",
     "NotOurs",
     "OpenFile",
+    "StorageFault",
     "fault_of",
     "inode_in",
     "open_file",
@@ -57,7 +57,7 @@ CREATE INDEX answers_used ON answers (used);
 CREATE INDEX answers_expires ON answers (expires) WHERE expires IS NOT NULL;
 """
 
-Fault = Literal["corrupt", "foreign", "full", "read-only", "busy", "other"]
+StorageFault = Literal["corrupt", "foreign", "full", "read-only", "busy", "other"]
 
 
 class NotOurs(sqlite3.DatabaseError):
@@ -84,7 +84,7 @@ class OpenFile(NamedTuple):
             os.close(self.lock)
 
 
-def fault_of(error: sqlite3.Error | OSError) -> Fault:
+def fault_of(error: sqlite3.Error | OSError) -> StorageFault:
     """Return what kind of trouble `error` tells of."""
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -17,7 +17,7 @@ import click
 from msgspec import Struct
 from msgspec import json as msgspec_json
 
-from lmconf.cli.json_lines import Line, decode_line, dump_line
+from lmconf.cli.json_lines import InputLine, decode_line, dump_line
 from lmconf.cli.terminal import fit, write_file
 
 __all__ = ["Asking", "KeptRows", "fingerprint", "keep_aside", "read_kept_rows"]
@@ -29,7 +29,7 @@ _START = b'{"index": '
 _SHOWN = 5  # changed settings that a message names
 
 
-class Row(Struct, frozen=True, eq=False):
+class OutputRow(Struct, frozen=True, eq=False):
     """One line of an output: its text, and what it says."""
 
     text: str
@@ -61,7 +61,7 @@ def fingerprint(digest: str, asked: Asking) -> str:
 
 
 def read_kept_rows(
-    output: Path, source: str, lines: Sequence[Line], asked: Sequence[Asking]
+    output: Path, source: str, lines: Sequence[InputLine], asked: Sequence[Asking]
 ) -> KeptRows:
     """Return what `output` holds for `lines`, which now ask with the settings `asked`.
 
@@ -72,12 +72,12 @@ def read_kept_rows(
         click.UsageError: the file is no batch's, was asked with other settings, or holds answers
             and none of them is one to these lines. Nothing is written then.
     """
-    waiting: dict[str, list[Row]] = {}
+    waiting: dict[str, list[OutputRow]] = {}
     rows = _rows(output)
     # Of equal lines, those that have answers come first.
     for row in sorted(rows, key=lambda row: (not row.is_answer, row.said["index"])):
         waiting.setdefault(row.said["input"], []).append(row)
-    found: dict[int, Row] = {}
+    found: dict[int, OutputRow] = {}
     for index, line in enumerate(lines):
         if same := waiting.get(line.digest):
             found[index] = same.pop(0)
@@ -110,7 +110,7 @@ def keep_aside(output: Path, rows: Sequence[str]) -> Path:
     return beside
 
 
-def _rows(output: Path, *, whole: bool = True) -> list[Row]:
+def _rows(output: Path, *, whole: bool = True) -> list[OutputRow]:
     """Return the rows of `output`: with `whole`, of each index the last answer, else the last.
 
     Raises:
@@ -124,7 +124,7 @@ def _rows(output: Path, *, whole: bool = True) -> list[Row]:
         rows.append(_row(output, len(complete) + 1, torn))
     if not whole:
         return rows
-    last: dict[tuple[int, str], Row] = {}
+    last: dict[tuple[int, str], OutputRow] = {}
     for row in rows:
         key = (row.said["index"], row.said["input"])
         if key not in last or row.is_answer or not last[key].is_answer:
@@ -138,7 +138,7 @@ def _is_torn(text: bytes) -> bool:
     return begun and bool(decode_line(text)[1])
 
 
-def _row(output: Path, number: int, text: bytes) -> Row:
+def _row(output: Path, number: int, text: bytes) -> OutputRow:
     said, fault = decode_line(text)
     if fault or not isinstance(said, dict) or not _is_row(said):
         raise click.UsageError(
@@ -150,7 +150,7 @@ def _row(output: Path, number: int, text: bytes) -> Row:
             f"{output} was written by an earlier version (line {number}): it does not say with which"
             " settings it was asked. Name another FILE, or start over with --force."
         )
-    return Row(text.decode(), said)
+    return OutputRow(text.decode(), said)
 
 
 def _is_row(said: dict[str, Any]) -> bool:
@@ -161,7 +161,7 @@ def _is_row(said: dict[str, Any]) -> bool:
     )
 
 
-def _refuse_changed(output: Path, found: Mapping[int, Row], asked: Sequence[Asking]) -> None:
+def _refuse_changed(output: Path, found: Mapping[int, OutputRow], asked: Sequence[Asking]) -> None:
     """See that each answer was asked with the settings of now.
 
     Raises:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FileWriter",
+    "InputLine",
     "InvalidLines",
-    "Line",
     "OrderedWriter",
     "Writer",
     "decode_line",
@@ -66,7 +66,7 @@ class InvalidLines(Error):
     """Lines of an input cannot be sent: the message tells every one of them with its number."""
 
 
-class Line(Struct, frozen=True, eq=False):
+class InputLine(Struct, frozen=True, eq=False):
     """One line of an input: its number in the file, what it says, and the digest of that."""
 
     number: int
@@ -74,7 +74,7 @@ class Line(Struct, frozen=True, eq=False):
     digest: str
 
 
-def read(source: str) -> tuple[list[Line], dict[int, str]]:
+def read(source: str) -> tuple[list[InputLine], dict[int, str]]:
     """Return the lines of the file `source` (`-`: standard input), and what is wrong with others.
 
     Raises:
@@ -89,7 +89,7 @@ def read(source: str) -> tuple[list[Line], dict[int, str]]:
         if fault:
             faults[number] = fault
         else:
-            lines.append(Line(number, item, _digest(item)))
+            lines.append(InputLine(number, item, _digest(item)))
     return lines, faults
 
 
@@ -168,7 +168,7 @@ def refuse_lines(source: str, faults: Mapping[int, str]) -> None:
 
 
 def outcome_row(
-    index: int, line: Line, asked: Mapping[str, Any], mark: str, found: Answer | Exception
+    index: int, line: InputLine, asked: Mapping[str, Any], mark: str, found: Answer | Exception
 ) -> str:
     """Return the row that says what came of the input `line`, the one at `index`.
 

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from lmconf.compiler.inputs import CompilerInputs
 from lmconf.compiler.parts import ProfileParts, document_form, is_newer_format, no_block, part
-from lmconf.compiler.statements import Layer, statements_of_lm, statements_of_profile
+from lmconf.compiler.statements import DocumentLayer, statements_of_lm, statements_of_profile
 from lmconf.diagnostics.model import Diagnostic, Mark
 from lmconf.document.inheritance import Foreign, Inherited, inherit
 from lmconf.document.merge import fold, normalise, settle
@@ -51,7 +51,7 @@ def compose_documents(
     flat = form == "one"
     rules = LMRules(flat=flat)
     layers = [
-        Layer(
+        DocumentLayer(
             normalise(part(root, "head"), rules),
             tuple(range(place)) if document.beneath is None else document.beneath,
             root,
@@ -62,7 +62,7 @@ def compose_documents(
     if inputs.assignments:
         top = () if flat else tuple(fields(ProfileDocument))
         over = overlay(root, inputs.assignments, diagnostics, rules, top=top)
-        layers.append(Layer(over, tuple(range(len(layers)))))
+        layers.append(DocumentLayer(over, tuple(range(len(layers)))))
         root = fold([root, over], rules)
     if flat:
         return _one(root, layers, rules, diagnostics)
@@ -70,7 +70,7 @@ def compose_documents(
 
 
 def _one(
-    root: Map, layers: Sequence[Layer], rules: LMRules, diagnostics: list[Diagnostic]
+    root: Map, layers: Sequence[DocumentLayer], rules: LMRules, diagnostics: list[Diagnostic]
 ) -> ProfileParts:
     settled = settle(root, diagnostics, usual=rules.usual)
     lm = part(settled, "lm")
@@ -86,7 +86,7 @@ def _one(
 
 def _many(
     root: Map,
-    layers: Sequence[Layer],
+    layers: Sequence[DocumentLayer],
     rules: LMRules,
     inputs: CompilerInputs,
     diagnostics: list[Diagnostic],

@@ -22,12 +22,12 @@ from lmconf.spec.merge_rules import LMRules
 from lmconf.spec.plain_data import to_data
 from lmconf.spec.rules.pools import is_pool
 
-__all__ = ["Layer", "statements_of_lm", "statements_of_profile"]
+__all__ = ["DocumentLayer", "statements_of_lm", "statements_of_profile"]
 
 _DEFAULTS = "defaults"
 
 
-class Layer(Struct, frozen=True, eq=False, dict=True):
+class DocumentLayer(Struct, frozen=True, eq=False, dict=True):
     """One document, or all overrides together: its normalised root, and what it is laid over.
 
     `beneath` are the places of the layers below it that its document extends. `text` is the root
@@ -63,7 +63,7 @@ def _note_keys(node: Node, maps: dict[tuple[str, int, int], list[Map]]) -> None:
 
 
 def statements_of_lm(
-    layers: Sequence[Layer], root: Map, settled: Map, rules: LMRules
+    layers: Sequence[DocumentLayer], root: Map, settled: Map, rules: LMRules
 ) -> StatedValue:
     """Return what the LM of a one-LM document has, and which block states each value of it.
 
@@ -87,7 +87,7 @@ def statements_of_lm(
 
 
 def statements_of_profile(
-    layers: Sequence[Layer],
+    layers: Sequence[DocumentLayer],
     whole: Inherited,
     defaults: Map | None,
     inherited: Callable[[Map], Inherited],
@@ -121,7 +121,7 @@ class _StatementFinder:
 
     def __init__(
         self,
-        layers: Sequence[Layer],
+        layers: Sequence[DocumentLayer],
         whole: Inherited,
         defaults: Map | None,
         inherited: Callable[[Map], Inherited],
@@ -195,7 +195,7 @@ class _StatementFinder:
         return Map({}, {}, self.layers[place].root.mark)
 
 
-def _below(layers: Sequence[Layer], place: int) -> list[Map]:
+def _below(layers: Sequence[DocumentLayer], place: int) -> list[Map]:
     """Return the roots that the layer at `place` is laid over, and its own."""
     return [layers[each].root for each in (*layers[place].beneath, place)]
 
@@ -225,7 +225,7 @@ class _Fields:
         return id(node) in self._known[id(field)]
 
 
-def _merge_source(layer: Layer, entry: Node | None, path: Path) -> Map | None:
+def _merge_source(layer: DocumentLayer, entry: Node | None, path: Path) -> Map | None:
     """Return the map from which `<<` copied the field of `path` into `entry`, if it says where.
 
     One that has neither model nor address is a shorthand: what it holds is stated where it is used.

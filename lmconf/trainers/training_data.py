@@ -14,7 +14,7 @@ from lmconf.errors import TrainError
 from lmconf.system.paths import with_home
 from lmconf.trainers.trainer_protocol import FORMATS, Format
 
-__all__ = ["BadTrainData", "Row", "TrainData", "check_training_data", "read_rows"]
+__all__ = ["BadTrainData", "TrainData", "TrainingRow", "check_training_data", "read_rows"]
 
 TOLD = 25
 """How many bad lines a message tells of; `BadTrainData.faults` has them all."""
@@ -27,7 +27,7 @@ TrainData = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
 """A JSONL file's path, or the rows themselves."""
 
 
-class Row(Struct, frozen=True):
+class TrainingRow(Struct, frozen=True):
     """One row, or what is wrong with it; `line` counts from 1."""
 
     line: int
@@ -43,7 +43,7 @@ class BadTrainData(TrainError):
         self.faults = faults
 
 
-Fault = Callable[[Format, Mapping[str, Any]], str]
+RowCheck = Callable[[Format, Mapping[str, Any]], str]
 """Says what of a row one trainer cannot learn from; nothing where it can."""
 
 
@@ -52,7 +52,7 @@ def check_training_data(
     stated: str | None,
     formats: tuple[Format, ...],
     least: int,
-    fault_of: Fault = lambda *_: "",
+    fault_of: RowCheck = lambda *_: "",
 ) -> tuple[Format, list[Mapping[str, Any]]]:
     """Return the format of `data` and its rows, once all of them are right.
 
@@ -97,7 +97,7 @@ def check_training_data(
     return format_, kept
 
 
-def read_rows(data: TrainData) -> Iterator[Row]:
+def read_rows(data: TrainData) -> Iterator[TrainingRow]:
     """Yield each row of `data` as plain JSON values; empty lines at the end of a file are none.
 
     Raises:
@@ -117,7 +117,7 @@ def read_rows(data: TrainData) -> Iterator[Row]:
         raise BadTrainData(f"{path} cannot be read: {problem}")
 
 
-def _rows_from_code(data: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+def _rows_from_code(data: Iterable[Mapping[str, Any]]) -> Iterator[TrainingRow]:
     if isinstance(data, Mapping | bytes) or not isinstance(data, Iterable):
         raise BadTrainData(
             f"training data is the path of a JSONL file or a list of rows, not {_kind(data)}"
@@ -126,12 +126,12 @@ def _rows_from_code(data: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
         yield _row_from_code(number, value)
 
 
-def _row_from_code(number: int, value: object) -> Row:
+def _row_from_code(number: int, value: object) -> TrainingRow:
     try:
         # What is no character by itself stays an escape, and is told as one of a file.
         text = json.dumps(value, allow_nan=False, default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
-        return Row(number, fault=f"the row cannot be written as JSON: {error}")
+        return TrainingRow(number, fault=f"the row cannot be written as JSON: {error}")
     return _row(number, text.encode("ascii"))
 
 
@@ -142,7 +142,7 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is no kind of JSON value")
 
 
-def _lines(file: BinaryIO) -> Iterator[Row]:
+def _lines(file: BinaryIO) -> Iterator[TrainingRow]:
     number, empty = 0, 0
     while line := file.readline(LONGEST + 1):
         number += 1
@@ -150,32 +150,36 @@ def _lines(file: BinaryIO) -> Iterator[Row]:
             empty += 1
             continue
         for before in range(number - empty, number):
-            yield Row(before, fault="the line is empty")
+            yield TrainingRow(before, fault="the line is empty")
         empty = 0
         if len(line) > LONGEST:
-            yield Row(number, fault="the line is longer than 64 MiB, and nothing after it was read")
+            yield TrainingRow(
+                number, fault="the line is longer than 64 MiB, and nothing after it was read"
+            )
             return
         yield _row(number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
 
 
-def _row(number: int, line: bytes) -> Row:
+def _row(number: int, line: bytes) -> TrainingRow:
     try:
         value = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
         if b"\\u" in line:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError:
-        return Row(number, fault="the line is not UTF-8 text")
+        return TrainingRow(number, fault="the line is not UTF-8 text")
     except UnicodeEncodeError as error:
-        return Row(number, fault=f"half a character ({ascii(error.object[error.start])[1:-1]})")
+        return TrainingRow(
+            number, fault=f"half a character ({ascii(error.object[error.start])[1:-1]})"
+        )
     except RecursionError:
-        return Row(number, fault="the line is nested too deep")
+        return TrainingRow(number, fault="the line is nested too deep")
     except json.JSONDecodeError as error:
-        return Row(number, fault=f"broken JSON at column {error.colno}: {error.msg}")
+        return TrainingRow(number, fault=f"broken JSON at column {error.colno}: {error.msg}")
     except ValueError as error:
-        return Row(number, fault=f"broken JSON: {error}")
+        return TrainingRow(number, fault=f"broken JSON: {error}")
     if not isinstance(value, Mapping):
-        return Row(number, fault=f"a row is an object, not {_kind(value)}")
-    return Row(number, value)
+        return TrainingRow(number, fault=f"a row is an object, not {_kind(value)}")
+    return TrainingRow(number, value)
 
 
 def _no_constant(name: str) -> None:

@@ -28,7 +28,7 @@ from lmconf.cli.terminal import fit, tell
 from lmconf.errors import NotSent
 
 if TYPE_CHECKING:
-    from lmconf.cli.json_lines import Line, Writer
+    from lmconf.cli.json_lines import InputLine, Writer
     from lmconf.runtime import LM, Answer, CheckedItem
 
 __all__ = ["command"]
@@ -212,7 +212,7 @@ def _how_to_go_on(ctx: click.Context, output: Path, answers: int) -> str:
 
 
 def _check_lines(
-    lm: LM, lines: Sequence[Line], faults: dict[int, str], settings: Mapping[str, Any]
+    lm: LM, lines: Sequence[InputLine], faults: dict[int, str], settings: Mapping[str, Any]
 ) -> list[CheckedItem]:
     """Return what `lines` ask of `lm`; what is wrong with a line is added to `faults`."""
     from lmconf.runtime import CheckedItem, examine_items
@@ -229,7 +229,7 @@ class _BatchRun:
     def __init__(
         self,
         lm: LM,
-        lines: Sequence[Line],
+        lines: Sequence[InputLine],
         *,
         asked: Sequence[CheckedItem],
         steering: Sequence[Mapping[str, Any]],

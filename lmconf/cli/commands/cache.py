@@ -34,7 +34,7 @@ _SUMMARIES = {
 }
 
 
-class _Group(LazyGroup):
+class _CacheGroup(LazyGroup):
     """The commands of this file."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -44,7 +44,7 @@ class _Group(LazyGroup):
 
 @click.group(
     "cache",
-    cls=_Group,
+    cls=_CacheGroup,
     listed={name: LazyCommand(__name__, text) for name, text in _SUMMARIES.items()},
     examples=(
         ("lmconf cache stats", "of this machine's default store"),

@@ -178,7 +178,7 @@ _SUMMARIES = {
 }
 
 
-class _Group(LazyGroup):
+class _JobsGroup(LazyGroup):
     """The commands of this file."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -188,7 +188,7 @@ class _Group(LazyGroup):
 
 @click.group(
     "jobs",
-    cls=_Group,
+    cls=_JobsGroup,
     listed={name: LazyCommand(__name__, text) for name, text in _SUMMARIES.items()},
     examples=(
         ("lmconf jobs list", ""),

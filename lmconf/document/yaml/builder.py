@@ -17,8 +17,8 @@ from lmconf.document.yaml.syntax_hints import GLUED, find_unquoted_template, mis
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lmconf.document.yaml.parser import Event
-    from lmconf.document.yaml.syntax_faults import Fault, MarkMaker
+    from lmconf.document.yaml.parser import ParseEvent
+    from lmconf.document.yaml.syntax_faults import MarkMaker, SyntaxFault
 
 __all__ = ["build"]
 
@@ -27,7 +27,7 @@ _LONGEST_SHOWN = 60
 
 
 def build(
-    events: Sequence[Event], places: MarkMaker, *, json: bool = False
+    events: Sequence[ParseEvent], places: MarkMaker, *, json: bool = False
 ) -> tuple[Node, list[Diagnostic]]:
     """Return the root of one document's events, and what is wrong with it.
 
@@ -39,7 +39,7 @@ def build(
     return root, builder.found
 
 
-def _with_json_strings(events: Sequence[Event], places: MarkMaker) -> Sequence[Event]:
+def _with_json_strings(events: Sequence[ParseEvent], places: MarkMaker) -> Sequence[ParseEvent]:
     """Return `events` with the values of strings as JSON spells them in the text."""
     from json import loads
 
@@ -59,9 +59,9 @@ class _Key(Struct, frozen=True):
 
 
 class _Builder:
-    def __init__(self, events: Sequence[Event], places: MarkMaker) -> None:
+    def __init__(self, events: Sequence[ParseEvent], places: MarkMaker) -> None:
         self.found: list[Diagnostic] = []
-        self._events: Iterator[Event] = iter(events)
+        self._events: Iterator[ParseEvent] = iter(events)
         self._places = places
         self._mark = places.mark
         self._text = places.source.text or ""
@@ -70,7 +70,7 @@ class _Builder:
 
     # --- values
 
-    def node(self, path: Path, event: Event | None) -> Node:
+    def node(self, path: Path, event: ParseEvent | None) -> Node:
         """Return the node that begins with `event`, or with the next one if None."""
         event = event or next(self._events)
         if event.kind == "scalar" and event.tag is None and event.anchor is None:
@@ -92,7 +92,7 @@ class _Builder:
             self._anchors[event.anchor] = node
         return node
 
-    def _scalar(self, event: Event, path: Path) -> Node:
+    def _scalar(self, event: ParseEvent, path: Path) -> Node:
         mark = self._mark(self._start(event), event.end)
         if event.tag is not None:
             return Broken(mark)
@@ -104,7 +104,7 @@ class _Builder:
             self._say(refused.code, refused.message, mark, path, help=refused.help)
             return Broken(mark)
 
-    def _text_of(self, event: Event, mark: Mark, path: Path) -> Scalar | Broken:
+    def _text_of(self, event: ParseEvent, mark: Mark, path: Path) -> Scalar | Broken:
         """Return a quoted text, the two halves of a surrogate pair made one character."""
         value = event.value
         # Compiled on first use: the class is large, and most texts are ASCII.
@@ -117,13 +117,13 @@ class _Builder:
                 return Broken(mark)
         return Scalar(value, mark, True)
 
-    def _seq(self, event: Event, path: Path) -> Seq:
+    def _seq(self, event: ParseEvent, path: Path) -> Seq:
         items: list[Node] = []
         while (child := next(self._events)).kind != "end":
             items.append(self.node((*path, len(items)), child))
         return Seq(tuple(items), self._around(event, child, items[0].mark if items else None))
 
-    def _map(self, event: Event, path: Path) -> Node:
+    def _map(self, event: ParseEvent, path: Path) -> Node:
         entries: dict[str, Node] = {}
         keys: dict[str, Mark] = {}
         merging: tuple[Mark, Node] | None = None
@@ -154,7 +154,7 @@ class _Builder:
             entries, keys = self._apply_merge_keys(merging, entries, keys, path)
         return Broken(mark) if broken else Map(entries, keys, mark)
 
-    def _value(self, key: _Key, key_event: Event, path: Path) -> Node:
+    def _value(self, key: _Key, key_event: ParseEvent, path: Path) -> Node:
         event = next(self._events)
         below = path if key.name is None else (*path, key.name)
         if event.kind == "scalar" and not event.style and key_event.kind == "scalar":
@@ -164,7 +164,7 @@ class _Builder:
                 return Broken(self._mark(event.start, event.end))
         return self.node(below, event)
 
-    def _find_glued_key(self, key: Event, value: Event) -> Fault | None:
+    def _find_glued_key(self, key: ParseEvent, value: ParseEvent) -> SyntaxFault | None:
         """Return the fault of `key:value` without a space, where YAML reads it as text."""
         if not value.value:
             # In flow style, `{model:openai/x}` is a key alone.
@@ -180,7 +180,7 @@ class _Builder:
 
     # --- keys
 
-    def _key(self, event: Event, path: Path) -> _Key:
+    def _key(self, event: ParseEvent, path: Path) -> _Key:
         if event.kind != "scalar" or event.tag is not None or event.anchor is not None:
             return self._odd_key(event, path)
         name = event.value
@@ -210,7 +210,7 @@ class _Builder:
         )
         return _Key(None, mark)
 
-    def _odd_key(self, event: Event, path: Path) -> _Key:
+    def _odd_key(self, event: ParseEvent, path: Path) -> _Key:
         """Return a key that is an alias or a collection, or that has an anchor or a tag."""
         before = len(self.found)
         node = self.node(path, event)
@@ -237,7 +237,7 @@ class _Builder:
 
     # --- aliases, merges, tags, templates
 
-    def _begin_anchor(self, event: Event, name: str, path: Path) -> None:
+    def _begin_anchor(self, event: ParseEvent, name: str, path: Path) -> None:
         start = event.start
         mark = self._mark(start, start + len(name) + 1)
         if name in self._open:
@@ -250,7 +250,7 @@ class _Builder:
             )
         self._open.setdefault(name, mark)
 
-    def _alias(self, event: Event, path: Path) -> Node:
+    def _alias(self, event: ParseEvent, path: Path) -> Node:
         name = event.anchor or ""
         node = self._anchors.get(name)
         if node is not None:
@@ -300,14 +300,14 @@ class _Builder:
                 )
         return entries, keys
 
-    def _is_template(self, event: Event, child: Event) -> bool:
+    def _is_template(self, event: ParseEvent, child: ParseEvent) -> bool:
         """Say whether a map is `{{ … }}` without quotes: in it stands a map as a key."""
         if child.kind != "map":
             return False
         start = event.start
         return child.start == start + 1 and self._text.startswith("{{", start)
 
-    def _skip(self, event: Event) -> None:
+    def _skip(self, event: ParseEvent) -> None:
         depth = 0
         while True:
             depth += event.kind in ("list", "map")
@@ -318,7 +318,7 @@ class _Builder:
 
     # --- places and words
 
-    def _start(self, event: Event) -> int:
+    def _start(self, event: ParseEvent) -> int:
         """Return where the value itself starts, after its anchor and tag."""
         start = event.start
         if event.anchor is None and event.tag is None:
@@ -326,7 +326,7 @@ class _Builder:
         match = _PROPERTIES.match(self._text, start)
         return match.end() if match else start
 
-    def _around(self, event: Event, end: Event, first: Mark | None) -> Mark:
+    def _around(self, event: ParseEvent, end: ParseEvent, first: Mark | None) -> Mark:
         """Return the mark of a collection: what stands on its first line."""
         start = self._start(event)
         if event.style or first is None:
@@ -357,7 +357,7 @@ class _Builder:
             )
         )
 
-    def _say_fault(self, fault: Fault, path: Path) -> None:
+    def _say_fault(self, fault: SyntaxFault, path: Path) -> None:
         said = self._places.diagnostic(fault)
         self._say(
             said.code,

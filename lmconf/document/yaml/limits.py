@@ -11,9 +11,9 @@ import re
 
 from msgspec import Struct
 
-from lmconf.document.yaml.parser import Event, Failure, events
+from lmconf.document.yaml.parser import ParseEvent, ParseFailure, events
 from lmconf.document.yaml.syntax_errors import BAD_ESCAPE, reword
-from lmconf.document.yaml.syntax_faults import Fault
+from lmconf.document.yaml.syntax_faults import SyntaxFault
 
 __all__ = ["DEPTH", "LENGTH", "NODES", "Scan", "scan"]
 
@@ -40,8 +40,8 @@ class Scan(Struct, frozen=True):
     YAML lacks: then a string's value must be taken from the text, not from its event.
     """
 
-    events: list[Event]
-    faults: list[Fault]
+    events: list[ParseEvent]
+    faults: list[SyntaxFault]
     whole: bool
     json: bool = False
 
@@ -67,7 +67,7 @@ def _watch_events(text: str) -> Scan:
         for event in events(text):
             if not watch.see(event):
                 break
-    except Failure as failure:
+    except ParseFailure as failure:
         return Scan(watch.events, [reword(failure, text, watch.events)], whole=False)
     return Scan(watch.events, watch.faults, whole=watch.whole)
 
@@ -84,15 +84,15 @@ class _Watch:
     """Adds up what the events would become and says when that is too much."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.faults: list[Fault] = []
+        self.events: list[ParseEvent] = []
+        self.faults: list[SyntaxFault] = []
         self.whole = True
         self._open: list[_Open] = []
         self._known: dict[str, tuple[int, int]] = {}
         self._nodes = 0
         self._documents = 0
 
-    def see(self, event: Event) -> bool:
+    def see(self, event: ParseEvent) -> bool:
         """Take one event; return whether to go on."""
         kind = event.kind
         if kind == "document":
@@ -116,7 +116,7 @@ class _Watch:
         self._nodes += 1
         return self._fits(event, len(self._open))
 
-    def _grow(self, event: Event, size: int, height: int) -> bool:
+    def _grow(self, event: ParseEvent, size: int, height: int) -> bool:
         self._nodes += size
         if self._open:
             around = self._open[-1]
@@ -134,18 +134,18 @@ class _Watch:
             around.size += closed.size
             around.height = max(around.height, closed.height + 1)
 
-    def _fits(self, event: Event, depth: int) -> bool:
+    def _fits(self, event: ParseEvent, depth: int) -> bool:
         if depth <= DEPTH and self._nodes <= NODES:
             return True
         if depth > DEPTH:
-            fault = Fault(
+            fault = SyntaxFault(
                 code="too-deep",
                 message=f"this is nested more than {DEPTH} levels deep",
                 start=event.start,
                 end=event.end,
             )
         else:
-            fault = Fault(
+            fault = SyntaxFault(
                 code="too-large",
                 message=f"the text holds more than {NODES:,} keys and values, aliases followed",
                 start=event.start,
@@ -157,7 +157,7 @@ class _Watch:
         return False
 
 
-def _json_for_yaml(text: str, fault: Fault) -> str | None:
+def _json_for_yaml(text: str, fault: SyntaxFault) -> str | None:
     r"""Return JSON `text` with escapes that YAML can read, or None if nothing is to be gained.
 
     JSON writes a character beyond U+FFFF as a pair (`\ud83d\ude00`), which YAML refuses. Others of
@@ -174,8 +174,8 @@ def _json_for_yaml(text: str, fault: Fault) -> str | None:
     return _SURROGATE.sub(r"\1\\ue000", text)
 
 
-def _several_documents(event: Event) -> Fault:
-    return Fault(
+def _several_documents(event: ParseEvent) -> SyntaxFault:
+    return SyntaxFault(
         code="several-documents",
         message="a second document begins here, and a file may hold only one",
         start=event.start,
@@ -184,10 +184,10 @@ def _several_documents(event: Event) -> Fault:
     )
 
 
-def _unreadable(text: str) -> Fault | None:
+def _unreadable(text: str) -> SyntaxFault | None:
     """Return why `text` is not given to the parser at all."""
     if len(text) > LENGTH:
-        return Fault(
+        return SyntaxFault(
             code="too-large",
             message=f"the text is longer than {LENGTH:,} characters",
             start=0,
@@ -199,7 +199,7 @@ def _unreadable(text: str) -> Fault | None:
         number = ord(match[0])
         surrogate = 0xD800 <= number <= 0xDFFF
         what = "half of a surrogate pair" if surrogate else "a control character"
-        return Fault(
+        return SyntaxFault(
             code="encoding" if surrogate else "control-character",
             message=f"{what} (U+{number:04X}) cannot stand in a document",
             start=match.start(),
@@ -213,7 +213,7 @@ def _unreadable(text: str) -> Fault | None:
     # The parser's time grows with the square of their number, and tags are refused anyway.
     directives = list(_TAG_DIRECTIVE.finditer(text))
     if len(directives) > _MOST_DIRECTIVES:
-        return Fault(
+        return SyntaxFault(
             code="tag",
             message="a document needs no %TAG directives",
             start=directives[0].start(),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         def get_event(self) -> yaml.events.Event | None: ...
 
 
-__all__ = ["Event", "Failure", "Kind", "events"]
+__all__ = ["Kind", "ParseEvent", "ParseFailure", "events"]
 
 Kind = Literal["scalar", "alias", "list", "map", "end", "document"]
 
@@ -35,7 +35,7 @@ Kind = Literal["scalar", "alias", "list", "map", "end", "document"]
 _STRAY_ERRORS = (ValueError, OverflowError, LookupError, AttributeError, TypeError)
 
 
-class Event(Struct, frozen=True, gc=False):
+class ParseEvent(Struct, frozen=True, gc=False):
     """One step through a text: a scalar, an alias, the start or the end of a collection.
 
     `start` and `end` are character offsets, from the anchor or tag on; `value` is a scalar's text
@@ -52,7 +52,7 @@ class Event(Struct, frozen=True, gc=False):
     tag: str | None = None
 
 
-class Failure(Exception):
+class ParseFailure(Exception):
     """The parser gave up: its words, and the offsets of the error and of what it was reading."""
 
     def __init__(self, problem: str, at: int, context: str = "", opened: int | None = None) -> None:
@@ -63,13 +63,13 @@ class Failure(Exception):
         self.opened = opened
 
 
-def events(text: str) -> Iterator[Event]:
+def events(text: str) -> Iterator[ParseEvent]:
     """Yield the events of `text`.
 
     Raises:
-        Failure: the text is no YAML.
+        ParseFailure: the text is no YAML.
     """
-    failure: Failure | None = None
+    failure: ParseFailure | None = None
     at = 0
     try:
         parser = _parser(text)
@@ -81,15 +81,15 @@ def events(text: str) -> Iterator[Event]:
     except yaml.MarkedYAMLError as error:
         failure = _failure(error, len(text), at)
     except (yaml.YAMLError, *_STRAY_ERRORS) as error:
-        failure = Failure(f"{type(error).__name__} while reading on from here", at)
+        failure = ParseFailure(f"{type(error).__name__} while reading on from here", at)
     if failure is not None:
         raise failure
 
 
-def _failure(error: yaml.MarkedYAMLError, length: int, at: int) -> Failure:
+def _failure(error: yaml.MarkedYAMLError, length: int, at: int) -> ParseFailure:
     problem, context = error.problem_mark, error.context_mark
     found = problem or context
-    return Failure(
+    return ParseFailure(
         error.problem or "",
         min(found.index, length) if found is not None else at,
         error.context or "",
@@ -97,22 +97,24 @@ def _failure(error: yaml.MarkedYAMLError, length: int, at: int) -> Failure:
     )
 
 
-def _event(raw: yaml.events.Event) -> Event | None:
+def _event(raw: yaml.events.Event) -> ParseEvent | None:
     first, last = raw.start_mark, raw.end_mark
     start = first.index if first is not None else 0
     end = last.index if last is not None else start
     # Exact types, the most frequent first: this runs for every key and value.
     if type(raw) is ScalarEvent:
-        return Event("scalar", start, end, raw.value, raw.style or "", raw.anchor, raw.tag)
+        return ParseEvent("scalar", start, end, raw.value, raw.style or "", raw.anchor, raw.tag)
     if isinstance(raw, CollectionEndEvent):
-        return Event("end", start, end)
+        return ParseEvent("end", start, end)
     if type(raw) is MappingStartEvent:
-        return Event("map", start, end, "", "{" if raw.flow_style else "", raw.anchor, raw.tag)
+        return ParseEvent("map", start, end, "", "{" if raw.flow_style else "", raw.anchor, raw.tag)
     if type(raw) is SequenceStartEvent:
-        return Event("list", start, end, "", "{" if raw.flow_style else "", raw.anchor, raw.tag)
+        return ParseEvent(
+            "list", start, end, "", "{" if raw.flow_style else "", raw.anchor, raw.tag
+        )
     if type(raw) is AliasEvent:
-        return Event("alias", start, end, anchor=raw.anchor)
-    return Event("document", start, end) if type(raw) is DocumentStartEvent else None
+        return ParseEvent("alias", start, end, anchor=raw.anchor)
+    return ParseEvent("document", start, end) if type(raw) is DocumentStartEvent else None
 
 
 def _parser(text: str) -> Parser:

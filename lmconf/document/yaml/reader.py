@@ -10,7 +10,7 @@ from lmconf.document.nodes import Document, Map, Node, Scalar, Seq
 from lmconf.document.yaml.builder import build
 from lmconf.document.yaml.limits import LENGTH, Scan, scan
 from lmconf.document.yaml.secret_spans import hidden_spans, with_repetitions
-from lmconf.document.yaml.syntax_faults import Fault, MarkMaker
+from lmconf.document.yaml.syntax_faults import MarkMaker, SyntaxFault
 from lmconf.document.yaml.syntax_hints import missing_space
 from lmconf.errors import ProfileError
 from lmconf.secrets.redaction import find_possible_secrets, merge_spans
@@ -96,23 +96,23 @@ def _with_text(source: Source, text: str, hidden: list[Span]) -> Source:
     )
 
 
-def _decode_text(text: str | bytes) -> tuple[str, Fault | None]:
+def _decode_text(text: str | bytes) -> tuple[str, SyntaxFault | None]:
     """Return `text` as characters without a byte order mark, and what is wrong with its bytes."""
     if isinstance(text, str):
         return str(text.removeprefix("\ufeff")), None
     if len(text) > LENGTH:
         message = f"the text is longer than {LENGTH:,} bytes"
-        return "", Fault(code="too-large", message=message, start=0, end=0)
+        return "", SyntaxFault(code="too-large", message=message, start=0, end=0)
     if text.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in text[:4]:
         message = "the text is not UTF-8 but looks like UTF-16 or UTF-32"
         mend = "save the file as UTF-8"
-        return "", Fault(code="encoding", message=message, start=0, end=0, help=mend)
+        return "", SyntaxFault(code="encoding", message=message, start=0, end=0, help=mend)
     text = text.removeprefix(b"\xef\xbb\xbf")
     try:
         return text.decode("utf-8"), None
     except UnicodeDecodeError as error:
         at = len(text[: error.start].decode("utf-8"))
-        fault = Fault(
+        fault = SyntaxFault(
             code="encoding",
             message=f"the byte 0x{text[error.start]:02x} is no valid UTF-8",
             start=at,

@@ -16,7 +16,7 @@ from lmconf.secrets.secret_names import is_secret_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lmconf.document.yaml.parser import Event
+    from lmconf.document.yaml.parser import ParseEvent
 
 __all__ = ["hidden_spans", "with_repetitions"]
 
@@ -52,7 +52,7 @@ class _Level(Struct):
     beside: list[Span] = []
 
 
-def hidden_spans(events: Sequence[Event], key: str = "") -> tuple[Span, ...]:
+def hidden_spans(events: Sequence[ParseEvent], key: str = "") -> tuple[Span, ...]:
     """Return the spans of all values in `events` that stand under a secret's name.
 
     `key` is the name that the whole text stands under. Names of environment variables, paths of
@@ -91,7 +91,7 @@ def _occurrences(text: str, word: str) -> Iterator[Span]:
 class _Walk:
     """Goes through events once, and again through what a secret's alias leads to."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: Sequence[ParseEvent]) -> None:
         self.spans: list[Span] = []
         self._events = events
         self._names: dict[str, bool] = {}
@@ -128,7 +128,9 @@ class _Walk:
                 is_map = event.kind == "map"
                 levels.append(_Level(inner, is_map, is_map, inner, index, event.anchor))
 
-    def _scalar(self, event: Event, index: int, level: _Level, is_key: bool, secret: bool) -> None:
+    def _scalar(
+        self, event: ParseEvent, index: int, level: _Level, is_key: bool, secret: bool
+    ) -> None:
         if event.anchor is not None:
             self._anchors[event.anchor] = (index, index + 1)
         if is_key:

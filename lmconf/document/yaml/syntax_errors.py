@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from lmconf.document.yaml.parser import Event
-from lmconf.document.yaml.syntax_faults import Fault, Remark
+from lmconf.document.yaml.parser import ParseEvent
+from lmconf.document.yaml.syntax_faults import Remark, SyntaxFault
 from lmconf.document.yaml.syntax_hints import (
     find_unquoted_template,
     line_around,
@@ -21,7 +21,7 @@ from lmconf.document.yaml.syntax_hints import (
 )
 
 if TYPE_CHECKING:
-    from lmconf.document.yaml.parser import Failure
+    from lmconf.document.yaml.parser import ParseFailure
 
 __all__ = ["BAD_ESCAPE", "reword"]
 
@@ -39,7 +39,7 @@ class _Case(Struct, frozen=True):
     context: str
     at: int
     opened: int | None
-    last: Event | None
+    last: ParseEvent | None
 
     @property
     def letter(self) -> str:
@@ -70,9 +70,9 @@ class _Case(Struct, frozen=True):
         at: int | None = None,
         length: int = 1,
         notes: tuple[Remark, ...] = (),
-    ) -> Fault:
+    ) -> SyntaxFault:
         start = self.at if at is None else at
-        return Fault(
+        return SyntaxFault(
             code=code,
             message=message,
             start=start,
@@ -83,7 +83,7 @@ class _Case(Struct, frozen=True):
         )
 
 
-def reword(failure: Failure, text: str, events: Sequence[Event]) -> Fault:
+def reword(failure: ParseFailure, text: str, events: Sequence[ParseEvent]) -> SyntaxFault:
     """Return the fault that `failure` tells of; `events` are those read before it."""
     last = events[-1] if events else None
     case = _Case(
@@ -102,7 +102,7 @@ def reword(failure: Failure, text: str, events: Sequence[Event]) -> Fault:
     return case.fault(f"this is no valid YAML: {said}")
 
 
-def _template(case: _Case) -> Fault | None:
+def _template(case: _Case) -> SyntaxFault | None:
     if case.context.endswith("quoted scalar"):
         return None
     for offset in (case.at, case.opened):
@@ -112,7 +112,7 @@ def _template(case: _Case) -> Fault | None:
     return None
 
 
-def _tab(case: _Case) -> Fault | None:
+def _tab(case: _Case) -> SyntaxFault | None:
     if "tab character" not in case.problem and case.letter != "\t":
         return None
     return case.fault(
@@ -121,7 +121,7 @@ def _tab(case: _Case) -> Fault | None:
     )
 
 
-def _find_glued_key(case: _Case) -> Fault | None:
+def _find_glued_key(case: _Case) -> SyntaxFault | None:
     """Find a key without a space after its colon, which YAML notices a line too late."""
     if case.opened is not None and "simple key" in case.context:
         return missing_space(case.text, case.opened)
@@ -141,7 +141,7 @@ def _find_glued_key(case: _Case) -> Fault | None:
     return None
 
 
-def _no_colon(case: _Case) -> Fault | None:
+def _no_colon(case: _Case) -> SyntaxFault | None:
     if "simple key" not in case.context or case.opened is None:
         return None
     end = line_around(case.text, case.opened)[1]
@@ -153,7 +153,7 @@ def _no_colon(case: _Case) -> Fault | None:
     )
 
 
-def _open_quote(case: _Case) -> Fault | None:
+def _open_quote(case: _Case) -> SyntaxFault | None:
     if "quoted scalar" not in case.context or case.opened is None:
         return None
     quote = case.text[case.opened : case.opened + 1]
@@ -166,7 +166,7 @@ def _open_quote(case: _Case) -> Fault | None:
     return None
 
 
-def _escape(case: _Case) -> Fault | None:
+def _escape(case: _Case) -> SyntaxFault | None:
     if "quoted scalar" not in case.context:
         return None
     escape = case.text.rfind("\\", case.opened or 0, case.at + 1)
@@ -190,7 +190,7 @@ def _escape(case: _Case) -> Fault | None:
     )
 
 
-def _after_quote(case: _Case) -> Fault | None:
+def _after_quote(case: _Case) -> SyntaxFault | None:
     """Find text after a closing quote, which often closes another quote than the author meant."""
     last = case.last
     if last is None or last.style not in ("'", '"') or "simple key" in case.context:
@@ -212,7 +212,7 @@ def _after_quote(case: _Case) -> Fault | None:
     )
 
 
-def _open_bracket(case: _Case) -> Fault | None:
+def _open_bracket(case: _Case) -> SyntaxFault | None:
     if "flow" not in case.context or case.opened is None or "',' or" not in case.problem:
         return None
     opening = case.text[case.opened : case.opened + 1]
@@ -231,7 +231,7 @@ def _open_bracket(case: _Case) -> Fault | None:
     )
 
 
-def _second_colon(case: _Case) -> Fault | None:
+def _second_colon(case: _Case) -> SyntaxFault | None:
     if "mapping values are not allowed" not in case.problem:
         return None
     content = case.text[case.key_on_line : case.at]
@@ -249,7 +249,7 @@ def _second_colon(case: _Case) -> Fault | None:
     )
 
 
-def _indentation(case: _Case) -> Fault | None:
+def _indentation(case: _Case) -> SyntaxFault | None:
     if "parsing a block" not in case.context or "node" in case.context:
         return None
     opened = case.opened
@@ -290,7 +290,7 @@ def _column(case: _Case, offset: int) -> int:
     return offset - line_around(case.text, offset)[0]
 
 
-def _first_letter(case: _Case) -> Fault | None:
+def _first_letter(case: _Case) -> SyntaxFault | None:
     if "cannot start any token" not in case.problem:
         return None
     letter = "a backtick" if case.letter == "`" else f"`{case.letter}`"
@@ -300,7 +300,7 @@ def _first_letter(case: _Case) -> Fault | None:
     )
 
 
-def _anchor(case: _Case) -> Fault | None:
+def _anchor(case: _Case) -> SyntaxFault | None:
     for what, sign in (("alias", "*"), ("anchor", "&")):
         if f"an {what}" in case.context:
             return case.fault(
@@ -311,7 +311,7 @@ def _anchor(case: _Case) -> Fault | None:
     return None
 
 
-def _no_content(case: _Case) -> Fault | None:
+def _no_content(case: _Case) -> SyntaxFault | None:
     if "node content" not in case.problem:
         return None
     return case.fault(
@@ -320,7 +320,7 @@ def _no_content(case: _Case) -> Fault | None:
     )
 
 
-def _item_on_key_line(case: _Case) -> Fault | None:
+def _item_on_key_line(case: _Case) -> SyntaxFault | None:
     if "sequence entries are not allowed" not in case.problem:
         return None
     return case.fault(
@@ -329,13 +329,13 @@ def _item_on_key_line(case: _Case) -> Fault | None:
     )
 
 
-def _key_mark(case: _Case) -> Fault | None:
+def _key_mark(case: _Case) -> SyntaxFault | None:
     if "mapping keys are not allowed" not in case.problem:
         return None
     return case.fault("`? ` cannot begin a key here", help="quote the value if text is meant")
 
 
-def _block_header(case: _Case) -> Fault | None:
+def _block_header(case: _Case) -> SyntaxFault | None:
     if "block scalar" not in case.context:
         return None
     return case.fault(
@@ -344,7 +344,7 @@ def _block_header(case: _Case) -> Fault | None:
     )
 
 
-def _tag(case: _Case) -> Fault | None:
+def _tag(case: _Case) -> SyntaxFault | None:
     if "tag" not in case.context and "tag" not in case.problem:
         return None
     return case.fault(
@@ -355,7 +355,7 @@ def _tag(case: _Case) -> Fault | None:
     )
 
 
-def _directive(case: _Case) -> Fault | None:
+def _directive(case: _Case) -> SyntaxFault | None:
     if "directive" not in case.context and "directive" not in case.problem:
         return None
     return case.fault(
@@ -365,7 +365,7 @@ def _directive(case: _Case) -> Fault | None:
     )
 
 
-def _after_end(case: _Case) -> Fault | None:
+def _after_end(case: _Case) -> SyntaxFault | None:
     if "document start" not in case.problem:
         return None
     return case.fault(
@@ -374,7 +374,7 @@ def _after_end(case: _Case) -> Fault | None:
     )
 
 
-_RULES: tuple[Callable[[_Case], Fault | None], ...] = (
+_RULES: tuple[Callable[[_Case], SyntaxFault | None], ...] = (
     _template,
     _tab,
     _find_glued_key,

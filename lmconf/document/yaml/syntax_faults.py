@@ -9,7 +9,7 @@ from msgspec import Struct
 from lmconf.diagnostics.model import Diagnostic, Mark, Note, Source
 from lmconf.diagnostics.render import line_starts
 
-__all__ = ["Fault", "MarkMaker", "Remark"]
+__all__ = ["MarkMaker", "Remark", "SyntaxFault"]
 
 
 class Remark(Struct, frozen=True):
@@ -20,7 +20,7 @@ class Remark(Struct, frozen=True):
     end: int
 
 
-class Fault(Struct, frozen=True, kw_only=True):
+class SyntaxFault(Struct, frozen=True, kw_only=True):
     """A mistake at the characters `start` to `end` of a text.
 
     It becomes a `Diagnostic` as soon as the text has a source; a source needs to know first where
@@ -59,7 +59,7 @@ class MarkMaker:
             end = first + len(self._text[first : starts[line]].rstrip())
         return Mark(self.source, line, start - first + 1, max(end, start) - first + 1)
 
-    def diagnostic(self, fault: Fault) -> Diagnostic:
+    def diagnostic(self, fault: SyntaxFault) -> Diagnostic:
         """Return `fault` as a diagnostic of this source."""
         notes = tuple(Note(note.message, self.mark(note.start, note.end)) for note in fault.notes)
         return Diagnostic(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from lmconf.document.yaml.parser import Event
-from lmconf.document.yaml.syntax_faults import Fault
+from lmconf.document.yaml.parser import ParseEvent
+from lmconf.document.yaml.syntax_faults import SyntaxFault
 from lmconf.secrets.redaction import find_possible_secrets
 
 __all__ = ["GLUED", "find_unquoted_template", "line_around", "missing_space", "tag", "template_in"]
@@ -45,12 +45,12 @@ def template_in(text: str, offset: int) -> int | None:
     return None
 
 
-def find_unquoted_template(text: str, offset: int) -> Fault:
+def find_unquoted_template(text: str, offset: int) -> SyntaxFault:
     """Return the fault of a `{{` at `offset` that stands outside quotes."""
     start, end = line_around(text, offset)
     closed = text.find("}}", offset, end)
     mended = _with_quotes(text[start:end], offset - start)
-    return Fault(
+    return SyntaxFault(
         code="unquoted-template",
         message="a template must be quoted: YAML reads `{{` as a mapping inside a mapping",
         start=offset,
@@ -88,7 +88,7 @@ def _with_quotes(line: str, at: int) -> str | None:
     return mended if len(mended) <= _LONGEST_MENDED else None
 
 
-def missing_space(text: str, start: int) -> Fault | None:
+def missing_space(text: str, start: int) -> SyntaxFault | None:
     """Return the fault of a key at `start` whose colon has no space after it, if it is one."""
     match = GLUED.match(text, start)
     if match is None:
@@ -98,7 +98,7 @@ def missing_space(text: str, start: int) -> Fault | None:
     line = text[first:last]
     mended = (line[: match.end() - first] + " " + line[match.end() - first :]).strip()
     shown = len(mended) <= _LONGEST_MENDED and not find_possible_secrets(line)
-    return Fault(
+    return SyntaxFault(
         code="missing-space",
         message=f"a space is missing after `{key}:`",
         start=start,
@@ -108,11 +108,11 @@ def missing_space(text: str, start: int) -> Fault | None:
     )
 
 
-def tag(text: str, event: Event) -> Fault:
+def tag(text: str, event: ParseEvent) -> SyntaxFault:
     """Return the fault of a value with a tag (`!env NAME`): there are none in documents."""
     match = _TAG.match(text, event.start)
     start, end = match.span(1) if match else (event.start, event.start + 1)
-    return Fault(
+    return SyntaxFault(
         code="tag",
         message=f"tags such as `{text[start:end]}` are not used here",
         start=start,
@@ -121,7 +121,7 @@ def tag(text: str, event: Event) -> Fault:
     )
 
 
-def _instead_of(tag: str, event: Event) -> str:
+def _instead_of(tag: str, event: ParseEvent) -> str:
     """Return what to write in the place of `tag`."""
     word = tag.strip("!").lower()
     if word in ("env", "env_var", "envvar", "environ", "getenv"):
