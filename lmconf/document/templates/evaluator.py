@@ -356,7 +356,7 @@ class Evaluator:
         if apply is None or node.node is None:
             raise _no_such("filter", node.name, FILTERS)
         positional, named = self.arguments(node)
-        value = self.lenient(node.node) if node.name in {"default", "d"} else self.value(node.node)
+        value = self.lenient(node.node) if node.name == "default" else self.value(node.node)
         if isinstance(value, str | list | dict):
             self.spend(len(value))
         try:
@@ -376,18 +376,14 @@ class Evaluator:
         return [self.value(each) for each in node.args], named
 
     def test(self, node: nodes.Test) -> Plain:
-        positional, named = self.arguments(node)
-        if node.name in {"defined", "undefined"}:
-            missing = isinstance(self.lenient(node.node), Undefined)
-            return missing == (node.name == "undefined")
-        if node.name == "in" and len(positional) == 1:
-            return self.contains(positional[0], self.value(node.node))
-        check = TESTS.get(node.name)
-        if check is None:
-            raise _no_such("test", node.name, (*TESTS, "defined", "undefined", "in"))
-        if positional or named:
+        if node.name not in TESTS:
+            raise _no_such("test", node.name, TESTS)
+        if any(self.arguments(node)):
             raise EvaluationError("template-type", f"test `{node.name}` takes no arguments")
-        return check(self.value(node.node))
+        if node.name == "none":
+            return self.value(node.node) is None
+        missing = isinstance(self.lenient(node.node), Undefined)
+        return missing == (node.name == "undefined")
 
     def call(self, node: nodes.Call) -> Plain:
         name = _spell_path(node.node).rpartition(".")[2]
