@@ -70,7 +70,7 @@ OPEN: Mapping[str, str] = {
         "check construct declaration description fault fault_messages frozen json_schema"
         " lookup patterns quantities serialize shapes user_patterns"
     ),
-    "secrets": "redaction redactor references secret_names",
+    "secrets": "masks redaction references secret_names",
     "spec": (
         "build compiled connection_fields destinations generation_fields lm mentions"
         " merge_rules plain_data policies profile response_format rules.budgets"

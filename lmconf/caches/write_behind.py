@@ -113,7 +113,7 @@ class WriteBehindStore:
             full = batch.size > self._most
             if self._idle:
                 self._noted.notify()
-        if full or not self._thread.start():
+        if full or (self._thread.current is None and not self._thread.start()):
             self.flush()
 
     def flush(self) -> None:

@@ -162,7 +162,7 @@ class CallbackWorker(Delivery):
 
     def close(self) -> None:
         close = next(methods_of(self._callback, ("close",)), None)
-        if close is not None or self._items or self._thread.runs:
+        if close is not None or self._items or self._thread.current is not None:
             item = _Item(close or self._flush or (lambda: None), awaited=True)
             self._put(item)
             item.arrives(self._leaving)
@@ -183,7 +183,7 @@ class CallbackWorker(Delivery):
         self.end()
         left = self._leaving - (time.monotonic() - begun)
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._thread.runs, left):
+            if not self._changed.wait_for(lambda: self._thread.current is None, left):
                 self._leaving = 0.0
 
     def _put(self, item: _Item) -> None:
@@ -200,7 +200,7 @@ class CallbackWorker(Delivery):
             self._note(None)
 
     def _start(self) -> None:
-        if self._thread.runs:
+        if self._thread.current is not None:
             return
         _EXIT.add(self)
         if self._thread.start():

@@ -17,7 +17,6 @@ from msgspec import Struct
 from lmconf.system.paths import with_home
 
 __all__ = [
-    "MASK",
     "Env",
     "File",
     "Given",
@@ -30,9 +29,6 @@ __all__ = [
     "resolve",
     "resolve_parts",
 ]
-
-MASK = "***"
-"""What is shown in the place of a secret."""
 
 EnvType = Literal["str", "int", "float", "bool"]
 

@@ -77,7 +77,7 @@ class OnDemandThread:
     """A thread that runs `work` while there is some, and is started again when there is more.
 
     Where an interrupt falls into a start, the next use starts a thread: `work` ends at once where
-    it finds, under `lock`, that its thread is not the current one.
+    it finds, under `lock`, that its thread is not the `current` one.
     """
 
     def __init__(
@@ -92,29 +92,24 @@ class OnDemandThread:
         self._name = name
         self._lock = lock
         self._daemon = daemon
-        self._thread: threading.Thread | None = None
-
-    @property
-    def runs(self) -> bool:
-        """Whether there is a thread."""
-        return self._thread is not None
+        self.current: threading.Thread | None = None
 
     def start(self) -> bool:
         """See that there is a thread; say whether one could be had. Not for who has the lock."""
         thread: threading.Thread | None = None
         try:
             with self._lock:
-                if self._thread is not None:
+                if self.current is not None:
                     return True
-                thread = self._thread = threading.Thread(
+                thread = self.current = threading.Thread(
                     target=self._work, name=self._name, daemon=self._daemon
                 )
             start_thread(thread)
         except BaseException as error:
             with self._lock:
                 # What has an ident runs; what has none yet will see that it is not the one.
-                if thread is not None and self._thread is thread and thread.ident is None:
-                    self._thread = None
+                if thread is not None and self.current is thread and thread.ident is None:
+                    self.current = None
             if isinstance(error, RuntimeError) and not is_interrupt(error):
                 return False  # the process ends, or has too many threads
             raise
@@ -122,15 +117,15 @@ class OnDemandThread:
 
     def adopt(self) -> None:
         """Have the calling thread be the one."""
-        self._thread = threading.current_thread()
+        self.current = threading.current_thread()
 
     def is_current(self) -> bool:
         """Say whether the calling thread is the one."""
-        return self._thread is threading.current_thread()
+        return self.current is threading.current_thread()
 
     def end(self) -> None:
         """Note that the thread ends."""
-        self._thread = None
+        self.current = None
 
 
 def run_shielded(work: Callable[[], T], give_up: Callable[[], object] = lambda: None) -> T:
