@@ -132,7 +132,7 @@ def command(
             if output is not None and sole is not None:
                 writer = jsonl.FileWriter(output, {**kept.errors, **kept.answers})
                 sole.renew()
-            run = _BatchRun(
+            run = _SentLines(
                 lm,
                 lines,
                 asked=asked,
@@ -223,7 +223,7 @@ def _check_lines(
     return [each for each in found if isinstance(each, CheckedItem)]
 
 
-class _BatchRun:
+class _SentLines:
     """The lines that are sent, and what came of them."""
 
     def __init__(
@@ -244,40 +244,18 @@ class _BatchRun:
         self._failed_before = failed_before
         self._writer = writer
         self._missing = missing
-        self._final: tuple[int, Exception] | None = None
         self._ended: set[int] = set()
         self._cut = 0
         self.failed: dict[int, Exception] = {}
 
     async def send(self, width: int) -> None:
         """Send what is missing, never more than `width` at once, and write what comes."""
-        from lmconf.runtime import (
-            FINAL,
-            TruncatedWarning,
-            not_sent,
-            progress_reporter,
-            run_in_tasks,
-        )
+        from lmconf.runtime import BatchRun, TruncatedWarning, progress_reporter
 
+        items = {index: self._asked[index] for index in self._missing}
         with progress_reporter(True) as tell_progress:
-
-            def ended(place: int, found: Answer | Exception) -> None:
-                index = self._missing[place]
-                if isinstance(found, FINAL) and self._final is None:
-                    self._final = (index, found)
-                self._note(index, found)
-                tell_progress(len(self._ended), len(self._missing))
-
             warnings.simplefilter("ignore", TruncatedWarning)  # the summary counts them
-            await run_in_tasks(self._ask, len(self._missing), width, ended, FINAL)
-        if self._final is not None:
-            for index in self._missing:
-                if index not in self._ended:
-                    self._note(index, not_sent(self._lm.name, self._final))
-
-    async def _ask(self, place: int) -> Answer:
-        prompt, messages, settings = self._asked[self._missing[place]]
-        return await self._lm.aask(prompt, messages, **settings)
+            await BatchRun(self._lm, items, self._note, tell_progress).arun(width)
 
     @property
     def answered(self) -> int:
