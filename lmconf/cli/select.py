@@ -139,7 +139,7 @@ def parse_assignments(
     """Return what the arguments of `--set` and `--var` say.
 
     Raises:
-        Misused: one of them is malformed; every mistake at once.
+        InvalidArgument: one of them is malformed; every mistake at once.
     """
     if not sets and not variables:
         return (), {}

@@ -100,7 +100,7 @@ class Evaluator:
         """Return the value of the expression `text`.
 
         Raises:
-            Failed: the text is no expression, uses what is not there, or does too much.
+            EvaluationError: the text is no expression, uses what is not there, or does too much.
         """
         if len(text) > LONGEST_EXPRESSION:
             raise EvaluationError(
