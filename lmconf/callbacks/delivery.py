@@ -252,7 +252,7 @@ class CallbackWorker(Delivery):
             if inspect.isawaitable(made):
                 import asyncio
 
-                asyncio.run(_await_result(made))
+                asyncio.run(_call(lambda: made))
         except BaseException as error:  # noqa: BLE001 - nothing may end the thread
             self._note(error)
         finally:
@@ -345,10 +345,6 @@ class _Exit:
 
 # One a process by definition: there is one end of it.
 _EXIT = _Exit()
-
-
-async def _await_result(made: Any) -> None:
-    await made
 
 
 async def _call(hear: Hear, *events: object) -> None:

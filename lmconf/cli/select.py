@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lmconf.compiler.pipeline import CompiledProfile
     from lmconf.document.command_line import GivenText
     from lmconf.document.overrides import Assignment
+    from lmconf.spec.compiled import CompiledLM
 
 __all__ = ["Selection", "choose", "dspy_state", "state", "to_text", "warn"]
 
@@ -89,6 +90,11 @@ class Selection(Struct, frozen=True, eq=False):
         if self.profile.spec.main is None:
             raise ProfileError([_no_main(self.typed, list(self.profile.lms))])
         return self.profile.spec.main
+
+    @property
+    def compiled(self) -> CompiledLM:
+        """The LM that is meant, as `lm`."""
+        return self.profile.lms[self.lm]
 
 
 def choose(

@@ -17,13 +17,8 @@ import click
 from lmconf.cli.app import command as make_command
 from lmconf.cli.entry import CALL_FAILED, LAUNCH_FAILED
 from lmconf.cli.event_loop import run_on_loop
-from lmconf.cli.options import (
-    allow_import_option,
-    name_argument,
-    not_empty,
-    set_option,
-    var_option,
-)
+from lmconf.cli.options import name_argument, not_empty
+from lmconf.cli.profile_options import Choose, profile_options
 from lmconf.cli.terminal import fit, tell
 from lmconf.errors import NotSent
 
@@ -68,9 +63,7 @@ __all__ = ["command"]
     help="How many prompts may be in flight at once.",
 )
 @click.option("--no-cache", is_flag=True, help="Ask anew, and keep nothing of the answers.")
-@set_option()
-@var_option()
-@allow_import_option()
+@profile_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -82,9 +75,7 @@ def command(
     force: bool,
     width: int,
     no_cache: bool,
-    sets: tuple[str, ...],
-    variables: tuple[str, ...],
-    allow_imports: tuple[str, ...],
+    choose: Choose,
 ) -> None:
     """Send every line of INPUT to an LM, many at once, and write a line for each.
 
@@ -98,11 +89,7 @@ def command(
     INPUT that says the same, wherever it stands now, and never beside answers to other settings.
     """
     _check_output(source, output, resume=resume, force=force)
-    from lmconf.cli.select import choose, warn
-
-    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
-    compiled = chosen.profile.lms[chosen.lm]
-    warn(ctx, chosen.warnings)
+    compiled = choose(one_lm=True).compiled
     from lmconf.cli import json_lines as jsonl
     from lmconf.cli.batch_output import KeptRows, keep_aside, read_kept_rows
     from lmconf.cli.entry import Stopped
