@@ -48,7 +48,7 @@ class DiskLedger:
         """Add `more` if there is room; else return what was spent.
 
         Raises:
-            NotKept: the file cannot be used.
+            LedgerUnavailable: the file cannot be used.
         """
         with self._transaction() as connection:
             found = connection.execute(
@@ -67,7 +67,7 @@ class DiskLedger:
         """Add `more`.
 
         Raises:
-            NotKept: the file cannot be used.
+            LedgerUnavailable: the file cannot be used.
         """
         with self._transaction() as connection:
             _add(connection, account, period, more)

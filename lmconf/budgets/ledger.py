@@ -95,14 +95,14 @@ class Ledger(Protocol):
         get the last of it.
 
         Raises:
-            NotKept: it cannot be kept.
+            LedgerUnavailable: it cannot be kept.
         """
 
     def add(self, account: str, period: Period, more: Amount) -> None:
         """Add `more`, which may be negative, whether there is room or not.
 
         Raises:
-            NotKept: it cannot be kept.
+            LedgerUnavailable: it cannot be kept.
         """
 
 

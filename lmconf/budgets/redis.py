@@ -67,7 +67,7 @@ class RedisLedger:
         """Add `more` if there is room; else return what was spent.
 
         Raises:
-            NotKept: the server cannot be used. If it stopped in the middle of this, `more` may
+            LedgerUnavailable: the server cannot be used. If it stopped in the middle of this, `more` may
                 count as spent all the same.
         """
         key = f"{self._prefix}{{{_quote(account)}:{period.name}}}"
@@ -105,7 +105,7 @@ class RedisLedger:
         """Add `more`.
 
         Raises:
-            NotKept: the server cannot be used.
+            LedgerUnavailable: the server cannot be used.
         """
         self.spend(account, period, more, SpendingLimit())
 

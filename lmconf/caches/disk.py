@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from lmconf.caches import answer_table as table
 from lmconf.caches.sqlite_file import (
     FILE,
     OpenFile,
@@ -40,26 +39,6 @@ _TOUCHES = 256
 _LOG_TOO_LARGE = 64 * 2**20
 _PATIENCE_WITH_CORRUPT = 0.5
 """Seconds to wait for other processes to let go of a corrupt file."""
-
-_FIND = "SELECT id, value, checksum, expires, used FROM answers WHERE key = ?"
-_PUT = """
-INSERT INTO answers (key, created, expires, used, checksum, value) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET created = excluded.created, expires = excluded.expires,
-  used = excluded.used, checksum = excluded.checksum, value = excluded.value
-"""
-_EXPIRE = """
-DELETE FROM answers WHERE id IN
-  (SELECT id FROM answers WHERE expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT 256)
-"""
-_OLDEST = "SELECT id, length(value) FROM answers ORDER BY used LIMIT 256"
-_DELETE = "DELETE FROM answers WHERE id = ?"
-_DROP = "DELETE FROM answers WHERE key = ?"
-_PAGE = """
-SELECT id, key, value, checksum, created, expires, used FROM answers WHERE id > ?
-ORDER BY id LIMIT 200
-"""
-_ROW_SIZE = 250
-"""What a row occupies beside its value, in bytes, with its entries in the indexes."""
 
 
 class DiskCache:
@@ -124,7 +103,9 @@ class DiskCache:
             size = 0
             for key, value, created, expires in entries:
                 if self.fits(len(value)):
-                    rows.append((key, created, expires, created, _checksum(key, value), value))
+                    rows.append(
+                        (key, created, expires, created, table.checksum_of(key, value), value)
+                    )
                     size += len(value)
                 else:
                     self._drop(key)
@@ -141,7 +122,7 @@ class DiskCache:
         return size <= self._max_size // 4
 
     def _drop(self, key: str) -> None:
-        self._do(lambda file: _if_possible(file, _DROP, [(key,)]))
+        self._do(lambda file: table.try_statement(file, table.DROP, [(key,)]))
 
     def close(self) -> None:
         """Close the file; a later call opens it again."""
@@ -155,21 +136,21 @@ class DiskCache:
         """Return how many answers are kept, and how many bytes of the file they occupy."""
         nothing: Stats = {"entries": 0, "bytes": 0}
         with self._lock:
-            return self._do(_stats) or nothing
+            return self._do(table.stats_of) or nothing
 
     def entries(self) -> Iterator[StoredAnswer]:
         """Return everything that is kept and not expired; damaged rows are left out."""
         last = 0
         while True:
             with self._lock:
-                rows = self._do(lambda file, last=last: _page(file, last)) or []  # type: ignore[misc]
+                rows = self._do(lambda file, last=last: table.page_after(file, last)) or []  # type: ignore[misc]
             if not rows:
                 return
             now = self._clock()
             for number, key, value, checksum, created, expires, used in rows:
                 last = number
                 name = key.decode("utf-8", "replace")
-                whole = _is_whole(name, value, checksum, expires, used)
+                whole = table.is_whole(name, value, checksum, expires, used)
                 if whole and type(created) is float and (expires is None or expires > now):
                     yield StoredAnswer(name, value, created, expires, used)
 
@@ -177,7 +158,7 @@ class DiskCache:
         """Drop what is kept under `keys`."""
         rows: list[tuple[object, ...]] = [(key,) for key in keys]
         with self._lock:
-            self._do(lambda file: _delete(file, rows), writing=True)
+            self._do(lambda file: table.delete_keys(file, rows), writing=True)
 
     def expire(self) -> None:
         """Drop what has expired, and give its room back to the file system."""
@@ -188,7 +169,7 @@ class DiskCache:
         file.connection.execute(
             "DELETE FROM answers WHERE expires IS NOT NULL AND expires <= ?", (self._clock(),)
         )
-        _shrink(file)
+        table.shrink(file)
 
     def clear(self) -> None:
         """Drop everything, and give its room back to the file system."""
@@ -285,13 +266,13 @@ class DiskCache:
     # --- what is done with the open file ---
 
     def _find(self, file: OpenFile, key: str) -> StoredHit | None:
-        row = file.connection.execute(_FIND, (key,)).fetchone()
+        row = file.connection.execute(table.FIND, (key,)).fetchone()
         if row is None:
             return None
         number, value, checksum, expires, used = row
         now = self._clock()
-        if not _is_whole(key, value, checksum, expires, used):
-            _if_possible(file, _DELETE, [(number,)])
+        if not table.is_whole(key, value, checksum, expires, used):
+            table.try_statement(file, table.DELETE, [(number,)])
             return None
         if expires is not None and not expires > now:
             return None
@@ -304,12 +285,12 @@ class DiskCache:
 
     def _put(self, file: OpenFile, rows: list[tuple[object, ...]], size: int) -> None:
         try:
-            _write(file, rows)
+            table.write_rows(file, rows)
         except sqlite3.OperationalError as error:
             # The file may have reached its own largest size rather than the disk's end.
             if fault_of(error) != "full" or not self._make_room(file, size):
                 raise
-            _write(file, rows)
+            table.write_rows(file, rows)
 
     def _keep_house(self, file: OpenFile, size: int) -> None:
         if not file.writable:
@@ -318,8 +299,8 @@ class DiskCache:
             self._shut()
             return
         self._write_touched(file)
-        file.connection.execute(_EXPIRE, (self._clock(),))
-        if _occupied(file) + size > self._max_size - 2 * self._step:
+        file.connection.execute(table.EXPIRE, (self._clock(),))
+        if table.occupied_bytes(file) + size > self._max_size - 2 * self._step:
             self._make_room(file, size)
         # Writers that never pause keep the log from starting over; this waits for a pause.
         log = self._folder / f"{FILE}-wal"
@@ -330,31 +311,31 @@ class DiskCache:
         """Drop the answers that were used least recently; say whether there were any to drop."""
         target = max(0, self._max_size - 3 * self._step - size)
         dropped = False
-        while (excess := _occupied(file) - target) > 0:
+        while (excess := table.occupied_bytes(file) - target) > 0:
             numbers = []
-            for number, length in file.connection.execute(_OLDEST):
+            for number, length in file.connection.execute(table.OLDEST):
                 numbers.append((number,))
-                excess -= length + _ROW_SIZE
+                excess -= length + table.ROW_SIZE
                 if excess <= 0:
                     break
             if not numbers:
                 break
             with transaction(file.connection):
-                file.connection.executemany(_DELETE, numbers)
+                file.connection.executemany(table.DELETE, numbers)
             dropped = True
         (pages,) = file.connection.execute("PRAGMA page_count").fetchone()
-        if dropped and pages * _page_size(file) > self._max_size:  # it was allowed more before
-            _shrink(file)
+        if dropped and pages * table.page_size(file) > self._max_size:  # it was allowed more before
+            table.shrink(file)
         return dropped
 
     def _clear(self, file: OpenFile) -> None:
         self._touched.clear()
         file.connection.execute("DELETE FROM answers")
-        _shrink(file)
+        table.shrink(file)
 
     def _write_touched(self, file: OpenFile) -> None:
         touched, self._touched = self._touched, {}
-        _if_possible(
+        table.try_statement(
             file,
             "UPDATE answers SET used = ? WHERE id = ?",
             [(used, number) for number, used in touched.items()],
@@ -373,66 +354,3 @@ class DiskCache:
             self._lock = threading.RLock()
         else:
             self._lock.release()
-
-
-def _write(file: OpenFile, rows: list[tuple[object, ...]]) -> None:
-    if len(rows) == 1:
-        file.connection.execute(_PUT, rows[0])
-        return
-    with transaction(file.connection):
-        file.connection.executemany(_PUT, rows)
-
-
-def _page(file: OpenFile, last: int) -> list[tuple[Any, ...]]:
-    return file.connection.execute(_PAGE, (last,)).fetchall()
-
-
-def _delete(file: OpenFile, rows: list[tuple[object, ...]]) -> None:
-    with transaction(file.connection):
-        file.connection.executemany(_DROP, rows)
-
-
-def _is_whole(key: str, value: Any, checksum: Any, expires: Any, used: Any) -> bool:
-    """Say whether a row is as it was written, by the types that its columns have and its checksum."""
-    return (
-        type(value) is bytes
-        and checksum == _checksum(key, value)
-        and (expires is None or type(expires) is float)
-        and type(used) is float
-    )
-
-
-def _checksum(key: str, value: bytes) -> bytes:
-    digest = blake2b(value, digest_size=16)
-    digest.update(key.encode("utf-8", "surrogatepass"))
-    return digest.digest()
-
-
-def _if_possible(file: OpenFile, statement: str, rows: list[tuple[object, ...]]) -> None:
-    """Carry out what no answer depends on: it is worth neither a warning nor a lost answer."""
-    if rows and file.writable:
-        with contextlib.suppress(sqlite3.Error), transaction(file.connection):
-            file.connection.executemany(statement, rows)
-
-
-def _shrink(file: OpenFile) -> None:
-    # Other processes may be reading; then the room stays in the file, and is used again.
-    with contextlib.suppress(sqlite3.OperationalError):
-        file.connection.execute("VACUUM")
-        file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-
-def _page_size(file: OpenFile) -> int:
-    (size,) = file.connection.execute("PRAGMA page_size").fetchone()
-    return int(size)
-
-
-def _occupied(file: OpenFile) -> int:
-    (pages,) = file.connection.execute("PRAGMA page_count").fetchone()
-    (free,) = file.connection.execute("PRAGMA freelist_count").fetchone()
-    return (int(pages) - int(free)) * _page_size(file)
-
-
-def _stats(file: OpenFile) -> Stats:
-    (entries,) = file.connection.execute("SELECT count(*) FROM answers").fetchone()
-    return {"entries": int(entries), "bytes": _occupied(file)}

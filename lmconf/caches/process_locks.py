@@ -4,6 +4,9 @@ A claim is an open-file-description lock (fcntl(2), `F_OFD_SETLK`) on the byte w
 key's digest. The kernel lets go of it when the process that holds it ends, however it ends, so no
 claim is ever stale. Where there are no such locks, claims hold between the threads of this process
 alone.
+
+The beginning of the file holds when the last claims ended with an answer, one number for many
+keys: whoever looked for an answer before that looks again.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from lmconf.system.tracebacks import is_interrupt
 __all__ = ["CLAIMS", "ProcessLocks"]
 
 CLAIMS = "answers.v1.claims"
-_COUNTS = 65536
+_ENDS = 8192
+_END = struct.Struct("=q")  # nanoseconds of the monotonic clock; negative: nobody else may use it
+_END_SPACE = _ENDS * _END.size
 # struct flock of Linux with 64-bit offsets: type, whence, start, length, pid (0 for these locks).
 _LOCK = "hhqqi4x"
 _HERE = os.SEEK_SET
@@ -52,27 +57,40 @@ class ProcessLocks:
             handle = self._opened()
             return handle is None or self._set(handle, key, taken=True)
 
-    def let_go(self, key: str, *, unshared: bool = False) -> None:
-        """Give up the claim on `key`; `unshared`: there is an answer, and nobody else may use it."""
+    def let_go(self, key: str, *, stored: bool = False, unshared: bool = False) -> None:
+        """Give up the claim on `key`.
+
+        Args:
+            key: what was claimed.
+            stored: the answer can be found now.
+            unshared: there is an answer, and nobody else may use it.
+        """
         with self._lock:
             handle = self._handle
             if handle is None:
                 return
-            if unshared:
+            if stored or unshared:
                 with contextlib.suppress(OSError):
-                    place = _count_of(key)
-                    os.pwrite(handle, bytes([(_read_descriptor(handle, place) + 1) % 256]), place)
+                    now = time.monotonic_ns()
+                    os.pwrite(handle, _END.pack(-now if unshared else now), _end_of(key))
             self._set(handle, key, taken=False)
 
-    def count(self, key: str) -> int:
-        """Return a number that changes when a claim on `key` ends with an unshared answer."""
+    def answered_since(self, key: str, since: float) -> tuple[bool, bool]:
+        """Say whether a claim may have ended with an answer, and whether with an unshared one.
+
+        Args:
+            key: what was claimed; some other keys are not told from it.
+            since: seconds of `time.monotonic`, the same in all processes of a machine.
+        """
         with self._lock:
-            handle = self._opened()
-            if handle is None:
-                return 0
-            with contextlib.suppress(OSError):
-                return _read_descriptor(handle, _count_of(key))
-            return 0
+            handle, found = self._opened(), b""
+            if handle is not None:
+                with contextlib.suppress(OSError):
+                    found = os.pread(handle, _END.size, _end_of(key))
+        ended = _END.unpack(found)[0] if len(found) == _END.size else 0
+        # What is to come was noted before the machine was started anew.
+        answered = ended != 0 and int(since * 1e9) <= abs(ended) <= time.monotonic_ns()
+        return answered, answered and ended < 0
 
     def close(self) -> None:
         """Give up every claim."""
@@ -99,8 +117,8 @@ class ProcessLocks:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._handle = os.open(self._path, flags, 0o600)
             self._looked = now
-            if os.fstat(self._handle).st_size < _COUNTS:
-                os.ftruncate(self._handle, _COUNTS)
+            if os.fstat(self._handle).st_size < _END_SPACE:
+                os.ftruncate(self._handle, _END_SPACE)
         except OSError as error:
             if is_interrupt(error):
                 raise
@@ -151,13 +169,8 @@ def _are_there() -> bool:
 
 
 def _place_of(key: str) -> int:
-    return _COUNTS + int(key[:15], 16)
+    return _END_SPACE + int(key[:15], 16)
 
 
-def _count_of(key: str) -> int:
-    return int(key[15:19], 16)
-
-
-def _read_descriptor(handle: int, place: int) -> int:
-    found = os.pread(handle, 1, place)
-    return found[0] if found else 0
+def _end_of(key: str) -> int:
+    return int(key[15:19], 16) % _ENDS * _END.size

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
-from lmconf.caches.store import DatedStore, Stats, Store, StoredHit, WarnsOnce, WritesLater
+from lmconf.caches.store import DatedStore, Store, StoredHit, WarnsOnce, WritesLater
 from lmconf.system.interrupts import is_interrupt
 
 __all__ = ["TieredStore"]
-
-T = TypeVar("T")
 
 
 class TieredStore:
@@ -30,30 +27,16 @@ class TieredStore:
         self._first_far = next(fars, len(self._stores))
         self._warn = tuple(WarnsOnce(type(store).__name__) for store in self._stores)
 
-    def get(self, key: str) -> bytes | None:
-        """Return the answer of the nearest store that has one under `key`, or None."""
-        found = self.nearest(key)
-        return None if found is None else found[1].value
-
-    def find(self, key: str) -> StoredHit | None:
-        """Return what `get` returns, with its remaining time."""
-        found = self.nearest(key)
-        return None if found is None else found[1]
-
-    def nearest(self, key: str) -> tuple[str, StoredHit] | None:
-        """Return what `find` returns, with the name of the store that has it.
-
-        The nearer stores keep the answer for that time. Where a store does not know the time, they
-        do not keep it: it could outlive its permission.
-        """
-        return self._first(key, 0, len(self._stores))
-
     def near(self, key: str) -> tuple[str, StoredHit] | None:
-        """Return what `nearest` returns of the stores on this machine."""
+        """Return what the nearest store of this machine has under `key`, with that store's name.
+
+        The nearer stores keep the answer for its remaining time. Where a store does not know the
+        time, they do not keep it: it could outlive its permission.
+        """
         return self._first(key, 0, self._first_far)
 
     def far(self, key: str) -> tuple[str, StoredHit] | None:
-        """Return what `nearest` returns of those on other machines, which may take a while."""
+        """Return what `near` returns, of the stores on other machines; it may take a while."""
         return self._first(key, self._first_far, len(self._stores))
 
     @property
@@ -88,32 +71,11 @@ class TieredStore:
         for index in range(len(self._stores)):
             self._put(index, key, value, ttl)
 
-    def close(self) -> None:
-        """Close every store."""
-        for index, store in enumerate(self._stores):
-            self._try(index, store.close)
-
-    def stats(self) -> Stats:
-        """Return what the farthest store holds: the nearer ones hold parts of it."""
-        if not self._stores:
-            return {"entries": 0, "bytes": 0}
-        last = len(self._stores) - 1
-        return self._try(last, self._stores[last].stats) or {"entries": 0, "bytes": 0}
-
-    def clear(self) -> None:
-        """Drop everything from every store."""
-        for index, store in enumerate(self._stores):
-            self._try(index, store.clear)
-
     def _put(self, index: int, key: str, value: bytes, ttl: float | None) -> None:
-        self._try(index, lambda: self._stores[index].put(key, value, ttl=ttl))
-
-    def _try(self, index: int, work: Callable[[], T]) -> T | None:
         try:
-            return work()
+            self._stores[index].put(key, value, ttl=ttl)
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the call goes on
             self._pass_over(index, error)
-            return None
 
     def _pass_over(self, index: int, error: Exception) -> None:
         if is_interrupt(error):

@@ -17,7 +17,7 @@ from typing import Protocol
 from lmconf.caches.registry import close_at_exit
 from lmconf.caches.store import Entry, OpenStore, Stats, StoredHit
 from lmconf.system.fork import register_forkable
-from lmconf.system.interrupts import start_thread
+from lmconf.system.interrupts import OnDemandThread
 
 __all__ = ["BatchStore", "WriteBehindStore"]
 
@@ -64,7 +64,7 @@ class WriteBehindStore:
         self._one_writes = threading.RLock()
         self._waiting = _Batch()
         self._written: _Batch | None = None
-        self._thread: threading.Thread | None = None
+        self._thread = self._new_thread()
         self._idle = False
         self._most = most
         self._clock = clock
@@ -111,9 +111,9 @@ class WriteBehindStore:
             batch.entries[key] = entry
             batch.size += len(value) + _ROW
             full = batch.size > self._most
-            if not full:
-                full = not self._wake()
-        if full:
+            if self._idle:
+                self._noted.notify()
+        if full or (self._thread.current is None and not self._thread.start()):
             self.flush()
 
     def flush(self) -> None:
@@ -148,30 +148,21 @@ class WriteBehindStore:
 
     # --- the thread ---
 
-    def _wake(self) -> bool:
-        """See that a thread will write; say whether one could be had."""
-        if self._thread is None:
-            # No daemon: the end of a process waits for it, also where no exit handlers run, as in
-            # the children that `multiprocessing` forks before Python 3.13.
-            self._thread = threading.Thread(target=self._run, name="lmconf cache", daemon=False)
-            try:
-                start_thread(self._thread)
-            except RuntimeError:  # the process ends, or has too many threads
-                self._thread = None
-                return False
-        elif self._idle:
-            self._noted.notify()
-        return True
+    def _new_thread(self) -> OnDemandThread:
+        # No daemon: the end of a process waits for it, also where no exit handlers run, as in
+        # the children that `multiprocessing` forks before Python 3.13.
+        return OnDemandThread(self._run, "lmconf cache", self._noted, daemon=False)
 
     def _run(self) -> None:
         while True:
             with self._noted:
-                if not self._waiting.entries:
+                if self._thread.is_current() and not self._waiting.entries:
                     self._idle = True
                     self._noted.wait(_LINGERS)
                     self._idle = False
-                if not self._waiting.entries:
-                    self._thread = None
+                    if not self._waiting.entries:
+                        self._thread.end()
+                if not self._thread.is_current():
                     return
             time.sleep(_GATHERED)
             self.flush()
@@ -204,7 +195,7 @@ class WriteBehindStore:
         if in_child:
             self._noted = threading.Condition()
             self._one_writes = threading.RLock()
-            self._waiting, self._written, self._thread = _Batch(), None, None
+            self._waiting, self._written, self._thread = _Batch(), None, self._new_thread()
             self._idle = False
         else:
             self._noted.release()

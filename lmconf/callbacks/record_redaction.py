@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from lmconf.errors import UsageError
 from lmconf.schema.user_patterns import OutOfTime, Stopwatch, UserPattern, why_no_pattern
-from lmconf.secrets.references import MASK
+from lmconf.secrets.masks import MASK
 
 _SECONDS = 0.25
 """How much processor time the patterns may take for one record."""

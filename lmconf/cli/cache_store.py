@@ -45,7 +45,7 @@ def open_store(
     is to `make` such a store.
 
     Raises:
-        Unusable: it cannot be used.
+        StoreUnusable: it cannot be used.
         UsageError: both are named, or the LM's answers end with its process.
         ProfileError: there is no such profile or LM, or it is not valid.
     """

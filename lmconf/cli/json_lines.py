@@ -155,7 +155,7 @@ def refuse_lines(source: str, faults: Mapping[int, str]) -> None:
     """Tell what is wrong with lines of `source`.
 
     Raises:
-        Unfit: there are any.
+        InvalidLines: there are any.
     """
     if not faults:
         return

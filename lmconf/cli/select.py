@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lmconf.compiler.pipeline import CompiledProfile
     from lmconf.document.command_line import GivenText
     from lmconf.document.overrides import Assignment
+    from lmconf.spec.compiled import CompiledLM
 
 __all__ = ["Selection", "choose", "dspy_state", "state", "to_text", "warn"]
 
@@ -90,6 +91,11 @@ class Selection(Struct, frozen=True, eq=False):
             raise ProfileError([_no_main(self.typed, list(self.profile.lms))])
         return self.profile.spec.main
 
+    @property
+    def compiled(self) -> CompiledLM:
+        """The LM that is meant, as `lm`."""
+        return self.profile.lms[self.lm]
+
 
 def choose(
     name: str | None,
@@ -139,7 +145,7 @@ def parse_assignments(
     """Return what the arguments of `--set` and `--var` say.
 
     Raises:
-        Misused: one of them is malformed; every mistake at once.
+        InvalidArgument: one of them is malformed; every mistake at once.
     """
     if not sets and not variables:
         return (), {}

@@ -13,14 +13,8 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from lmconf.diagnostics.model import Diagnostic, Mark, Source
 from lmconf.diagnostics.suggest import did_you_mean
-from lmconf.secrets.redaction import (
-    Span,
-    find_key_shapes,
-    mask_key_shapes,
-    merge_spans,
-    unended_span,
-)
-from lmconf.secrets.references import MASK
+from lmconf.secrets.masks import MASK, Span, merge_spans
+from lmconf.secrets.redaction import find_key_shapes, mask_key_shapes, unended_span
 
 __all__ = [
     "did_you_mean",

@@ -8,58 +8,21 @@ choice), then the entry itself. Entries whose names begin with `_` are abstract:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from msgspec import Struct
 
 from lmconf.diagnostics.model import Diagnostic, Mark, Note
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.document.findings import Enough
+from lmconf.document.linearisation import Cycle, linearise
 from lmconf.document.merge import DefaultItems, Rules, merge, no_default_items, settle_value
 from lmconf.document.nodes import Broken, Change, Map, Node, Path, Scalar, Seq, size_of
 from lmconf.document.yaml.limits import NODES
 from lmconf.errors import ProfileError
 
-__all__ = ["Ancestor", "Cycle", "Foreign", "Inherited", "inherit", "linearise"]
-
-T = TypeVar("T", bound=Hashable)
-
-
-class Cycle(Exception, Generic[T]):
-    """Parents that lead back to where they began; `chain` starts and ends with the same one."""
-
-    def __init__(self, chain: tuple[T, ...]) -> None:
-        super().__init__(" -> ".join(str(link) for link in chain))
-        self.chain = chain
-
-
-def linearise(start: T, parents: Callable[[T], Sequence[T]]) -> list[T]:
-    """Return `start` and all its ancestors, each once, the lowest layer first.
-
-    Every parent stands before its children, so that none overrides a child's choice; otherwise
-    the order in which a child lists its parents is kept, and later parents win.
-
-    Raises:
-        Cycle: an ancestor is its own ancestor.
-    """
-    order: list[T] = []
-    done: set[T] = set()
-    trail: dict[T, Iterator[T]] = {start: iter(parents(start))}
-    while trail:
-        node = next(reversed(trail))
-        parent = next((each for each in trail[node] if each not in done), None)
-        if parent is None:
-            del trail[node]
-            done.add(node)
-            order.append(node)
-        elif parent in trail:
-            links = list(trail)
-            raise Cycle((*links[links.index(parent) :], parent))
-        else:
-            trail[parent] = iter(parents(parent))
-    return order
-
+__all__ = ["Ancestor", "Foreign", "Inherited", "inherit"]
 
 Foreign: TypeAlias = Callable[[str, Mark], Map | None]
 """Returns the map that a name such as `team:claude` stands for, or None after reporting why not."""

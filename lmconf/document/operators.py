@@ -7,7 +7,7 @@ begins with a dollar sign (`$ref`, `$defs`) is data.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,12 @@ from msgspec import Struct
 
 from lmconf.diagnostics.model import Diagnostic, Mark
 from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.document.dollar_words import (
+    OPTIONS,
+    VERBATIM_HELP,
+    find_misspelt_word,
+    suggest_word,
+)
 from lmconf.document.nodes import (
     Broken,
     Change,
@@ -34,24 +40,8 @@ from lmconf.secrets.secret_names import is_secret_name
 if TYPE_CHECKING:
     from lmconf.secrets.references import EnvType
 
-__all__ = ["OPTIONS", "holds_word", "recognise_operators", "recognise_value_operators"]
+__all__ = ["recognise_operators", "recognise_value_operators"]
 
-OPTIONS: dict[str, frozenset[str]] = {
-    "$env": frozenset({"default", "type", "format"}),
-    "$file": frozenset({"format"}),
-    "$value": frozenset(),
-    "$public": frozenset(),
-    "$append": frozenset({"$prepend"}),
-    "$prepend": frozenset({"$append"}),
-    "$unset": frozenset(),
-    "$given": frozenset(),
-}
-"""The dollar words, each with the keys that may stand beside it."""
-
-# JSON Schema's own keys: data, however close they come to a word above.
-_DATA_WORDS = frozenset(
-    "$ref $schema $defs $id $anchor $comment $vocabulary $dynamicRef $dynamicAnchor".split()
-)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # A value given in code is named by the dotted path of its place (`headers.X-Api-Key`).
 _PLACE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
@@ -70,7 +60,6 @@ _TYPES_ELSEWHERE: dict[str, EnvType] = {
     "boolean": "bool",
 }
 _KIND_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-_VERBATIM_HELP = "to keep such a map as data, write {$value: …} around it"
 
 
 def recognise_operators(root: Map, found: list[Diagnostic], *, folder: str | None = None) -> Map:
@@ -102,12 +91,6 @@ def recognise_value_operators(
 ) -> Node:
     """Return `node`, which stands at `path`, with every dollar word in it turned into its node."""
     return _Recogniser(found, folder).visit(node, path)
-
-
-def holds_word(keys: Collection[object]) -> bool:
-    """Say whether a map with these `keys` would be taken for a dollar word, or for one mistyped."""
-    names = [key for key in keys if isinstance(key, str)]
-    return any(name in OPTIONS for name in names) or _find_misspelt_operator(names) is not None
 
 
 class _Operator(Struct, frozen=True):
@@ -142,14 +125,14 @@ class _Recogniser:
         word = next((key for key in node.entries if key in OPTIONS), None)
         if word is not None:
             return self.operator(_Operator(word, node.entries[word], node, path))
-        meant = _find_misspelt_operator(node.entries)
+        meant = find_misspelt_word(node.entries)
         if meant is not None:
             return self.broken(
                 "dollar-unknown",
                 f"`{meant[0]}` is no dollar word",
                 node.keys[meant[0]],
                 path,
-                help=_suggest_key(*meant),
+                help=suggest_word(*meant),
             )
         entries = {key: self.visit(value, (*path, key)) for key, value in node.entries.items()}
         return Map(entries, node.keys, node.mark)
@@ -340,9 +323,9 @@ def _stray(op: _Operator, key: str) -> Diagnostic:
     if near is not None:
         hint = f"did you mean `{near}`?"
     elif options:
-        hint = f"beside it may stand: {', '.join(options)}; {_VERBATIM_HELP}"
+        hint = f"beside it may stand: {', '.join(options)}; {VERBATIM_HELP}"
     else:
-        hint = f"nothing may stand beside it; {_VERBATIM_HELP}"
+        hint = f"nothing may stand beside it; {VERBATIM_HELP}"
     return Diagnostic(
         code="dollar-key",
         message=f"`{key}` cannot stand beside `{op.word}`",
@@ -350,32 +333,6 @@ def _stray(op: _Operator, key: str) -> Diagnostic:
         path=op.path,
         help=hint,
     )
-
-
-def _find_misspelt_operator(keys: Collection[str]) -> tuple[str, str] | None:
-    """Return the key and the word that was meant, where a map with `keys` is clearly an operator."""
-    dollars = [key for key in keys if key.startswith("$")]
-    if len(dollars) != 1 or dollars[0] in _DATA_WORDS:
-        return None
-    key = dollars[0]
-    word = key.lower() if key.lower() in OPTIONS else did_you_mean(key, OPTIONS)
-    if word is None or not _is_typo_of(key.lower(), word):
-        return None
-    others = set(keys) - {key}
-    return (key, word) if others <= OPTIONS[word] else None
-
-
-def _suggest_key(key: str, word: str) -> str:
-    """Return what to write in place of `key`, which stands for `word`."""
-    first, _, rest = key.partition(" ")
-    if first == word and rest.strip():
-        return f"a colon is missing: write {{{word}: {rest.strip()}}}"
-    return f"did you mean `{word}`? {_VERBATIM_HELP}"
-
-
-def _is_typo_of(key: str, word: str) -> bool:
-    """Say whether `key` is `word` mistyped, and not merely a word like it (`$set`, `$unset`)."""
-    return key[1:2] == word[1:2] or sorted(key) == sorted(word)
 
 
 def _disagreement(value: str | int | float | bool, kind: EnvType, stated: bool) -> tuple[str, str]:

@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 from lmconf.errors import LaunchError
+from lmconf.secrets.masks import last_of
 from lmconf.secrets.redaction import mask_secrets
-from lmconf.secrets.redactor import last_of
 
 __all__ = ["LINES", "log_tail", "open_log"]
 

@@ -51,7 +51,7 @@ def add_to_profile(path: Path, name: str, lm: LM) -> None:
     Of several processes that add to one file, each adds to what the others wrote.
 
     Raises:
-        Undeclared: the file has no block `lms:` that can be added to, has another LM of that name,
+        CannotAddLM: the file has no block `lms:` that can be added to, has another LM of that name,
             is read-only or shipped with lmconf, or would mean something else afterwards.
         OSError: the file cannot be written; it is as it was.
     """
@@ -69,7 +69,7 @@ def check_can_add(path: Path, name: str, lm: LM) -> None:
     """See that an LM like `lm` could be added to the profile in `path` as `name`.
 
     Raises:
-        Undeclared, OSError: as `add_to_profile`.
+        CannotAddLM, OSError: as `add_to_profile`.
     """
     if _plan_change(path, name, lm)[1] is None:
         raise CannotAddLM(f"{path} has an LM named {name!r} already", entry_of(lm, name))
@@ -124,7 +124,7 @@ def insert_entry(text: str, entry: str, path: Path, main: str | None = None) -> 
     """Return `text` with `entry` as the last one of `lms:`, and a line `main:` where one is given.
 
     Raises:
-        Undeclared: there is no block `lms:`, or not one with a line for each LM.
+        CannotAddLM: there is no block `lms:`, or not one with a line for each LM.
     """
     lms = _block(text, path, entry)
     last, value = lms.value[-1]

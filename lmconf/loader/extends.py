@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmconf.diagnostics.model import Diagnostic, Mark, Note, Source
-from lmconf.document.inheritance import Cycle, linearise
+from lmconf.document.linearisation import Cycle, linearise
 from lmconf.document.nodes import Document, Map, Scalar, Seq, from_plain
 from lmconf.document.yaml.reader import read_document
 from lmconf.errors import ProfileError, UsageError

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from lmconf.retries.breaker import CircuitBreaker
 from lmconf.retries.origins import RetryBudget, origins
-from lmconf.retries.policy import delays, parse_retry_after, should_retry, wait_before_retry
+from lmconf.retries.policy import (
+    delays,
+    longest_delays,
+    parse_retry_after,
+    should_retry,
+    wait_before_retry,
+)
 from lmconf.retries.specs import REASONS, BreakerPolicy, RetryPolicy
 
 __all__ = [
@@ -14,6 +20,7 @@ __all__ = [
     "RetryBudget",
     "RetryPolicy",
     "delays",
+    "longest_delays",
     "origins",
     "parse_retry_after",
     "should_retry",

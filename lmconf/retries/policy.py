@@ -8,28 +8,39 @@ from collections.abc import Iterator, Mapping
 from datetime import timezone
 from typing import TYPE_CHECKING
 
-from lmconf.retries.specs import RetryPolicy
+from lmconf.retries.reasons import reason_of
+from lmconf.retries.specs import REASONS, RetryPolicy
 
 if TYPE_CHECKING:
     import random
 
-__all__ = ["delays", "parse_retry_after", "should_retry", "wait_before_retry"]
+    from lmconf.errors import CallError
+
+__all__ = ["delays", "longest_delays", "parse_retry_after", "should_retry", "wait_before_retry"]
 
 # float() also reads "1_0", " 1 ", "inf" and digits of other scripts; no server means those.
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+", re.ASCII)
 
 
+def longest_delays(policy: RetryPolicy, num_retries: int) -> Iterator[float]:
+    """Yield the most seconds to wait before each of `num_retries` further attempts.
+
+    For attempt n (from 0) that is min(max, initial * multiplier ** n).
+    """
+    longest = min(policy.max, policy.initial)
+    for _ in range(num_retries):
+        yield longest
+        # Step by step: `multiplier ** n` overflows where the product just reaches `max`.
+        longest = min(policy.max, longest * policy.multiplier)
+
+
 def delays(policy: RetryPolicy, num_retries: int, rng: random.Random) -> Iterator[float]:
     """Yield the seconds to wait before each of `num_retries` further attempts.
 
-    Wait n (from 0) is drawn evenly from 0 to min(max, initial * multiplier ** n), or is all of it
-    where `jitter` is `none`.
+    Each is drawn evenly from 0 to the longest, or is the longest where `jitter` is `none`.
     """
-    ceiling = min(policy.max, policy.initial)
-    for _ in range(num_retries):
-        yield ceiling if policy.jitter == "none" else rng.uniform(0.0, ceiling)
-        # Step by step: `multiplier ** n` overflows where the product just reaches `max`.
-        ceiling = min(policy.max, ceiling * policy.multiplier)
+    for longest in longest_delays(policy, num_retries):
+        yield longest if policy.jitter == "none" else rng.uniform(0.0, longest)
 
 
 def wait_before_retry(
@@ -46,15 +57,13 @@ def wait_before_retry(
     return wait if wait < deadline_left else None
 
 
-def should_retry(reason: str, policy: RetryPolicy, header: str | None = None) -> bool:
-    """Say whether a failure for `reason` (one of `REASONS`, or any other name) may be tried again.
+def should_retry(failure: CallError, policy: RetryPolicy) -> bool:
+    """Say whether what met `failure` may be tried again.
 
-    `header` is the answer's `x-should-retry`: `true` or `false` decides, whatever the policy says.
+    What `when` cannot name is tried again where the failure, and so the server, says that it may.
     """
-    said = header.strip().lower() if header is not None else ""
-    if said in ("true", "false"):
-        return said == "true"
-    return reason in policy.when
+    reason = reason_of(failure)
+    return failure.retryable and (reason in policy.when or reason not in REASONS)
 
 
 def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:

@@ -12,13 +12,12 @@ from lmconf.system.lazy import lazy_attributes
 if TYPE_CHECKING:
     from lmconf.runtime.answer import Answer, TruncatedWarning, texts_of
     from lmconf.runtime.assembly import Assembly
-    from lmconf.runtime.batch import (
-        FINAL,
+    from lmconf.runtime.batch import BatchRun
+    from lmconf.runtime.batch_items import (
         CheckedItem,
         describe_error,
         describe_items,
         examine_items,
-        not_sent,
     )
     from lmconf.runtime.call import Steps, warn_if_truncated
     from lmconf.runtime.connection import base_address, make_connection, stated_fields
@@ -31,15 +30,14 @@ if TYPE_CHECKING:
     from lmconf.runtime.stored import read_stored
     from lmconf.runtime.stream import AsyncStream, Stream
     from lmconf.runtime.usage import Tally, Usage, track_usage
-    from lmconf.runtime.worker_pool import run_in_tasks
 
 _HOMES = {
     "Answer": "answer",
     "Assembly": "assembly",
     "AsyncStream": "stream",
+    "BatchRun": "batch",
     "CallForecast": "forecast",
-    "CheckedItem": "batch",
-    "FINAL": "batch",
+    "CheckedItem": "batch_items",
     "ForecastStep": "forecast",
     "History": "history",
     "LM": "lm",
@@ -52,17 +50,15 @@ _HOMES = {
     "Usage": "usage",
     "adrive": "driver",
     "base_address": "connection",
-    "describe_error": "batch",
-    "describe_items": "batch",
+    "describe_error": "batch_items",
+    "describe_items": "batch_items",
     "drive": "driver",
-    "examine_items": "batch",
+    "examine_items": "batch_items",
     "fingerprint_of": "server",
     "forecast_call": "forecast",
     "make_connection": "connection",
-    "not_sent": "batch",
     "progress_reporter": "progress",
     "read_stored": "stored",
-    "run_in_tasks": "worker_pool",
     "stated_fields": "connection",
     "texts_of": "answer",
     "track_usage": "usage",
@@ -70,11 +66,11 @@ _HOMES = {
 }
 
 __all__ = [
-    "FINAL",
     "LM",
     "Answer",
     "Assembly",
     "AsyncStream",
+    "BatchRun",
     "CallForecast",
     "CheckedItem",
     "ForecastStep",
@@ -95,10 +91,8 @@ __all__ = [
     "fingerprint_of",
     "forecast_call",
     "make_connection",
-    "not_sent",
     "progress_reporter",
     "read_stored",
-    "run_in_tasks",
     "stated_fields",
     "texts_of",
     "track_usage",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 from lmconf.errors import (
     AuthenticationFailed,
@@ -15,94 +15,32 @@ from lmconf.errors import (
     LaunchError,
     NotCarriedOut,
     NotSent,
-    ProfileError,
     UsageError,
 )
 from lmconf.runtime.answer import Answer
-from lmconf.runtime.messages import Messages, as_messages
+from lmconf.runtime.batch_items import (
+    BatchLM,
+    CheckedItem,
+    Item,
+    check_items,
+    describe_error,
+    first_lines,
+)
 from lmconf.runtime.progress import Progress, Tell, progress_reporter
-from lmconf.runtime.spec_memo import SpecMemo
 from lmconf.runtime.worker_pool import run_in_tasks, run_in_threads
-from lmconf.schema.declaration import Spec, fields
-from lmconf.schema.description import describe
-from lmconf.schema.shapes import Record
-from lmconf.spec.build import ROW_FIELDS
-from lmconf.spec.lm import LMSpec
 from lmconf.system.tracebacks import hide_frames, strip_frames
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from lmconf.runtime.lm import LM
     from lmconf.spec.keywords import CallSettings
 
-__all__ = [
-    "FINAL",
-    "BatchMixin",
-    "CheckedItem",
-    "Item",
-    "check_items",
-    "describe_error",
-    "describe_items",
-    "examine_items",
-    "not_sent",
-]
-
-Item: TypeAlias = str | Messages | Mapping[str, Any]
-"""One input of a batch: a prompt, a list of messages, or a mapping with `prompt` or `messages` and
-settings for this item alone."""
+__all__ = ["BatchMixin", "BatchRun"]
 
 Outcome: TypeAlias = Answer | Exception
 
 FINAL = (AuthenticationFailed, Closed, LaunchError, NotCarriedOut)
 """The failures that every other item would meet, too: after one, no further item is sent."""
-
-_SHOWN = 3  # failures and faults that a message tells of; the others are counted
-
-
-class CheckedItem(NamedTuple):
-    """An item that was checked, with all of its settings."""
-
-    prompt: str | None
-    messages: Messages | None
-    settings: Mapping[str, Any]
-
-
-Check: TypeAlias = Callable[[str | None, Messages | None, dict[str, Any]], object]
-"""Raises UsageError or ProfileError for what a call would raise them for, and sends nothing."""
-
-
-class BatchLM(Protocol):
-    """What a batch needs of an LM."""
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-
-    def ask(
-        self,
-        prompt: str | None = None,
-        messages: Messages | None = None,
-        **settings: Unpack[CallSettings],
-    ) -> Answer:
-        """Return the answer."""
-
-    async def aask(
-        self,
-        prompt: str | None = None,
-        messages: Messages | None = None,
-        **settings: Unpack[CallSettings],
-    ) -> Answer:
-        """Return the answer, from an event loop."""
-
-    def _steps(
-        self,
-        prompt: str | None,
-        messages: Messages | None,
-        settings: CallSettings,
-        *,
-        reading: bool,
-    ) -> object: ...
 
 
 class BatchMixin:
@@ -169,16 +107,10 @@ class BatchMixin:
         asked = check_items(
             partial(self._steps, reading=True), inputs, cast("dict[str, Any]", settings)
         )
+        found: dict[int, Outcome] = {}
         with progress_reporter(progress) as tell:
-            run = _BatchRun(self.name, len(asked), tell)
-
-            @hide_frames  # what it raises is kept as it leaves
-            def ask(number: int) -> Answer:
-                prompt, messages, own = asked[number]
-                return self.ask(prompt, messages, **own)
-
-            run_in_threads(ask, len(asked), width, run.ended, FINAL)
-        return run.outcomes() if errors == "return" else run.answers()
+            BatchRun(self, dict(enumerate(asked)), found.__setitem__, tell).run(width)
+        return _results(self.name, found, errors)
 
     @overload
     async def abatch(
@@ -222,116 +154,10 @@ class BatchMixin:
         asked = check_items(
             partial(self._steps, reading=True), inputs, cast("dict[str, Any]", settings)
         )
+        found: dict[int, Outcome] = {}
         with progress_reporter(progress) as tell:
-            run = _BatchRun(self.name, len(asked), tell)
-
-            @hide_frames  # an interrupt leaves a task by the event loop
-            async def ask(number: int) -> Answer:
-                prompt, messages, own = asked[number]
-                return await self.aask(prompt, messages, **own)
-
-            await run_in_tasks(ask, len(asked), width, run.ended, FINAL)
-        return run.outcomes() if errors == "return" else run.answers()
-
-
-# --- before: what is asked ----------------------------------------------------------------------
-
-
-@hide_frames
-def check_items(
-    check: Check, inputs: Iterable[Item], settings: dict[str, Any]
-) -> list[CheckedItem]:
-    """Return every one of `inputs`, checked, with `settings` under its own.
-
-    Raises:
-        UsageError: an input does not fit; the first few are told, with their indexes.
-        ProfileError: `settings` do not fit.
-    """
-    if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
-        raise UsageError(f"inputs must be a list or other iterable, not {type(inputs).__name__}")
-    check("any prompt", None, settings)
-    found = [_examine_item(check, item, settings) for item in inputs]
-    faults = {index: each for index, each in enumerate(found) if isinstance(each, str)}
-    if faults:
-        raise UsageError(
-            _first_lines([f"inputs[{index}]: {fault}" for index, fault in faults.items()])
-        )
-    return [each for each in found if isinstance(each, CheckedItem)]
-
-
-def examine_items(
-    lm: BatchLM, inputs: Iterable[object], settings: Mapping[str, Any]
-) -> list[CheckedItem | str]:
-    """Return what each of `inputs` asks, with `settings` under its own; or what is wrong with it.
-
-    Raises:
-        Closed, NotCarriedOut: the LM answers none of them.
-    """
-    check = partial(lm._steps, reading=True)  # noqa: SLF001 - what an LM does before each call
-    return [_examine_item(check, item, settings) for item in inputs]
-
-
-def describe_items(lm: LM, asked: Iterable[CheckedItem]) -> list[Mapping[str, Any]]:
-    """Return for each of `asked`, by name, the settings of `lm` that steer its answer.
-
-    Raises:
-        CallError: an address or an account leads nowhere.
-    """
-    parts = lm._parts()  # noqa: SLF001 - what an LM does before each call
-    descriptions: SpecMemo[Mapping[str, Any]] = SpecMemo()
-    described = []
-    for each in asked:
-        spec = parts.spec_of(each.settings)
-        description = descriptions.get(spec)
-        if description is None:
-            description = descriptions.set(spec, parts.identity.describe(spec))
-        described.append(description)
-    return described
-
-
-def _examine_item(check: Check, item: object, settings: Mapping[str, Any]) -> CheckedItem | str:
-    try:
-        return _check_item(check, item, settings)
-    except (UsageError, ProfileError) as error:
-        return describe_error(error)
-
-
-def _check_item(check: Check, item: object, settings: Mapping[str, Any]) -> CheckedItem:
-    if isinstance(item, str):
-        return CheckedItem(item, None, settings)
-    if not isinstance(item, Mapping):
-        return CheckedItem(None, as_messages(None, item), settings)  # type: ignore[arg-type]
-    if "role" in item and "messages" not in item:
-        raise UsageError("a message stands in a list: [{role: …, content: …}]")
-    own = {key: value for key, value in item.items() if key not in ("prompt", "messages")}
-    for name, value in own.items():
-        _check_setting(name, value)
-    prompt, messages = item.get("prompt"), item.get("messages")
-    checked = as_messages(prompt, messages)
-    if not own:
-        return CheckedItem(prompt, None if messages is None else checked, settings)
-    merged = {**settings, **own}
-    check(prompt, messages, merged)
-    return CheckedItem(prompt, None if messages is None else checked, merged)
-
-
-def _check_setting(name: object, value: object) -> None:
-    """See that one input may state the setting `name` with `value`: it may come from data.
-
-    Raises:
-        UsageError: it may not, as where answers are kept, or who is asked.
-    """
-    if not isinstance(name, str):
-        raise UsageError(f"the name of a setting must be text, not {type(name).__name__}")
-    declared = fields(LMSpec).get(name)
-    if declared is not None and name not in ROW_FIELDS:
-        may = ", ".join(sorted(ROW_FIELDS))
-        raise UsageError(f"`{name}` belongs to the LM: an input may state {may}")
-    shape = None if declared is None else declared.shape
-    if isinstance(shape, Record) and shape.short is not None and isinstance(value, Mapping | Spec):
-        raise UsageError(
-            f"`{name}` of an input is {describe(shape.short)}: a block belongs to the LM"
-        )
+            await BatchRun(self, dict(enumerate(asked)), found.__setitem__, tell).arun(width)
+        return _results(self.name, found, errors)
 
 
 def _check_width(max_concurrency: object, errors: object) -> int:
@@ -349,52 +175,82 @@ def _check_width(max_concurrency: object, errors: object) -> int:
     return max_concurrency
 
 
-# --- after: what came of it ---------------------------------------------------------------------
+class BatchRun:
+    """Sends `items` by `lm`, side by side.
 
+    Args:
+        lm: who answers.
+        items: what is asked, by its number.
+        note: is called with the number of each item and what came of it, `NotSent` included.
+        tell: is called after each item that was sent.
+    """
 
-class _BatchRun:
-    """What has come of the items so far."""
-
-    def __init__(self, lm: str, total: int, tell: Tell) -> None:
+    def __init__(
+        self,
+        lm: BatchLM,
+        items: Mapping[int, CheckedItem],
+        note: Callable[[int, Outcome], object],
+        tell: Tell,
+    ) -> None:
         self._lm = lm
+        self._items = tuple(items.items())
+        self._note = note
         self._tell = tell
-        self._found: list[Outcome | None] = [None] * total
-        self._done = 0
+        self._noted: set[int] = set()
         self._final: tuple[int, Exception] | None = None
 
-    def ended(self, index: int, outcome: Outcome) -> None:
-        """Note what came of one item."""
+    def run(self, width: int) -> None:
+        """Send the items, in at most `width` threads."""
+        run_in_threads(self._ask, len(self._items), width, self._ended, FINAL)
+        self._note_unsent()
+
+    async def arun(self, width: int) -> None:
+        """Send the items, in at most `width` tasks."""
+        await run_in_tasks(self._aask, len(self._items), width, self._ended, FINAL)
+        self._note_unsent()
+
+    @hide_frames  # what it raises is kept as it leaves
+    def _ask(self, place: int) -> Answer:
+        prompt, messages, settings = self._items[place][1]
+        return self._lm.ask(prompt, messages, **settings)
+
+    @hide_frames  # an interrupt leaves a task by the event loop
+    async def _aask(self, place: int) -> Answer:
+        prompt, messages, settings = self._items[place][1]
+        return await self._lm.aask(prompt, messages, **settings)
+
+    def _ended(self, place: int, outcome: Outcome) -> None:
+        number = self._items[place][0]
         if isinstance(outcome, FINAL) and self._final is None:
-            self._final = (index, outcome)
+            self._final = (number, outcome)
         # Frames would keep what thousands of calls have worked on; a bug's tell where it is.
-        self._found[index] = strip_frames(outcome) if isinstance(outcome, Error) else outcome
-        self._done += 1
-        self._tell(self._done, len(self._found))
+        self._note(number, strip_frames(outcome) if isinstance(outcome, Error) else outcome)
+        self._noted.add(number)
+        self._tell(len(self._noted), len(self._items))
 
-    def outcomes(self) -> list[Answer | Exception]:
-        """Return the answers and errors of all items."""
-        return [
-            not_sent(self._lm, self._final) if outcome is None else outcome
-            for outcome in self._found
-        ]
-
-    def answers(self) -> list[Answer]:
-        """Return the answers to all items.
-
-        Raises:
-            BatchFailed: there is an error among them.
-        """
-        found = self.outcomes()
-        answers = [outcome for outcome in found if isinstance(outcome, Answer)]
-        if len(answers) < len(found):
-            raise _batch_failed(self._lm, found)
-        return answers
+    def _note_unsent(self) -> None:
+        if self._final is None:
+            return
+        failed, error = self._final
+        why = f"not sent: the batch stopped, because item {failed} failed: {describe_error(error)}"
+        for number, _ in self._items:
+            if number not in self._noted:
+                self._note(number, NotSent(why, lm=self._lm.name))
 
 
-def not_sent(lm: str, final: tuple[int, Exception] | None) -> NotSent:
-    """Return what stands for an item that was not sent, because of an item that failed."""
-    why = f", because item {final[0]} failed: {describe_error(final[1])}" if final else ""
-    return NotSent(f"not sent: the batch stopped{why}", lm=lm)
+def _results(
+    lm: str, found: Mapping[int, Outcome], errors: Literal["raise", "return"]
+) -> list[Answer] | list[Answer | Exception]:
+    """Return what came of all items, in their order.
+
+    Raises:
+        BatchFailed: there is an error among them, and `errors` says "raise".
+    """
+    outcomes = [found[number] for number in range(len(found))]
+    answers = [outcome for outcome in outcomes if isinstance(outcome, Answer)]
+    if errors == "raise" and len(answers) < len(outcomes):
+        raise _batch_failed(lm, outcomes)
+    return outcomes if errors == "return" else answers
 
 
 def _batch_failed(lm: str, found: list[Outcome]) -> BatchFailed:
@@ -405,26 +261,9 @@ def _batch_failed(lm: str, found: list[Outcome]) -> BatchFailed:
         what += f" and {len(failed) - len(sent):,} were not sent"
     told_of = [f"item {index}: {describe_error(error)}" for index, error in sent.items()]
     return BatchFailed(
-        f"{what}: {_first_lines(told_of)}",
+        f"{what}: {first_lines(told_of)}",
         lm=lm,
         results=found,
         retryable=any(isinstance(e, CallError) and e.retryable for e in sent.values()),
         help="`results` holds the answers and the errors in order, `errors` the errors by index",
     )
-
-
-def describe_error(error: Exception) -> str:
-    """Return one line that says what `error` is."""
-    if isinstance(error, ProfileError):
-        first = error.diagnostics[0]
-        hint = first.label or first.help
-        return f"{first.message}{f': {hint}' if hint else ''}"
-    text = error.message if isinstance(error, CallError) else str(error)
-    kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
-    return kind + (text.splitlines() or [""])[0][:300]
-
-
-def _first_lines(lines: list[str]) -> str:
-    """Return the first few of `lines`, and how many there are beside them."""
-    shown = "; ".join(lines[:_SHOWN])
-    return shown if len(lines) <= _SHOWN else f"{shown}; and {len(lines) - _SHOWN:,} more"

@@ -10,6 +10,7 @@ from msgspec import Struct
 from lmconf.providers.catalogue import PROVIDERS, origin, provider_of
 from lmconf.providers.prices import rates
 from lmconf.retries.origins import COST
+from lmconf.retries.policy import longest_delays
 from lmconf.retries.specs import BUDGET
 from lmconf.secrets.references import Env
 from lmconf.spec.compiled import CompiledLM, compiled_fallback
@@ -116,15 +117,13 @@ def _steps(spec: LMSpec, begun: float, deadline: float) -> Iterator[ForecastStep
         latest += most
         return made
 
-    retry, of = spec.retry, spec.num_retries + 1
+    of = spec.num_retries + 1
     if spec.launch_kwargs is not None:
         yield step("start", 1, spec.launch_kwargs.ready.timeout)
-    ceiling = min(retry.max, retry.initial)
-    for number in range(1, of + 1):
+    for number, delay in enumerate(longest_delays(spec.retry, spec.num_retries), 1):
         yield step("attempt", number, spec.timeout.total)
-        if number < of:
-            yield step("wait", number, ceiling)
-            ceiling = min(retry.max, ceiling * retry.multiplier)
+        yield step("wait", number, delay)
+    yield step("attempt", of, spec.timeout.total)
 
 
 def _forecast_lm(

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 from msgspec import Struct
 
 from lmconf.caches import spec_digest
-from lmconf.document.operators import OPTIONS
+from lmconf.document.dollar_words import OPTIONS
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.providers.catalogue import origin, provider_of
 from lmconf.runtime.connection import (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 from lmconf.caches import ProcessLocks, claims_folder, default_folder, shared_resource
@@ -22,13 +23,15 @@ class InFlightRequest:
     """One request in flight: its `signal` is given when it has ended.
 
     `value` is the answer as it is kept, None while there is none to share; `unshared` says that
-    there is one which nobody else may use, so that waiting for another would be in vain.
+    there is one which nobody else may use, so that waiting for another would be in vain. It is
+    `late` where another one ended after its call had begun: the answer may be stored by now.
     """
 
     __slots__ = (
         "_flights",
         "claimed",
         "key",
+        "late",
         "owner",
         "signal",
         "unshared",
@@ -40,6 +43,7 @@ class InFlightRequest:
         self.key = key
         self.owner = owner
         self.signal = OneShotEvent()
+        self.late = False
         self.value: bytes | None = None
         self.unshared = False
         self.claimed = False
@@ -73,7 +77,7 @@ class InFlightRequest:
             if when_written is None:
                 claims.let_go(key, unshared=unshared)
             else:
-                when_written(lambda: claims.let_go(key))
+                when_written(lambda: claims.let_go(key, stored=True))
 
 
 class InFlightRequests:
@@ -83,19 +87,25 @@ class InFlightRequests:
         self.claims = claims
         self._lock = Mutex()  # a dropped stream lands in a finalizer
         self._flights: dict[str, InFlightRequest] = {}
+        self._last_end = 0.0
         register_forkable(self)
 
-    def board(self, key: str) -> tuple[InFlightRequest | None, bool]:
+    def board(self, key: str, since: float) -> tuple[InFlightRequest | None, bool]:
         """Return the flight of `key`, and whether it is ours to send.
 
         It is None where it is ours already, in this very thread and task: waiting for it would
         never end.
+
+        Args:
+            key: what is asked.
+            since: seconds of `time.monotonic` before stores were asked for the answer.
         """
         owner = _owner()
         with self._lock:
             flight = self._flights.get(key)
             if flight is None:
                 flight = self._flights[key] = InFlightRequest(self, key, owner)
+                flight.late = self._last_end >= since
                 return flight, True
             return (None if flight.owner == owner else flight), False
 
@@ -104,6 +114,7 @@ class InFlightRequests:
         with self._lock:
             if self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
+                self._last_end = time.monotonic()
 
     def close(self) -> None:
         """Give up what other processes wait for."""

@@ -14,12 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from lmconf.secrets.redactor import occurrences
-from lmconf.secrets.references import MASK
+from lmconf.secrets.masks import Span, mask_spans, merge_spans, occurrences
 from lmconf.secrets.secret_names import is_secret_name
 
 __all__ = [
-    "Span",
     "blank_spans",
     "find_key_shapes",
     "find_named_secrets",
@@ -28,11 +26,8 @@ __all__ = [
     "mask_key_shapes",
     "mask_secrets",
     "mask_texts",
-    "merge_spans",
     "unended_span",
 ]
-
-Span = tuple[int, int]
 
 # Each alternative is a documented key format; the inner groups narrow the span where the shape needs
 # words around it that are worth reading. The letter before is matched, not looked back at: a search
@@ -183,17 +178,6 @@ def _names(text: str) -> Iterator[tuple[str, int, int]]:
         last = match.end()
 
 
-def merge_spans(spans: Iterable[Span]) -> list[Span]:
-    """Return `spans` sorted, with those that touch or overlap made one."""
-    joined: list[Span] = []
-    for start, end in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    return joined
-
-
 def blank_spans(text: str, hidden: Iterable[Span]) -> str:
     """Return `text`, as long as before, with `*` for each letter of what is or may be a secret.
 
@@ -209,16 +193,7 @@ def blank_spans(text: str, hidden: Iterable[Span]) -> str:
 
 def mask_key_shapes(text: str) -> str:
     """Return `text` with everything that has the shape of a key masked."""
-    return _masked(text, find_key_shapes(text))
-
-
-def _masked(text: str, hidden: Iterable[Span]) -> str:
-    parts = []
-    last = 0
-    for start, end in merge_spans(hidden):
-        parts += [text[last:start], MASK]
-        last = end
-    return "".join([*parts, text[last:]])
+    return mask_spans(text, find_key_shapes(text))
 
 
 def mask_secrets(text: str, secrets: Iterable[str]) -> str:
@@ -228,7 +203,7 @@ def mask_secrets(text: str, secrets: Iterable[str]) -> str:
     """
     # All are found in the text as it is: where two overlap, hiding one would leave half of the
     # other.
-    return _masked(text, [*occurrences(text, known_spellings(secrets)), *find_key_shapes(text)])
+    return mask_spans(text, [*occurrences(text, known_spellings(secrets)), *find_key_shapes(text)])
 
 
 def mask_texts(value: Any, mask: Callable[[str], str]) -> Any:

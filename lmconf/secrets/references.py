@@ -17,7 +17,6 @@ from msgspec import Struct
 from lmconf.system.paths import with_home
 
 __all__ = [
-    "MASK",
     "Env",
     "File",
     "Given",
@@ -30,9 +29,6 @@ __all__ = [
     "resolve",
     "resolve_parts",
 ]
-
-MASK = "***"
-"""What is shown in the place of a secret."""
 
 EnvType = Literal["str", "int", "float", "bool"]
 
@@ -176,7 +172,7 @@ def resolve(reference: Env | File, environment: Mapping[str, str] | None = None)
     """Return the text that `reference` leads to, as it is now.
 
     Raises:
-        Missing: the variable is unset and has no default, the file cannot be read, or the text
+        MissingReference: the variable is unset and has no default, the file cannot be read, or the text
             holds control characters (a header or URL made from it could be split).
     """
     return resolve_parts(reference, environment)[0]
@@ -190,7 +186,7 @@ def resolve_parts(
     The two differ where the reference has a `format`.
 
     Raises:
-        Missing: as `resolve`.
+        MissingReference: as `resolve`.
     """
     if isinstance(reference, Env):
         text = _from_environment(reference, os.environ if environment is None else environment)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmconf.diagnostics.model import Diagnostic, Mark
+from lmconf.document.dollar_words import OPTIONS, holds_word
 from lmconf.document.nodes import (
     Broken,
     Change,
@@ -25,7 +26,7 @@ from lmconf.document.nodes import (
     Verbatim,
     from_plain,
 )
-from lmconf.document.operators import OPTIONS, holds_word, recognise_value_operators
+from lmconf.document.operators import recognise_value_operators
 from lmconf.document.yaml.limits import DEPTH
 from lmconf.errors import UsageError
 from lmconf.schema.declaration import Spec, fields

@@ -76,21 +76,20 @@ class LMEntry(LMSpec, frozen=True, kw_only=True):
     ] = ()
 
 
+_FORMAT = operations(_VERSION, "The version of this format.", untrusted=True)
+_EXTENDS = operations(
+    ListOf(Text(what="a profile's name or a ./path"), single=True),
+    "Documents that this one builds on; this one wins.",
+    examples=("base", "./base.yaml"),
+    untrusted=True,
+)
+
+
 class LMDocument(LMSpec, frozen=True, kw_only=True):
     """A document with `model`: one LM."""
 
-    lmconf: Annotated[
-        Literal[1], operations(_VERSION, "The version of this format.", untrusted=True)
-    ] = 1
-    extends: Annotated[
-        tuple[str, ...],
-        operations(
-            ListOf(Text(what="a profile's name or a ./path"), single=True),
-            "Documents that this one builds on; this one wins.",
-            examples=("base", "./base.yaml"),
-            untrusted=True,
-        ),
-    ] = ()
+    lmconf: Annotated[Literal[1], _FORMAT] = 1
+    extends: Annotated[tuple[str, ...], _EXTENDS] = ()
     vars: Annotated[
         FrozenMap[str, Any],
         operations(
@@ -105,18 +104,8 @@ class LMDocument(LMSpec, frozen=True, kw_only=True):
 class ProfileDocument(Spec, frozen=True, kw_only=True):
     """A document with `lms`: a profile of several LMs."""
 
-    lmconf: Annotated[
-        Literal[1], operations(_VERSION, "The version of this format.", untrusted=True)
-    ] = 1
-    extends: Annotated[
-        tuple[str, ...],
-        operations(
-            ListOf(Text(what="a profile's name or a ./path"), single=True),
-            "Documents that this one builds on; this one wins.",
-            examples=("base", "./base.yaml"),
-            untrusted=True,
-        ),
-    ] = ()
+    lmconf: Annotated[Literal[1], _FORMAT] = 1
+    extends: Annotated[tuple[str, ...], _EXTENDS] = ()
     vars: Annotated[
         FrozenMap[str, Any],
         operations(

@@ -21,7 +21,14 @@ from typing import TypeVar
 
 from lmconf.system.tracebacks import is_interrupt, mark_interrupt, strip_frames
 
-__all__ = ["bare_interrupt", "interrupt_behind", "is_interrupt", "run_shielded", "start_thread"]
+__all__ = [
+    "OnDemandThread",
+    "bare_interrupt",
+    "interrupt_behind",
+    "is_interrupt",
+    "run_shielded",
+    "start_thread",
+]
 
 T = TypeVar("T")
 
@@ -64,6 +71,61 @@ def start_thread(thread: threading.Thread) -> None:
             raise
     if interrupt is not None:
         raise interrupt
+
+
+class OnDemandThread:
+    """A thread that runs `work` while there is some, and is started again when there is more.
+
+    Where an interrupt falls into a start, the next use starts a thread: `work` ends at once where
+    it finds, under `lock`, that its thread is not the `current` one.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[], object],
+        name: str,
+        lock: contextlib.AbstractContextManager[object],
+        *,
+        daemon: bool,
+    ) -> None:
+        self._work = work
+        self._name = name
+        self._lock = lock
+        self._daemon = daemon
+        self.current: threading.Thread | None = None
+
+    def start(self) -> bool:
+        """See that there is a thread; say whether one could be had. Not for who has the lock."""
+        thread: threading.Thread | None = None
+        try:
+            with self._lock:
+                if self.current is not None:
+                    return True
+                thread = self.current = threading.Thread(
+                    target=self._work, name=self._name, daemon=self._daemon
+                )
+            start_thread(thread)
+        except BaseException as error:
+            with self._lock:
+                # What has an ident runs; what has none yet will see that it is not the one.
+                if thread is not None and self.current is thread and thread.ident is None:
+                    self.current = None
+            if isinstance(error, RuntimeError) and not is_interrupt(error):
+                return False  # the process ends, or has too many threads
+            raise
+        return True
+
+    def adopt(self) -> None:
+        """Have the calling thread be the one."""
+        self.current = threading.current_thread()
+
+    def is_current(self) -> bool:
+        """Say whether the calling thread is the one."""
+        return self.current is threading.current_thread()
+
+    def end(self) -> None:
+        """Note that the thread ends."""
+        self.current = None
 
 
 def run_shielded(work: Callable[[], T], give_up: Callable[[], object] = lambda: None) -> T:

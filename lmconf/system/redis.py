@@ -77,7 +77,7 @@ class RedisLink:
         there is lost: it must be of such a kind that doing it twice is doing it once.
 
         Raises:
-            Unreachable: it cannot be done.
+            RedisUnreachable: it cannot be done.
         """
         known = self._clients
         clients = known or self._connect(patience, waits_once=waits_once)

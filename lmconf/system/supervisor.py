@@ -28,13 +28,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or __package__:
-    from lmconf.secrets.redactor import Redactor, last_of
+    from lmconf.secrets.masks import Redactor, last_of
 else:  # this file is run by its path: there is no package around it
     from importlib.util import module_from_spec, spec_from_file_location
 
-    _spec = spec_from_file_location(
-        "redactor", Path(__file__).parents[1] / "secrets" / "redactor.py"
-    )
+    _spec = spec_from_file_location("masks", Path(__file__).parents[1] / "secrets" / "masks.py")
     _module = module_from_spec(_spec)
     _spec.loader.exec_module(_module)
     Redactor, last_of = _module.Redactor, _module.last_of

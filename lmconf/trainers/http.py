@@ -60,8 +60,8 @@ def get(access: ApiAccess, path: str, query: Mapping[str, str] | None = None) ->
     """Return the JSON object at `path`.
 
     Raises:
-        Unreachable: the server did not answer, or was busy, each of a few times.
-        Refused: it answered that it will not.
+        TrainerUnreachable: the server did not answer, or was busy, each of a few times.
+        TrainerRefused: it answered that it will not.
     """
     return _request(access, _ApiRequest(method="GET", path=path, query=query or {}))
 
@@ -72,7 +72,7 @@ def post(access: ApiAccess, path: str, body: Mapping[str, Any] | None = None) ->
     It is sent again only after answers that say that nothing was done.
 
     Raises:
-        Unreachable, Refused: as `get`.
+        TrainerUnreachable, TrainerRefused: as `get`.
     """
     return _request(access, _ApiRequest(method="POST", path=path, body=body))
 
@@ -81,7 +81,7 @@ def delete(access: ApiAccess, path: str) -> None:
     """Delete what is at `path`.
 
     Raises:
-        Unreachable, Refused: as `get`.
+        TrainerUnreachable, TrainerRefused: as `get`.
     """
     _request(access, _ApiRequest(method="DELETE", path=path))
 
@@ -90,7 +90,7 @@ def upload(access: ApiAccess, file: Path, name: str) -> dict[str, Any]:
     """Send a file of training data, and return what the server says of it.
 
     Raises:
-        Unreachable, Refused: as `get`.
+        TrainerUnreachable, TrainerRefused: as `get`.
     """
     return _request(access, _ApiRequest(method="POST", path="files", file=file, name=name))
 

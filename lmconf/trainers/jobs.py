@@ -28,7 +28,7 @@ from msgspec import Struct
 
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import TrainError
-from lmconf.secrets.redactor import last_of
+from lmconf.secrets.masks import last_of
 from lmconf.system.paths import state_folder
 from lmconf.trainers.trainer_protocol import DATA, VALIDATION, Format, Status, TrainingResult
 

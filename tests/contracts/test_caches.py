@@ -11,20 +11,50 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lmconf.caches import KINDS, DatedStore, Store, TieredStore, open_store
+from lmconf.caches import KINDS, DatedStore, Stats, Store, StoredHit, TieredStore, open_store
 from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore
 from lmconf.secrets.references import Env
 from tests.programs import run
 
 ROOT = Path(__file__).parents[2]
+
+
+class Tiers:
+    """Several stores as calls use them, as one store."""
+
+    def __init__(self, stores: list[Store]) -> None:
+        self._stores = stores
+        self._tiers = TieredStore(stores)
+        self.put = self._tiers.put
+
+    def find(self, key: str) -> StoredHit | None:
+        found = self._tiers.near(key) or self._tiers.far(key)
+        return None if found is None else found[1]
+
+    def get(self, key: str) -> bytes | None:
+        found = self.find(key)
+        return None if found is None else found.value
+
+    def close(self) -> None:
+        for store in self._stores:
+            store.close()
+
+    def stats(self) -> Stats:
+        return self._stores[-1].stats()
+
+    def clear(self) -> None:
+        for store in self._stores:
+            store.clear()
+
+
 SMALL = 1024 * 1024
 URL = Env(name="REDIS_URL")
 MAKERS: dict[str, Callable[[Path], Store]] = {
     "memory": lambda folder: open_store(MemoryStore(max_entries=100, max_size=SMALL)),
     "disk": lambda folder: open_store(DiskStore(path=str(folder / "cache"), max_size=SMALL)),
     "redis": lambda folder: open_store(RedisStore(backend="redis", url=URL, namespace=folder.name)),
-    "tiers": lambda folder: TieredStore([MAKERS["memory"](folder), MAKERS["disk"](folder)]),
-    "far tiers": lambda folder: TieredStore([MAKERS[kind](folder) for kind in KINDS]),
+    "tiers": lambda folder: Tiers([MAKERS["memory"](folder), MAKERS["disk"](folder)]),
+    "far tiers": lambda folder: Tiers([MAKERS[kind](folder) for kind in KINDS]),
 }
 UNBOUNDED = ("redis", "far tiers")
 """Stores whose size is the server's to limit."""

@@ -17,9 +17,12 @@ from typing import Any
 
 import pytest
 
-from lmconf.caches import live_store
+from lmconf.caches import StoredHit, live_store
+from lmconf.caches.disk import DiskCache
+from lmconf.caches.memory import MemoryCache
 from lmconf.caches.process_locks import CLAIMS, ProcessLocks
 from lmconf.caches.specs import MemoryStore
+from lmconf.caches.write_behind import WriteBehindStore
 from lmconf.errors import ServerError, Timeout
 from lmconf.runtime import LM
 from tests.loopback import USAGE, Loopback, Reply, chat, chat_chunks, serving, sse
@@ -215,7 +218,75 @@ def test_waiting_ends_with_the_deadline(server: Loopback) -> None:
     assert len(server.received) == 1
 
 
+@pytest.fixture
+def lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the stores that were asked for an answer, each time."""
+    asked: list[str] = []
+
+    def count(store: type, find: Callable[[Any, str], StoredHit | None]) -> None:
+        def counted(self: Any, key: str) -> StoredHit | None:
+            asked.append(store.__name__)
+            return find(self, key)
+
+        monkeypatch.setattr(store, "find", counted)
+
+    count(MemoryCache, MemoryCache.find)
+    count(DiskCache, DiskCache.find)
+    return asked
+
+
+def test_a_miss_asks_each_store_once(server: Loopback, lookups: list[str]) -> None:
+    server.answers(chat())
+    lm = lm_at(server)
+    for number in range(3):
+        lookups.clear()
+        lm(f"hi {number}")
+        assert lookups == ["MemoryCache", "DiskCache"]
+    lookups.clear()
+    lm("hi 2")
+    assert lookups == ["MemoryCache"]
+    assert len(server.received) == 3
+
+
+def after_a_miss(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
+    """Have `work` done once, when the stores have been asked and before the call goes on."""
+    find = WriteBehindStore.find
+    waiting = [work]
+
+    def found_nothing(self: WriteBehindStore, key: str) -> StoredHit | None:
+        found = find(self, key)
+        if waiting:
+            waiting.pop()()
+        return found
+
+    monkeypatch.setattr(WriteBehindStore, "find", found_nothing)
+
+
+def test_an_answer_that_another_thread_stored_just_now_is_found(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = lm_at(server)
+    with ThreadPoolExecutor(1) as other:
+        after_a_miss(monkeypatch, lambda: other.submit(lm, "hi").result(10))
+        assert lm("hi") == ["Hello."]
+    assert len(server.received) == 1
+
+
 # --- processes ---
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such locks")
+def test_an_answer_that_another_process_stored_just_now_is_found(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask() -> None:
+        with process(HOLD, server.v1) as other:
+            assert other.wait(60) == 0
+
+    after_a_miss(monkeypatch, ask)
+    assert lm_at(server)("hi") == ["Hello."]
+    assert len(server.received) == 1
+
 
 FORKED = """
 import os, sys, threading, time
@@ -292,9 +363,11 @@ def test_claims_of_two_processes_exclude_each_other_and_end_with_the_process(
     assert ours.take(key)
     assert not theirs.take(key)
     assert theirs.take(other)
-    before = theirs.count(key)
+    before = time.monotonic()
+    assert theirs.answered_since(key, before) == (False, False)
     ours.let_go(key, unshared=True)
-    assert theirs.count(key) != before
+    assert theirs.answered_since(key, before) == (True, True)
+    assert theirs.answered_since(key, time.monotonic() + 1) == (False, False)
     assert theirs.take(key)
     theirs.close()
     assert ours.take(key)
@@ -306,4 +379,4 @@ def test_where_nothing_can_be_locked_everybody_goes_on(tmp_path: Path) -> None:
     claims = ProcessLocks(tmp_path / "file")
     assert claims.take("ab" * 32)
     claims.let_go("ab" * 32)
-    assert claims.count("ab" * 32) == 0
+    assert claims.answered_since("ab" * 32, 0.0) == (False, False)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmconf.diagnostics.model import Diagnostic, Mark, Source
-from lmconf.document.inheritance import Cycle, inherit, linearise
+from lmconf.document.inheritance import inherit
+from lmconf.document.linearisation import Cycle, linearise
 from lmconf.document.merge import fold, merge, normalise, settle
 from lmconf.document.nodes import Broken, Change, Map, Node, Path, Plain, Seq, from_plain, to_plain
 from lmconf.document.operators import recognise_operators

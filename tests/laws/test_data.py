@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import lmconf
 from lmconf.cli import run
-from lmconf.document.operators import OPTIONS
+from lmconf.document.dollar_words import OPTIONS
 from lmconf.secrets.secret_names import is_secret_name
 from tests.loopback import Loopback, Received, Reply, chat, chat_chunks, serving, sse
 

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from lmconf.diagnostics.model import Diagnostic, Mark, Source
 from lmconf.document.command_line import parse_var
+from lmconf.document.dollar_words import OPTIONS
 from lmconf.document.merge import settle
 from lmconf.document.nodes import Broken, Map, Node, Path, Plain, Scalar, Seq, from_plain
-from lmconf.document.operators import OPTIONS, recognise_operators
+from lmconf.document.operators import recognise_operators
 from lmconf.document.overrides import overlay, parse_set
 from lmconf.document.templates.filters import FILTERS, LONGEST_TEXT, TESTS
 from lmconf.document.templates.renderer import render

@@ -11,7 +11,7 @@ import pytest
 import lmconf
 from lmconf.errors import ProfileError
 from lmconf.secrets import redaction
-from lmconf.secrets.references import MASK
+from lmconf.secrets.masks import MASK
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w"  # its key is "secret"
 

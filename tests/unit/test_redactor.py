@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lmconf.launchers.logs import log_tail
+from lmconf.secrets.masks import LEAST, Redactor, last_of
 from lmconf.secrets.redaction import known_spellings, mask_secrets
-from lmconf.secrets.redactor import LEAST, Redactor, last_of
 from lmconf.system import supervisor
 
 # Few letters, so that secrets overlap each other and themselves; none stands around them.

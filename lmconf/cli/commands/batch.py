@@ -17,13 +17,8 @@ import click
 from lmconf.cli.app import command as make_command
 from lmconf.cli.entry import CALL_FAILED, LAUNCH_FAILED
 from lmconf.cli.event_loop import run_on_loop
-from lmconf.cli.options import (
-    allow_import_option,
-    name_argument,
-    not_empty,
-    set_option,
-    var_option,
-)
+from lmconf.cli.options import name_argument, not_empty
+from lmconf.cli.profile_options import Choose, profile_options
 from lmconf.cli.terminal import fit, tell
 from lmconf.errors import NotSent
 
@@ -68,9 +63,7 @@ __all__ = ["command"]
     help="How many prompts may be in flight at once.",
 )
 @click.option("--no-cache", is_flag=True, help="Ask anew, and keep nothing of the answers.")
-@set_option()
-@var_option()
-@allow_import_option()
+@profile_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -82,9 +75,7 @@ def command(
     force: bool,
     width: int,
     no_cache: bool,
-    sets: tuple[str, ...],
-    variables: tuple[str, ...],
-    allow_imports: tuple[str, ...],
+    choose: Choose,
 ) -> None:
     """Send every line of INPUT to an LM, many at once, and write a line for each.
 
@@ -98,11 +89,7 @@ def command(
     INPUT that says the same, wherever it stands now, and never beside answers to other settings.
     """
     _check_output(source, output, resume=resume, force=force)
-    from lmconf.cli.select import choose, warn
-
-    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
-    compiled = chosen.profile.lms[chosen.lm]
-    warn(ctx, chosen.warnings)
+    compiled = choose(one_lm=True).compiled
     from lmconf.cli import json_lines as jsonl
     from lmconf.cli.batch_output import KeptRows, keep_aside, read_kept_rows
     from lmconf.cli.entry import Stopped
@@ -132,7 +119,7 @@ def command(
             if output is not None and sole is not None:
                 writer = jsonl.FileWriter(output, {**kept.errors, **kept.answers})
                 sole.renew()
-            run = _BatchRun(
+            run = _SentLines(
                 lm,
                 lines,
                 asked=asked,
@@ -223,7 +210,7 @@ def _check_lines(
     return [each for each in found if isinstance(each, CheckedItem)]
 
 
-class _BatchRun:
+class _SentLines:
     """The lines that are sent, and what came of them."""
 
     def __init__(
@@ -244,40 +231,18 @@ class _BatchRun:
         self._failed_before = failed_before
         self._writer = writer
         self._missing = missing
-        self._final: tuple[int, Exception] | None = None
         self._ended: set[int] = set()
         self._cut = 0
         self.failed: dict[int, Exception] = {}
 
     async def send(self, width: int) -> None:
         """Send what is missing, never more than `width` at once, and write what comes."""
-        from lmconf.runtime import (
-            FINAL,
-            TruncatedWarning,
-            not_sent,
-            progress_reporter,
-            run_in_tasks,
-        )
+        from lmconf.runtime import BatchRun, TruncatedWarning, progress_reporter
 
+        items = {index: self._asked[index] for index in self._missing}
         with progress_reporter(True) as tell_progress:
-
-            def ended(place: int, found: Answer | Exception) -> None:
-                index = self._missing[place]
-                if isinstance(found, FINAL) and self._final is None:
-                    self._final = (index, found)
-                self._note(index, found)
-                tell_progress(len(self._ended), len(self._missing))
-
             warnings.simplefilter("ignore", TruncatedWarning)  # the summary counts them
-            await run_in_tasks(self._ask, len(self._missing), width, ended, FINAL)
-        if self._final is not None:
-            for index in self._missing:
-                if index not in self._ended:
-                    self._note(index, not_sent(self._lm.name, self._final))
-
-    async def _ask(self, place: int) -> Answer:
-        prompt, messages, settings = self._asked[self._missing[place]]
-        return await self._lm.aask(prompt, messages, **settings)
+            await BatchRun(self._lm, items, self._note, tell_progress).arun(width)
 
     @property
     def answered(self) -> int:

@@ -11,12 +11,8 @@ import click
 
 from lmconf.cli.app import command as make_command
 from lmconf.cli.json_lines import plain
-from lmconf.cli.options import (
-    allow_import_option,
-    name_argument,
-    set_option,
-    var_option,
-)
+from lmconf.cli.options import name_argument
+from lmconf.cli.profile_options import Choose, profile_options
 from lmconf.cli.terminal import fit, say, tell, visible
 
 if TYPE_CHECKING:
@@ -48,12 +44,8 @@ __all__ = ["command"]
 )
 @click.option("--no-cache", is_flag=True, help="Ask anew, and keep nothing of the answer.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell tokens, cost and time on standard error.")
-@set_option()
-@var_option()
-@allow_import_option()
-@click.pass_context
+@profile_options
 def command(
-    ctx: click.Context,
     *,
     name: str,
     prompt: str | None,
@@ -62,9 +54,7 @@ def command(
     stream: bool | None,
     no_cache: bool,
     verbose: bool,
-    sets: tuple[str, ...],
-    variables: tuple[str, ...],
-    allow_imports: tuple[str, ...],
+    choose: Choose,
 ) -> None:
     """Send PROMPT to an LM and print its answer.
 
@@ -75,11 +65,7 @@ def command(
     if stream and as_json:
         raise click.UsageError("--stream has no meaning with --json: the object comes at the end.")
     text = _prompt(prompt)
-    from lmconf.cli.select import choose, warn
-
-    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
-    compiled = chosen.profile.lms[chosen.lm]
-    warn(ctx, chosen.warnings)
+    compiled = choose(one_lm=True).compiled
     from lmconf.runtime import LM
 
     messages = [{"role": "system", "content": system}] if system is not None else []

@@ -7,14 +7,8 @@ from pathlib import Path
 import click
 
 from lmconf.cli.app import command as make_command
-from lmconf.cli.options import (
-    allow_import_option,
-    format_option,
-    minimal_option,
-    name_argument,
-    set_option,
-    var_option,
-)
+from lmconf.cli.options import format_option, minimal_option, name_argument
+from lmconf.cli.profile_options import Choose, profile_options
 from lmconf.cli.terminal import say, tell, write_file
 
 
@@ -36,32 +30,25 @@ from lmconf.cli.terminal import say, tell, write_file
 )
 @minimal_option()
 @format_option("yaml", "json", "dspy", help="How to write it.")
-@set_option()
-@var_option()
-@allow_import_option()
-@click.pass_context
+@profile_options
 def command(
-    ctx: click.Context,
     *,
     name: str | None,
     output: Path | None,
     minimal: bool,
     form: str,
-    sets: tuple[str, ...],
-    variables: tuple[str, ...],
-    allow_imports: tuple[str, ...],
+    choose: Choose,
 ) -> None:
     """Write the state of a profile or of one of its LMs: a document that stands by itself.
 
     It needs no other file and loads as what was dumped, in later versions too. References such as
     {$env: OPENAI_API_KEY} stay references: no secret is ever written.
     """
-    from lmconf.cli.select import choose, dspy_state, state, to_text, warn
+    from lmconf.cli.select import dspy_state, state, to_text
 
     if minimal and form == "dspy":
         raise click.UsageError("--minimal has no meaning with --format dspy.")
-    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports)
-    warn(ctx, chosen.warnings)
+    chosen = choose()
     content = dspy_state(chosen) if form == "dspy" else state(chosen, minimal=minimal)
     text = to_text(content, form)
     if output is None:

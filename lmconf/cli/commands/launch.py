@@ -14,13 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 from lmconf.cli.app import command as make_command
-from lmconf.cli.options import (
-    allow_import_option,
-    format_option,
-    name_argument,
-    set_option,
-    var_option,
-)
+from lmconf.cli.options import format_option, name_argument
+from lmconf.cli.profile_options import Choose, profile_options
 from lmconf.cli.terminal import fit, say, tell
 
 if TYPE_CHECKING:
@@ -45,19 +40,13 @@ _ERASE = "\x1b[K"
 @name_argument(required=True)
 @click.option("-d", "--detach", is_flag=True, help="Return when it is ready, and leave it running.")
 @format_option("text", "json", help="How to write where it is.")
-@set_option()
-@var_option()
-@allow_import_option()
-@click.pass_context
+@profile_options
 def command(
-    ctx: click.Context,
     *,
     name: str,
     detach: bool,
     form: str,
-    sets: tuple[str, ...],
-    variables: tuple[str, ...],
-    allow_imports: tuple[str, ...],
+    choose: Choose,
 ) -> None:
     """Start the server behind an LM, and keep it running for every process of yours.
 
@@ -66,13 +55,10 @@ def command(
     Ctrl-C ends it, and the exit code is 0 then; it is 4 where the server does not start.
     """
     from lmconf.cli.entry import InvalidArgument
-    from lmconf.cli.select import choose, warn
     from lmconf.providers.catalogue import provider_of
     from lmconf.runtime import LaunchedServer
 
-    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
-    compiled = chosen.profile.lms[chosen.lm]
-    warn(ctx, chosen.warnings)
+    compiled = choose(one_lm=True).compiled
     spec = compiled.spec.launch_kwargs
     if spec is None:
         raise InvalidArgument([_no_server(name, compiled.place("model"))])

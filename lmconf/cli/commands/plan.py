@@ -8,13 +8,8 @@ from collections.abc import Iterator
 import click
 
 from lmconf.cli.app import command as make_command
-from lmconf.cli.options import (
-    allow_import_option,
-    format_option,
-    name_argument,
-    set_option,
-    var_option,
-)
+from lmconf.cli.options import format_option, name_argument
+from lmconf.cli.profile_options import Choose, profile_options
 from lmconf.cli.terminal import say
 from lmconf.runtime import CallForecast, ForecastStep, LMForecast
 
@@ -39,19 +34,13 @@ __all__ = ["command", "to_text"]
     help="How long a prompt to reckon with.",
 )
 @format_option("text", "json", help="How to write it.")
-@set_option()
-@var_option()
-@allow_import_option()
-@click.pass_context
+@profile_options
 def command(
-    ctx: click.Context,
     *,
     name: str | None,
     prompt_tokens: int,
     form: str,
-    sets: tuple[str, ...],
-    variables: tuple[str, ...],
-    allow_imports: tuple[str, ...],
+    choose: Choose,
 ) -> None:
     """Print what can happen to one call: every attempt, wait and fallback, and the worst case.
 
@@ -60,13 +49,9 @@ def command(
     """
     import msgspec
 
-    from lmconf.cli.select import choose, warn
     from lmconf.runtime import forecast_call
 
-    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
-    lm = chosen.lm
-    warn(ctx, chosen.warnings)
-    foreseen = forecast_call(chosen.profile.lms[lm], prompt_tokens)
+    foreseen = forecast_call(choose(one_lm=True).compiled, prompt_tokens)
     if form == "json":
         say(json.dumps(msgspec.to_builtins(foreseen), indent=2, ensure_ascii=False))
     else:

@@ -9,14 +9,8 @@ import click
 
 from lmconf.cli.app import command as make_command
 from lmconf.cli.app import terminal_of
-from lmconf.cli.options import (
-    allow_import_option,
-    format_option,
-    minimal_option,
-    name_argument,
-    set_option,
-    var_option,
-)
+from lmconf.cli.options import format_option, minimal_option, name_argument
+from lmconf.cli.profile_options import Choose, profile_options
 from lmconf.cli.terminal import say
 
 
@@ -34,9 +28,7 @@ from lmconf.cli.terminal import say
 @click.option("--origin", is_flag=True, help="Tell file and line, or the default, of every value.")
 @minimal_option()
 @format_option("yaml", "json", help="How to write it.")
-@set_option()
-@var_option()
-@allow_import_option()
+@profile_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -45,19 +37,16 @@ def command(
     origin: bool,
     minimal: bool,
     form: str,
-    sets: tuple[str, ...],
-    variables: tuple[str, ...],
-    allow_imports: tuple[str, ...],
+    choose: Choose,
 ) -> None:
     """Print what a profile or one of its LMs comes to: composed, rendered, defaults filled in.
 
     Without NAME, $LMCONF_PROFILE or the nearest lmconf.yaml is shown. References such as
     {$env: OPENAI_API_KEY} stay references: no secret is ever printed.
     """
-    from lmconf.cli.select import choose, state, to_text, warn
+    from lmconf.cli.select import state, to_text
 
-    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports)
-    warn(ctx, chosen.warnings)
+    chosen = choose()
     content = state(chosen, minimal=minimal)
     if not origin:
         say(to_text(content, form), newline=False)

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from lmconf.cli.app import command as make_command
-from lmconf.cli.options import allow_import_option, name_argument, not_empty, set_option, var_option
+from lmconf.cli.options import name_argument, not_empty
+from lmconf.cli.profile_options import Choose, profile_options
 from lmconf.cli.terminal import say
 
 __all__ = ["command"]
@@ -37,9 +38,7 @@ __all__ = ["command"]
     callback=not_empty,
     help="Declare the trained LM under this name in the profile's file, once it is there.",
 )
-@set_option()
-@var_option()
-@allow_import_option()
+@profile_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -49,9 +48,7 @@ def command(
     form: str | None,
     follow: bool,
     save_as: str | None,
-    sets: tuple[str, ...],
-    variables: tuple[str, ...],
-    allow_imports: tuple[str, ...],
+    choose: Choose,
 ) -> None:
     """Fine-tune an LM on the rows in DATA, a JSONL file, and print the job's name.
 
@@ -61,14 +58,12 @@ def command(
     """
     from lmconf.cli.job_follow import conclude
     from lmconf.cli.job_follow import follow as followed
-    from lmconf.cli.select import choose, warn
     from lmconf.loader.add_lm import CannotAddLM, check_can_add
     from lmconf.loader.discovery import find_profile
     from lmconf.runtime import LM
 
-    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
-    warn(ctx, chosen.warnings)
-    compiled = chosen.profile.lms[chosen.lm]
+    chosen = choose(one_lm=True)
+    compiled = chosen.compiled
     lm = LM.of(compiled)
     profile = None
     if save_as is not None:

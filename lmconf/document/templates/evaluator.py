@@ -9,14 +9,13 @@ itself imported only when a document holds a template.
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, TemplateSyntaxError, nodes
-from jinja2.parser import Parser
+from jinja2 import Environment, nodes
 
 from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.document.templates.expressions import parse_expression, spell_path
 from lmconf.document.templates.filters import (
     FILTERS,
     TESTS,
@@ -42,7 +41,6 @@ LONGEST_EXPRESSION = 4096
 _WORK = 5_000_000
 """The work of all templates of a document, about one for each character or item touched."""
 _WORK_PER_PARSED_CHARACTER = 20
-_STATEMENTS = frozenset("set if elif else endif for endfor block macro include import".split())
 _OUTSIDE = frozenset("env environ getenv os ENV lookup envvar environment".split())
 _ORDER: Mapping[str, Callable[[str | float, str | float], bool]] = {
     "lt": operator.lt,
@@ -100,7 +98,7 @@ class Evaluator:
         """Return the value of the expression `text`.
 
         Raises:
-            Failed: the text is no expression, uses what is not there, or does too much.
+            EvaluationError: the text is no expression, uses what is not there, or does too much.
         """
         if len(text) > LONGEST_EXPRESSION:
             raise EvaluationError(
@@ -110,7 +108,7 @@ class Evaluator:
             )
         self.spend(len(text) * _WORK_PER_PARSED_CHARACTER)
         try:
-            return self.value(self.parse(text))
+            return self.value(parse_expression(text, self.environment))
         except RecursionError:
             raise EvaluationError("template-work", "this expression is nested too deeply") from None
 
@@ -123,43 +121,6 @@ class Evaluator:
                 "the templates of this document do too much work",
                 "write long values directly in their fields",
             )
-
-    def parse(self, text: str) -> nodes.Expr:
-        if not text.strip():
-            raise EvaluationError(
-                "template-syntax", "this template is empty", "write {{ vars.name }}"
-            )
-        try:
-            parser = Parser(self.environment, text, state="variable")
-            expression = parser.parse_expression()
-        except TemplateSyntaxError as error:
-            said = _translate_syntax_error(error.message or "")
-            message = (
-                "this is no expression: it ends too early"
-                if "end of" in said
-                else f"this is no expression: {said}"
-            )
-            raise EvaluationError("template-syntax", message, quoting=True) from None
-        except (ValueError, SyntaxError):  # a literal that Python refuses, such as an odd escape
-            raise EvaluationError(
-                "template-syntax", "this expression holds a malformed literal"
-            ) from None
-        if not parser.stream.eos:
-            word = text.split(maxsplit=1)[0]
-            if word in _STATEMENTS:
-                raise EvaluationError(
-                    "template-syntax",
-                    f"`{word}` begins a statement, and a template holds an expression",
-                    "a choice is written `a if vars.x else b`" if word == "if" else "",
-                    word,
-                )
-            raise EvaluationError(
-                "template-syntax",
-                f"`{parser.stream.current.value}` is not expected after the expression",
-                "one pair of braces holds one expression",
-                quoting=True,
-            )
-        return expression
 
     def value(self, node: nodes.Node) -> Plain:
         """Return what `node` is worth; what is not there has no worth."""
@@ -230,14 +191,14 @@ class Evaluator:
         if not -len(whole) <= key < len(whole):
             raise EvaluationError(
                 "template-undefined",
-                f"`{_spell_path(node.node)}` has no item {key}",
+                f"`{spell_path(node.node)}` has no item {key}",
                 f"it has {len(whole)} items; the first is 0",
             )
         return whole[key]
 
     def member(self, owner: nodes.Node, key: str) -> Value:
         whole = self.value(owner)
-        written = _spell_path(owner)
+        written = spell_path(owner)
         if not isinstance(whole, dict):
             raise EvaluationError(
                 "template-type",
@@ -356,7 +317,7 @@ class Evaluator:
         if apply is None or node.node is None:
             raise _no_such("filter", node.name, FILTERS)
         positional, named = self.arguments(node)
-        value = self.lenient(node.node) if node.name in {"default", "d"} else self.value(node.node)
+        value = self.lenient(node.node) if node.name == "default" else self.value(node.node)
         if isinstance(value, str | list | dict):
             self.spend(len(value))
         try:
@@ -376,21 +337,17 @@ class Evaluator:
         return [self.value(each) for each in node.args], named
 
     def test(self, node: nodes.Test) -> Plain:
-        positional, named = self.arguments(node)
-        if node.name in {"defined", "undefined"}:
-            missing = isinstance(self.lenient(node.node), Undefined)
-            return missing == (node.name == "undefined")
-        if node.name == "in" and len(positional) == 1:
-            return self.contains(positional[0], self.value(node.node))
-        check = TESTS.get(node.name)
-        if check is None:
-            raise _no_such("test", node.name, (*TESTS, "defined", "undefined", "in"))
-        if positional or named:
+        if node.name not in TESTS:
+            raise _no_such("test", node.name, TESTS)
+        if any(self.arguments(node)):
             raise EvaluationError("template-type", f"test `{node.name}` takes no arguments")
-        return check(self.value(node.node))
+        if node.name == "none":
+            return self.value(node.node) is None
+        missing = isinstance(self.lenient(node.node), Undefined)
+        return missing == (node.name == "undefined")
 
     def call(self, node: nodes.Call) -> Plain:
-        name = _spell_path(node.node).rpartition(".")[2]
+        name = spell_path(node.node).rpartition(".")[2]
         help = "templates calculate with `vars`; filters are written `| upper`"
         if name in FILTERS:
             help = f"write it as a filter: `| {name}`"
@@ -399,37 +356,9 @@ class Evaluator:
         raise EvaluationError("template-call", "templates cannot call functions", help, name)
 
 
-def _translate_syntax_error(said: str) -> str:
-    """Return what Jinja's parser says of an expression without its own terms."""
-    expected = re.fullmatch(r"expected token '(.+)', got '(.+)'", said)
-    if expected is not None and "end of" not in expected[2]:
-        return f"`{expected[1]}` is expected, not `{expected[2]}`"
-    strange = re.match(r"unexpected char '(.+)' at \d+", said) or re.fullmatch(
-        r"unexpected '(.+)'", said
-    )
-    if strange is not None and "end of" not in strange[1]:
-        return f"`{strange[1]}` is not expected there"
-    return said
-
-
 def _no_such(what: str, name: str, known: Iterable[str]) -> EvaluationError:
     names = sorted(known)
     near = did_you_mean(name, names)
     help = f"did you mean `{near}`?" if near else f"there are: {', '.join(names)}"
     message = f"there is no {what} `{name}`"
     return EvaluationError(f"template-{what}", message, help, name, quoting=True)
-
-
-def _spell_path(node: nodes.Node) -> str:
-    """Return the path that `node` spells, as far as it is one."""
-    match node:
-        case nodes.Name(name=name):
-            return name
-        case nodes.Getattr(node=owner, attr=attr):
-            return f"{_spell_path(owner)}.{attr}"
-        case nodes.Getitem(node=owner, arg=nodes.Const(value=str() as key)):
-            return f"{_spell_path(owner)}.{key}"
-        case nodes.Getitem(node=owner, arg=nodes.Const(value=key)):
-            return f"{_spell_path(owner)}[{key}]"
-        case _:
-            return "…"

@@ -198,19 +198,6 @@ def _upper(value: Plain) -> Plain:
     return _text(value).upper()
 
 
-def _capitalize(value: Plain) -> Plain:
-    return _text(value).capitalize()
-
-
-def _title(value: Plain) -> Plain:
-    words = re.split(r"([-\s({\[<]+)", _text(value))
-    return "".join(word[:1].upper() + word[1:].lower() for word in words)
-
-
-def _trim(value: Plain, chars: Plain = None) -> Plain:
-    return _text(value).strip(None if chars is None else _text(chars))
-
-
 def _replace(value: Plain, old: Plain, new: Plain, count: Plain = None) -> Plain:
     text, before, after = _text(value), _text(old), _text(new)
     most = -1 if count is None else _whole(count, "count")
@@ -219,10 +206,6 @@ def _replace(value: Plain, old: Plain, new: Plain, count: Plain = None) -> Plain
         times = min(times, most)
     check_length(len(text) + times * (len(after) - len(before)))
     return text.replace(before, after, most)
-
-
-def _string(value: Plain) -> Plain:
-    return _text(value)
 
 
 def _int(value: Plain, default: Plain = None) -> Plain:
@@ -257,12 +240,6 @@ def _or_default(value: Plain, default: Plain, expected: str) -> Plain:
     )
 
 
-def _length(value: Plain) -> Plain:
-    if isinstance(value, str | list | dict):
-        return len(value)
-    raise EvaluationError("template-type", f"{describe_type(value)} has no length")
-
-
 def _join(value: Plain, d: Plain = "") -> Plain:
     if not isinstance(value, list):
         raise EvaluationError(
@@ -273,48 +250,15 @@ def _join(value: Plain, d: Plain = "") -> Plain:
     return between.join(parts)
 
 
-def _round(value: Plain, precision: Plain = 0, method: Plain = "common") -> Plain:
+def _round(value: Plain, precision: Plain = 0) -> Plain:
     digits = _whole(precision, "precision")
-    rounding: dict[Plain, Callable[[float], float]] = {"ceil": math.ceil, "floor": math.floor}
     if not is_number(value) or not isinstance(value, int | float):
         raise EvaluationError(
             "template-type", f"only a number can be rounded, not {describe_type(value)}"
         )
     if abs(digits) > 20:
         raise EvaluationError("template-number", "numbers are rounded to 20 digits at most")
-    if isinstance(method, str) and method in rounding:
-        scale = 10.0**digits
-        scaled = check_number(value * scale)
-        return check_number(float(rounding[method](scaled)) / scale)
-    if method != "common":
-        raise EvaluationError("template-type", "numbers are rounded 'common', 'ceil' or 'floor'")
     return check_number(round(float(value), digits))
-
-
-def _abs(value: Plain) -> Plain:
-    if is_number(value) and isinstance(value, int | float):
-        return check_number(abs(value))
-    raise EvaluationError(
-        "template-type", f"only a number has an absolute value, not {describe_type(value)}"
-    )
-
-
-def _first(value: Plain) -> Plain:
-    return _end(value, 0)
-
-
-def _last(value: Plain) -> Plain:
-    return _end(value, -1)
-
-
-def _end(value: Plain, index: int) -> Plain:
-    if not isinstance(value, list | str):
-        raise EvaluationError("template-type", f"{describe_type(value)} has no first or last item")
-    if not value:
-        raise EvaluationError(
-            "template-undefined", f"{describe_type(value)} without items has no first or last one"
-        )
-    return value[index]
 
 
 def _whole(value: Plain, name: str) -> int:
@@ -326,39 +270,16 @@ def _whole(value: Plain, name: str) -> int:
 
 
 FILTERS: Mapping[str, Callable[..., Plain]] = {
-    "abs": _abs,
-    "capitalize": _capitalize,
-    "count": _length,
-    "d": _default,
     "default": _default,
-    "first": _first,
     "float": _float,
     "int": _int,
     "join": _join,
-    "last": _last,
-    "length": _length,
     "lower": _lower,
     "replace": _replace,
     "round": _round,
-    "string": _string,
-    "title": _title,
-    "trim": _trim,
     "upper": _upper,
 }
 """The filters of templates: `{{ vars.name | upper }}`."""
 
-TESTS: Mapping[str, Callable[[Plain], bool]] = {
-    "boolean": lambda value: isinstance(value, bool),
-    "even": lambda value: _whole(value, "even") % 2 == 0,
-    "false": lambda value: value is False,
-    "float": lambda value: isinstance(value, float),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "mapping": lambda value: isinstance(value, dict),
-    "none": lambda value: value is None,
-    "number": lambda value: isinstance(value, int | float),
-    "odd": lambda value: _whole(value, "odd") % 2 == 1,
-    "sequence": lambda value: isinstance(value, list | str | dict),
-    "string": lambda value: isinstance(value, str),
-    "true": lambda value: value is True,
-}
+TESTS = ("defined", "none", "undefined")
 """The tests of templates: `{{ 1 if vars.size is none else vars.size }}`."""

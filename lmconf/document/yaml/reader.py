@@ -13,11 +13,12 @@ from lmconf.document.yaml.secret_spans import hidden_spans, with_repetitions
 from lmconf.document.yaml.syntax_faults import MarkMaker, SyntaxFault
 from lmconf.document.yaml.syntax_hints import missing_space
 from lmconf.errors import ProfileError
-from lmconf.secrets.redaction import find_possible_secrets, merge_spans
+from lmconf.secrets.masks import merge_spans
+from lmconf.secrets.redaction import find_possible_secrets
 from lmconf.secrets.secret_names import is_secret_name
 
 if TYPE_CHECKING:
-    from lmconf.secrets.redaction import Span
+    from lmconf.secrets.masks import Span
 
 __all__ = ["read_document", "read_value"]
 

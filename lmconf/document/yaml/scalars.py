@@ -66,7 +66,7 @@ def resolve(text: str) -> Atom:
     """Return the value that the unquoted scalar `text` has in YAML 1.2's core schema.
 
     Raises:
-        Refused: the scalar is a NaN or an infinity (JSON has none), an integer outside
+        InvalidNumber: the scalar is a NaN or an infinity (JSON has none), an integer outside
             `SMALLEST` to `LARGEST`, or a float too large for 64 bits.
     """
     if text in _WORDS:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from lmconf.secrets.redaction import Span, merge_spans
+from lmconf.secrets.masks import Span, merge_spans, occurrences
 from lmconf.secrets.secret_names import is_secret_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from lmconf.document.yaml.parser import ParseEvent
 
@@ -71,21 +71,13 @@ def with_repetitions(text: str, spans: Sequence[Span]) -> list[Span]:
     """
     secrets = {text[start:end].strip("\"' \t\r\n") for start, end in spans}
     words = sorted((word for word in secrets if len(word) >= SHORTEST), key=len, reverse=True)
-    if not words:
-        return list(spans)
     words = words[:MOST]
-    found = [span for word in words if len(word) > _LONG for span in _occurrences(text, word)]
+    long = [word for word in words if len(word) > _LONG]
     short = [re.escape(word) for word in words if len(word) <= _LONG]
     # A pattern of a long text takes a hundred times as long to make as the text to look through.
     again = re.finditer("|".join(short), text) if short else ()
+    found = occurrences(text, long, overlapping=False)
     return [*spans, *found, *(match.span() for match in again)]
-
-
-def _occurrences(text: str, word: str) -> Iterator[Span]:
-    start = text.find(word)
-    while start >= 0:
-        yield start, start + len(word)
-        start = text.find(word, start + len(word))
 
 
 class _Walk:

@@ -7,7 +7,6 @@ from lmconf.errors import CallError, Cause, CircuitOpen, RateLimited, Timeout
 from lmconf.retries.origins import origins
 from lmconf.retries.policy import delays, should_retry, wait_before_retry
 from lmconf.retries.reasons import counts_against_breaker, reason_of
-from lmconf.retries.specs import REASONS
 from lmconf.runtime.call import Call, Next, Reply, Sleep, Steps
 from lmconf.transports import Json
 
@@ -92,7 +91,8 @@ def retry_failures(call: Call, following: Next) -> Steps:
             import random  # only what failed needs it
 
             waits = delays(policy, number, random.Random())  # noqa: S311 - it spreads load
-        wait = next(waits, None) if goes_on and _may_retry(failure, call) else None
+        goes_on = goes_on and call.attempts > 0 and should_retry(failure, policy)
+        wait = next(waits, None) if goes_on else None
         if wait is not None:
             members = call.parts.members
             if members is not None and call.left > 0 and members.has_another(call):
@@ -135,14 +135,6 @@ def _note_broken_stream(call: Call, error: BaseException) -> None:
 
 def _leave_answer(response: Json) -> None:
     """Leave a whole answer to the layers around."""
-
-
-def _may_retry(failure: CallError, call: Call) -> bool:
-    if not failure.retryable or call.attempts == 0:
-        return False
-    reason = reason_of(failure)
-    # What `when` cannot name is tried again where the server says so.
-    return reason not in REASONS or should_retry(reason, call.spec.retry)
 
 
 def _is_paid(failure: CallError, call: Call, watch: Watch) -> bool:

@@ -28,7 +28,7 @@ def join(call: Call, following: Next) -> Steps:
     if place is None or place.flights is None:
         return (yield from following(call))
     while True:
-        flight, ours = place.flights.board(place.key)
+        flight, ours = place.flights.board(place.key, call.started)
         if flight is None:
             return (yield from following(call))
         if ours:
@@ -72,19 +72,19 @@ def _await_other_process(
     The second is whether to send without a claim: what others were answered may not be shared, or
     there is no time left.
     """
-    claims = flight.claims
-    if claims is None:
-        return place.near(), False
-    count, pause = None, _FIRST_LOOK
-    while not claims.take(place.key):
-        if count is None:
-            count = claims.count(place.key)
+    claims, waited = flight.claims, False
+    pause = _FIRST_LOOK
+    while claims is not None and not claims.take(place.key):
+        waited = True
         if call.left <= 0:
             return None, True
         yield Sleep(max(0.0, min(pause, call.left)))
         pause = min(pause * 1.5, _LAST_LOOK)
-    flight.claimed = True
-    if count is None:
-        return place.near(), False
+    flight.claimed = claims is not None
+    answered = unshared = False
+    if claims is not None:
+        answered, unshared = claims.answered_since(place.key, call.started)
+    if not (waited or answered or flight.late):
+        return None, False  # nobody can have stored an answer since the stores were asked
     found = place.near() or (yield from place.far())
-    return found, found is None and claims.count(place.key) != count
+    return found, found is None and unshared

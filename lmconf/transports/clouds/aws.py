@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from lmconf.errors import AuthenticationFailed, BadRequest
 from lmconf.schema.frozen import FrozenMap
-from lmconf.secrets.references import MASK
+from lmconf.secrets.masks import MASK
 from lmconf.transports.clouds.credentials import CloudRoute, CredentialCache, Sign, missing, refusal
 from lmconf.transports.http.http_request import PLACEHOLDER
 from lmconf.transports.transport import Request

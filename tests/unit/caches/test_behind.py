@@ -78,6 +78,33 @@ def test_a_while_later_it_is_written_without_a_word(tmp_path: Path) -> None:
     assert other.get("a") == b"1"
 
 
+class Interrupted(Exception):
+    """What a signal handler raises."""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_thread_whose_start_was_interrupted_is_started_by_the_next_put(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        monkeypatch.undo()
+        if when == "after":
+            start(thread)
+        raise Interrupted
+
+    store = WriteBehindStore(lambda: DiskCache(tmp_path))
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(Interrupted):
+        store.put("a", b"1", ttl=None)
+    store.put("b", b"2", ttl=None)
+    other, end = DiskCache(tmp_path), time.monotonic() + 10
+    while other.get("b") is None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert (other.get("a"), other.get("b")) == (b"1", b"2")
+
+
 def test_no_more_waits_than_may(gated: Gated) -> None:
     store = WriteBehindStore(lambda: gated, most=10_000)
 

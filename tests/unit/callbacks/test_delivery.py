@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
+import atexit  # noqa: F401 - for the programs below
 import contextvars
 import functools
 import gc
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lmconf.callbacks import CallbackWarning, Dispatcher, End, Start
-from lmconf.callbacks.worker import MOST_WAITING, PATIENCE, CallbackWorker
+from lmconf.callbacks.delivery import MOST_WAITING, PATIENCE
 from tests import watching
 from tests.programs import run
 
@@ -318,26 +317,82 @@ begun.append(time.monotonic())
 """
 
 
-def test_the_end_of_the_program_waits_for_a_thread_that_begins_as_another_ends(
-    monkeypatch: pytest.MonkeyPatch,
+AGAIN = """
+from tests.unit.callbacks.test_delivery import *
+class Slow:
+    def on_end(self, event):
+        time.sleep(0.2)
+        print("heard", flush=True)
+dispatcher = Dispatcher([Slow()])
+for _ in range(2):
+    call(dispatcher)
+    dispatcher.close()
+call(dispatcher)
+atexit.register(call, dispatcher)  # runs after the end of the main thread
+"""
+
+
+def test_the_end_of_the_program_waits_for_threads_that_begin_as_others_end() -> None:
+    done = run(AGAIN)
+    assert (done.stdout, done.stderr) == ("heard\n" * 4, "")
+
+
+class Interrupted(Exception):
+    """What a signal handler raises."""
+
+
+def interrupt_next_start(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """Have a signal handler raise before or after the next thread is started."""
+    start = threading.Thread.start
+    left = ["one"]
+
+    def started(thread: threading.Thread) -> None:
+        interrupts = bool(left) and bool(left.pop())
+        if not interrupts or when == "after":
+            start(thread)
+        if interrupts:
+            raise Interrupted
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("kind", [Gathers, GathersOnALoop])
+def test_a_thread_whose_start_was_interrupted_is_started_by_the_next_call(
+    kind: type[Gathers], when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waited_for: list[Callable[[], None]] = []
+    before = threading.active_count()
+    callback = kind()
+    dispatcher = Dispatcher([callback])
+    dispatcher.open()
+    interrupt_next_start(monkeypatch, when)
+    with pytest.raises(Interrupted):
+        dispatcher.tell(END)
+    dispatcher.tell(END)
+    dispatcher.close()
+    assert callback.flushed == ["gpt", "gpt"]
+    until(lambda: threading.active_count() <= before)
 
-    def forget(leave: Callable[[], None]) -> None:
-        time.sleep(0.1)  # the other thread begins meanwhile, if it may
-        waited_for[:] = [each for each in waited_for if each != leave]
 
-    monkeypatch.setattr(atexit, "register", waited_for.append)
-    monkeypatch.setattr(atexit, "unregister", forget)
-    free = threading.Event()
-    courier = CallbackWorker(lambda error: None, looping=False)
-    courier.post(lambda: None)
-    courier._queue.end()
-    until(lambda: not courier._queue.running)
-    courier.post(free.wait, 10)
-    time.sleep(0.2)
-    assert courier._queue.leave in waited_for
-    free.set()
+INTERRUPTED = """
+from tests.unit.callbacks.test_delivery import *
+class Hears:
+    def on_end(self, event):
+        print("heard", flush=True)
+dispatcher = Dispatcher([Hears()])
+dispatcher.open()
+patch = pytest.MonkeyPatch()
+interrupt_next_start(patch, "before")
+try:
+    dispatcher.tell(END)
+except Interrupted:
+    patch.undo()
+"""
+
+
+def test_what_waits_for_a_thread_whose_start_was_interrupted_is_heard_at_the_end() -> None:
+    done = run(INTERRUPTED)
+    assert (done.stdout, done.stderr) == ("heard\n", "")
 
 
 def test_flushes_that_hang_hold_up_the_end_of_a_program_once_for_all_of_them() -> None:

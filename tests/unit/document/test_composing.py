@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lmconf.diagnostics.model import Diagnostic
-from lmconf.document.inheritance import Cycle, linearise
+from lmconf.document.linearisation import Cycle, linearise
 from lmconf.document.merge import fold, normalise, settle
 from lmconf.document.nodes import (
     Broken,

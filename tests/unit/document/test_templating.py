@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from lmconf.diagnostics.model import Diagnostic, Mark, Source
 from lmconf.diagnostics.render import to_text
 from lmconf.document.nodes import Broken, Map, Plain, Scalar, at, from_plain, to_plain
 from lmconf.document.operators import recognise_operators
+from lmconf.document.templates.filters import FILTERS, TESTS
 from lmconf.document.templates.renderer import Renderer, has_template, render
 from lmconf.document.yaml.reader import read_document
 from tests.watching import processor_seconds
@@ -70,6 +72,7 @@ VALUES: list[tuple[str, Plain]] = [
     ("{{ vars.names[-1] }}", "b"),
     ("{{ vars.tier[1:3] }}", "in"),
     ("{{ vars.names[1:] | join }}", "b"),
+    ("{{ (vars.names + ['c']) | join }}", "abc"),
     ("{{ 3.10 }}", 3.1),
     ("{{ '3.10' }}", "3.10"),
     ("{{ {'mini': 1, 'full': 2}[vars.tier] }}", 1),
@@ -82,7 +85,6 @@ VALUES: list[tuple[str, Plain]] = [
     ("{{ 2 ** 10 }}", 1024),
     ("{{ -vars.gpus }}", -2),
     ("{{ 'a' + 'b' }}", "ab"),
-    ("{{ (vars.names + ['c']) | length }}", 3),
     ("{{ vars.gpus == 2 and vars.on }}", True),
     ("{{ vars.off or 'other' }}", "other"),
     ("{{ not vars.off }}", True),
@@ -101,16 +103,9 @@ VALUES: list[tuple[str, Plain]] = [
     ("{{ vars.missing is not defined }}", True),
     ("{{ vars.tier is undefined }}", False),
     ("{{ vars.none is none }}", True),
-    ("{{ vars.gpus is number }}", True),
-    ("{{ vars.on is integer }}", False),
-    ("{{ vars.tier is in(['mini']) }}", True),
-    ("{{ 3 is odd }}", True),
+    ("{{ vars.tier is not none }}", True),
     ("{{ vars.tier | upper }}", "MINI"),
     ("{{ 'A b' | lower }}", "a b"),
-    ("{{ 'hello wor-ld' | title }}", "Hello Wor-Ld"),
-    ("{{ 'hello World' | capitalize }}", "Hello world"),
-    ("{{ ' x ' | trim }}", "x"),
-    ("{{ 'xxaxx' | trim('x') }}", "a"),
     ("{{ 'a-b-c' | replace('-', '+') }}", "a+b+c"),
     ("{{ 'a-b-c' | replace('-', '+', 1) }}", "a+b-c"),
     ("{{ '42' | int }}", 42),
@@ -119,16 +114,10 @@ VALUES: list[tuple[str, Plain]] = [
     ("{{ '4.5' | float }}", 4.5),
     ("{{ 2 | float }}", 2.0),
     ("{{ 'x' | float(0.5) }}", 0.5),
-    ("{{ 5 | string }}", "5"),
-    ("{{ vars.names | length }}", 2),
     ("{{ vars.names | join(', ') }}", "a, b"),
     ("{{ [1, true, none] | join('/') }}", "1/true/null"),
     ("{{ 2.567 | round(2) }}", 2.57),
-    ("{{ 2.1 | round(method='ceil') }}", 3.0),
-    ("{{ 2.9 | round(0, 'floor') }}", 2.0),
-    ("{{ -3 | abs }}", 3),
-    ("{{ vars.names | first }}", "a"),
-    ("{{ vars.tier | last }}", "i"),
+    ("{{ 2.1 | round }}", 2.0),
     ("a {{ vars.gpus }} b {{ vars.rate }}", "a 2 b 0.5"),
     ("{{ vars.on }}{{ vars.none }}", "truenull"),
     ("x{{ 1e-5 }}", "x1e-05"),
@@ -158,7 +147,7 @@ def test_expressions_mean_what_they_mean_in_jinja() -> None:
         compared += 1
         compiled = environment.compile_expression(inner, undefined_to_none=False)
         assert compiled(vars=VARS) == value, expression
-    assert compared > 60
+    assert compared > 45
 
 
 @pytest.mark.parametrize(
@@ -171,7 +160,6 @@ def test_expressions_mean_what_they_mean_in_jinja() -> None:
         ("{{ vars.missing.part | default(1) }}", "template-undefined", "`vars.missing`"),
         ("{{ vars.missing == 1 }}", "template-undefined", "`vars.missing`"),
         ("{{ vars.names[5] }}", "template-undefined", "no item 5"),
-        ("{{ [] | first }}", "template-undefined", "no first"),
         ("{{ tier }}", "template-name", "write `vars.tier`"),
         ("{{ teir }}", "template-name", "did you mean `vars.tier`?"),
         ("{{ other }}", "template-name", "declare `other` under `vars`"),
@@ -204,7 +192,7 @@ def test_expressions_mean_what_they_mean_in_jinja() -> None:
         ("{{ vars.tier | upper(1) }}", "template-type", "does not take these arguments"),
         ("{{ vars.tier | replace(*vars.names) }}", "template-operation", "`*`"),
         ("{{ 3 is divisibleby(3) }}", "template-test", "no test `divisibleby`"),
-        ("{{ 3 is odd(1) }}", "template-type", "takes no arguments"),
+        ("{{ 3 is none(1) }}", "template-type", "takes no arguments"),
         ("{{ vars.tier | int }}", "template-type", "not a whole number"),
         ("{{ 'nan' | float }}", "template-type", "not a number"),
         ("{{ vars.tier + 1 }}", "template-type", "text and a number"),
@@ -231,6 +219,20 @@ def test_an_expression_without_a_value_is_told_with_its_mend(
     assert said in f"{diagnostic.message}; {diagnostic.help}"
 
 
+@pytest.mark.parametrize("name", ["abs", "d", "first", "length", "title", "trim"])
+def test_a_filter_of_jinja_that_there_is_not_is_answered_with_the_list(name: str) -> None:
+    diagnostic = mistake_in(f"{{{{ vars.names | {name} }}}}")
+    assert diagnostic.message == f"there is no filter `{name}`"
+    assert diagnostic.help == f"there are: {', '.join(sorted(FILTERS))}"
+
+
+def test_the_page_of_the_format_lists_the_filters_and_the_tests() -> None:
+    page = (Path(__file__).parents[3] / "docs/format.md").read_text(encoding="utf-8")
+    said = " ".join(page.split()).partition("with the filters ")[2].partition(". **")[0]
+    filters, tests = (re.findall("`([a-z]+)`", part) for part in said.split(" the tests "))
+    assert (filters, tests) == (sorted(FILTERS), sorted(TESTS))
+
+
 @pytest.mark.parametrize(
     "expression",
     [
@@ -242,12 +244,12 @@ def test_an_expression_without_a_value_is_told_with_its_mend(
         "{{ '%800000000d' % 1 }}",
         "{{ '{:800000000}'.format(1) }}",
         "{{ 'x' | center(800000000) }}",
-        "{{ range(999999999) | length }}",
-        "{{ (vars.long | replace('x', vars.long)) | length }}",
+        "{{ range(999999999) | join }}",
+        "{{ (vars.long | replace('x', vars.long)) | upper }}",
         "{{ vars.many | join(vars.long) }}",
         "{{ vars.long ~ vars.long }}",
         "{{ vars.long + vars.long }}",
-        "{{ ('a' | replace('', vars.long)) | length }}",
+        "{{ ('a' | replace('', vars.long)) | upper }}",
         "{{ 5 | round(-1000000000) }}",
         "{{ " + " + ".join(["vars.long"] * 300) + " }}",
         "{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}",

@@ -18,7 +18,7 @@ from lmconf.launchers.processes import ServerProcess
 from lmconf.launchers.server_protocol import StartOptions
 from lmconf.launchers.specs import LaunchSpec, ServerLog
 from lmconf.launchers.start import start
-from lmconf.secrets.redactor import Redactor
+from lmconf.secrets.masks import Redactor
 from lmconf.system.supervisor import BoundedLog
 from tests.unit.launchers.scripted import QUICK, command, models_server, until
 from tests.watching import alive

@@ -15,6 +15,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from lmconf.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    BadResponse,
+    CallError,
+    ConnectionFailed,
+    RateLimited,
+    ServerError,
+    Timeout,
+)
 from lmconf.retries import (
     REASONS,
     RetryPolicy,
@@ -23,6 +33,7 @@ from lmconf.retries import (
     should_retry,
     wait_before_retry,
 )
+from lmconf.retries.reasons import reason_of
 
 policies = st.builds(
     RetryPolicy,
@@ -133,25 +144,19 @@ def test_whatever_a_server_says_is_a_finite_time_or_nothing(text: str, now: floa
         assert asked is None or 0 <= asked < math.inf
 
 
-@pytest.mark.parametrize("reason", REASONS)
-def test_the_policy_says_after_which_failures(reason: str) -> None:
-    assert should_retry(reason, RetryPolicy())
-    assert not should_retry(reason, RetryPolicy(when=()))
-    assert should_retry(reason, RetryPolicy(when=(reason,)))
+@pytest.mark.parametrize("kind", [RateLimited, Timeout, ServerError, ConnectionFailed, BadResponse])
+def test_the_policy_says_after_which_failures(kind: type[CallError]) -> None:
+    failure, reason = kind("no", retryable=True), reason_of(kind("no"))
+    assert reason in REASONS
+    assert should_retry(failure, RetryPolicy())
+    assert not should_retry(failure, RetryPolicy(when=()))
+    assert should_retry(failure, RetryPolicy(when=(reason,)))
+    assert not should_retry(kind("no", retryable=False), RetryPolicy())
 
 
-def test_other_failures_are_final() -> None:
-    assert not should_retry("authentication", RetryPolicy())
-
-
-@pytest.mark.parametrize(
-    ("header", "decided"), [("true", True), (" False ", False), ("maybe", None), ("", None)]
-)
-def test_the_servers_word_decides_where_it_is_clear(header: str, decided: bool | None) -> None:
-    assert should_retry("rate_limit", RetryPolicy(), header) is (
-        True if decided is None else decided
-    )
-    assert should_retry("bad_request", RetryPolicy(), header) is (decided or False)
+def test_other_failures_are_final_unless_the_server_says_that_they_are_not() -> None:
+    assert not should_retry(AuthenticationFailed("no"), RetryPolicy())
+    assert should_retry(BadRequest("no", retryable=True), RetryPolicy())
 
 
 def test_deciding_needs_no_network_modules() -> None:

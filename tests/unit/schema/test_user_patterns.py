@@ -12,7 +12,7 @@ import lmconf
 from lmconf.callbacks.record_redaction import Redaction
 from lmconf.errors import ProfileError, UsageError
 from lmconf.schema.user_patterns import OutOfTime, Stopwatch, UserPattern, why_no_pattern
-from lmconf.secrets.references import MASK
+from lmconf.secrets.masks import MASK
 from lmconf.spec.response_format import FormatMismatch, reader_for
 
 ENDLESS = [

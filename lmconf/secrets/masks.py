@@ -1,4 +1,4 @@
-"""Hiding known secrets in what a program says, wherever its pieces are cut.
+"""Masks in the place of secrets whose places or texts are known, also in a text that comes in pieces.
 
 It needs the standard library alone: the supervisor of servers and trainings runs it apart from
 everything else.
@@ -9,20 +9,64 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import AnyStr
 
-__all__ = ["LEAST", "Redactor", "last_of", "occurrences"]
+__all__ = [
+    "LEAST",
+    "MASK",
+    "Redactor",
+    "Span",
+    "last_of",
+    "mask_spans",
+    "merge_spans",
+    "occurrences",
+]
 
-MASK = b"***"
+MASK = "***"
+"""What is shown in the place of a secret."""
+
 LEAST = 8
 """From how many bytes on the beginning of a secret is hidden where a program ended within it."""
 
 
-def occurrences(text: AnyStr, secrets: Iterable[AnyStr]) -> Iterator[tuple[int, int]]:
-    """Yield where one of `secrets` stands in `text`: each place, those that overlap included."""
+Span = tuple[int, int]
+"""Where something stands in a text: from one offset up to another."""
+
+_MASK = MASK.encode()
+
+
+def occurrences(
+    text: AnyStr, secrets: Iterable[AnyStr], *, overlapping: bool = True
+) -> Iterator[Span]:
+    """Yield where one of `secrets` stands in `text`.
+
+    Places of one secret that overlap are yielded, too, unless `overlapping` is false; the time
+    grows then with the length of `text` alone, for each secret.
+    """
     for secret in secrets:
         start = text.find(secret)
         while start >= 0:
             yield start, start + len(secret)
-            start = text.find(secret, start + 1)
+            start = text.find(secret, start + (1 if overlapping else len(secret)))
+
+
+def merge_spans(spans: Iterable[Span]) -> list[Span]:
+    """Return `spans` sorted, with those that touch or overlap made one."""
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def mask_spans(text: str, spans: Iterable[Span]) -> str:
+    """Return `text` with a mask in the place of each of `spans`, one for those that touch."""
+    parts = []
+    last = 0
+    for start, end in merge_spans(spans):
+        parts += [text[last:start], MASK]
+        last = end
+    return "".join([*parts, text[last:]])
 
 
 def last_of(text: bytes, size: int) -> bytes:
@@ -36,7 +80,7 @@ def last_of(text: bytes, size: int) -> bytes:
     cut = text[at:]
     if cut[:1].isspace() or text[at - 1 : at].isspace():
         return cut
-    return cut[len(cut.split(None, 1)[0]) :] or MASK[:size]
+    return cut[len(cut.split(None, 1)[0]) :] or _MASK[:size]
 
 
 class Redactor:
@@ -62,7 +106,7 @@ class Redactor:
         rest = self._rest
         if len(rest) < LEAST or self._hidden == len(rest):
             return self._until(rest, len(rest))
-        shown = b"" if self._hidden else MASK
+        shown = b"" if self._hidden else _MASK
         self._rest, self._hidden = b"", 0
         return shown
 
@@ -86,7 +130,7 @@ class Redactor:
                 break
             # A secret that overlaps the one before has the mask of that one.
             if first >= at:
-                shown += [text[at:first], MASK]
+                shown += [text[at:first], _MASK]
             at = max(at, last)
         shown.append(text[at:end])
         self._rest, self._hidden = text[end:], max(at - end, 0)
