@@ -1,4 +1,7 @@
-"""The map of the code leads where it says: every path and name in the pages for contributors is there."""
+"""The map of the code leads where it says: every path and name in the pages for contributors is there.
+
+Every link of every page leads to a file and a heading that are there.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,48 @@ from tools import structure
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "docs/architecture.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 PAGES += sorted((ROOT / "docs/contributing").glob("*.md"))
+LINKED = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def homes(path: str) -> list[Path]:
     """Return where a path in a page may lead: from the root, from the package, or to a room's file."""
     return [ROOT / path, ROOT / "lmconf" / path]
+
+
+def prose(page: Path) -> str:
+    """Return the text of a page without its code blocks, where a `#` is a comment."""
+    return re.sub(r"(?ms)^ *```.*?^ *```", "", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that the headings of a page make."""
+    headings = re.findall(r"(?m)^#+ (.+)$", prose(page))
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def broken_links(page: Path) -> list[str]:
+    """Return the links of a page to a file or a heading that is not there."""
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    assert broken_links(page) == []
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    (tmp_path / "other.md").write_text("# One `two`\n```\n# three\n```\n")
+    page.write_text("[a](other.md#one-two) [b](other.md#three) [c](none.md) [d](#e) [f](https://g)")
+    assert broken_links(page) == ["other.md#three", "none.md", "#e"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
