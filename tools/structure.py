@@ -28,7 +28,9 @@ TERMS = frozenset("caching logging mapping pricing testing training tuning".spli
 """Gerunds that are terms of the field."""
 ALIKE = frozenset("__init__ __main__ lm profile registry specs".split())
 """Base names of modules that are the same thing in several rooms."""
-KINDS = frozenset("command disk log logs memory ollama openai redis schema sglang vllm".split())
+KINDS = frozenset(
+    "aws command databricks disk google log logs memory ollama openai redis schema sglang vllm".split()
+)
 """Base names of plug-ins, of their commands, and of kinds that several rooms have."""
 NO_PARTICIPLES = frozenset("embed feed need proceed seed speed".split())
 IRREGULAR = frozenset(

@@ -10,7 +10,7 @@ from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.document.nodes import Map, Node, Path, Scalar, at
 from lmconf.providers.catalogue import provider_of
 from lmconf.providers.families import EFFORTS, efforts_refused, family_of
-from lmconf.providers.routes import TEXT, client_of
+from lmconf.providers.routes import client_of
 from lmconf.schema.declaration import field_names, fields
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
@@ -181,7 +181,7 @@ def _foreign_wire(spec: LMSpec) -> tuple[str, str] | None:
         return None
     if spec.model_type == "responses" or client_of(provider, spec.model_type) is not None:
         return None
-    if spec.model_type == "chat" and provider in TEXT:
+    if spec.model_type == "chat" and client_of(provider, "text") is not None:
         return None  # an API for completions alone: a call is refused
     if spec.model_type == "text" and client_of(provider, "chat") is not None:
         return f"{provider}/ for completions", "leave `model_type: text` out"

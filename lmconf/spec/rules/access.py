@@ -17,8 +17,9 @@ from lmconf.providers.catalogue import (
     is_loopback,
     origin,
     provider_of,
+    record_of,
 )
-from lmconf.providers.routes import NAMES_IN_PATHS, is_foreign
+from lmconf.providers.routes import is_foreign
 from lmconf.schema.check import Fault
 from lmconf.schema.declaration import field_names
 from lmconf.schema.lookup import UnreadableValue
@@ -131,7 +132,7 @@ def _check_name_in_path(data: Data) -> Iterator[Fault]:
     route = text_of(data, "model_type") or "chat"
     if provider not in PROVIDERS or "://" in name or not name:
         return
-    if provider not in NAMES_IN_PATHS and not is_foreign(provider, route):
+    if not PROVIDERS[provider].name_in_path and not is_foreign(provider, route):
         return
     match = _OUT_OF_PATH.search(name)
     if match is not None:
@@ -199,7 +200,7 @@ def _check_azure_credential(data: Data) -> Iterator[Fault]:
     stated, model = text_of(data, "api_type"), text_of(data, "model")
     if stated is None or model is None or transport_of(data) != "litellm":
         return
-    azure = provider_of(model)[0].startswith("azure")
+    azure = record_of(provider_of(model)[0]).azure
     if stated not in _API_TYPES or stated.startswith("azure") is not azure:
         yield Fault(
             "unknown-value",

@@ -9,15 +9,14 @@ from typing import Any
 from msgspec import structs
 
 from lmconf.diagnostics.suggest import did_you_mean
-from lmconf.providers.catalogue import PROVIDERS, provider_of
-from lmconf.providers.routes import MODEL_PARAMETERS, NOT_IN_RESPONSES, RESPONSES, is_foreign
+from lmconf.providers.catalogue import PROVIDERS, provider_of, record_of
+from lmconf.providers.routes import MODEL_PARAMETERS, NOT_IN_RESPONSES, is_foreign
 from lmconf.schema.check import Fault
 from lmconf.spec.rules.fields import launches, text_of, transport_of
 from lmconf.transports.specs import TransportSpec
 
 __all__ = ["check_extra", "check_model_type"]
 
-_AZURE = ("azure", "azure_ai")
 _FIRST_ON_AZURE = "2025-03-01"
 """Before this date Azure's versions have no Responses API (Microsoft Learn, "API lifecycle")."""
 
@@ -76,8 +75,9 @@ def check_extra(data: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _check_provider(provider: str) -> Iterator[Fault]:
-    if provider in PROVIDERS and provider not in RESPONSES:
-        near = did_you_mean(provider, RESPONSES)
+    if provider in PROVIDERS and PROVIDERS[provider].responses is None:
+        having = [name for name, record in PROVIDERS.items() if record.responses is not None]
+        near = did_you_mean(provider, having)
         yield Fault(
             "no-such-api",
             ("model_type",),
@@ -93,7 +93,9 @@ def _check_api_version(data: Mapping[str, Any]) -> Iterator[Fault]:
     if not isinstance(model, str) or not isinstance(version, str):
         return
     dated = re.match(r"\d{4}-\d{2}-\d{2}", version)
-    if provider_of(model)[0] in _AZURE and dated and dated[0] < _FIRST_ON_AZURE:
+    provider = record_of(provider_of(model)[0])
+    known = provider.azure and provider.responses is not None
+    if known and dated and dated[0] < _FIRST_ON_AZURE:
         yield Fault(
             "no-such-api",
             ("api_version",),

@@ -56,13 +56,6 @@ def check_server(data: Data) -> Iterator[Fault]:
         )
 
 
-_LAUNCHABLE = frozenset(
-    "anthropic custom_openai databricks hosted_vllm litellm_proxy llamafile lm_studio ollama"
-    " ollama_chat openai openai_like text-completion-openai together_ai xinference".split()
-)
-"""Providers whose API a server speaks that can be started here (Anthropic's: llama.cpp's)."""
-
-
 def _check_server_is_used(data: Data) -> Iterator[Fault]:
     model = data.get("model")
     transport = data.get("transport")
@@ -71,7 +64,7 @@ def _check_server_is_used(data: Data) -> Iterator[Fault]:
     if transport and transport.get("use", "litellm") != "litellm":
         return
     provider, name = provider_of(model)
-    if provider in PROVIDERS and provider not in _LAUNCHABLE:
+    if provider in PROVIDERS and not PROVIDERS[provider].launchable:
         yield Fault(
             "contradiction",
             ("launch_kwargs",),

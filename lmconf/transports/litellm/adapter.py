@@ -25,7 +25,9 @@ from lmconf.errors import (
     Timeout,
     UsageError,
 )
-from lmconf.providers.routes import CHAT, MODEL_PARAMETERS, TEXT, Client, client_of
+from lmconf.providers import Client
+from lmconf.providers.catalogue import record_of
+from lmconf.providers.routes import MODEL_PARAMETERS, client_of
 from lmconf.schema.frozen import thaw
 from lmconf.secrets.redaction import mask_secrets
 from lmconf.system.interrupts import run_shielded
@@ -345,14 +347,16 @@ async def _aroute_request(request: Request, attempt: Attempt) -> Request:
 def _address(request: Request) -> str | None:
     """Return the base as litellm wants it: for Cohere, the whole address of a chat API."""
     base = request.connection.base
-    if request.provider not in ("cohere", "cohere_chat") or not base or base.endswith("/chat"):
+    house = record_of(request.provider).api.house
+    if house != "cohere" or not base or base.endswith("/chat"):
         return base
     version = "v1" if request.model.startswith("v1/") else "v2"
     return f"{base}/chat" if base.endswith(("/v1", "/v2")) else f"{base}/{version}/chat"
 
 
 def _kind(request: Request) -> Client | None:
-    if request.route == "chat" and request.provider in TEXT.keys() - CHAT.keys():
+    record = record_of(request.provider)
+    if request.route == "chat" and record.chat is None and record.text is not None:
         raise BadRequest(
             f"{request.provider}/ is an API for completions", help="say `model_type: text`"
         )
@@ -402,7 +406,7 @@ def _openly(request: Request) -> dict[str, Any]:
 
 def _ambient_address(provider: str) -> str | None:
     """Return the variable by which the environment would choose the address of `provider`."""
-    if provider.startswith(("bedrock", "sagemaker", "amazon_nova")):
+    if record_of(provider).cloud == "aws":
         form, first = _AWS_LEADS, "AWS_"
     else:
         form, first = _LEADS, re.split(r"[_-]", provider.upper())[0]

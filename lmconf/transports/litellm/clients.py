@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from lmconf.providers.routes import Client
+from lmconf.providers import Client
 from lmconf.system.fork import Mutex, register_forkable
 from lmconf.system.interrupts import run_shielded
 from lmconf.transports.http.client import AsyncHttpClientTransport, HttpClientTransport
