@@ -73,8 +73,9 @@ class Provider(Struct, frozen=True):
         text: The client that carries completions; None: LiteLLM, where it knows the provider.
         responses: What stands between the address and `/responses`; None: no Responses API is
             known.
-        litellm: The client that LiteLLM is given for chat completions that lmconf's own client
-            carries by default; None: LiteLLM does not know the provider.
+        litellm: Of a provider whose chat completions lmconf's own client carries by default, the
+            client that LiteLLM is given for them; `own`: LiteLLM takes none; None: LiteLLM does not
+            know the provider.
         cloud: The cloud whose SDK finds address and credential.
         azure: Whether addresses and the credential's header are those of Azure.
         name_in_path: Whether LiteLLM writes the model's name into the path as it stands.
@@ -101,7 +102,7 @@ class Provider(Struct, frozen=True):
     chat: Client | None = "bare"
     text: Client | None = None
     responses: str | None = None
-    litellm: Client | None = None
+    litellm: Client | Literal["own"] | None = None
     cloud: Cloud | None = None
     azure: bool = False
     name_in_path: bool = False

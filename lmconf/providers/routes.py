@@ -12,7 +12,10 @@ __all__ = [
     "NOT_IN_RESPONSES",
     "UnsupportedParameter",
     "client_of",
+    "find_obstacle",
+    "has_completions",
     "is_foreign",
+    "is_own",
 ]
 
 
@@ -39,10 +42,47 @@ NOT_IN_RESPONSES: dict[str, UnsupportedParameter] = {
 """Parameters of chat completions that are missing here (OpenAI, "Migrate to the Responses API")."""
 
 
-def client_of(provider: str, route: str) -> Client | None:
-    """Return the kind of client that carries `route` to `provider`; None: none can be given."""
+def client_of(provider: str, route: str, use: str = "auto") -> Client | None:
+    """Return the kind of client by which the transport `use` carries `route` to `provider`.
+
+    None: no client of lmconf's can be given to what sends.
+    """
     record = record_of(provider)
-    return record.text if route == "text" else record.chat
+    client = record.text if route == "text" else record.chat
+    if use == "litellm" and client == "bare":
+        return None if record.litellm == "own" else record.litellm
+    return client
+
+
+def is_own(provider: str, route: str, use: str = "auto") -> bool:
+    """Say whether the transport `use` sends `route` to `provider` by lmconf's own OpenAI client."""
+    if route == "responses" or use == "openai":
+        return True
+    return client_of(provider, route, use) == "bare"
+
+
+def find_obstacle(provider: str, route: str, use: str) -> str:
+    """Return why the transport `use` cannot carry `route` to `provider`, "" where it can."""
+    record = record_of(provider)
+    client = client_of(provider, route)
+    if use == "litellm":
+        if route == "responses":
+            return "the Responses API is asked by lmconf's own client, and not through LiteLLM"
+        if client == "bare" and route == "text":
+            return "completions are asked by lmconf's own client, and not through LiteLLM"
+        if client == "bare" and record.litellm is None:
+            return f"LiteLLM does not know `{provider}`"
+        if client == "bare" and record.litellm == "own":
+            return f"LiteLLM cannot be given lmconf's HTTP client for `{provider}`"
+    if use == "openai" and route != "responses" and client not in ("bare", "openai"):
+        return f"`{provider}` is not asked by the OpenAI API here"
+    return ""
+
+
+def has_completions(provider: str) -> bool:
+    """Say whether anything can ask `provider` for completions."""
+    record = record_of(provider)
+    return record.text is not None or record.known_to_litellm
 
 
 def is_foreign(provider: str, route: str) -> bool:

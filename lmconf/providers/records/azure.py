@@ -20,6 +20,7 @@ RECORDS = (
         trainer="openai",
         profile="azure",
         docs=_DOCS,
+        litellm="openai",
     ),
     # An API for completions alone.
     Provider(

@@ -16,6 +16,7 @@ RECORDS = (
         gateway=True,
         profile="openrouter",
         docs="https://openrouter.ai/docs/api-reference/overview",
+        litellm="http",
     ),
     Provider(
         "litellm_proxy",
@@ -27,6 +28,7 @@ RECORDS = (
         launchable=True,
         profile="litellm_proxy",
         docs="https://docs.litellm.ai/docs/simple_proxy",
+        litellm="openai",
     ),
     Provider(
         "vercel_ai_gateway",

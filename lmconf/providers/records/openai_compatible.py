@@ -16,7 +16,12 @@ RECORDS = (
         profile="anyscale",
     ),
     Provider(
-        "groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", responses="", profile="groq"
+        "groq",
+        "https://api.groq.com/openai/v1",
+        "GROQ_API_KEY",
+        responses="",
+        profile="groq",
+        litellm="http",
     ),
     Provider(
         "together_ai",
@@ -25,10 +30,11 @@ RECORDS = (
         text="bare",
         launchable=True,
         profile="together_ai",
+        litellm="http",
     ),
-    Provider("amazon_nova", "https://api.nova.amazon.com/v1", credentials="unknown"),
-    Provider("gradient_ai", "https://inference.do-ai.run/v1", credentials="unknown"),
-    Provider("maritalk", "https://chat.maritaca.ai/api", credentials="unknown"),
+    Provider("amazon_nova", "https://api.nova.amazon.com/v1", credentials="unknown", litellm="own"),
+    Provider("gradient_ai", "https://inference.do-ai.run/v1", credentials="unknown", litellm="own"),
+    Provider("maritalk", "https://chat.maritaca.ai/api", credentials="unknown", litellm="own"),
     # Shaped by LiteLLM, which knows their rules, and sent through a client of lmconf's.
     Provider(
         "cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY", chat="openai", text="bare"

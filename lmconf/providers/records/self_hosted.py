@@ -17,6 +17,7 @@ RECORDS = (
         launcher="vllm",
         profile="hosted_vllm",
         docs="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
+        litellm="http",
     ),
     Provider(
         "llamafile",
@@ -24,6 +25,7 @@ RECORDS = (
         credentials="optional",
         text="bare",
         launchable=True,
+        litellm="openai",
     ),
     Provider(
         "lm_studio",
@@ -33,11 +35,19 @@ RECORDS = (
         responses="",
         launchable=True,
         docs="https://lmstudio.ai/docs/app/api",
+        litellm="openai",
     ),
-    Provider("custom_openai", credentials="unknown", text="bare", responses="", launchable=True),
+    Provider(
+        "custom_openai",
+        credentials="unknown",
+        text="bare",
+        responses="",
+        launchable=True,
+        litellm="openai",
+    ),
     Provider("openai_like", credentials="unknown", launchable=True),
-    Provider("xinference", credentials="unknown", text="bare", launchable=True),
-    Provider("lemonade", credentials="unknown"),
+    Provider("xinference", credentials="unknown", text="bare", launchable=True, litellm="openai"),
+    Provider("lemonade", credentials="unknown", litellm="own"),
     Provider(
         "docker_model_runner",
         "http://localhost:22088/engines/llama.cpp",

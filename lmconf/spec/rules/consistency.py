@@ -19,7 +19,7 @@ from lmconf.spec.rules.access import check_access, usual_credential
 from lmconf.spec.rules.budgets import check_budget
 from lmconf.spec.rules.fields import launches
 from lmconf.spec.rules.model_family import check_family, complete_settings
-from lmconf.spec.rules.model_type import check_extra, check_model_type
+from lmconf.spec.rules.model_type import check_extra, check_model_type, check_transport
 from lmconf.spec.rules.pools import check_pool, is_pool
 from lmconf.spec.rules.requests import check_request
 from lmconf.spec.rules.servers import check_server
@@ -109,6 +109,7 @@ _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     check_times,
     check_budget,
     check_model_type,
+    check_transport,
     check_extra,
     check_request,
 )

@@ -1,4 +1,4 @@
-"""The transport that sends through litellm, which shapes requests and reads answers.
+"""Requests that are sent through litellm, which shapes requests and reads answers.
 
 litellm is imported when the first request is really sent, never before. It is told never to
 retry, cache, print or report, and it sees neither the credential nor the profile's headers where
@@ -33,14 +33,11 @@ from lmconf.secrets.redaction import mask_secrets
 from lmconf.system.interrupts import run_shielded
 from lmconf.transports.clouds import afind_route, find_route, route_to
 from lmconf.transports.http.attempt import Attempt, AttemptHalted, use_attempt
-from lmconf.transports.http.direct_transport import Direct
 from lmconf.transports.http.http_request import PLACEHOLDER
 from lmconf.transports.litellm.clients import Clients
 from lmconf.transports.litellm.error_mapping import failure_of
-from lmconf.transports.litellm.params import check_parameters, is_as_stated, litellm_settings
+from lmconf.transports.litellm.params import check_parameters, litellm_settings
 from lmconf.transports.litellm.patches import aimport_litellm, import_litellm, lend_clients
-from lmconf.transports.openai.chat import ChatApi
-from lmconf.transports.openai.responses import ResponsesApi
 from lmconf.transports.response_checks import (
     GIVEN_UP,
     check_chunk,
@@ -51,7 +48,7 @@ from lmconf.transports.response_checks import (
     partial_text,
     plain,
 )
-from lmconf.transports.status_errors import LONGEST, Advice, no_advice
+from lmconf.transports.status_errors import LONGEST, Advice
 from lmconf.transports.transport import REQUEST_ID, Json, Request
 
 __all__ = ["LiteLLM"]
@@ -78,23 +75,27 @@ _AWS_LEADS = re.compile(
 
 
 class LiteLLM:
-    """Sends requests through litellm; `arguments` are further keywords for its functions."""
+    """Sends requests through litellm.
 
-    def __init__(self, arguments: Mapping[str, Any], advice: Advice = no_advice) -> None:
+    Args:
+        arguments: Further keywords for litellm's functions.
+        clients: What litellm is given in place of its own clients.
+        advice: Reads from a refusal's headers whether and when to try again.
+
+    Raises:
+        UsageError: An argument has a place of its own in a profile.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], clients: Clients, advice: Advice) -> None:
         taken = sorted((_RESERVED | _LEADING) & set(arguments))
         if taken:
             raise UsageError(f"transport.args: {taken[0]!r} has a place of its own in a profile")
         self._arguments = dict(arguments)
         self._advice = advice
-        self._clients = Clients()
-        self._responses = Direct(ResponsesApi(), self._clients, advice)
-        self._stated = Direct(ChatApi(), self._clients, advice)
+        self._clients = clients
 
     def complete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
-        direct = self._direct(request)
-        if direct is not None:
-            return direct.complete(request)
         attempt = Attempt(request, self._advice)
         sent = _route_request(request, attempt)
         kind = _kind(sent)
@@ -118,9 +119,6 @@ class LiteLLM:
 
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
-        direct = self._direct(request)
-        if direct is not None:
-            return await direct.acomplete(request)
         attempt = Attempt(request, self._advice)
         sent = await _aroute_request(request, attempt)
         kind = _kind(sent)
@@ -148,15 +146,6 @@ class LiteLLM:
 
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
-        direct = self._direct(request)
-        return self._chunks(request) if direct is None else direct.stream(request)
-
-    def astream(self, request: Request) -> AsyncIterator[Json]:
-        """Send `request` once and yield the chunks of the response as they come."""
-        direct = self._direct(request)
-        return self._achunks(request) if direct is None else direct.astream(request)
-
-    def _chunks(self, request: Request) -> Iterator[Json]:
         attempt = Attempt(request, self._advice, streaming=True)
         sent = _route_request(request, attempt)
         kind = _kind(sent)
@@ -200,7 +189,8 @@ class LiteLLM:
                 attempt.body.close()
         _end(failure, seen, attempt, kind)
 
-    async def _achunks(self, request: Request) -> AsyncIterator[Json]:
+    async def astream(self, request: Request) -> AsyncIterator[Json]:
+        """Send `request` once and yield the chunks of the response as they come."""
         attempt = Attempt(request, self._advice, streaming=True)
         sent = await _aroute_request(request, attempt)
         kind = _kind(sent)
@@ -239,41 +229,6 @@ class LiteLLM:
             if isinstance(attempt.body, httpx.AsyncByteStream):
                 await attempt.body.aclose()
         _end(failure, seen, attempt, kind)
-
-    def cost(
-        self, provider: str, model: str, base_model: str | None, response: Json
-    ) -> float | None:
-        """Return what `response` cost in US dollars by litellm's price table, None if unknown."""
-        from lmconf.providers.prices import cost
-
-        return cost(provider, model, base_model, response)
-
-    def close(self) -> None:
-        """Close the connections that are kept open between calls."""
-        self._clients.close()
-
-    async def aclose(self) -> None:
-        """Close them, and wait until those of the running event loop are closed."""
-        await self._clients.aclose()
-
-    def _direct(self, request: Request) -> Direct | None:
-        """Return what carries a request that needs no litellm; None: it is to shape it.
-
-        Raises:
-            UsageError: there are arguments for litellm's functions, which would not be called.
-        """
-        if request.route == "responses":
-            found = self._responses
-        elif is_as_stated(request):
-            found = self._stated
-        else:
-            return None
-        if self._arguments:
-            raise UsageError(
-                f"transport.args: requests to {request.provider}/ are sent as they are stated, and"
-                " do not go through litellm"
-            )
-        return found
 
     def _keywords(self, request: Request, client: object, attempt: Attempt) -> dict[str, Any]:
         check_parameters(request)
@@ -360,9 +315,7 @@ def _kind(request: Request) -> Client | None:
         raise BadRequest(
             f"{request.provider}/ is an API for completions", help="say `model_type: text`"
         )
-    kind = client_of(request.provider, request.route)
-    if kind == "bare":
-        kind = "openai"  # a cloud's own way of serving the OpenAI API, which litellm shapes
+    kind = client_of(request.provider, request.route, "litellm")
     if kind is None and request.connection.key == "":
         raise NotCarriedOut(
             f"litellm lets no client of ours send to {request.provider}/, so it cannot be promised"

@@ -24,7 +24,6 @@ __all__ = [
     "body_additions",
     "check_parameters",
     "complete_body",
-    "is_as_stated",
     "litellm_settings",
 ]
 
@@ -41,11 +40,6 @@ def _api_of(request: Request) -> ApiRules:
         if word in request.model:
             return rules
     return record.api
-
-
-def is_as_stated(request: Request) -> bool:
-    """Say whether the server of `request` is sent its settings and messages as they stand."""
-    return request.route != "responses" and client_of(request.provider, request.route) == "bare"
 
 
 def litellm_settings(request: Request) -> dict[str, Any]:
