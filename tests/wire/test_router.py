@@ -72,7 +72,7 @@ def test_the_own_client_can_be_named_where_the_openai_api_is_spoken(
     assert received.header("user-agent") == "lmconf"
 
 
-CANNOT: list[tuple[str, str, str, str]] = [
+CANNOT: list[tuple[str, str, Any, str]] = [
     ("litellm", "openai", "responses", "the Responses API"),
     ("litellm", "openai", "text", "completions are asked"),
     ("litellm", "anyscale", "chat", "does not know"),
@@ -84,7 +84,7 @@ CANNOT: list[tuple[str, str, str, str]] = [
 
 @pytest.mark.parametrize(("use", "provider", "route", "why"), CANNOT)
 def test_what_a_transport_cannot_carry_is_told_before_anything_is_sent(
-    use: str, provider: str, route: str, why: str
+    use: str, provider: str, route: Any, why: str
 ) -> None:
     with pytest.raises(lmconf.ProfileError, match=why) as raised:
         lmconf.LM(f"{provider}/tiny", model_type=route, transport=use, api_key="")
