@@ -18,7 +18,6 @@ import httpx
 
 from lmconf.errors import (
     BadRequest,
-    BadResponse,
     CallError,
     ConnectionFailed,
     NotCarriedOut,
@@ -29,27 +28,20 @@ from lmconf.providers import Client
 from lmconf.providers.catalogue import record_of
 from lmconf.providers.routes import MODEL_PARAMETERS, client_of
 from lmconf.schema.frozen import thaw
-from lmconf.secrets.redaction import mask_secrets
 from lmconf.system.interrupts import run_shielded
 from lmconf.transports.clouds import afind_route, find_route, route_to
 from lmconf.transports.http.attempt import Attempt, AttemptHalted, use_attempt
 from lmconf.transports.http.http_request import PLACEHOLDER
+from lmconf.transports.litellm.answers import check_end, finish, is_invented, read_chunk
 from lmconf.transports.litellm.clients import Clients
 from lmconf.transports.litellm.error_mapping import failure_of
 from lmconf.transports.litellm.params import check_parameters, litellm_settings
 from lmconf.transports.litellm.patches import aimport_litellm, import_litellm, lend_clients
 from lmconf.transports.response_checks import (
-    GIVEN_UP,
-    check_chunk,
-    check_response,
-    complete_calls,
-    end_of,
-    gave_up,
-    partial_text,
     plain,
 )
-from lmconf.transports.status_errors import LONGEST, Advice
-from lmconf.transports.transport import REQUEST_ID, Json, Request
+from lmconf.transports.status_errors import Advice
+from lmconf.transports.transport import Json, Request
 
 __all__ = ["LiteLLM"]
 
@@ -114,8 +106,8 @@ class LiteLLM:
         except AttemptHalted:
             failure = attempt.failure
         except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
-            failure = _failure_of(error, attempt, request)
-        return _finish(failure, lambda: plain(answer), attempt, request)
+            failure = failure_of(error, attempt, request)
+        return finish(failure, lambda: plain(answer), attempt, request)
 
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
@@ -141,8 +133,8 @@ class LiteLLM:
                 f"no whole answer within {request.timeout.total:.3g}s"
             )
         except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
-            failure = _failure_of(error, attempt, request)
-        return _finish(failure, lambda: plain(answer), attempt, request)
+            failure = failure_of(error, attempt, request)
+        return finish(failure, lambda: plain(answer), attempt, request)
 
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
@@ -170,9 +162,9 @@ class LiteLLM:
                     chunk = run_shielded(partial(_next, chunks, attempt), attempt.give_up)
                     if chunk is None:
                         break
-                    piece = _piece(chunk, attempt)
+                    piece = read_chunk(chunk, attempt)
                     failure = attempt.reported_error()
-                    if failure is not None or _is_invented(piece, attempt, kind):
+                    if failure is not None or is_invented(piece, attempt, kind):
                         break
                     seen.append(piece)
                 except AttemptHalted:
@@ -180,14 +172,14 @@ class LiteLLM:
                 except CallError as error:
                     failure = attempt.reported_error() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
-                    failure = _failure_of(error, attempt, request)
+                    failure = failure_of(error, attempt, request)
                 if failure is not None or attempt.interrupt is not None:
                     break
                 yield seen[-1]
         finally:
             if isinstance(attempt.body, httpx.SyncByteStream):
                 attempt.body.close()
-        _end(failure, seen, attempt, kind)
+        check_end(failure, seen, attempt, kind)
 
     async def astream(self, request: Request) -> AsyncIterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
@@ -211,9 +203,9 @@ class LiteLLM:
                         chunk = await anext(chunks, None)
                     if chunk is None:
                         break
-                    piece = _piece(chunk, attempt)
+                    piece = read_chunk(chunk, attempt)
                     failure = attempt.reported_error()
-                    if failure is not None or _is_invented(piece, attempt, kind):
+                    if failure is not None or is_invented(piece, attempt, kind):
                         break
                     seen.append(piece)
                 except AttemptHalted:
@@ -221,14 +213,14 @@ class LiteLLM:
                 except CallError as error:
                     failure = attempt.reported_error() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
-                    failure = _failure_of(error, attempt, request)
+                    failure = failure_of(error, attempt, request)
                 if failure is not None or attempt.interrupt is not None:
                     break
                 yield seen[-1]
         finally:
             if isinstance(attempt.body, httpx.AsyncByteStream):
                 await attempt.body.aclose()
-        _end(failure, seen, attempt, kind)
+        check_end(failure, seen, attempt, kind)
 
     def _keywords(self, request: Request, client: object, attempt: Attempt) -> dict[str, Any]:
         check_parameters(request)
@@ -377,111 +369,3 @@ def _function(request: Request, *, asynchronous: bool = False) -> Any:
 def _next(chunks: Iterator[object], attempt: Attempt) -> object:
     with use_attempt(attempt):
         return next(chunks, None)
-
-
-def _failure_of(error: Exception, attempt: Attempt, request: Request) -> CallError:
-    """Return the failure behind whatever litellm raised.
-
-    Of an interrupt, which litellm wraps like any failure, it is taken note in `attempt`.
-    """
-    attempt.note_interrupt(error)
-    if attempt.failure is not None:
-        return attempt.failure
-    if isinstance(error, CallError):
-        return error.with_traceback(None)
-    complaint = attempt.reported_error()
-    if complaint is not None:
-        return complaint
-    if attempt.response.finish_reasons and attempt.response.finish_reasons[-1].lower() in GIVEN_UP:
-        return gave_up(attempt.response.finish_reasons[-1])
-    # Some of litellm's messages hold the whole traceback of what they are raised for.
-    reason = str(error).partition("Traceback (most recent call last)")[0].rstrip()
-    said = mask_secrets(reason, attempt.secrets)[:LONGEST]
-    if attempt.response.status is not None:
-        return BadResponse(
-            f"the answer is not one that {request.provider}/ gives: {said}",
-            status=attempt.response.status,
-            request_id=attempt.response.request_id,
-        )
-    if client_of(request.provider, request.route) is None:
-        return failure_of(error, said)
-    if names := _unknown_to(error):
-        return BadRequest(
-            f"litellm knows no {names} for {request.provider}/{request.model}",
-            help="leave it out, or write it under `extra` if the server takes it",
-        )
-    return BadRequest(f"litellm refused the request: {said}")
-
-
-def _unknown_to(error: Exception) -> str:
-    """Return the settings that litellm would not map, as a message names them."""
-    if type(error).__name__ != "UnsupportedParamsError":
-        return ""
-    found = re.search(r"does not support parameters: \[([^\]]*)\]", str(error))
-    return ", ".join(f"`{name}`" for name in re.findall(r"'(\w+)'", found[1])) if found else ""
-
-
-def _finish(failure: CallError | None, read: Any, attempt: Attempt, request: Request) -> Json:
-    attempt.check_interrupt()
-    if failure is None:
-        failure = attempt.reported_error()
-    if failure is None:
-        try:
-            response: Json = complete_calls(check_response(_as_ended(read(), attempt)))
-        except CallError as error:
-            failure = error.with_traceback(None)
-        else:
-            if attempt.response.request_id:
-                response[REQUEST_ID] = attempt.response.request_id
-            if isinstance(response.get("model"), str):
-                # litellm writes the provider before some servers' own names.
-                response["model"] = response["model"].removeprefix(f"{request.provider}/")
-            return response
-    assert failure is not None
-    raise attempt.response.add_to(failure)
-
-
-def _piece(chunk: object, attempt: Attempt) -> Json:
-    """Return one piece of a stream, with the name that the server gave its model."""
-    piece = check_chunk(_as_ended(plain(chunk), attempt))
-    return piece if attempt.response.model is None else {**piece, "model": attempt.response.model}
-
-
-# What litellm knows for another end than `stop`: of several choices, another one ended so.
-_KNOWN_ENDS = frozenset(
-    "content_filter function_call length max_tokens MAX_TOKENS tool_calls tool_use".split()
-)
-
-
-def _as_ended(response: Json, attempt: Attempt) -> Json:
-    """Return `response` with the server's word for an end of which litellm made `stop`."""
-    choices = response.get("choices")
-    choices = choices if isinstance(choices, list) else []
-    words = attempt.response.finish_reasons[-max(len(choices), 1) :]
-    for choice, word in zip(choices, words, strict=False):
-        ended = isinstance(choice, dict) and choice.get("finish_reason") == "stop"
-        if ended and end_of(word) is not None and word not in _KNOWN_ENDS:
-            choice["finish_reason"] = word
-    return response
-
-
-def _is_invented(chunk: Json, attempt: Attempt, kind: Client | None) -> bool:
-    """Say whether litellm made up that the answer is complete: the server never said so."""
-    if kind is None or attempt.response.finished:
-        return False
-    return any(choice.get("finish_reason") for choice in chunk["choices"])
-
-
-def _end(
-    failure: CallError | None, seen: list[Json], attempt: Attempt, kind: Client | None
-) -> None:
-    attempt.check_interrupt()
-    if failure is None:
-        failure = attempt.reported_error()
-    if failure is None and kind is not None and not attempt.response.finished:
-        failure = BadResponse("the stream was cut short: the server never said that it ended")
-    if failure is None and not any(chunk["choices"] for chunk in seen):
-        failure = BadResponse("the stream holds no answer")
-    if failure is not None:
-        failure.partial = partial_text(seen)
-        raise attempt.response.add_to(failure)
