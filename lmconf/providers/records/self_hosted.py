@@ -45,7 +45,7 @@ RECORDS = (
         launchable=True,
         litellm="openai",
     ),
-    Provider("openai_like", credentials="unknown", launchable=True),
+    Provider("openai_like", credentials="unknown", launchable=True, litellm="own"),
     Provider("xinference", credentials="unknown", text="bare", launchable=True, litellm="openai"),
     Provider("lemonade", credentials="unknown", litellm="own"),
     Provider(
