@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lmconf.loader.api import ProfileWarning, lm, load, load_state
     from lmconf.loader.profile import Profile
     from lmconf.loader.save import dump, dumps
+    from lmconf.providers import Provider, register_provider
     from lmconf.runtime.answer import Answer, TruncatedWarning
     from lmconf.runtime.lm import LM
     from lmconf.runtime.settings import configure, context, settings
@@ -90,6 +91,7 @@ _HOMES: dict[str, str] = {
     "ProfileError": "errors",
     "ProfileSpec": "spec.profile",
     "ProfileWarning": "loader.api",
+    "Provider": "providers",
     "RateLimited": "errors",
     "ServerError": "errors",
     "Timeout": "errors",
@@ -107,6 +109,7 @@ _HOMES: dict[str, str] = {
     "load": "loader.api",
     "load_state": "loader.api",
     "register_callback": "callbacks",
+    "register_provider": "providers",
     "register_trainer": "trainers",
     "register_transport": "transports",
     "settings": "runtime.settings",
@@ -144,6 +147,7 @@ __all__ = [
     "ProfileError",
     "ProfileSpec",
     "ProfileWarning",
+    "Provider",
     "RateLimited",
     "ServerError",
     "Timeout",
@@ -162,6 +166,7 @@ __all__ = [
     "load",
     "load_state",
     "register_callback",
+    "register_provider",
     "register_trainer",
     "register_transport",
     "settings",

@@ -1,4 +1,4 @@
-"""Writes the files that follow from the spec types; with `--check`, names those that are stale."""
+"""Writes the files that follow from the spec types and the records; with `--check`, names those that are stale."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from lmconf.schema.json_schema import Schema
 from lmconf.spec.document_schemas import authored_schema, resolved_schema
 from tools.generate_keywords import keywords_module
+from tools.generate_providers import providers_page
 from tools.generate_reference import reference, untrusted_fields
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +33,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "schemas/lmconf.v1.json": lambda: as_text(authored_schema()),
     "schemas/lmconf.resolved.v1.json": lambda: as_text(resolved_schema()),
     "docs/format.md": format_page,
+    "docs/providers.md": providers_page,
     "lmconf/spec/keywords.py": keywords_module,
 }
 """Each generated file, from the repository's root, and what it must hold."""

@@ -28,7 +28,9 @@ TERMS = frozenset("caching logging mapping pricing testing training tuning".spli
 """Gerunds that are terms of the field."""
 ALIKE = frozenset("__init__ __main__ lm profile registry specs".split())
 """Base names of modules that are the same thing in several rooms."""
-KINDS = frozenset("command disk log logs memory ollama openai redis schema sglang vllm".split())
+KINDS = frozenset(
+    "aws command databricks disk google log logs memory ollama openai redis schema sglang vllm".split()
+)
 """Base names of plug-ins, of their commands, and of kinds that several rooms have."""
 NO_PARTICIPLES = frozenset("embed feed need proceed seed speed".split())
 IRREGULAR = frozenset(
@@ -90,7 +92,7 @@ BOUNDS = {
     "gerunds": 0,
     "shared base names": 0,
     "lists of fields": 0,
-    "modules over 400 lines": 2,
+    "modules over 400 lines": 1,
     "import circles": 0,
     "imports past a room's face": 0,
     "bare participles": 35,

@@ -12,6 +12,7 @@ from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
 from lmconf.callbacks.events import End, Start
+from lmconf.providers.catalogue import record_of
 
 __all__ = [
     "Attributes",
@@ -27,19 +28,6 @@ __all__ = [
 Value: TypeAlias = str | bool | int | float | Sequence[str]
 Attributes: TypeAlias = dict[str, Value]
 
-_PROVIDERS = {
-    "azure": "azure.ai.openai",
-    "azure_ai": "azure.ai.inference",
-    "bedrock": "aws.bedrock",
-    "cohere_chat": "cohere",
-    "gemini": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "moonshot": "moonshot_ai",
-    "text-completion-openai": "openai",
-    "vertex_ai": "gcp.vertex_ai",
-    "watsonx": "ibm.watsonx.ai",
-    "xai": "x_ai",
-}
 _SETTINGS: dict[str, tuple[str, type]] = {
     "frequency_penalty": ("gen_ai.request.frequency_penalty", float),
     "max_tokens": ("gen_ai.request.max_tokens", int),
@@ -55,7 +43,7 @@ def identity_of(event: Start) -> Attributes:
     """Return what is asked of whom: operation, provider, model."""
     return {
         "gen_ai.operation.name": "text_completion" if event.model_type == "text" else "chat",
-        "gen_ai.provider.name": _PROVIDERS.get(event.provider, event.provider or "_OTHER"),
+        "gen_ai.provider.name": record_of(event.provider).telemetry or event.provider or "_OTHER",
         "gen_ai.request.model": event.model.removeprefix(f"{event.provider}/"),
     }
 

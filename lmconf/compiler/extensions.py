@@ -14,6 +14,7 @@ from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.schema.check import Fault
 from lmconf.spec.compiled import CompiledLM
 from lmconf.system.imports import is_allowed, is_import_path
+from lmconf.transports.specs import BUILT_IN
 
 __all__ = ["find_near_misses", "merge_faults", "unknown_extensions"]
 
@@ -41,7 +42,7 @@ def unknown_extensions(data: Mapping[str, Any], inputs: CompilerInputs) -> Itera
     transport = data.get("transport")
     if isinstance(transport, Mapping):
         use = transport.get("use")
-        transports = None if use == "litellm" else inputs.transport_names
+        transports = None if use in BUILT_IN else inputs.transport_names
         yield from _check_kind(use, ("transport", "use"), transports, "transport", inputs)
 
 
@@ -56,7 +57,7 @@ def find_near_misses(compiled: CompiledLM) -> Iterator[Diagnostic]:
         for index, callback in enumerate(spec.callbacks)
         if not isinstance(callback, str)
     ]
-    kinds.append((spec.transport.use, ("transport", "use"), "transport", ("litellm",)))
+    kinds.append((spec.transport.use, ("transport", "use"), "transport", BUILT_IN))
     for kind, path, what, built_in in kinds:
         near = None if kind in built_in else did_you_mean(kind, sorted({*built_in} - {"*"}))
         if near is None or abs(len(near) - len(kind)) > 1:

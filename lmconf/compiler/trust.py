@@ -32,7 +32,7 @@ from lmconf.document.nodes import (
     from_plain,
     to_plain,
 )
-from lmconf.providers.catalogue import provider_of
+from lmconf.providers.catalogue import provider_of, record_of
 from lmconf.providers.routes import MODEL_PARAMETERS
 from lmconf.schema.construct import build
 from lmconf.schema.declaration import fields
@@ -44,7 +44,6 @@ from lmconf.spec.profile import LMDocument, ProfileDocument
 __all__ = ["allows", "allows_block", "check_documents", "check_profile"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:@+-]*(/[A-Za-z0-9_][A-Za-z0-9._:@+-]*)*\Z")
-_OF_AWS = ("bedrock", "sagemaker")
 
 Found = tuple[Path, Mark, str]
 
@@ -215,7 +214,7 @@ class _Judge:
         stated = to_plain(node)
         if key == "model" and isinstance(stated, str):
             provider, name = provider_of(stated)
-            aws = provider.startswith(_OF_AWS)
+            aws = record_of(provider).cloud == "aws"
             if not _NAME.match(name) or (aws and ("/" in name or name.startswith("arn:"))):
                 yield path, node.mark, "name more than a model, such as a path, an address or text"
         elif (declared := fields(type_)[key]).untrusted == "lower":

@@ -10,11 +10,12 @@ from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.document.nodes import Map, Node, Path, Scalar, at
 from lmconf.providers.catalogue import provider_of
 from lmconf.providers.families import EFFORTS, efforts_refused, family_of
-from lmconf.providers.routes import TEXT, client_of
+from lmconf.providers.routes import client_of
 from lmconf.schema.declaration import field_names, fields
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.policies import TimeoutSpec
+from lmconf.transports.specs import BUILT_IN
 
 __all__ = ["find_ineffective_settings"]
 
@@ -177,11 +178,12 @@ def _foreign_diagnostic(compiled: CompiledLM, path: Path, provider: str, help_: 
 def _foreign_wire(spec: LMSpec) -> tuple[str, str] | None:
     """Return how a provider is named whose requests lmconf's own client cannot carry, and help."""
     provider = provider_of(spec.model)[0]
-    if spec.transport.use != "litellm" or spec.launch_kwargs is not None:
+    if spec.transport.use not in BUILT_IN or spec.launch_kwargs is not None:
         return None
-    if spec.model_type == "responses" or client_of(provider, spec.model_type) is not None:
+    use = spec.transport.use
+    if spec.model_type == "responses" or client_of(provider, spec.model_type, use) is not None:
         return None
-    if spec.model_type == "chat" and provider in TEXT:
+    if spec.model_type == "chat" and client_of(provider, "text") is not None:
         return None  # an API for completions alone: a call is refused
     if spec.model_type == "text" and client_of(provider, "chat") is not None:
         return f"{provider}/ for completions", "leave `model_type: text` out"

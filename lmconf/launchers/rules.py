@@ -9,6 +9,7 @@ from typing import Any
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.launchers.flags import Flags, explain_mismatch, find_flag
 from lmconf.launchers.specs import LAUNCHER_NAMES, LaunchSpec
+from lmconf.providers.catalogue import record_of
 from lmconf.schema.declaration import fields
 from lmconf.schema.fault import Fault
 from lmconf.schema.lookup import UnreadableValue
@@ -39,15 +40,14 @@ _OWN = {
 }
 """Flags that lmconf writes itself, and the field that says what they do."""
 
-_BY_MODEL = {"ollama": "ollama", "ollama_chat": "ollama", "hosted_vllm": "vllm"}
-
 
 def kind_of_model(provider: str, model: str, server: Data) -> str | None:
     """Return the kind of server that an LM which says none is for; None where nothing tells."""
     if server.get("command") is not None:
         return "command"
-    if provider in _BY_MODEL:
-        return _BY_MODEL[provider]
+    implied = record_of(provider).launcher
+    if implied is not None:
+        return implied
     weights = server.get("weights", model)
     if isinstance(weights, str) and weights.lower().endswith(".gguf"):
         return "llama_cpp"

@@ -1,1 +1,6 @@
-"""What is known of providers and their models: addresses, variables, families, prices, routes."""
+"""The providers of models: a record for each, families of models, prices, routes."""
+
+from lmconf.providers.provider import ApiRules, Client, Provider
+from lmconf.providers.registry import register_provider
+
+__all__ = ["ApiRules", "Client", "Provider", "register_provider"]

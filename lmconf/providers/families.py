@@ -16,13 +16,12 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmconf.providers.catalogue import PROVIDERS, provider_of
+from lmconf.providers.catalogue import provider_of, record_of
 
 __all__ = [
     "DECIDING",
     "EFFORTS",
     "FAMILIES",
-    "GATEWAYS",
     "Family",
     "default_of",
     "efforts_refused",
@@ -141,9 +140,6 @@ _CLAUDE_NAME = re.compile(
 _WITHOUT_VERSION = {"instant": (1, 0), "v": (2, 0), "fable": (5, 0), "mythos": (5, 0)}
 # Their rules are those of the ordinary models: the table need not be read for them.
 _WELL_KNOWN = re.compile(r"gpt-(3|4)|text-|davinci|babbage|chatgpt-4o|o2|gpt-oss|llama|gemini-[12]")
-
-GATEWAYS = frozenset(("litellm_proxy", "openrouter", "vercel_ai_gateway"))
-"""Providers that leave out what the model behind them does not take: what is stated is sent."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -319,8 +315,7 @@ def _by_table(row: Data) -> Family:
 def _row(model: str) -> Data | None:
     """Return what LiteLLM's table says of a model, by its name there or the model's own."""
     provider, name = provider_of(model)
-    known = PROVIDERS.get(provider)
-    if known is not None and known.credentials == "optional":
+    if record_of(provider).credentials == "optional":
         return None  # what a server of one's own takes, it says itself
     from lmconf.providers.model_table import model_row  # read where it is asked alone
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from lmconf.providers.catalogue import record_of
 from lmconf.providers.model_table import model_row
 from lmconf.system.interrupts import is_interrupt
 
@@ -72,7 +73,7 @@ def _model_prices(provider: str, model: str) -> Mapping[str, Any] | None:
 def _is_plain(prices: Mapping[str, Any], provider: str, usage: Mapping[str, Any]) -> bool:
     if not all(isinstance(prices.get(f"{way}_cost_per_token"), float | int) for way in _WAYS):
         return False
-    if any(name in prices for name in _SPECIAL) or provider in _OF_THEIR_OWN:
+    if any(name in prices for name in _SPECIAL) or record_of(provider).priced_by_litellm:
         return False
     details = (usage.get("prompt_tokens_details"), usage.get("completion_tokens_details"))
     other = ("audio_tokens", "image_tokens", "video_tokens", "cache_creation_tokens")
@@ -81,11 +82,6 @@ def _is_plain(prices: Mapping[str, Any], provider: str, usage: Mapping[str, Any]
 
 
 _WAYS = ("input", "output")
-# Anthropic counts what it cached beside the prompt, xAI takes a length as passed when it is met, and
-# litellm has calculations of its own for the others.
-_OF_THEIR_OWN = frozenset(
-    "anthropic bedrock fireworks_ai perplexity vertex_ai vertex_ai_beta xai".split()
-)
 
 
 def _cost_of_usage(prices: Mapping[str, Any], usage: Mapping[str, Any], tier: str) -> float | None:

@@ -26,6 +26,7 @@ from lmconf.runtime.server import OwnServer
 from lmconf.runtime.spec_memo import SpecMemo
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
+from lmconf.transports.specs import BUILT_IN
 
 __all__ = ["CallIdentity"]
 
@@ -114,7 +115,7 @@ class CallIdentity:
             return " ".join(sorted({parts.identity.origin_of(parts.spec) for parts in every}))
         if self._own_server is not None:
             return self._own_server.origin
-        named = "" if spec.transport.use == "litellm" else f"{spec.transport.use}:"
+        named = "" if spec.transport.use in BUILT_IN else f"{spec.transport.use}:"
         try:
             base = base_address(spec, self._compiled)
         except CallError:

@@ -30,6 +30,7 @@ from lmconf.spec.connection_fields import REGION, REGION_PATTERN
 from lmconf.spec.lm import LMSpec
 from lmconf.system.tracebacks import hide_frames
 from lmconf.transports import Connection
+from lmconf.transports.specs import BUILT_IN
 
 __all__ = [
     "PLACES",
@@ -120,7 +121,7 @@ def base_address(spec: LMSpec, compiled: CompiledLM) -> str | None:
         return provider.base if provider is not None else None
     base = resolve_field(spec.api_base, compiled, ("api_base",))
     assert base is not None
-    wrong = _check_base(base, spec.transport.use == "litellm", spec.allow_http)
+    wrong = _check_base(base, spec.transport.use in BUILT_IN, spec.allow_http)
     if wrong is not None:
         message, help_ = wrong
         raise _unusable_reference(message, compiled, compiled.place("api_base"), help=help_)
@@ -128,12 +129,12 @@ def base_address(spec: LMSpec, compiled: CompiledLM) -> str | None:
 
 
 @functools.lru_cache(maxsize=256)
-def _check_base(base: str, sent_by_litellm: bool, allow_http: bool) -> tuple[str, str] | None:
+def _check_base(base: str, sent_by_us: bool, allow_http: bool) -> tuple[str, str] | None:
     """Return why nothing can be sent to `base`, and how to mend it; None where it can."""
     if not re.match(r"https?://[^\s/]+", base):
         return "`api_base` leads to something that is no http(s) address", ""
     parts = urlsplit(base)
-    if sent_by_litellm and (parts.username or parts.query or parts.fragment):
+    if sent_by_us and (parts.username or parts.query or parts.fragment):
         return (
             "`api_base` leads to an address with a user, `?` or `#` in it, which is not sent",
             "an address ends with its path; credentials belong under `api_key` or `headers`",

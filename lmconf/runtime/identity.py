@@ -38,6 +38,7 @@ from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
 from lmconf.system.paths import with_home
 from lmconf.system.tracebacks import hide_frames, is_interrupt
+from lmconf.transports.specs import BUILT_IN
 
 __all__ = [
     "TRACING_HEADERS",
@@ -296,7 +297,7 @@ def _answer_source(spec: LMSpec, facts: IdentityFacts) -> dict[str, Any]:
         where["headers"] = headers
     if spec.cache.namespace is not None:
         where["namespace"] = spec.cache.namespace
-    if spec.transport.use != "litellm":
+    if spec.transport.use not in BUILT_IN:
         where["transport"] = {
             "use": spec.transport.use,
             "args": _digest_value(spec.transport.args, ("transport", "args"), outer),

@@ -17,7 +17,7 @@ import msgspec
 from lmconf.errors import Closed, LaunchError, UsageError
 from lmconf.launchers import LAUNCH, LaunchSpec, launcher
 from lmconf.launchers.server_protocol import StartOptions
-from lmconf.providers.catalogue import provider_of
+from lmconf.providers.catalogue import provider_of, record_of
 from lmconf.schema.declaration import field_names
 from lmconf.schema.serialize import write
 from lmconf.system.fork import Mutex
@@ -308,7 +308,7 @@ class OwnServer:
     def __init__(self, name: str, model: str, hold: ResourceHold[LaunchedServer]) -> None:
         self._name = name
         # The base of these two APIs ends above the version.
-        self._above = provider_of(model)[0] in ("anthropic", "ollama", "ollama_chat")
+        self._above = record_of(provider_of(model)[0]).above_version
         self._hold = hold
 
     @property

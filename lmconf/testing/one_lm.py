@@ -13,9 +13,9 @@ from lmconf.caches.specs import STORE, CachePolicy
 from lmconf.callbacks.specs import CALLBACK
 from lmconf.launchers.rules import field_applies, flags_of
 from lmconf.launchers.specs import LaunchSpec
-from lmconf.providers.catalogue import provider_of
+from lmconf.providers.catalogue import provider_of, record_of
 from lmconf.providers.families import family_of, thinking_budget
-from lmconf.providers.routes import MODEL_PARAMETERS, NOT_IN_RESPONSES, RESPONSES, is_foreign
+from lmconf.providers.routes import MODEL_PARAMETERS, NOT_IN_RESPONSES, is_foreign
 from lmconf.schema.declaration import fields
 from lmconf.schema.quantities import parse_duration
 from lmconf.secrets.secret_names import is_secret_name
@@ -131,7 +131,7 @@ def _answerable(data: dict[str, Any]) -> dict[str, Any]:
     """Return `data` so that its model's provider has the API that it asks for."""
     if data.get("model_type") != "responses" or "transport" in data:
         return data
-    if provider_of(data["model"])[0] not in RESPONSES:
+    if record_of(provider_of(data["model"])[0]).responses is None:
         return {**data, "model_type": "chat"}
     left_out = NOT_IN_RESPONSES.keys() | {"api_version"}
     kept = {name: value for name, value in data.items() if name not in left_out}

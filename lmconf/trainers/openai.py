@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lmconf.errors import TrainError
+from lmconf.providers.catalogue import PROVIDERS, record_of
 from lmconf.trainers import http
 from lmconf.trainers.trainer_protocol import (
     FINAL,
@@ -27,7 +28,6 @@ __all__ = ["TRAINER", "OpenAITrainer"]
 
 Keep = Callable[[Mapping[str, str]], None]
 
-PROVIDERS = ("openai", "azure")
 UNDER_WAY = frozenset(("validating_files", "queued", "pending", "running", "paused", "notRunning"))
 HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 PROCESSED = 600.0
@@ -50,9 +50,10 @@ class OpenAITrainer:
         Raises:
             TrainError: it is not.
         """
-        if order.provider not in PROVIDERS:
+        if record_of(order.provider).trainer != "openai":
+            having = [name for name, record in PROVIDERS.items() if record.trainer == "openai"]
             raise TrainError(
-                f"`use: openai` trains models of {' and '.join(PROVIDERS)}, not of"
+                f"`use: openai` trains models of {' and '.join(having)}, not of"
                 f" {order.provider!r}: state another `train_kwargs.use`, or `finetuning_model`"
             )
 

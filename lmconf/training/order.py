@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmconf.errors import TrainError
-from lmconf.providers.catalogue import provider_of
+from lmconf.providers.catalogue import provider_of, record_of
 from lmconf.runtime import base_address, make_connection, stated_fields
 from lmconf.spec.compiled import CompiledLM
 from lmconf.trainers.specs import TrainSpec
@@ -55,7 +55,8 @@ def access_of(compiled: CompiledLM) -> ApiAccess:
     if base is None:
         raise TrainError(f"{compiled.name} has no address to train at: state `api_base`")
     connection = make_connection(spec, compiled, base, stated_fields(spec), [])
-    azure = provider_of(spec.model)[0] == "azure"
+    provider = record_of(provider_of(spec.model)[0])
+    azure = provider.azure and provider.trainer == "openai"
     version = connection.other.get("api_version")
     if azure and version is None:
         raise TrainError(f"{compiled.name}: training at Azure needs `api_version`")

@@ -1,4 +1,4 @@
-"""How a request is sent: litellm, or a transport of one's own, named by a program or a package."""
+"""How a request is sent: by lmconf's client, LiteLLM, or a transport that a program or package brings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lmconf.system.interrupts import run_shielded
 from lmconf.transports import registry
 from lmconf.transports.connection_state import Cancellation, use_cancellation
 from lmconf.transports.custom import chunks_of
-from lmconf.transports.specs import TransportSpec
+from lmconf.transports.specs import BUILT_IN, TransportSpec
 from lmconf.transports.status_errors import Advice, no_advice
 from lmconf.transports.transport import REQUEST_ID, Connection, Json, Phases, Request, Transport
 
@@ -52,14 +52,17 @@ class PricingTransport(Protocol):
         """Return the US dollars that `response` cost, None if that is unknown."""
 
 
-def _litellm(arguments: Mapping[str, Any], advice: Advice) -> Transport:
-    # An interrupt of the first call leaves no module half imported.
-    found: Any = run_shielded(lambda: import_module("lmconf.transports.litellm.adapter"))
-    made: Transport = found.LiteLLM(arguments, advice)
-    return made
+def _router(use: str) -> Factory:
+    def make_router(arguments: Mapping[str, Any], advice: Advice) -> Transport:
+        # An interrupt of the first call leaves no module half imported.
+        found: Any = run_shielded(lambda: import_module("lmconf.transports.router"))
+        made: Transport = found.Router(use, arguments, advice)
+        return made
+
+    return make_router
 
 
-KINDS: dict[str, Factory] = {"litellm": _litellm}
+KINDS: dict[str, Factory] = {use: _router(use) for use in BUILT_IN}
 """The transports that come with lmconf, by name."""
 
 

@@ -8,6 +8,9 @@ from lmconf.schema.declaration import Spec, operations
 from lmconf.schema.frozen import FrozenMap
 from lmconf.schema.shapes import Json, Record, Text
 
+BUILT_IN = ("auto", "litellm", "openai")
+"""The transports that come with lmconf."""
+
 
 class TransportSpec(Spec, frozen=True, kw_only=True):
     """Which transport carries the request, and its arguments."""
@@ -16,12 +19,17 @@ class TransportSpec(Spec, frozen=True, kw_only=True):
         str,
         operations(
             Text(what="a transport's name"),
-            "`litellm`, a registered name, or `module:attribute` where that is allowed.",
+            "`auto` (lmconf's own client for servers that speak the OpenAI API, LiteLLM for the others),"
+            " `litellm` or `openai` (that one for all), a registered name, or `module:attribute` where"
+            " that is allowed.",
         ),
-    ] = "litellm"
+    ] = "auto"
     args: Annotated[
         FrozenMap[str, Any],
-        operations(Json(mapping=True), "Keyword arguments for the transport."),
+        operations(
+            Json(mapping=True),
+            "Keyword arguments for the transport; for LiteLLM's functions, where it sends.",
+        ),
     ] = FrozenMap()
 
 

@@ -117,7 +117,7 @@ class Request(Masked, Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Transport(Protocol):
-    """What carries a request; `litellm` is one, and a program may register its own.
+    """What carries a request: the router, or what a program registers.
 
     Responses and chunks are plain JSON in the OpenAI API's shape: `choices`, `usage`, `model`,
     `id`. A stream yields whole chunks and ends only when the server said that it ended; a stream

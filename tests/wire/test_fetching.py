@@ -11,7 +11,7 @@ import pytest
 
 from lmconf.errors import BadRequest, CallError
 from lmconf.providers.catalogue import PROVIDERS
-from lmconf.providers.routes import CHAT, TEXT, client_of, is_foreign
+from lmconf.providers.routes import client_of, is_foreign
 from lmconf.transports import Transport, make
 from lmconf.transports.specs import TransportSpec
 from tests.loopback import serving
@@ -34,8 +34,8 @@ CLOUD_MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("sagemaker_chat", "tiny", _AWS),
 ]
 CLOUDS = {name for name, _, _ in CLOUD_MODELS} | {"sagemaker", "sagemaker_nova", "vertex_ai_beta"}
-SHAPED = [p for p in CHAT if client_of(p, "chat") in ("http", "lent") and p not in CLOUDS]
-FOREIGN = [p for p in PROVIDERS if is_foreign(p, "chat") and p not in TEXT]
+SHAPED = [p for p in PROVIDERS if client_of(p, "chat") in ("http", "lent") and p not in CLOUDS]
+FOREIGN = [p for p in PROVIDERS if is_foreign(p, "chat") and is_foreign(p, "text")]
 ASKED = [*((p, "tiny", {}) for p in (*SHAPED, "perplexity", "deepinfra", *FOREIGN)), *CLOUD_MODELS]
 
 

@@ -9,12 +9,14 @@ import pytest
 
 import lmconf
 from lmconf.errors import CallError, ProfileError
-from lmconf.providers.routes import CLOUDS, NAMES_IN_PATHS, client_of
+from lmconf.providers.catalogue import PROVIDERS
+from lmconf.providers.routes import client_of
 from lmconf.transports import Transport, make
 from lmconf.transports.specs import TransportSpec
 from tests.loopback import serving
 from tests.wire.test_every_route import ROUTES, answer_of, request_to
 
+NAMES_IN_PATHS = [name for name, record in PROVIDERS.items() if record.name_in_path]
 LEADS_OUT = [
     "a?b=c",
     "a#b",
@@ -37,7 +39,7 @@ def transport() -> Iterator[Transport]:
     made.close()
 
 
-@pytest.mark.parametrize("provider", [*sorted(NAMES_IN_PATHS), "replicate", "oci", "watsonx"])
+@pytest.mark.parametrize("provider", [*NAMES_IN_PATHS, "replicate", "oci", "watsonx"])
 @pytest.mark.parametrize("name", LEADS_OUT)
 def test_what_leads_out_of_a_path_is_refused(provider: str, name: str) -> None:
     stated = {"model": f"{provider}/{name}", "api_key": ""}
@@ -73,7 +75,9 @@ def test_every_other_route_keeps_a_name_in_its_place(
     transport: Transport, provider: str, route: str
 ) -> None:
     """It stands in the body, or quoted in the path: both are one path, whatever is in the name."""
-    if provider in NAMES_IN_PATHS | CLOUDS or client_of(provider, route) is None:
+    record = PROVIDERS[provider]
+    refused = record.name_in_path or record.credentials == "cloud"
+    if refused or client_of(provider, route) is None:
         pytest.skip("such names are refused")
     paths = []
     for name in ("tiny", "tiny/../../x?y=z#w%2f"):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import lmconf
-from lmconf.providers.catalogue import provider_of
+from lmconf.providers.catalogue import PROVIDERS, provider_of
 from lmconf.runtime import LM
 from tests.clouds import CONVERSED
 from tests.loopback import Reply, chat, gemini, serving
@@ -60,14 +60,20 @@ CLOUDS: dict[tuple[str, str], tuple[Any, str, dict[str, Any]]] = {
     },
 }
 ACCOUNT = {"aws_access_key_id": "AKIDOFTHEPROFILE", "aws_secret_access_key": "stated-secret"}
-FAMILIES = set(
-    "anthropic anyscale azure bedrock databricks groq hosted_vllm litellm_proxy mistral ollama"
-    " openai openai-compatible openrouter sagemaker together_ai vertex".split()
-)
+FAMILIES = {record.profile for record in PROVIDERS.values() if record.profile}
 
 
-def test_every_family_has_a_profile() -> None:
-    assert {path.stem for path in FILES} == FAMILIES | {"demo"}
+def test_every_profile_that_a_record_names_ships() -> None:
+    assert {path.stem for path in FILES} == FAMILIES | {"demo", "openai-compatible"}
+
+
+@pytest.mark.parametrize("profile", sorted(FAMILIES))
+def test_the_models_of_a_shipped_profile_are_those_of_the_providers_that_name_it(
+    profile: str,
+) -> None:
+    loaded = lmconf.load(profile)
+    models = {provider_of(loaded[name].spec.model)[0] for name in loaded}
+    assert models == {record.name for record in PROVIDERS.values() if record.profile == profile}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -17,14 +17,15 @@ from lmconf.providers.catalogue import (
     is_loopback,
     origin,
     provider_of,
+    record_of,
 )
-from lmconf.providers.routes import NAMES_IN_PATHS, is_foreign
+from lmconf.providers.routes import is_foreign
 from lmconf.schema.check import Fault
 from lmconf.schema.declaration import field_names
 from lmconf.schema.lookup import UnreadableValue
 from lmconf.secrets.references import Env
 from lmconf.spec.lm import LMSpec
-from lmconf.spec.rules.fields import launches, text_of, transport_of
+from lmconf.spec.rules.fields import has_built_in_transport, launches, text_of
 
 __all__ = ["check_access", "name_usual_variable", "usual_credential"]
 
@@ -82,7 +83,7 @@ def usual_credential(data: Data, provider: Provider) -> Env | str | None:
 
 def _check_provider(data: Data) -> Iterator[Fault]:
     model = text_of(data, "model")
-    if model is None or transport_of(data) != "litellm":
+    if model is None or not has_built_in_transport(data):
         return
     provider, name = provider_of(model)
     if "://" in name:
@@ -125,13 +126,13 @@ _OUT_OF_PATH = re.compile(r"[\x00-\x20\x7f?#%\\]|(^|/)\.{0,2}(/|$)")
 def _check_name_in_path(data: Data) -> Iterator[Fault]:
     """Yield a fault for a name that would change where a request goes, or what it asks for."""
     model = text_of(data, "model")
-    if model is None or launches(data) or transport_of(data) != "litellm":
+    if model is None or launches(data) or not has_built_in_transport(data):
         return
     provider, name = provider_of(model)
     route = text_of(data, "model_type") or "chat"
     if provider not in PROVIDERS or "://" in name or not name:
         return
-    if provider not in NAMES_IN_PATHS and not is_foreign(provider, route):
+    if not PROVIDERS[provider].name_in_path and not is_foreign(provider, route):
         return
     match = _OUT_OF_PATH.search(name)
     if match is not None:
@@ -146,7 +147,7 @@ def _check_name_in_path(data: Data) -> Iterator[Fault]:
 
 def _check_credential(data: Data) -> Iterator[Fault]:
     model = text_of(data, "model")
-    if model is None or "api_key" in data or launches(data) or transport_of(data) != "litellm":
+    if model is None or "api_key" in data or launches(data) or not has_built_in_transport(data):
         return
     provider = PROVIDERS.get(provider_of(model)[0])
     if provider is None or isinstance(data.get("api_base"), UnreadableValue):
@@ -197,9 +198,9 @@ def _check_azure_credential(data: Data) -> Iterator[Fault]:
             at_key=True,
         )
     stated, model = text_of(data, "api_type"), text_of(data, "model")
-    if stated is None or model is None or transport_of(data) != "litellm":
+    if stated is None or model is None or not has_built_in_transport(data):
         return
-    azure = provider_of(model)[0].startswith("azure")
+    azure = record_of(provider_of(model)[0]).azure
     if stated not in _API_TYPES or stated.startswith("azure") is not azure:
         yield Fault(
             "unknown-value",
@@ -222,7 +223,7 @@ def _check_address(data: Data) -> Iterator[Fault]:
         )
         return
     parts = urlsplit(base)
-    if transport_of(data) == "litellm" and (parts.query or parts.fragment):
+    if has_built_in_transport(data) and (parts.query or parts.fragment):
         yield Fault(
             "bad-address",
             ("api_base",),

@@ -7,7 +7,7 @@ from typing import Any
 
 from lmconf.providers.catalogue import provider_of
 from lmconf.schema.check import Fault
-from lmconf.spec.rules.fields import launches, text_of, transport_of
+from lmconf.spec.rules.fields import has_built_in_transport, launches, text_of
 
 __all__ = ["check_budget", "check_profile_budget"]
 
@@ -87,7 +87,7 @@ def _display_name(data: Data) -> str:
 def _is_priced(data: Data) -> bool:
     """Say whether it is known what the tokens of an LM cost, or its transport may know."""
     model = text_of(data, "model")
-    if model is None or "pricing" in data or transport_of(data) != "litellm":
+    if model is None or "pricing" in data or not has_built_in_transport(data):
         return True
     if launches(data):
         return False

@@ -11,7 +11,7 @@ from typing import Any
 
 from lmconf.launchers.rules import kind_of_model
 from lmconf.launchers.specs import LAUNCHER_NAMES
-from lmconf.providers.catalogue import PROVIDERS, provider_of
+from lmconf.providers.catalogue import PROVIDERS, provider_of, record_of
 from lmconf.schema.check import Fault
 from lmconf.secrets.references import Env
 from lmconf.spec.lm import LMSpec
@@ -19,13 +19,12 @@ from lmconf.spec.rules.access import check_access, usual_credential
 from lmconf.spec.rules.budgets import check_budget
 from lmconf.spec.rules.fields import launches
 from lmconf.spec.rules.model_family import check_family, complete_settings
-from lmconf.spec.rules.model_type import check_extra, check_model_type
+from lmconf.spec.rules.model_type import check_extra, check_model_type, check_transport
 from lmconf.spec.rules.pools import check_pool, is_pool
 from lmconf.spec.rules.requests import check_request
 from lmconf.spec.rules.servers import check_server
 from lmconf.spec.rules.timeouts import check_times, complete_times
 from lmconf.spec.rules.training import check_training, complete_training
-from lmconf.trainers.specs import TRAINER_NAMES
 
 Data = Mapping[str, Any]
 
@@ -87,8 +86,7 @@ def kind_of(spec: LMSpec) -> str | None:
         return spec.provider
     if spec.launch_kwargs is not None:
         return spec.launch_kwargs.use
-    provider = provider_of(spec.finetuning_model or spec.model)[0]
-    return {"azure": "openai"}.get(provider, provider if provider in TRAINER_NAMES else None)
+    return record_of(provider_of(spec.finetuning_model or spec.model)[0]).trainer
 
 
 def _check_logprobs(data: Data) -> Iterator[Fault]:
@@ -111,6 +109,7 @@ _RULES: tuple[Callable[[Data], Iterator[Fault]], ...] = (
     check_times,
     check_budget,
     check_model_type,
+    check_transport,
     check_extra,
     check_request,
 )

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmconf.launchers.specs import LAUNCHER_NAMES
-from lmconf.transports.specs import TransportSpec
+from lmconf.transports.specs import BUILT_IN, TransportSpec
 
-__all__ = ["launches", "text_of", "transport_of"]
+__all__ = ["has_built_in_transport", "launches", "text_of", "transport_of"]
 
 Data = Mapping[str, Any]
 
@@ -24,7 +24,12 @@ def transport_of(data: Data) -> object:
     transport = data.get("transport")
     if isinstance(transport, TransportSpec):
         return transport.use
-    return transport.get("use", "litellm") if isinstance(transport, Mapping) else "litellm"
+    return transport.get("use", "auto") if isinstance(transport, Mapping) else "auto"
+
+
+def has_built_in_transport(data: Data) -> bool:
+    """Say whether the LM's requests are carried by a transport that comes with lmconf."""
+    return transport_of(data) in BUILT_IN
 
 
 def launches(data: Data) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lmconf.providers.catalogue import provider_of
+from lmconf.providers.catalogue import provider_of, record_of
 from lmconf.providers.families import (
-    GATEWAYS,
     Family,
     default_of,
     family_of,
@@ -48,7 +47,7 @@ def complete_settings(data: dict[str, Any], soft: frozenset[str]) -> None:
 
 def check_family(data: Data) -> Iterator[Fault]:
     model = text_of(data, "model")
-    if model is None or provider_of(model)[0] in GATEWAYS:
+    if model is None or record_of(provider_of(model)[0]).gateway:
         return
     family = family_of(model, text_of(data, "base_model"))
     called = text_of(data, "base_model") or model

@@ -78,5 +78,5 @@ def check_pool(data: Data) -> Iterator[Fault]:
 def _is_unstated(name: str, value: object) -> bool:
     """Say whether `value` is what a dump writes of a field that was never stated."""
     if name == "transport" and isinstance(value, Mapping):
-        return value.get("use", "litellm") == "litellm" and not value.get("args")
+        return value.get("use", "auto") == "auto" and not value.get("args")
     return value is None or value is False or value == {}

@@ -12,6 +12,7 @@ from lmconf.launchers.rules import check_launch
 from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.providers.catalogue import PROVIDERS, provider_of
 from lmconf.schema.check import Fault
+from lmconf.spec.rules.fields import has_built_in_transport
 from lmconf.trainers.specs import TRAINER_NAMES
 
 __all__ = ["check_server"]
@@ -56,22 +57,12 @@ def check_server(data: Data) -> Iterator[Fault]:
         )
 
 
-_LAUNCHABLE = frozenset(
-    "anthropic custom_openai databricks hosted_vllm litellm_proxy llamafile lm_studio ollama"
-    " ollama_chat openai openai_like text-completion-openai together_ai xinference".split()
-)
-"""Providers whose API a server speaks that can be started here (Anthropic's: llama.cpp's)."""
-
-
 def _check_server_is_used(data: Data) -> Iterator[Fault]:
     model = data.get("model")
-    transport = data.get("transport")
-    if not isinstance(model, str) or not isinstance(transport or {}, Mapping):
-        return
-    if transport and transport.get("use", "litellm") != "litellm":
+    if not isinstance(model, str) or not has_built_in_transport(data):
         return
     provider, name = provider_of(model)
-    if provider in PROVIDERS and provider not in _LAUNCHABLE:
+    if provider in PROVIDERS and not PROVIDERS[provider].launchable:
         yield Fault(
             "contradiction",
             ("launch_kwargs",),

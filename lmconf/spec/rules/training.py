@@ -8,7 +8,7 @@ from typing import Any
 from lmconf import trainers
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.launchers.specs import LAUNCHER_NAMES
-from lmconf.providers.catalogue import provider_of
+from lmconf.providers.catalogue import provider_of, record_of
 from lmconf.schema.check import Fault
 from lmconf.schema.declaration import fields
 from lmconf.trainers.specs import TRAINER_NAMES, TrainSpec
@@ -34,8 +34,7 @@ def trainer_of(data: Data) -> str | None:
     if block.get("weights") or data.get("launch_kwargs") or provider in LAUNCHER_NAMES:
         return "local"
     own = _provider(data.get("finetuning_model")) or _provider(data.get("model"))
-    own = {"azure": "openai"}.get(own, own)
-    return own if own in ("openai", "databricks") else None
+    return record_of(own).trainer
 
 
 def _provider(model: object) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lmconf.providers.catalogue import record_of
 from lmconf.transports.clouds.credentials import CloudRoute, afind_route, find_route
 from lmconf.transports.transport import Request
 
@@ -18,16 +19,16 @@ def route_to(request: Request, *, streaming: bool) -> Callable[[], CloudRoute] |
 
     Calling it may read files and ask a cloud for a token, and raises `CallError`.
     """
-    provider = request.provider
-    if provider in ("bedrock", "sagemaker", "sagemaker_chat", "sagemaker_nova"):
+    cloud = record_of(request.provider).cloud
+    if cloud == "aws":
         from lmconf.transports.clouds import aws
 
         return lambda: aws.find_route(request, streaming=streaming)
-    if provider in ("vertex_ai", "vertex_ai_beta"):
+    if cloud == "google":
         from lmconf.transports.clouds import google
 
         return lambda: google.find_route(request)
-    if provider == "databricks" and request.connection.base is None:
+    if cloud == "databricks" and request.connection.base is None:
         from lmconf.transports.clouds import databricks
 
         return lambda: databricks.find_route(request)

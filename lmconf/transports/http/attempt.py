@@ -15,6 +15,7 @@ import httpcore
 import httpx
 
 from lmconf.errors import BadResponse, CallError, Closed, ConnectionFailed, Timeout
+from lmconf.providers.catalogue import record_of
 from lmconf.secrets.redaction import mask_secrets
 from lmconf.system.interrupts import bare_interrupt, interrupt_behind
 from lmconf.transports.clouds.credentials import CloudRoute
@@ -65,7 +66,7 @@ class Attempt:
         self.max_body = request.max_body
         self.streaming = streaming
         self.shaped = not whole
-        self.in_lines = request.provider in ("cohere", "cohere_chat")
+        self.in_lines = record_of(request.provider).api.in_lines
         self.route: CloudRoute | None = None
         self.lent_client: object = None
         self.body: httpx.SyncByteStream | httpx.AsyncByteStream | None = None

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import httpx
 
 from lmconf.errors import BadRequest
+from lmconf.providers.catalogue import record_of
 from lmconf.secrets.references import Masked
 from lmconf.system.tracebacks import is_interrupt
 from lmconf.transports.transport import Json, Request
@@ -26,8 +27,6 @@ __all__ = [
 
 PLACEHOLDER = "lmconf-places-the-credential-here"
 """What stands in the place of a credential until the request leaves."""
-
-_AZURE = frozenset(("azure", "azure_ai", "azure_text"))
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -95,6 +94,6 @@ def json_post(request: Request, url: httpx.URL, body: Json, accept: str) -> Http
 
 def _credential(request: Request) -> tuple[bytes, bytes]:
     """Return the header of the credential: Azure has one for keys, and takes tokens as all do."""
-    if request.provider in _AZURE and not request.connection.by_azure_token:
+    if record_of(request.provider).azure and not request.connection.by_azure_token:
         return (b"api-key", PLACEHOLDER.encode())
     return (b"Authorization", b"Bearer " + PLACEHOLDER.encode())

@@ -1,4 +1,4 @@
-"""The transport that sends through litellm, which shapes requests and reads answers.
+"""Requests that are sent through litellm, which shapes requests and reads answers.
 
 litellm is imported when the first request is really sent, never before. It is told never to
 retry, cache, print or report, and it sees neither the credential nor the profile's headers where
@@ -18,39 +18,30 @@ import httpx
 
 from lmconf.errors import (
     BadRequest,
-    BadResponse,
     CallError,
     ConnectionFailed,
     NotCarriedOut,
     Timeout,
     UsageError,
 )
-from lmconf.providers.routes import CHAT, MODEL_PARAMETERS, TEXT, Client, client_of
+from lmconf.providers import Client
+from lmconf.providers.catalogue import record_of
+from lmconf.providers.routes import MODEL_PARAMETERS, client_of
 from lmconf.schema.frozen import thaw
-from lmconf.secrets.redaction import mask_secrets
 from lmconf.system.interrupts import run_shielded
 from lmconf.transports.clouds import afind_route, find_route, route_to
 from lmconf.transports.http.attempt import Attempt, AttemptHalted, use_attempt
-from lmconf.transports.http.direct_transport import Direct
 from lmconf.transports.http.http_request import PLACEHOLDER
+from lmconf.transports.litellm.answers import check_end, finish, is_invented, read_chunk
 from lmconf.transports.litellm.clients import Clients
 from lmconf.transports.litellm.error_mapping import failure_of
-from lmconf.transports.litellm.params import check_parameters, is_as_stated, litellm_settings
+from lmconf.transports.litellm.params import check_parameters, litellm_settings
 from lmconf.transports.litellm.patches import aimport_litellm, import_litellm, lend_clients
-from lmconf.transports.openai.chat import ChatApi
-from lmconf.transports.openai.responses import ResponsesApi
 from lmconf.transports.response_checks import (
-    GIVEN_UP,
-    check_chunk,
-    check_response,
-    complete_calls,
-    end_of,
-    gave_up,
-    partial_text,
     plain,
 )
-from lmconf.transports.status_errors import LONGEST, Advice, no_advice
-from lmconf.transports.transport import REQUEST_ID, Json, Request
+from lmconf.transports.status_errors import Advice
+from lmconf.transports.transport import Json, Request
 
 __all__ = ["LiteLLM"]
 
@@ -76,23 +67,27 @@ _AWS_LEADS = re.compile(
 
 
 class LiteLLM:
-    """Sends requests through litellm; `arguments` are further keywords for its functions."""
+    """Sends requests through litellm.
 
-    def __init__(self, arguments: Mapping[str, Any], advice: Advice = no_advice) -> None:
+    Args:
+        arguments: Further keywords for litellm's functions.
+        clients: What litellm is given in place of its own clients.
+        advice: Reads from a refusal's headers whether and when to try again.
+
+    Raises:
+        UsageError: An argument has a place of its own in a profile.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], clients: Clients, advice: Advice) -> None:
         taken = sorted((_RESERVED | _LEADING) & set(arguments))
         if taken:
             raise UsageError(f"transport.args: {taken[0]!r} has a place of its own in a profile")
         self._arguments = dict(arguments)
         self._advice = advice
-        self._clients = Clients()
-        self._responses = Direct(ResponsesApi(), self._clients, advice)
-        self._stated = Direct(ChatApi(), self._clients, advice)
+        self._clients = clients
 
     def complete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
-        direct = self._direct(request)
-        if direct is not None:
-            return direct.complete(request)
         attempt = Attempt(request, self._advice)
         sent = _route_request(request, attempt)
         kind = _kind(sent)
@@ -111,14 +106,11 @@ class LiteLLM:
         except AttemptHalted:
             failure = attempt.failure
         except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
-            failure = _failure_of(error, attempt, request)
-        return _finish(failure, lambda: plain(answer), attempt, request)
+            failure = failure_of(error, attempt, request)
+        return finish(failure, lambda: plain(answer), attempt, request)
 
     async def acomplete(self, request: Request) -> Json:
         """Send `request` once and return the response."""
-        direct = self._direct(request)
-        if direct is not None:
-            return await direct.acomplete(request)
         attempt = Attempt(request, self._advice)
         sent = await _aroute_request(request, attempt)
         kind = _kind(sent)
@@ -141,20 +133,11 @@ class LiteLLM:
                 f"no whole answer within {request.timeout.total:.3g}s"
             )
         except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
-            failure = _failure_of(error, attempt, request)
-        return _finish(failure, lambda: plain(answer), attempt, request)
+            failure = failure_of(error, attempt, request)
+        return finish(failure, lambda: plain(answer), attempt, request)
 
     def stream(self, request: Request) -> Iterator[Json]:
         """Send `request` once and yield the chunks of the response as they come."""
-        direct = self._direct(request)
-        return self._chunks(request) if direct is None else direct.stream(request)
-
-    def astream(self, request: Request) -> AsyncIterator[Json]:
-        """Send `request` once and yield the chunks of the response as they come."""
-        direct = self._direct(request)
-        return self._achunks(request) if direct is None else direct.astream(request)
-
-    def _chunks(self, request: Request) -> Iterator[Json]:
         attempt = Attempt(request, self._advice, streaming=True)
         sent = _route_request(request, attempt)
         kind = _kind(sent)
@@ -179,9 +162,9 @@ class LiteLLM:
                     chunk = run_shielded(partial(_next, chunks, attempt), attempt.give_up)
                     if chunk is None:
                         break
-                    piece = _piece(chunk, attempt)
+                    piece = read_chunk(chunk, attempt)
                     failure = attempt.reported_error()
-                    if failure is not None or _is_invented(piece, attempt, kind):
+                    if failure is not None or is_invented(piece, attempt, kind):
                         break
                     seen.append(piece)
                 except AttemptHalted:
@@ -189,16 +172,17 @@ class LiteLLM:
                 except CallError as error:
                     failure = attempt.reported_error() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
-                    failure = _failure_of(error, attempt, request)
+                    failure = failure_of(error, attempt, request)
                 if failure is not None or attempt.interrupt is not None:
                     break
                 yield seen[-1]
         finally:
             if isinstance(attempt.body, httpx.SyncByteStream):
                 attempt.body.close()
-        _end(failure, seen, attempt, kind)
+        check_end(failure, seen, attempt, kind)
 
-    async def _achunks(self, request: Request) -> AsyncIterator[Json]:
+    async def astream(self, request: Request) -> AsyncIterator[Json]:
+        """Send `request` once and yield the chunks of the response as they come."""
         attempt = Attempt(request, self._advice, streaming=True)
         sent = await _aroute_request(request, attempt)
         kind = _kind(sent)
@@ -219,9 +203,9 @@ class LiteLLM:
                         chunk = await anext(chunks, None)
                     if chunk is None:
                         break
-                    piece = _piece(chunk, attempt)
+                    piece = read_chunk(chunk, attempt)
                     failure = attempt.reported_error()
-                    if failure is not None or _is_invented(piece, attempt, kind):
+                    if failure is not None or is_invented(piece, attempt, kind):
                         break
                     seen.append(piece)
                 except AttemptHalted:
@@ -229,49 +213,14 @@ class LiteLLM:
                 except CallError as error:
                     failure = attempt.reported_error() or error.with_traceback(None)
                 except Exception as error:  # noqa: BLE001 - becomes a CallError
-                    failure = _failure_of(error, attempt, request)
+                    failure = failure_of(error, attempt, request)
                 if failure is not None or attempt.interrupt is not None:
                     break
                 yield seen[-1]
         finally:
             if isinstance(attempt.body, httpx.AsyncByteStream):
                 await attempt.body.aclose()
-        _end(failure, seen, attempt, kind)
-
-    def cost(
-        self, provider: str, model: str, base_model: str | None, response: Json
-    ) -> float | None:
-        """Return what `response` cost in US dollars by litellm's price table, None if unknown."""
-        from lmconf.providers.prices import cost
-
-        return cost(provider, model, base_model, response)
-
-    def close(self) -> None:
-        """Close the connections that are kept open between calls."""
-        self._clients.close()
-
-    async def aclose(self) -> None:
-        """Close them, and wait until those of the running event loop are closed."""
-        await self._clients.aclose()
-
-    def _direct(self, request: Request) -> Direct | None:
-        """Return what carries a request that needs no litellm; None: it is to shape it.
-
-        Raises:
-            UsageError: there are arguments for litellm's functions, which would not be called.
-        """
-        if request.route == "responses":
-            found = self._responses
-        elif is_as_stated(request):
-            found = self._stated
-        else:
-            return None
-        if self._arguments:
-            raise UsageError(
-                f"transport.args: requests to {request.provider}/ are sent as they are stated, and"
-                " do not go through litellm"
-            )
-        return found
+        check_end(failure, seen, attempt, kind)
 
     def _keywords(self, request: Request, client: object, attempt: Attempt) -> dict[str, Any]:
         check_parameters(request)
@@ -345,20 +294,20 @@ async def _aroute_request(request: Request, attempt: Attempt) -> Request:
 def _address(request: Request) -> str | None:
     """Return the base as litellm wants it: for Cohere, the whole address of a chat API."""
     base = request.connection.base
-    if request.provider not in ("cohere", "cohere_chat") or not base or base.endswith("/chat"):
+    house = record_of(request.provider).api.house
+    if house != "cohere" or not base or base.endswith("/chat"):
         return base
     version = "v1" if request.model.startswith("v1/") else "v2"
     return f"{base}/chat" if base.endswith(("/v1", "/v2")) else f"{base}/{version}/chat"
 
 
 def _kind(request: Request) -> Client | None:
-    if request.route == "chat" and request.provider in TEXT.keys() - CHAT.keys():
+    record = record_of(request.provider)
+    if request.route == "chat" and record.chat is None and record.text is not None:
         raise BadRequest(
             f"{request.provider}/ is an API for completions", help="say `model_type: text`"
         )
-    kind = client_of(request.provider, request.route)
-    if kind == "bare":
-        kind = "openai"  # a cloud's own way of serving the OpenAI API, which litellm shapes
+    kind = client_of(request.provider, request.route, "litellm")
     if kind is None and request.connection.key == "":
         raise NotCarriedOut(
             f"litellm lets no client of ours send to {request.provider}/, so it cannot be promised"
@@ -402,7 +351,7 @@ def _openly(request: Request) -> dict[str, Any]:
 
 def _ambient_address(provider: str) -> str | None:
     """Return the variable by which the environment would choose the address of `provider`."""
-    if provider.startswith(("bedrock", "sagemaker", "amazon_nova")):
+    if record_of(provider).cloud == "aws":
         form, first = _AWS_LEADS, "AWS_"
     else:
         form, first = _LEADS, re.split(r"[_-]", provider.upper())[0]
@@ -420,111 +369,3 @@ def _function(request: Request, *, asynchronous: bool = False) -> Any:
 def _next(chunks: Iterator[object], attempt: Attempt) -> object:
     with use_attempt(attempt):
         return next(chunks, None)
-
-
-def _failure_of(error: Exception, attempt: Attempt, request: Request) -> CallError:
-    """Return the failure behind whatever litellm raised.
-
-    Of an interrupt, which litellm wraps like any failure, it is taken note in `attempt`.
-    """
-    attempt.note_interrupt(error)
-    if attempt.failure is not None:
-        return attempt.failure
-    if isinstance(error, CallError):
-        return error.with_traceback(None)
-    complaint = attempt.reported_error()
-    if complaint is not None:
-        return complaint
-    if attempt.response.finish_reasons and attempt.response.finish_reasons[-1].lower() in GIVEN_UP:
-        return gave_up(attempt.response.finish_reasons[-1])
-    # Some of litellm's messages hold the whole traceback of what they are raised for.
-    reason = str(error).partition("Traceback (most recent call last)")[0].rstrip()
-    said = mask_secrets(reason, attempt.secrets)[:LONGEST]
-    if attempt.response.status is not None:
-        return BadResponse(
-            f"the answer is not one that {request.provider}/ gives: {said}",
-            status=attempt.response.status,
-            request_id=attempt.response.request_id,
-        )
-    if client_of(request.provider, request.route) is None:
-        return failure_of(error, said)
-    if names := _unknown_to(error):
-        return BadRequest(
-            f"litellm knows no {names} for {request.provider}/{request.model}",
-            help="leave it out, or write it under `extra` if the server takes it",
-        )
-    return BadRequest(f"litellm refused the request: {said}")
-
-
-def _unknown_to(error: Exception) -> str:
-    """Return the settings that litellm would not map, as a message names them."""
-    if type(error).__name__ != "UnsupportedParamsError":
-        return ""
-    found = re.search(r"does not support parameters: \[([^\]]*)\]", str(error))
-    return ", ".join(f"`{name}`" for name in re.findall(r"'(\w+)'", found[1])) if found else ""
-
-
-def _finish(failure: CallError | None, read: Any, attempt: Attempt, request: Request) -> Json:
-    attempt.check_interrupt()
-    if failure is None:
-        failure = attempt.reported_error()
-    if failure is None:
-        try:
-            response: Json = complete_calls(check_response(_as_ended(read(), attempt)))
-        except CallError as error:
-            failure = error.with_traceback(None)
-        else:
-            if attempt.response.request_id:
-                response[REQUEST_ID] = attempt.response.request_id
-            if isinstance(response.get("model"), str):
-                # litellm writes the provider before some servers' own names.
-                response["model"] = response["model"].removeprefix(f"{request.provider}/")
-            return response
-    assert failure is not None
-    raise attempt.response.add_to(failure)
-
-
-def _piece(chunk: object, attempt: Attempt) -> Json:
-    """Return one piece of a stream, with the name that the server gave its model."""
-    piece = check_chunk(_as_ended(plain(chunk), attempt))
-    return piece if attempt.response.model is None else {**piece, "model": attempt.response.model}
-
-
-# What litellm knows for another end than `stop`: of several choices, another one ended so.
-_KNOWN_ENDS = frozenset(
-    "content_filter function_call length max_tokens MAX_TOKENS tool_calls tool_use".split()
-)
-
-
-def _as_ended(response: Json, attempt: Attempt) -> Json:
-    """Return `response` with the server's word for an end of which litellm made `stop`."""
-    choices = response.get("choices")
-    choices = choices if isinstance(choices, list) else []
-    words = attempt.response.finish_reasons[-max(len(choices), 1) :]
-    for choice, word in zip(choices, words, strict=False):
-        ended = isinstance(choice, dict) and choice.get("finish_reason") == "stop"
-        if ended and end_of(word) is not None and word not in _KNOWN_ENDS:
-            choice["finish_reason"] = word
-    return response
-
-
-def _is_invented(chunk: Json, attempt: Attempt, kind: Client | None) -> bool:
-    """Say whether litellm made up that the answer is complete: the server never said so."""
-    if kind is None or attempt.response.finished:
-        return False
-    return any(choice.get("finish_reason") for choice in chunk["choices"])
-
-
-def _end(
-    failure: CallError | None, seen: list[Json], attempt: Attempt, kind: Client | None
-) -> None:
-    attempt.check_interrupt()
-    if failure is None:
-        failure = attempt.reported_error()
-    if failure is None and kind is not None and not attempt.response.finished:
-        failure = BadResponse("the stream was cut short: the server never said that it ended")
-    if failure is None and not any(chunk["choices"] for chunk in seen):
-        failure = BadResponse("the stream holds no answer")
-    if failure is not None:
-        failure.partial = partial_text(seen)
-        raise attempt.response.add_to(failure)

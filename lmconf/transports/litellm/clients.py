@@ -12,13 +12,16 @@ from typing import Any
 
 import httpx
 
-from lmconf.providers.routes import Client
+from lmconf.errors import BadRequest
+from lmconf.providers import Client
+from lmconf.providers.catalogue import record_of
 from lmconf.system.fork import Mutex, register_forkable
 from lmconf.system.interrupts import run_shielded
 from lmconf.transports.http.client import AsyncHttpClientTransport, HttpClientTransport
 from lmconf.transports.http.http_request import PLACEHOLDER
 from lmconf.transports.http.proxies import Trust
 from lmconf.transports.litellm.patches import import_litellm
+from lmconf.transports.openai.chat import DEFAULT_AZURE_VERSION
 from lmconf.transports.transport import Request
 
 __all__ = ["Clients"]
@@ -148,8 +151,7 @@ class _SyncSet:
             from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
             return HTTPHandler(client=self.http)
-        openai = _openai()
-        return openai.OpenAI(**_sdk(request), http_client=self.http)
+        return _sdk_client("", request, self.http)
 
 
 class _AsyncSet:
@@ -194,19 +196,44 @@ class _AsyncSet:
                     return http
 
             return Handler()
-        openai = _openai()
-        return openai.AsyncOpenAI(**_sdk(request), http_client=self.http)
-
-
-def _openai() -> Any:
-    return run_shielded(lambda: importlib.import_module("openai"))
+        return _sdk_client("Async", request, self.http)
 
 
 def _key(kind: Client, request: Request) -> tuple[str, str]:
     if kind == "openai":
-        return (kind, request.connection.base or "")
+        return (kind, repr(_sdk_settings(request)))
     return ("bare" if kind == "bare" else "http", "")
 
 
-def _sdk(request: Request) -> dict[str, Any]:
-    return {"api_key": PLACEHOLDER, "base_url": request.connection.base, "max_retries": 0}
+def _sdk_client(prefix: str, request: Request, http: httpx.Client | httpx.AsyncClient) -> object:
+    """Return a client of OpenAI's SDK for the server of `request`."""
+    openai: Any = run_shielded(lambda: importlib.import_module("openai"))
+    settings = _sdk_settings(request)
+    name = "AzureOpenAI" if record_of(request.provider).azure else "OpenAI"
+    client = getattr(openai, prefix + name)(**settings, http_client=http)
+    if "azure_endpoint" in settings and "azure_ad_token" not in settings:
+        client._azure_ad_token = None  # noqa: SLF001 - it would be that of the environment
+    return client
+
+
+def _sdk_settings(request: Request) -> dict[str, Any]:
+    """Return what a client of OpenAI's SDK is made with.
+
+    Raises:
+        BadRequest: it cannot be asked for this version of Azure's API.
+    """
+    base = request.connection.base or ""
+    if not record_of(request.provider).azure:
+        return {"api_key": PLACEHOLDER, "base_url": base, "max_retries": 0}
+    version = request.connection.other.get("api_version") or DEFAULT_AZURE_VERSION
+    if version == "v1":
+        raise BadRequest(
+            "LiteLLM asks Azure by deployments, and its API `v1` has none",
+            help="write `transport: auto`, or another `api_version`",
+        )
+    return {
+        "azure_ad_token" if request.connection.by_azure_token else "api_key": PLACEHOLDER,
+        "azure_endpoint": base.partition("/openai")[0],
+        "api_version": version,
+        "max_retries": 0,
+    }

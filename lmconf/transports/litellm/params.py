@@ -3,7 +3,7 @@ API of the provider's can carry.
 
 litellm leaves some settings and parts of messages out without a word, respells a few wrongly, and
 refuses what its table of models does not know. A server that speaks the OpenAI API is therefore
-sent what was stated, as it was stated; for the others, the table here says what litellm loses.
+sent what was stated, as it was stated; for the others, their records say what litellm loses.
 What would be lost is refused before anything is sent.
 """
 
@@ -13,147 +13,33 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from msgspec import Struct
-
 from lmconf.errors import BadRequest
+from lmconf.providers import ApiRules
+from lmconf.providers.catalogue import record_of
 from lmconf.providers.routes import client_of
-from lmconf.schema.frozen import FrozenMap, thaw
+from lmconf.schema.frozen import thaw
 from lmconf.transports.transport import Request
 
 __all__ = [
     "body_additions",
     "check_parameters",
     "complete_body",
-    "is_as_stated",
     "litellm_settings",
 ]
 
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 """Settings that litellm spells as each provider wants them."""
 
-_OPENAI_NAMES = frozenset(
-    "frequency_penalty logit_bias logprobs metadata modalities parallel_tool_calls"
-    " presence_penalty seed service_tier top_logprobs user verbosity".split()
-)
-_LABELS = frozenset(("metadata", "user"))
-_HTTP = ("http://",)
 _ANY_ADDRESS = ("http://", "https://")
 
 
-class _Api(Struct, frozen=True):
-    """What is known of one provider's API beyond litellm.
-
-    `body_additions` are settings that are put into the body under their own names, `inside` those that
-    belong into the block of that name, and litellm is told of neither. `refused` are settings
-    that the API has no place for, each with what to do instead. `parts` are the types of content
-    parts that it takes, None for any. `fetched` are the beginnings of addresses that litellm
-    would fetch by a client of its own. `named` says whether messages may hold a `name`.
-    """
-
-    placed: frozenset[str] = _LABELS
-    inside: Mapping[str, str] = FrozenMap()
-    refused: Mapping[str, str] = FrozenMap()
-    parts: frozenset[str] | None = None
-    fetched: tuple[str, ...] = ()
-    named: bool = True
-
-
-_OLLAMA = _Api(
-    placed=frozenset(),
-    inside=FrozenMap({"frequency_penalty": "options", "presence_penalty": "options"}),
-    refused=FrozenMap(
-        dict.fromkeys(("metadata", "tool_choice", "user"), "leave it out, or `null` it for this LM")
-    ),
-    parts=frozenset(("text", "image_url")),
-    fetched=_ANY_ADDRESS,
-    named=False,
-)
-
-_NO_LABELS = FrozenMap(dict.fromkeys(_LABELS, "leave it out, or `null` it for this LM"))
-_COHERE = _Api(
-    placed=frozenset(),
-    refused=FrozenMap({**_NO_LABELS, "tool_choice": "leave it out: the model chooses"}),
-    fetched=_HTTP,
-)
-# litellm drops penalties for newer models; those that take none say so themselves.
-_GEMINI = _Api(
-    placed=frozenset(),
-    inside=FrozenMap(
-        {"frequency_penalty": "generationConfig", "presence_penalty": "generationConfig"}
-    ),
-    refused=FrozenMap(
-        {**_NO_LABELS, "parallel_tool_calls": "leave it out: the model may call several at once"}
-    ),
-    fetched=_HTTP,
-)
-
-_APIS: Mapping[str, _Api] = {
-    "anthropic": _Api(
-        # litellm spells `user` as Anthropic does: `metadata: {user_id: …}`.
-        placed=frozenset(("metadata", "service_tier")),
-        parts=frozenset(
-            "document file image_url redacted_thinking text thinking tool_reference".split()
-        ),
-        fetched=_HTTP,
-        named=False,
-    ),
-    "bedrock": _Api(
-        placed=frozenset(),
-        refused=_NO_LABELS,
-        parts=frozenset(("document", "file", "image_url", "text")),
-        fetched=_ANY_ADDRESS,
-        named=False,
-    ),
-    "cohere": _COHERE,
-    "cohere_chat": _COHERE,
-    # litellm asks its Claude for a form as the call of a tool, and cannot read that from a stream.
-    "databricks": _Api(placed=_OPENAI_NAMES | {"response_format"}),
-    "gemini": _GEMINI,
-    "mistral": _Api(
-        placed=frozenset(
-            ("frequency_penalty", "metadata", "n", "presence_penalty", "reasoning_effort")
-        ),
-        refused=FrozenMap(
-            {
-                "thinking": "write `reasoning_effort`",
-                "user": "leave it out, or `null` it for this LM",
-            }
-        ),
-        parts=frozenset(("text", "image_url", "file")),
-        named=False,
-    ),
-    "ollama_chat": _OLLAMA,
-    "ollama": _Api(
-        placed=_OLLAMA.placed,
-        inside=_OLLAMA.inside,
-        refused=FrozenMap(
-            {**_OLLAMA.refused, "tools": "write `ollama_chat/`: `ollama/` is its generate API"}
-        ),
-        parts=_OLLAMA.parts,
-        fetched=_OLLAMA.fetched,
-        named=False,
-    ),
-    "sagemaker": _Api(placed=frozenset(), refused=_NO_LABELS, parts=frozenset(("text",))),
-    "sagemaker_chat": _Api(placed=_OPENAI_NAMES),
-    "sagemaker_nova": _Api(placed=_OPENAI_NAMES),
-}
-_OTHER = _Api()
-
-
-def _api_of(request: Request) -> _Api:
+def _api_of(request: Request) -> ApiRules:
     """Return what is known of the API that `request` goes to."""
-    if request.provider.startswith("vertex_ai"):
-        # Vertex AI serves the models of several houses, each by the API of its own.
-        if "gemini" in request.model:
-            return _GEMINI
-        if "claude" in request.model:
-            return _APIS["anthropic"]
-    return _APIS.get(request.provider, _OTHER)
-
-
-def is_as_stated(request: Request) -> bool:
-    """Say whether the server of `request` is sent its settings and messages as they stand."""
-    return request.route != "responses" and client_of(request.provider, request.route) == "bare"
+    record = record_of(request.provider)
+    for word, rules in record.houses.items():
+        if word in request.model:
+            return rules
+    return record.api
 
 
 def litellm_settings(request: Request) -> dict[str, Any]:
@@ -172,7 +58,7 @@ def body_additions(request: Request) -> dict[str, Any]:
     for key, value in settings.items():
         if key in api.inside:
             found.setdefault(api.inside[key], {})[key] = value
-        elif key in api.placed or _is_named_tool(request, key):
+        elif key in api.in_body or _is_named_tool(request, key):
             found[key] = value
     return found
 
@@ -211,13 +97,13 @@ def _withheld(request: Request) -> frozenset[str]:
     if client_of(request.provider, request.route) in ("bare", "openai"):
         return frozenset(("metadata", "thinking"))
     api = _api_of(request)
-    return api.placed | api.inside.keys() | ({"tool_choice"} & api.refused.keys())
+    return api.in_body | api.inside.keys() | ({"tool_choice"} & api.refused.keys())
 
 
 def _is_named_tool(request: Request, key: str) -> bool:
     """Say whether this is a choice of one tool, which litellm drops for Mistral."""
     return (
-        request.provider == "mistral"
+        _api_of(request).house == "mistral"
         and key == "tool_choice"
         and isinstance(request.settings[key], Mapping)
     )
@@ -235,7 +121,7 @@ def _parts(request: Request) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 yield index, part
 
 
-def _parts_have_a_place(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
+def _parts_have_a_place(request: Request, api: ApiRules) -> Iterator[tuple[str, str]]:
     for index, part in _parts(request):
         kind = part.get("type")
         if api.parts is not None and kind not in api.parts:
@@ -245,7 +131,7 @@ def _parts_have_a_place(request: Request, api: _Api) -> Iterator[tuple[str, str]
             )
 
 
-def _nothing_is_fetched(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
+def _nothing_is_fetched(request: Request, api: ApiRules) -> Iterator[tuple[str, str]]:
     for index, part in _parts(request):
         image = part.get("image_url")
         address = image.get("url") if isinstance(image, Mapping) else image
@@ -261,11 +147,11 @@ def _nothing_is_fetched(request: Request, api: _Api) -> Iterator[tuple[str, str]
 _OF_GOOGLE = re.compile(r"https://[^?#\s]+\.(png|jpe?g|webp)\Z", re.IGNORECASE)
 
 
-def _google_is_told_what_it_is(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
+def _google_is_told_what_it_is(request: Request, api: ApiRules) -> Iterator[tuple[str, str]]:
     for index, part in _parts(request):
         image = part.get("image_url")
         address = image.get("url") if isinstance(image, Mapping) else image
-        if api is _GEMINI and _is_address(address) and not _OF_GOOGLE.match(str(address)):
+        if api.house == "google" and _is_address(address) and not _OF_GOOGLE.match(str(address)):
             yield (
                 f"messages[{index}]: {request.provider}/ cannot be told of what kind this image is, and"
                 " it is not fetched to see that",
@@ -273,14 +159,14 @@ def _google_is_told_what_it_is(request: Request, api: _Api) -> Iterator[tuple[st
             )
 
 
-def _files_are_sent_whole(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
+def _files_are_sent_whole(request: Request, api: ApiRules) -> Iterator[tuple[str, str]]:
     """Yield each file that is an address: litellm would fetch it, from wherever that leads."""
     for index, part in _parts(request):
         stated = part.get("file")
         file: Mapping[str, Any] = stated if isinstance(stated, Mapping) else {}
         for name in ("file_id", "file_data"):
             address = file.get(name)
-            if not _is_address(address) or (api is _APIS["anthropic"] and name == "file_id"):
+            if not _is_address(address) or (api.house == "anthropic" and name == "file_id"):
                 continue  # Anthropic fetches a document itself
             yield (
                 f"messages[{index}]: {request.provider}/ takes no file from an address, and none is"
@@ -293,7 +179,7 @@ def _is_address(value: object) -> bool:
     return isinstance(value, str) and value.strip().lower().startswith(_ANY_ADDRESS)
 
 
-def _names_have_a_place(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
+def _names_have_a_place(request: Request, api: ApiRules) -> Iterator[tuple[str, str]]:
     for index, message in enumerate(request.messages):
         if not api.named and message.get("name") and message.get("role") != "tool":
             yield (
@@ -302,8 +188,8 @@ def _names_have_a_place(request: Request, api: _Api) -> Iterator[tuple[str, str]
             )
 
 
-def _anthropics_rules(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
-    if request.provider != "anthropic":
+def _anthropics_rules(request: Request, api: ApiRules) -> Iterator[tuple[str, str]]:
+    if api.house != "anthropic" or record_of(request.provider).cloud is not None:
         return
     form = request.settings.get("response_format")
     if isinstance(form, Mapping) and form.get("type") == "json_object":
@@ -319,9 +205,9 @@ def _anthropics_rules(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
         )
 
 
-def _googles_rules(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
+def _googles_rules(request: Request, api: ApiRules) -> Iterator[tuple[str, str]]:
     thinking = request.settings.get("thinking")
-    if api is _GEMINI and "gemini-3" in request.model and isinstance(thinking, Mapping):
+    if api.house == "google" and "gemini-3" in request.model and isinstance(thinking, Mapping):
         # litellm asks for thoughts, and drops how many.
         yield (
             f"{request.provider}/{request.model} thinks by levels and not by a budget",
@@ -329,7 +215,7 @@ def _googles_rules(request: Request, api: _Api) -> Iterator[tuple[str, str]]:
         )
 
 
-_RULES: tuple[Callable[[Request, _Api], Iterator[tuple[str, str]]], ...] = (
+_RULES: tuple[Callable[[Request, ApiRules], Iterator[tuple[str, str]]], ...] = (
     _parts_have_a_place,
     _nothing_is_fetched,
     _google_is_told_what_it_is,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from lmconf.errors import BadRequest
+from lmconf.providers.catalogue import record_of
 from lmconf.transports.http.http_request import HttpRequest, json_post, merge_extra, url_of
 from lmconf.transports.openai.chat_response import ChatStreamReader, response_of
 from lmconf.transports.transport import Json, Request
@@ -61,7 +62,7 @@ def _address(request: Request) -> str:
     if not base:
         raise BadRequest(f"{request.provider}/ has no address of its own", help="state `api_base`")
     path = _PATHS[request.route]
-    if request.provider not in ("azure", "azure_text"):
+    if not record_of(request.provider).azure:
         return f"{base.rstrip('/')}/{path}"
     root = base.partition("/openai")[0].rstrip("/")
     version = request.connection.other.get("api_version") or DEFAULT_AZURE_VERSION

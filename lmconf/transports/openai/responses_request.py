@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 
 from lmconf.errors import BadRequest, UsageError
-from lmconf.providers.routes import NOT_IN_RESPONSES, RESPONSES
+from lmconf.providers.catalogue import record_of
+from lmconf.providers.routes import NOT_IN_RESPONSES
 from lmconf.schema.frozen import thaw
 from lmconf.transports.http.http_request import HttpRequest, json_post, merge_extra, url_of
 from lmconf.transports.litellm.params import TOKEN_LIMITS
@@ -224,14 +225,14 @@ def _choice(choice: Any) -> Any:
 def _model(request: Request) -> str:
     """Return the model's name for the server; Fireworks' models have short names, as in chat."""
     name = request.model
-    if request.provider == "fireworks_ai" and "/" not in name and "#" not in name:
-        return f"accounts/fireworks/models/{name}"
-    return name
+    is_short = "/" not in name and "#" not in name
+    return record_of(request.provider).responses_model + name if is_short else name
 
 
 def _address(request: Request) -> httpx.URL:
     provider, connection = request.provider, request.connection
-    if provider not in RESPONSES:
+    record = record_of(provider)
+    if record.responses is None:
         raise BadRequest(
             f"{provider}/ has no Responses API that is known here",
             help="a server that has one is `openai/<model>` with its `api_base`",
@@ -240,9 +241,9 @@ def _address(request: Request) -> httpx.URL:
         raise BadRequest(f"{provider}/ has no address of its own", help="state `api_base`")
     base = url_of(connection.base)
     path = base.path.rstrip("/")
-    if provider in ("azure", "azure_ai"):
+    if record.azure:
         return _azure(base, path, connection.other.get("api_version"))
-    above = RESPONSES[provider]
+    above = record.responses
     prefix = path if path.endswith(above) else path + above
     return base.copy_with(path=f"{prefix}/responses")
 

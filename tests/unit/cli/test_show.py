@@ -32,7 +32,7 @@ def test_origins_name_the_line_the_option_or_the_kind_of_default(lmconf: Lmconf)
         assert told[value.strip()] == origin, value
     assert told["backend: disk"] == "profiles/support.yaml:4"
     assert told["ttl: 7d"] == "profiles/support.yaml:7"
-    assert told["use: litellm"] == "default"
+    assert told["use: auto"] == "default"
     assert ran.code == 0
 
 

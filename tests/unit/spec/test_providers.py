@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from lmconf.launchers.specs import LAUNCHER_NAMES
+from lmconf.providers import Provider
 from lmconf.providers.catalogue import PROVIDERS, is_address, is_loopback, origin, provider_of
+from lmconf.providers.records import RECORDS
+from lmconf.providers.registry import find_mistake
+from lmconf.trainers.specs import TRAINER_NAMES
 
 
 @pytest.mark.parametrize(
@@ -101,6 +106,15 @@ def test_loopback_is_this_machine(address: str) -> None:
 )
 def test_no_other_address_is_loopback_however_it_begins(address: str) -> None:
     assert not is_loopback(address)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+def test_a_record_contradicts_nothing_and_is_the_only_one_of_its_name(record: Provider) -> None:
+    assert find_mistake(record) == ""
+    assert [other.name for other in RECORDS].count(record.name) == 1
+    assert record.litellm is None or record.chat == "bare"
+    assert record.launcher in (None, *LAUNCHER_NAMES)
+    assert record.trainer in (None, *TRAINER_NAMES)
 
 
 def test_a_provider_with_a_usual_key_says_where_that_key_may_go() -> None:

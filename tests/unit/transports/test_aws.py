@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +39,7 @@ from tests.clouds import (
     Way,
     asking,
     conversation,
+    event,
     exception,
     frame,
     framed,
@@ -225,10 +228,38 @@ def test_a_failure_inside_of_a_stream_is_told_by_its_kind(way: Way, transport: T
     assert raised.value.message == "Too many requests."
 
 
+def broken_frames() -> dict[str, bytes]:
+    """Frames that nobody may read on after, each broken in its own way."""
+    sound = event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hel"}})
+    headers = b"\x01a\x63"  # 0x63 is no type of a header
+    prelude = struct.pack(">II", 16 + len(headers), len(headers))
+    odd = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers
+    return {
+        "no frame": b"\x00" * 64,
+        "an empty length": struct.pack(">III", 0, 0, zlib.crc32(bytes(8))) + bytes(64),
+        "a wrong checksum": sound[:-8] + bytes([sound[-8] ^ 1]) + sound[-7:],
+        "a wrong checksum of the lengths": sound[:9] + bytes([sound[9] ^ 1]) + sound[10:],
+        "an odd header": odd + struct.pack(">I", zlib.crc32(odd)),
+    }
+
+
 @pytest.mark.parametrize("way", STREAMED)
-def test_a_malformed_frame_is_a_bad_response(way: Way, transport: Transport) -> None:
-    with serving(framed([b"\x00" * 64])) as server, pytest.raises(BadResponse):
+@pytest.mark.parametrize("broken", broken_frames())
+def test_a_malformed_frame_is_a_bad_response(broken: str, way: Way, transport: Transport) -> None:
+    pieces = [conversation("Hel")[0], broken_frames()[broken]]
+    malformed = pytest.raises(BadResponse, match="a frame of the stream is malformed")
+    with serving(framed(pieces)) as server, malformed:
         way(transport, asking(server, "bedrock", CLAUDE, other=ACCOUNT))
+
+
+@pytest.mark.parametrize("way", STREAMED)
+def test_frames_cannot_be_read_without_the_package_that_reads_them(
+    way: Way, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "botocore.eventstream", None)
+    missing = pytest.raises(NotCarriedOut, match="needs the package botocore")
+    with serving(framed(conversation("Hel"))) as server, missing:
+        way(transport, asking(server, "bedrock", CLAUDE, key="the-bedrock-key-0123"))
 
 
 @pytest.mark.parametrize("way", WHOLE)
