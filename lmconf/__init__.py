@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from lmconf.callbacks import register_callback
+    from lmconf.caches import register_cache, unregister_cache
+    from lmconf.callbacks import register_callback, unregister_callback
     from lmconf.diagnostics.model import Diagnostic
     from lmconf.errors import (
         AuthenticationFailed,
@@ -44,8 +45,10 @@ if TYPE_CHECKING:
         TrainError,
         UsageError,
     )
+    from lmconf.launchers import register_launcher, unregister_launcher
     from lmconf.loader.api import ProfileWarning, lm, load, load_state
     from lmconf.loader.profile import Profile
+    from lmconf.loader.profile_folders import register_profile, unregister_profile
     from lmconf.loader.save import dump, dumps
     from lmconf.runtime.answer import Answer, TruncatedWarning
     from lmconf.runtime.lm import LM
@@ -55,9 +58,9 @@ if TYPE_CHECKING:
     from lmconf.spec.keywords import CallSettings, LMSettings
     from lmconf.spec.lm import LMSpec
     from lmconf.spec.profile import ProfileSpec
-    from lmconf.trainers import register_trainer
+    from lmconf.trainers import register_trainer, unregister_trainer
     from lmconf.training.job import TrainingJob, job
-    from lmconf.transports import register_transport
+    from lmconf.transports import register_transport, unregister_transport
 
 _HOMES: dict[str, str] = {
     "Answer": "runtime.answer",
@@ -106,11 +109,20 @@ _HOMES: dict[str, str] = {
     "lm": "loader.api",
     "load": "loader.api",
     "load_state": "loader.api",
+    "register_cache": "caches",
     "register_callback": "callbacks",
+    "register_launcher": "launchers",
+    "register_profile": "loader.profile_folders",
     "register_trainer": "trainers",
     "register_transport": "transports",
     "settings": "runtime.settings",
     "track_usage": "runtime.usage",
+    "unregister_cache": "caches",
+    "unregister_callback": "callbacks",
+    "unregister_launcher": "launchers",
+    "unregister_profile": "loader.profile_folders",
+    "unregister_trainer": "trainers",
+    "unregister_transport": "transports",
 }
 
 __all__ = [
@@ -161,11 +173,20 @@ __all__ = [
     "lm",
     "load",
     "load_state",
+    "register_cache",
     "register_callback",
+    "register_launcher",
+    "register_profile",
     "register_trainer",
     "register_transport",
     "settings",
     "track_usage",
+    "unregister_cache",
+    "unregister_callback",
+    "unregister_launcher",
+    "unregister_profile",
+    "unregister_trainer",
+    "unregister_transport",
 ]
 
 

@@ -74,15 +74,15 @@ OPEN: Mapping[str, str] = {
     "spec": (
         "build compiled connection_fields destinations generation_fields lm mentions"
         " merge_rules plain_data policies profile response_format rules.budgets"
-        " rules.consistency rules.model_family rules.pools rules.training state"
+        " rules.consistency rules.fields rules.model_family rules.pools rules.training state"
     ),
     "system": (
-        "background files fork imports interrupts lazy paths redis refcount signal supervisor"
+        "background files fork imports interrupts lazy paths redis refcount registry signal supervisor"
         " threads tracebacks"
     ),
     "trainers": "http jobs removal specs trainer_protocol training_data",
     "training": "job",
-    "transports": "custom litellm.patches registry response_checks specs transport",
+    "transports": "custom litellm.patches response_checks specs transport",
 }
 """For each room, the modules beside its face that other rooms may import; the others are private."""
 

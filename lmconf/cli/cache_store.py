@@ -107,11 +107,15 @@ def _open(spec: StoreSpec, *, make: bool) -> tuple[OpenStore | None, str]:
             return None, str(folder)
         called = str(folder)
     else:
-        assert isinstance(spec, RedisStore)
-        called = f"Redis, namespace {spec.namespace}"
+        called = (
+            f"Redis, namespace {spec.namespace}" if isinstance(spec, RedisStore) else spec.backend
+        )
     store = open_store(spec)
-    assert isinstance(store, WriteBehindStore)
-    return store.store, called
+    if isinstance(store, WriteBehindStore):
+        return store.store, called
+    if not isinstance(store, OpenStore):
+        raise UsageError(f"a store of the kind `{spec.backend}` does not show what it holds")
+    return store, called
 
 
 # --- answers as data ---

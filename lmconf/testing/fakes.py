@@ -22,7 +22,13 @@ from lmconf.secrets.redaction import mask_secrets, mask_texts
 from lmconf.spec.generation_fields import ModelType
 from lmconf.spec.rules.pools import OF_MEMBERS
 from lmconf.testing.scripts import Answers, Asked, Script, fresh_error, text_of
-from lmconf.transports import REQUEST_ID, Json, Request, registry
+from lmconf.transports import (
+    REQUEST_ID,
+    Json,
+    Request,
+    register_transport,
+    unregister_transport,
+)
 from lmconf.transports.custom import chunks_of, make_response
 
 if TYPE_CHECKING:
@@ -162,7 +168,7 @@ class Fake:
 
     def __enter__(self) -> Fake:
         self._ended = False
-        registry.add(self.name, lambda: self)
+        register_transport(self.name, lambda: self)
         return self
 
     def __exit__(
@@ -172,7 +178,7 @@ class Fake:
         trace: TracebackType | None,
     ) -> None:
         self._ended = True
-        registry.drop(self.name)
+        unregister_transport(self.name)
 
     def __repr__(self) -> str:
         return f"<{self.name}, asked {len(self._requests)} times>"

@@ -294,7 +294,7 @@ class Echo:
 
 
 def test_a_registered_trainer_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainers, "_REGISTERED", {})
+    monkeypatch.setattr(trainers.REGISTRY, "_registered", {})
     with pytest.raises(lmconf.ProfileError, match="no trainer of the kind `echo`"):
         lmconf.LM("openai/a", train_kwargs={"use": "echo"})
     lmconf.register_trainer("echo", Echo)
