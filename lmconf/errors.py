@@ -30,6 +30,7 @@ __all__ = [
     "ContextWindowExceeded",
     "Error",
     "LaunchError",
+    "MissingDependency",
     "NotCarriedOut",
     "NotFound",
     "NotSent",
@@ -49,6 +50,10 @@ class Error(Exception):
 
 class UsageError(Error, ValueError):
     """A function of lmconf was called with arguments that do not fit: the message says how."""
+
+
+class MissingDependency(UsageError, ImportError):
+    """A package is not installed that an optional part of lmconf needs: the message says which."""
 
 
 class ProfileError(Error):

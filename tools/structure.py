@@ -65,7 +65,7 @@ OPEN: Mapping[str, str] = {
     "limits": "gate specs",
     "loader": "add_lm compile discovery extends profile save",
     "providers": "catalogue families prices routes",
-    "retries": "breaker origins policy reasons specs",
+    "retries": "origins policy reasons specs",
     "schema": (
         "check construct declaration description fault fault_messages frozen json_schema"
         " lookup patterns quantities serialize shapes user_patterns"
@@ -77,7 +77,7 @@ OPEN: Mapping[str, str] = {
         " rules.consistency rules.fields rules.model_family rules.pools rules.training state"
     ),
     "system": (
-        "background files fork imports interrupts lazy paths redis refcount registry signal supervisor"
+        "background circuit_breaker files fork imports interrupts lazy optional paths redis refcount registry signal supervisor"
         " threads tracebacks"
     ),
     "trainers": "http jobs removal specs trainer_protocol training_data",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lmconf.retries.breaker import CircuitBreaker
 from lmconf.retries.origins import RetryBudget, origins
 from lmconf.retries.policy import delays, parse_retry_after, should_retry, wait_before_retry
 from lmconf.retries.specs import REASONS, BreakerPolicy, RetryPolicy
@@ -10,7 +9,6 @@ from lmconf.retries.specs import REASONS, BreakerPolicy, RetryPolicy
 __all__ = [
     "REASONS",
     "BreakerPolicy",
-    "CircuitBreaker",
     "RetryBudget",
     "RetryPolicy",
     "delays",

@@ -22,6 +22,7 @@ from lmconf.secrets.redaction import mask_secrets
 from lmconf.secrets.references import Masked
 from lmconf.system.fork import Mutex
 from lmconf.system.interrupts import start_thread
+from lmconf.system.optional import install_command
 from lmconf.transports.status_errors import LONGEST
 from lmconf.transports.transport import Request
 
@@ -159,5 +160,5 @@ def missing(provider: str, package: str, extra: str) -> NotCarriedOut:
     """Return the failure of a provider whose SDK is not installed."""
     return NotCarriedOut(
         f"{provider}/ needs the package {package} for its credentials",
-        help=f"pip install 'lmconf-runtime[{extra}]'",
+        help=install_command(extra),
     )
