@@ -77,7 +77,7 @@ OPEN: Mapping[str, str] = {
         " rules.consistency rules.fields rules.model_family rules.pools rules.training state"
     ),
     "system": (
-        "background circuit_breaker files fork imports interrupts lazy optional paths redis refcount registry signal supervisor"
+        "background circuit_breaker durations files fork imports interrupts lazy optional paths redis refcount registry signal supervisor"
         " threads tracebacks"
     ),
     "trainers": "http jobs removal specs trainer_protocol training_data",

@@ -13,6 +13,7 @@ import msgspec
 
 from lmconf.cli.terminal import fit, format_bytes
 from lmconf.errors import Error, UsageError
+from lmconf.system.durations import format_duration
 from lmconf.system.paths import with_home
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _words(text: str) -> str:
 def summary(kept: StoredAnswer, now: float) -> str:
     """Return the line of a list that tells of an answer."""
     told = plain(kept)
-    left = "for ever" if kept.expires is None else f"{_span(kept.expires - now)} left"
+    left = "for ever" if kept.expires is None else f"{format_duration(kept.expires - now)} left"
     return (
         f"{kept.key[:12]}  {_when(kept.created)}  {format_bytes(told['size']):>9}  {left:<10}"
         f"  {fit(str(told['model'] or '?')):<20}  {fit(told['words'])}"
@@ -220,10 +221,3 @@ def response_in(value: bytes) -> dict[str, Any] | None:
 
 def _when(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f}{unit}"
-    return f"{max(0, seconds):.0f}s"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lmconf.errors import Error
 from lmconf.system.circuit_breaker import CircuitBreaker, Rest
+from lmconf.system.durations import format_duration
 from lmconf.system.fork import register_forkable
 from lmconf.system.optional import require
 from lmconf.system.tracebacks import is_interrupt
@@ -81,7 +82,9 @@ class RedisLink:
         known = self._clients
         clients = known or self._connect(patience, waits_once=waits_once)
         if clients is None:
-            raise RedisUnreachable(self._why or f"the server has not answered for {patience:g}s")
+            raise RedisUnreachable(
+                self._why or f"the server has not answered for {format_duration(patience)}"
+            )
         from redis.exceptions import RedisError
 
         failure: Exception

@@ -21,6 +21,7 @@ from lmconf.schema.frozen import thaw
 from lmconf.secrets.redaction import mask_secrets, mask_texts
 from lmconf.spec.generation_fields import ModelType
 from lmconf.spec.rules.pools import OF_MEMBERS
+from lmconf.system.durations import format_duration
 from lmconf.testing.scripts import Answers, Asked, Script, fresh_error, text_of
 from lmconf.transports import (
     REQUEST_ID,
@@ -217,7 +218,7 @@ class Fake:
         first = phases.total if phases.first_byte is None else phases.first_byte
         yield _clamp(plan.latency, first), None
         if plan.latency > first:
-            raise Timeout(f"no answer began within {first:g}s")
+            raise Timeout(f"no answer began within {format_duration(first)}")
         if plan.error is not None:
             raise fresh_error(plan.error)
         left = phases.total - plan.latency
@@ -228,7 +229,7 @@ class Fake:
             wait = self._gap if number else 0.0
             yield _clamp(wait, min(left, idle)), None
             if wait > min(left, idle):
-                raise Timeout(f"no further piece came within {min(left, idle):g}s")
+                raise Timeout(f"no further piece came within {format_duration(min(left, idle))}")
             left -= wait
             yield 0.0, chunk
 
@@ -262,7 +263,7 @@ class Fake:
 
 def _whole(plan: _Plan, request: Request) -> Json:
     if plan.latency > request.timeout.total:
-        raise Timeout(f"no answer came within {request.timeout.total:g}s")
+        raise Timeout(f"no answer came within {format_duration(request.timeout.total)}")
     for error in (plan.error, plan.then):
         if error is not None:
             raise fresh_error(error)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lmconf.errors import TrainError
+from lmconf.system.durations import format_duration
 from lmconf.trainers import http
 from lmconf.trainers.trainer_protocol import (
     FINAL,
@@ -259,7 +260,7 @@ def _look(
         order.spec.timeout is not None and time.time() > float(known["since"]) + order.spec.timeout
     )
     if late and _cancel_job(job, access) is None:
-        error = f"the job {job} took longer than its `timeout` of {order.spec.timeout:g} s, and was"
+        error = f"the job {job} took longer than its `timeout` of {format_duration(order.spec.timeout or 0)}, and was"
         return JobStatus(status="failed", progress=progress, error=f"{error} cancelled")
     return JobStatus(status="running", progress=progress)
 

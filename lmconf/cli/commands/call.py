@@ -18,6 +18,7 @@ from lmconf.cli.options import (
     var_option,
 )
 from lmconf.cli.terminal import fit, say, tell, visible
+from lmconf.system.durations import format_duration
 
 if TYPE_CHECKING:
     from lmconf.runtime import LM, Answer
@@ -170,7 +171,7 @@ def _summary(answer: Answer, seconds: float) -> str:
         facts.append("cost unknown" if answer.cost is None else f"${answer.cost:.6f}")
         if answer.attempts > 1:
             facts.append(f"{answer.attempts} attempts")
-    facts.append(f"{seconds:.2f} s")
+    facts.append(format_duration(seconds))
     if answer.finish_reason not in (None, "stop"):
         facts.append(f"ended by {answer.finish_reason}")
     if answer.request_id:

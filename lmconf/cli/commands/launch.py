@@ -22,6 +22,7 @@ from lmconf.cli.options import (
     var_option,
 )
 from lmconf.cli.terminal import fit, say, tell
+from lmconf.system.durations import format_duration
 
 if TYPE_CHECKING:
     from lmconf.diagnostics.model import Diagnostic, Mark
@@ -223,7 +224,7 @@ class _LoadingIndicator:
         assert self._log is not None
         seconds = time.monotonic() - self._begun
         last = self._heard or "".join(log_tail(self._log, lines=1).splitlines()[-1:])
-        text = fit(f"starting {self._name} ({seconds:.0f} s) {last}")
+        text = fit(f"starting {self._name} ({format_duration(round(seconds))}) {last}")
         return text.replace("\n", " ").replace("\t", " ")[: _width() - 1]
 
     def clear(self) -> None:

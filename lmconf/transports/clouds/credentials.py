@@ -20,6 +20,7 @@ from lmconf.errors import AuthenticationFailed, CallError, NotCarriedOut, Timeou
 from lmconf.schema.frozen import FrozenMap
 from lmconf.secrets.redaction import mask_secrets
 from lmconf.secrets.references import Masked
+from lmconf.system.durations import format_duration
 from lmconf.system.fork import Mutex
 from lmconf.system.interrupts import start_thread
 from lmconf.system.optional import install_command
@@ -144,7 +145,7 @@ def _run_in_daemon_thread(way: Callable[[], CloudRoute]) -> Future[CloudRoute]:
 
 
 def _timeout_error(seconds: float) -> Timeout:
-    return Timeout(f"no credential was found within {max(seconds, 0.0):.3g}s")
+    return Timeout(f"no credential was found within {format_duration(max(seconds, 0.0))}")
 
 
 def refusal(error: BaseException, secrets: Iterable[str], help: str = "") -> AuthenticationFailed:
