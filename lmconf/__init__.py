@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from lmconf.callbacks import register_callback
+    from lmconf.caches import register_cache, unregister_cache
+    from lmconf.callbacks import register_callback, unregister_callback
     from lmconf.diagnostics.model import Diagnostic
     from lmconf.errors import (
         AuthenticationFailed,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         ContextWindowExceeded,
         Error,
         LaunchError,
+        MissingDependency,
         NotCarriedOut,
         NotFound,
         NotSent,
@@ -44,8 +46,10 @@ if TYPE_CHECKING:
         TrainError,
         UsageError,
     )
+    from lmconf.launchers import register_launcher, unregister_launcher
     from lmconf.loader.api import ProfileWarning, lm, load, load_state
     from lmconf.loader.profile import Profile
+    from lmconf.loader.profile_folders import register_profile, unregister_profile
     from lmconf.loader.save import dump, dumps
     from lmconf.providers import Provider, register_provider
     from lmconf.runtime.answer import Answer, TruncatedWarning
@@ -56,9 +60,9 @@ if TYPE_CHECKING:
     from lmconf.spec.keywords import CallSettings, LMSettings
     from lmconf.spec.lm import LMSpec
     from lmconf.spec.profile import ProfileSpec
-    from lmconf.trainers import register_trainer
+    from lmconf.trainers import register_trainer, unregister_trainer
     from lmconf.training.job import TrainingJob, job
-    from lmconf.transports import register_transport
+    from lmconf.transports import register_transport, unregister_transport
 
 _HOMES: dict[str, str] = {
     "Answer": "runtime.answer",
@@ -83,6 +87,7 @@ _HOMES: dict[str, str] = {
     "LMSettings": "spec.keywords",
     "LMSpec": "spec.lm",
     "LaunchError": "errors",
+    "MissingDependency": "errors",
     "NotCarriedOut": "errors",
     "NotFound": "errors",
     "NotSent": "errors",
@@ -108,12 +113,21 @@ _HOMES: dict[str, str] = {
     "lm": "loader.api",
     "load": "loader.api",
     "load_state": "loader.api",
+    "register_cache": "caches",
     "register_callback": "callbacks",
     "register_provider": "providers",
+    "register_launcher": "launchers",
+    "register_profile": "loader.profile_folders",
     "register_trainer": "trainers",
     "register_transport": "transports",
     "settings": "runtime.settings",
     "track_usage": "runtime.usage",
+    "unregister_cache": "caches",
+    "unregister_callback": "callbacks",
+    "unregister_launcher": "launchers",
+    "unregister_profile": "loader.profile_folders",
+    "unregister_trainer": "trainers",
+    "unregister_transport": "transports",
 }
 
 __all__ = [
@@ -139,6 +153,7 @@ __all__ = [
     "LMSettings",
     "LMSpec",
     "LaunchError",
+    "MissingDependency",
     "NotCarriedOut",
     "NotFound",
     "NotSent",
@@ -165,12 +180,21 @@ __all__ = [
     "lm",
     "load",
     "load_state",
+    "register_cache",
     "register_callback",
+    "register_launcher",
+    "register_profile",
     "register_provider",
     "register_trainer",
     "register_transport",
     "settings",
     "track_usage",
+    "unregister_cache",
+    "unregister_callback",
+    "unregister_launcher",
+    "unregister_profile",
+    "unregister_trainer",
+    "unregister_transport",
 ]
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from msgspec import Struct, structs
 
 from lmconf.diagnostics.model import Diagnostic, Mark
+from lmconf.system.durations import format_duration
 
 __all__ = [
     "AuthenticationFailed",
@@ -30,6 +31,7 @@ __all__ = [
     "ContextWindowExceeded",
     "Error",
     "LaunchError",
+    "MissingDependency",
     "NotCarriedOut",
     "NotFound",
     "NotSent",
@@ -49,6 +51,10 @@ class Error(Exception):
 
 class UsageError(Error, ValueError):
     """A function of lmconf was called with arguments that do not fit: the message says how."""
+
+
+class MissingDependency(UsageError, ImportError):
+    """A package is not installed that an optional part of lmconf needs: the message says which."""
 
 
 class ProfileError(Error):
@@ -164,7 +170,7 @@ class CallError(Error):
         if self.attempts:
             facts.append(f"{self.attempts} attempt{'s' if self.attempts != 1 else ''}")
         if self.waited:
-            facts.append(f"waited {self.waited:.1f}s")
+            facts.append(f"waited {format_duration(self.waited)}")
         if self.request_id:
             facts.append(f"request id {self.request_id}")
         if facts:

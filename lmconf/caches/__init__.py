@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Hashable
-from typing import Literal
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Literal, cast
 
 from lmconf.caches.keys import cache_key, request_key, spec_digest
 from lmconf.caches.process_locks import ProcessLocks
-from lmconf.caches.registry import shared_resource
-from lmconf.caches.specs import DiskStore, MemoryStore, RedisStore, StoreSpec
+from lmconf.caches.shared_stores import shared_resource
+from lmconf.caches.specs import CustomStore, DiskStore, MemoryStore, RedisStore, StoreSpec
 from lmconf.caches.store import CacheWarning, DatedStore, Stats, Store, StoredHit
 from lmconf.caches.tiers import TieredStore
 from lmconf.diagnostics.model import Mark
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import UsageError
-from lmconf.secrets.references import Env, File, MissingReference, Public, resolve
+from lmconf.secrets.references import (
+    Env,
+    File,
+    Given,
+    MissingReference,
+    Public,
+    convert_text,
+    resolve,
+)
+from lmconf.system.registry import Names, Registry, import_attribute, require_methods
 
 __all__ = [
     "KINDS",
+    "REGISTRY",
     "CacheWarning",
     "DatedStore",
     "ProcessLocks",
@@ -32,12 +42,15 @@ __all__ = [
     "claims_folder",
     "default_folder",
     "live_store",
+    "names",
     "open_store",
     "override_from_environment",
     "place",
+    "register_cache",
     "request_key",
     "shared_resource",
     "spec_digest",
+    "unregister_cache",
 ]
 
 Override = Literal["disabled", "memory", "disk"]
@@ -79,13 +92,69 @@ KINDS: dict[str, Callable[[StoreSpec], Store]] = {
 """How a store of each `backend` is made; making one touches neither disk nor network."""
 
 
+REGISTRY = Registry(
+    "cache",
+    KINDS,
+    resolve=import_attribute,
+    check=require_methods("get", "put", "close", "stats", "clear"),
+)
+
+
+def register_cache(name: str, factory: Callable[..., object]) -> None:
+    """Have `backend: <name>` in profiles keep answers in what `factory(**args)` makes, a `Store`.
+
+    Raises:
+        UsageError: the name is no name, is built in, or stands for another factory; or the factory
+            cannot make a store.
+    """
+    REGISTRY.register(name, factory)
+
+
+def unregister_cache(name: str) -> None:
+    """Forget the kind of store that code has registered as `name`, if there is one."""
+    REGISTRY.unregister(name)
+
+
+def names() -> Names:
+    """Return the kinds of stores that `backend` may name: built in, registered and installed."""
+    return REGISTRY.names()
+
+
 def open_store(spec: StoreSpec) -> Store:
     """Return a new store as `spec` says; it opens its file or connection when it is first used.
 
     Raises:
-        UsageError: it needs a package that is not installed.
+        UsageError: it needs a package that is not installed, there is no such kind, it cannot be
+            imported, its arguments do not fit, or a reference in them leads nowhere.
     """
-    return KINDS[spec.backend](spec)
+    if not isinstance(spec, CustomStore):
+        return KINDS[spec.backend](spec)
+    made = REGISTRY.make(spec.backend, lambda: _resolve_values(spec.args))
+    if made is None:
+        raise UsageError(str(REGISTRY.unknown(spec.backend)))
+    return cast("Store", made)
+
+
+def _resolve_values(value: Any) -> Any:
+    """Return `value` as plain data with its references resolved."""
+    if isinstance(value, Public):
+        return value.value
+    if isinstance(value, Env | File):
+        try:
+            text = resolve(value)
+        except MissingReference as error:
+            raise UsageError(str(error)) from None
+        if not isinstance(value, Env) or value.type == "str":
+            return text
+        found = convert_text(text, value.type)
+        if found is None:
+            raise UsageError(f"environment variable {value.name} is not of the type `{value.type}`")
+        return found
+    if isinstance(value, Given):
+        raise UsageError("the arguments of a store are never given in code: name a variable")
+    if isinstance(value, Mapping):
+        return {key: _resolve_values(item) for key, item in value.items()}
+    return [_resolve_values(item) for item in value] if isinstance(value, tuple) else value
 
 
 def live_store(spec: StoreSpec, said: Mark | None = None) -> Store:

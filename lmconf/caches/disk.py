@@ -23,6 +23,7 @@ from lmconf.caches.sqlite_file import (
     transaction,
 )
 from lmconf.caches.store import Entry, Stats, StoredAnswer, StoredHit, WarnsOnce
+from lmconf.system.circuit_breaker import CircuitBreaker, Rest
 from lmconf.system.fork import register_forkable
 from lmconf.system.tracebacks import is_interrupt
 
@@ -30,9 +31,9 @@ __all__ = ["DiskCache"]
 
 T = TypeVar("T")
 
-_REST = 60.0
+_REST = Rest(60.0)
 """Seconds for which a store that failed is left alone, before it is opened again."""
-_REST_WHEN_BUSY = 5.0
+_REST_WHEN_BUSY = Rest(5.0)
 _TOUCH_AFTER = 600.0
 """An answer's last use is written again when the written one is this many seconds old."""
 _TOUCHES = 256
@@ -67,8 +68,8 @@ class DiskCache:
         self._patience = patience
         self._clock = clock
         self._warn = WarnsOnce(f"cache in {self._folder}")
-        self._rest_until = -math.inf
-        self._keep_nothing_until = -math.inf
+        self._opening = CircuitBreaker()
+        self._writing = CircuitBreaker()
         self._since_check = self._step
         self._touched: dict[int, float] = {}
         self._lock = threading.RLock()
@@ -97,7 +98,7 @@ class DiskCache:
     def put_all(self, entries: Iterable[Entry]) -> None:
         """Keep `entries`, all of them at once; when it returns, they outlive the process."""
         with self._lock:
-            if time.monotonic() < self._keep_nothing_until:
+            if self._writing.rests_for:
                 return
             rows: list[tuple[object, ...]] = []
             size = 0
@@ -198,7 +199,7 @@ class DiskCache:
 
     def _reopen(self) -> OpenFile | None:
         for again in (True, False):
-            if time.monotonic() < self._rest_until:
+            if self._opening.rests_for:
                 return None
             inode = inode_in(self._folder)
             try:
@@ -228,25 +229,25 @@ class DiskCache:
                     return True
                 self._rest(error)
             case "full":
-                self._keep_nothing_until = time.monotonic() + _REST
+                self._writing.record_failure(_REST)
                 self._warn("the disk is full; new answers are not kept")
             case "read-only":
-                self._keep_nothing_until = time.monotonic() + _REST
+                self._writing.record_failure(_REST)
                 self._warn("the file is read-only; new answers are not kept")
             case "busy":
-                self._keep_nothing_until = time.monotonic() + _REST_WHEN_BUSY
+                self._writing.record_failure(_REST_WHEN_BUSY)
                 self._warn("another process holds the file; some answers are not kept")
             case "other" | "foreign":
                 self._shut()
                 if not writing:
                     self._rest(error)
                 else:  # reading may still be possible, and is tried
-                    self._keep_nothing_until = time.monotonic() + _REST
+                    self._writing.record_failure(_REST)
                     self._warn(f"writing failed ({error}); new answers are not kept")
         return False
 
     def _rest(self, error: sqlite3.Error | OSError) -> None:
-        self._rest_until = time.monotonic() + _REST
+        self._opening.record_failure(_REST)
         words: dict[StorageFault, str] = {
             "full": "the disk is full",
             "corrupt": "the file is corrupt",

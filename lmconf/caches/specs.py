@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from lmconf.schema.declaration import Spec, connection, identity, operations
+from lmconf.schema.frozen import FrozenMap
 from lmconf.schema.shapes import (
     Choice,
     Duration,
     Either,
     Flag,
     Integer,
+    Json,
     Kinds,
     ListOf,
     Record,
@@ -82,11 +84,26 @@ class RedisStore(Spec, frozen=True, kw_only=True):
     ] = True
 
 
-StoreSpec = MemoryStore | DiskStore | RedisStore
+class CustomStore(Spec, frozen=True, kw_only=True):
+    """A store of one's own: registered in code, or brought by an installed package."""
+
+    __risk__ = "name code to import, or to run"
+
+    backend: Annotated[
+        str,
+        operations(Text(what="a kind of store"), "The kind of store.", examples=("acme",)),
+    ]
+    args: Annotated[
+        FrozenMap[str, Any], operations(Json(mapping=True), "Keyword arguments for it.")
+    ] = FrozenMap()
+
+
+StoreSpec = MemoryStore | DiskStore | RedisStore | CustomStore
 STORE_SPECS: dict[str, type[Spec]] = {
     "memory": MemoryStore,
     "disk": DiskStore,
     "redis": RedisStore,
+    "*": CustomStore,
 }
 STORE = Kinds("backend", STORE_SPECS)
 

@@ -105,6 +105,7 @@ class WritesLater(Store, Protocol):
         """Have `done` called, in any thread, once what was put before is written, or given up."""
 
 
+@runtime_checkable
 class OpenStore(DatedStore, Protocol):
     """A store that shows what it holds, for whoever looks after it."""
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from lmconf.caches.registry import close_at_exit
+from lmconf.caches.shared_stores import close_at_exit
 from lmconf.caches.store import Entry, OpenStore, Stats, StoredHit
 from lmconf.system.fork import register_forkable
 from lmconf.system.interrupts import OnDemandThread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,7 +25,6 @@ from lmconf.callbacks.events import (
     Start,
 )
 from lmconf.callbacks.specs import (
-    CALLBACK_SPECS,
     CallbackSpec,
     CustomCallback,
     JsonlCallback,
@@ -34,14 +34,15 @@ from lmconf.callbacks.specs import (
     OtelCallback,
 )
 from lmconf.diagnostics.model import Diagnostic
-from lmconf.diagnostics.suggest import did_you_mean
-from lmconf.errors import ProfileError, UsageError
+from lmconf.errors import ProfileError
 from lmconf.schema.frozen import thaw
 from lmconf.system.imports import check_allowed, import_path
+from lmconf.system.registry import Names, Registry, import_attribute
 
 __all__ = [
     "KINDS",
     "METHODS",
+    "REGISTRY",
     "Attempt",
     "CacheHit",
     "CacheMiss",
@@ -60,6 +61,7 @@ __all__ = [
     "make",
     "names",
     "register_callback",
+    "unregister_callback",
 ]
 
 
@@ -115,33 +117,31 @@ KINDS: dict[str, Callable[[CallbackSpec], Callback]] = {
 }
 """How a callback of each built-in kind is made; making one opens nothing."""
 
-# What an application registers holds for the process, as the modules that it imports do.
-_REGISTERED: dict[str, Callable[..., object]] = {}
+REGISTRY = Registry("callback", KINDS, resolve=import_attribute)
 
 
 def register_callback(name: str, factory: Callable[..., object]) -> None:
     """Have `use: <name>` in profiles make a callback by `factory(**args)`.
 
     Raises:
-        UsageError: the name is no name, is a built-in kind, or stands for another factory; or the
-            factory can make nothing.
+        UsageError: the name is no name, is built in, or stands for another factory; or the factory
+            can make nothing.
     """
-    if not name.replace("-", "_").isidentifier():
-        raise UsageError(f"`{name}` is not a name: letters, digits, `_` and `-`")
-    if name in CALLBACK_SPECS:
-        raise UsageError(f"`{name}` is a built-in kind of callback: choose another name")
-    if not callable(factory):
-        raise UsageError(
-            f"the callback `{name}` must be given as a class or a function that makes it, not as an"
-            f" object of the type {type(factory).__name__}"
-        )
-    if _REGISTERED.setdefault(name, factory) is not factory:
-        raise UsageError(f"a callback is already registered as `{name}`")
+    REGISTRY.register(name, factory)
 
 
-def names() -> tuple[str, ...]:
-    """Return the kinds that `use` may name: the built-in ones, then those registered."""
-    return (*(name for name in CALLBACK_SPECS if name != "*"), *_REGISTERED)
+def unregister_callback(name: str) -> None:
+    """Forget the callback that code has registered as `name`, if there is one."""
+    REGISTRY.unregister(name)
+
+
+def names() -> Names:
+    """Return the kinds that `use` may name.
+
+    Those that installed packages bring are looked up only for a name that is not otherwise known,
+    and not imported.
+    """
+    return REGISTRY.names()
 
 
 def make(
@@ -166,23 +166,15 @@ def make(
     if spec.use in KINDS:
         return KINDS[spec.use](spec)
     assert isinstance(spec, CustomCallback)
-    path = spec.use
-    args = spec.args
-    if ":" in path:
-        check_allowed(path, allow_imports)
-        return Deferred(path, lambda: import_path(path, allow_imports)(**values(args)))
-    factory = _REGISTERED.get(path)
-    if factory is None:
-        near = did_you_mean(path, names())
-        raise ProfileError(
-            (
-                Diagnostic(
-                    code="unknown-kind",
-                    message=f"there is no callback of the kind `{path}`",
-                    label=f"did you mean `{near}`?" if near else "",
-                    help=f"known kinds: {', '.join(names())}; your own are registered with"
-                    " `lmconf.register_callback`",
-                ),
-            )
+    use, arguments = spec.use, functools.partial(values, spec.args)
+    if ":" in use:
+        check_allowed(use, allow_imports)
+        return Deferred(
+            use, lambda: REGISTRY.make_by(import_path(use, allow_imports), use, arguments)
         )
-    return Deferred(path, lambda: factory(**values(args)))
+    if use not in names():
+        message, label, help_ = REGISTRY.unknown(use)
+        raise ProfileError(
+            [Diagnostic(code="unknown-kind", message=message, label=label, help=help_)]
+        )
+    return Deferred(use, lambda: REGISTRY.make(use, arguments))

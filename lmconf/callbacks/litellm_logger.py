@@ -18,10 +18,10 @@ from typing import Any
 from lmconf.callbacks.events import End, Failure, Start
 from lmconf.callbacks.litellm_names import LITELLM_LOGGERS
 from lmconf.callbacks.otel import CallRegistry
-from lmconf.callbacks.packages import is_there
 from lmconf.errors import UsageError
 from lmconf.secrets.redaction import mask_key_shapes
 from lmconf.system.fork import Mutex
+from lmconf.system.optional import is_installed
 
 __all__ = ["LiteLLMCallback"]
 
@@ -40,7 +40,7 @@ class LiteLLMCallback:
 
     def __init__(self, name: str, litellm: Callable[[], object] = _import_litellm) -> None:
         module = LITELLM_LOGGERS[name]
-        if module and not is_there(module):
+        if module and not is_installed(module):
             package = {"opentelemetry.sdk": "opentelemetry-sdk", "sentry_sdk": "sentry-sdk"}
             raise UsageError(
                 f"LiteLLM's logger `{name}` needs the package"

@@ -24,10 +24,9 @@ from lmconf.callbacks.events import (
     Retry,
     Start,
 )
-from lmconf.callbacks.packages import is_there
-from lmconf.errors import UsageError
 from lmconf.secrets.redaction import mask_key_shapes
 from lmconf.system.fork import Mutex
+from lmconf.system.optional import require
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram, MeterProvider
@@ -94,10 +93,7 @@ class OtelCallback:
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
     ) -> None:
-        if not is_there("opentelemetry.metrics"):
-            raise UsageError(
-                "the otel callback needs the package opentelemetry-api: pip install 'lmconf-runtime[otel]'"
-            )
+        require("opentelemetry.metrics", "otel", "the otel callback", package="opentelemetry-api")
         self._content = content
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider

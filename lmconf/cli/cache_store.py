@@ -13,6 +13,7 @@ import msgspec
 
 from lmconf.cli.terminal import fit, format_bytes
 from lmconf.errors import Error, UsageError
+from lmconf.system.durations import format_duration
 from lmconf.system.paths import with_home
 
 if TYPE_CHECKING:
@@ -107,11 +108,15 @@ def _open(spec: StoreSpec, *, make: bool) -> tuple[OpenStore | None, str]:
             return None, str(folder)
         called = str(folder)
     else:
-        assert isinstance(spec, RedisStore)
-        called = f"Redis, namespace {spec.namespace}"
+        called = (
+            f"Redis, namespace {spec.namespace}" if isinstance(spec, RedisStore) else spec.backend
+        )
     store = open_store(spec)
-    assert isinstance(store, WriteBehindStore)
-    return store.store, called
+    if isinstance(store, WriteBehindStore):
+        return store.store, called
+    if not isinstance(store, OpenStore):
+        raise UsageError(f"a store of the kind `{spec.backend}` does not show what it holds")
+    return store, called
 
 
 # --- answers as data ---
@@ -150,7 +155,7 @@ def _words(text: str) -> str:
 def summary(kept: StoredAnswer, now: float) -> str:
     """Return the line of a list that tells of an answer."""
     told = plain(kept)
-    left = "for ever" if kept.expires is None else f"{_span(kept.expires - now)} left"
+    left = "for ever" if kept.expires is None else f"{format_duration(kept.expires - now)} left"
     return (
         f"{kept.key[:12]}  {_when(kept.created)}  {format_bytes(told['size']):>9}  {left:<10}"
         f"  {fit(str(told['model'] or '?')):<20}  {fit(told['words'])}"
@@ -216,10 +221,3 @@ def response_in(value: bytes) -> dict[str, Any] | None:
 
 def _when(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f}{unit}"
-    return f"{max(0, seconds):.0f}s"

@@ -11,10 +11,10 @@ from lmconf.diagnostics.model import Mark, Source
 from lmconf.document.nodes import Map, Node, Path, Scalar, Seq, from_plain, to_plain
 from lmconf.document.yaml.reader import read_document
 from lmconf.document.yaml.writer import write
-from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.providers.families import family_of
 from lmconf.schema.declaration import fields
 from lmconf.spec.lm import LMSpec
+from lmconf.spec.rules.fields import is_launcher
 
 if TYPE_CHECKING:
     from lmconf.cli.select import Selection
@@ -130,7 +130,7 @@ def _default_source(
         return _from_family(lm, str(field[0]), node, value)
     if node is not None:
         return None
-    if field == ("launch_kwargs", "use") and lm.provider in LAUNCHER_NAMES:
+    if field == ("launch_kwargs", "use") and is_launcher(lm.provider):
         # Said after all: `provider` is its shorthand.
         return None
     if field in (("api_key",), ("api_base",)):

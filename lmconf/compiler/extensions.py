@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from lmconf import caches
 from lmconf.callbacks.record_redaction import ENTRY, why_not
 from lmconf.callbacks.specs import CALLBACK_SPECS
 from lmconf.compiler.inputs import CompilerInputs
@@ -14,6 +15,7 @@ from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.schema.check import Fault
 from lmconf.spec.compiled import CompiledLM
 from lmconf.system.imports import is_allowed, is_import_path
+from lmconf.system.registry import describe_unknown_kind
 from lmconf.transports.specs import BUILT_IN
 
 __all__ = ["find_near_misses", "merge_faults", "unknown_extensions"]
@@ -31,12 +33,12 @@ def unknown_extensions(data: Mapping[str, Any], inputs: CompilerInputs) -> Itera
     callbacks = data.get("callbacks")
     listed = callbacks if isinstance(callbacks, list) else []
     items = callbacks.items() if isinstance(callbacks, Mapping) else enumerate(listed)
-    own = inputs.callback_names
-    names = None if own is None else {*CALLBACK_SPECS, *own}
     for key, callback in items:
         if isinstance(callback, Mapping):
             path = ("callbacks", key, "use")
-            yield from _check_kind(callback.get("use"), path, names, "callback", inputs)
+            use = callback.get("use")
+            names = None if use in CALLBACK_SPECS else inputs.callback_names
+            yield from _check_kind(use, path, names, "callback", inputs)
             if callback.get("use") == "jsonl":
                 yield from _no_redactions(callback.get("redact"), ("callbacks", key, "redact"))
     transport = data.get("transport")
@@ -44,6 +46,33 @@ def unknown_extensions(data: Mapping[str, Any], inputs: CompilerInputs) -> Itera
         use = transport.get("use")
         transports = None if use in BUILT_IN else inputs.transport_names
         yield from _check_kind(use, ("transport", "use"), transports, "transport", inputs)
+    stores = data.get("stores")
+    for name, store in stores.items() if isinstance(stores, Mapping) else ():
+        yield from _check_store(store, ("stores", name))
+    for policy in ("cache", "budget"):
+        block = data.get(policy)
+        if isinstance(block, Mapping):
+            yield from _check_store(block.get("store"), (policy, "store"))
+
+
+def _check_store(store: object, path: Path) -> Iterator[Fault]:
+    kind = store.get("backend") if isinstance(store, Mapping) else None
+    if isinstance(kind, str) and kind not in caches.names():
+        unknown = caches.REGISTRY.unknown(kind)
+        yield Fault(
+            "unknown-kind",
+            (*path, "backend"),
+            unknown.message,
+            label=unknown.label,
+            help=unknown.help,
+        )
+    elif isinstance(kind, str) and kind not in caches.KINDS and path[0] == "budget":
+        yield Fault(
+            "contradiction",
+            (*path, "backend"),
+            f"a store of the kind `{kind}` cannot keep what is spent",
+            help="use `disk` or `redis`",
+        )
 
 
 def find_near_misses(compiled: CompiledLM) -> Iterator[Diagnostic]:
@@ -119,13 +148,5 @@ def _check_kind(
                 " pyproject.toml under [tool.lmconf] allow-imports",
             )
     elif names is not None and kind not in names:
-        listed = sorted({*names} - {"*"})
-        near = did_you_mean(kind, listed)
-        yield Fault(
-            "unknown-kind",
-            path,
-            f"there is no {what} of the kind `{kind}`",
-            label=f"did you mean `{near}`?" if near else "",
-            help=f"known kinds: {', '.join(listed)}; your own are registered with"
-            f" `lmconf.register_{what}`",
-        )
+        unknown = describe_unknown_kind(what, kind, sorted({*names} - {"*"}))
+        yield Fault("unknown-kind", path, unknown.message, label=unknown.label, help=unknown.help)

@@ -29,7 +29,7 @@ class CompilerInputs(Struct, frozen=True, kw_only=True):
     variables: Mapping[str, object] = FrozenMap()
     environment: Mapping[str, str] = FrozenMap()
     allow_imports: frozenset[str] = frozenset()
-    callback_names: frozenset[str] | None = None
+    callback_names: Collection[str] | None = None
     transport_names: Collection[str] | None = None
     foreign: Foreign | None = None
     folder: str = field(default_factory=os.getcwd)

@@ -15,6 +15,7 @@ from lmconf.schema.declaration import field_names, fields
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.policies import TimeoutSpec
+from lmconf.system.durations import format_duration
 from lmconf.transports.specs import BUILT_IN
 
 __all__ = ["find_ineffective_settings"]
@@ -82,7 +83,7 @@ def _ineffective_fields(spec: LMSpec) -> Iterator[tuple[Path, str, str]]:
         if most is not None and most > times.total and most != TimeoutSpec().connect:
             yield (
                 ("timeout", phase),
-                f"`{phase}` may take {most:g}s, and the whole attempt no more than {times.total:g}s",
+                f"`{phase}` may take {format_duration(most, 6)}, and the whole attempt no more than {format_duration(times.total, 6)}",
                 "raise `total`, or leave it out",
             )
 

@@ -5,12 +5,11 @@ DSPy is imported when one of these functions is first called, and comes with the
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lmconf.errors import UsageError
+from lmconf.system.optional import require
 from lmconf.system.tracebacks import hide_frames
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def adapt(lm: LM, **settings: Any) -> Any:
             DSPy's own tables do not know it; any other is a setting, as in `lm.copy(…)`.
 
     Raises:
-        UsageError: DSPy is not installed.
+        MissingDependency: DSPy is not installed.
         ProfileError: the settings do not fit.
     """
     _require()
@@ -46,7 +45,7 @@ def infer_adapter() -> Any:
     """Return the adapter that is set in DSPy, else a `dspy.ChatAdapter`.
 
     Raises:
-        UsageError: DSPy is not installed.
+        MissingDependency: DSPy is not installed.
     """
     _require()
     import dspy
@@ -85,13 +84,6 @@ def _require() -> None:
     """See that DSPy can be imported.
 
     Raises:
-        UsageError: it is not installed.
+        MissingDependency: it is not installed.
     """
-    try:
-        importlib.import_module("dspy")
-    except ModuleNotFoundError as error:
-        if error.name != "dspy":
-            raise
-        raise UsageError(
-            "this needs the package dspy: pip install 'lmconf-runtime[dspy]'"
-        ) from None
+    require("dspy", "dspy", "this")

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
-from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import LaunchError
 from lmconf.launchers.specs import LAUNCH, LAUNCHER_NAMES, LaunchSpec
+from lmconf.system.registry import Names, Registry, import_attribute, require_methods
 
 if TYPE_CHECKING:
     from lmconf.launchers.server_protocol import Launcher
 
-__all__ = ["KINDS", "LAUNCH", "LAUNCHER_NAMES", "LaunchSpec", "launcher"]
+__all__ = [
+    "KINDS",
+    "LAUNCH",
+    "LAUNCHER_NAMES",
+    "REGISTRY",
+    "LaunchSpec",
+    "launcher",
+    "names",
+    "register_launcher",
+    "unregister_launcher",
+]
 
 KINDS = {
     "llama_cpp": "lmconf.launchers.llama_cpp",
@@ -26,18 +37,43 @@ KINDS = {
 """The kinds that can be started, and the module whose `LAUNCHER` starts each."""
 
 
+REGISTRY = Registry(
+    "launcher", LAUNCHER_NAMES, resolve=import_attribute, check=require_methods("start")
+)
+
+
+def register_launcher(name: str, factory: Callable[[], object]) -> None:
+    """Have `launch_kwargs: {use: <name>}` start servers by what `factory()` returns, a `Launcher`.
+
+    Raises:
+        UsageError: the name is no name, is built in, or stands for another factory; or the factory
+            cannot make a launcher.
+    """
+    REGISTRY.register(name, factory)
+
+
+def unregister_launcher(name: str) -> None:
+    """Forget the launcher that code has registered as `name`, if there is one."""
+    REGISTRY.unregister(name)
+
+
+def names() -> Names:
+    """Return every kind that may be named: lmconf's own, those registered and those installed."""
+    return REGISTRY.names()
+
+
 def launcher(kind: str) -> Launcher:
-    """Return what starts servers of `kind`.
+    """Return what starts servers of `kind`; what a package brings is imported now.
 
     Raises:
         LaunchError: the kind is unknown, or this system has no process groups.
+        UsageError: it cannot be imported, or is no launcher.
     """
     if kind not in KINDS:
-        meant = did_you_mean(kind, KINDS)
-        hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(KINDS)}"
-        raise LaunchError(f"the kind of server {kind!r} is not known; {hint}")
+        made = REGISTRY.make(kind)
+        if made is None:
+            raise LaunchError(str(REGISTRY.unknown(kind)))
+        return cast("Launcher", made)
     if os.name != "posix":
         raise LaunchError("local servers need Linux or macOS")
-    module = importlib.import_module(KINDS[kind])
-    found: Launcher = module.LAUNCHER
-    return found
+    return cast("Launcher", importlib.import_module(KINDS[kind]).LAUNCHER)

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from lmconf.errors import LaunchError
 from lmconf.secrets.references import Masked
+from lmconf.system.durations import format_duration
 
 __all__ = ["ReadinessCheck", "await_ready", "get", "served_models"]
 
@@ -92,7 +93,7 @@ def await_ready(waiting: ReadinessCheck) -> str:
         if left <= 0:
             what = repr(waiting.names[0]) if waiting.names else f"{waiting.path} to answer 200"
             raise LaunchError(
-                f"the server for {what} was not ready within {waiting.timeout:g} s;"
+                f"the server for {what} was not ready within {format_duration(waiting.timeout)};"
                 " raise `ready.timeout` if it needs longer"
             )
         time.sleep(min(waiting.interval, left))

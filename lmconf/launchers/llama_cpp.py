@@ -20,6 +20,7 @@ from lmconf.launchers.server_protocol import PLAIN, Launcher, StartOptions
 from lmconf.launchers.specs import LaunchSpec
 from lmconf.launchers.start import start
 from lmconf.secrets.references import Env, File, Given, Public
+from lmconf.system.optional import describe_missing
 from lmconf.system.paths import with_home
 
 __all__ = ["LAUNCHER", "LlamaCpp"]
@@ -86,7 +87,7 @@ def package_folder() -> str:
     found = importlib.util.find_spec("xllamacpp")
     if found is None or found.origin is None:
         raise LaunchError(
-            "a llama_cpp server needs the package xllamacpp: pip install 'lmconf-runtime[local]'"
+            describe_missing("xllamacpp", extra="local", purpose="a llama_cpp server")
         )
     return str(Path(found.origin).parent.parent)
 

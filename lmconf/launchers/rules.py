@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lmconf import launchers
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.launchers.flags import Flags, explain_mismatch, find_flag
 from lmconf.launchers.specs import LAUNCHER_NAMES, LaunchSpec
@@ -56,7 +57,8 @@ def kind_of_model(provider: str, model: str, server: Data) -> str | None:
 
 def field_applies(field: str, kind: str) -> bool:
     """Say whether `field` of the block means something to a `kind` of server."""
-    return kind in (fields(LaunchSpec)[field].kinds or (kind,))
+    kinds = fields(LaunchSpec)[field].kinds
+    return not kinds or (kind if kind in LAUNCHER_NAMES else "*") in kinds
 
 
 def flags_of(kind: str) -> Flags:
@@ -66,12 +68,18 @@ def flags_of(kind: str) -> Flags:
 
 def check_launch(server: Data, kind: object) -> Iterator[Fault]:
     """Yield what is wrong in `server`, a block for the `kind` of server; paths begin in it."""
-    if kind not in LAUNCHER_NAMES or not isinstance(kind, str):
+    if not isinstance(kind, str):
+        return
+    if kind not in launchers.names():
+        unknown = launchers.REGISTRY.unknown(kind)
+        yield Fault(
+            "unknown-kind", ("use",), unknown.message, label=unknown.label, help=unknown.help
+        )
         return
     for name, field in fields(LaunchSpec).items():
         value = server.get(name)
         if value and not field_applies(name, kind) and not isinstance(value, UnreadableValue):
-            yield _misplaced_field(name, kind, field.kinds)
+            yield _misplaced_field(name, kind, tuple(k for k in field.kinds if k != "*"))
     if kind == "command" and not server.get("command"):
         yield Fault(
             "missing-key",
@@ -80,7 +88,7 @@ def check_launch(server: Data, kind: object) -> Iterator[Fault]:
             help='add `command: ["my-server", "--port", "{port}"]`',
             at_key=True,
         )
-    if field_applies("args", kind):
+    if kind in LAUNCHER_NAMES and field_applies("args", kind):
         yield from _check_args(server.get("args"), kind)
     for name in ("raw_args", "command"):
         yield from _check_words(server.get(name), name)

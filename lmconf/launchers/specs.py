@@ -76,8 +76,10 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
     use: Annotated[
         str | None,
         identity(
-            Choice(LAUNCHER_NAMES),
-            "The kind of server; left out, the LM's `provider` says it.",
+            Text(what="a kind of server"),
+            "The kind of server: `llama_cpp`, `sglang`, `vllm`, `transformers`, `ollama`,"
+            " `command`, or one of your own; left out, the LM's `provider` says it.",
+            examples=("vllm",),
         ),
     ] = None
     weights: Annotated[
@@ -87,7 +89,7 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
             "What is loaded, when it differs from the served name; a path is relative to the"
             " profile that states it.",
             examples=("./models/tiny.gguf",),
-            kinds=("llama_cpp", "sglang", "vllm", "transformers", "command"),
+            kinds=("llama_cpp", "sglang", "vllm", "transformers", "command", "*"),
         ),
     ] = None
     port: Annotated[
@@ -102,7 +104,7 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
             MapOf(ARGUMENT, secrets=True),
             "The server's own arguments, by name.",
             examples=({"tp-size": 1},),
-            kinds=("llama_cpp", "sglang", "vllm", "transformers"),
+            kinds=("llama_cpp", "sglang", "vllm", "transformers", "*"),
         ),
     ] = FrozenMap()
     raw_args: Annotated[
@@ -112,7 +114,7 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
             "Words that follow on the command line as they stand: for flags that `args` does not"
             " know yet.",
             examples=(["--brand-new-flag", "3"],),
-            kinds=("sglang", "vllm", "transformers", "ollama"),
+            kinds=("sglang", "vllm", "transformers", "ollama", "*"),
         ),
     ] = ()
     adapters: Annotated[
@@ -121,7 +123,7 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
             MapOf(Text(what="a path or a model's name", path="dotted")),
             "LoRA adapters that are loaded too, by the name they are served under.",
             examples=({"polite": "./adapters/polite"},),
-            kinds=("sglang", "vllm"),
+            kinds=("sglang", "vllm", "*"),
         ),
     ] = FrozenMap()
     command: Annotated[
@@ -142,7 +144,7 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
             "The Python interpreter that has the server's package; left out, this one.",
             examples=("~/envs/vllm/bin/python",),
             tells_apart=True,
-            kinds=("sglang", "vllm", "transformers"),
+            kinds=("sglang", "vllm", "transformers", "*"),
         ),
     ] = None
     pull: Annotated[

@@ -165,7 +165,7 @@ def load_state(state: Mapping[str, Any]) -> LM | Profile:
             name=name,
             environment=dict(os.environ),
             allow_imports=project_allow_imports(),
-            callback_names=frozenset(callbacks.names()),
+            callback_names=callbacks.names(),
             transport_names=transports.names(),
         ),
     )

@@ -1,7 +1,8 @@
 """Where profiles are: from a name or a path to a file, nearest first.
 
 The order: `$LMCONF_PATH`; `profiles/` and `lmconf.yaml` from the working folder up to the
-repository's root; the user's configuration folder; the profiles shipped with lmconf.
+repository's root; the user's configuration folder; the profiles shipped with lmconf. A name
+`package/profile` that is no path means a profile of an installed package.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from msgspec import Struct
 
 from lmconf.diagnostics.model import Diagnostic, Mark
 from lmconf.diagnostics.suggest import did_you_mean
-from lmconf.errors import ProfileError
+from lmconf.errors import ProfileError, UsageError
+from lmconf.loader import profile_folders
 from lmconf.providers.catalogue import PROVIDERS, provider_of
 from lmconf.spec.profile import NAME_PATTERN
 from lmconf.system.paths import shipped_folder, with_home
@@ -24,6 +26,7 @@ __all__ = [
     "ProfileFile",
     "default_profile",
     "find_all",
+    "find_packaged",
     "find_parent",
     "find_profile",
     "is_path",
@@ -34,6 +37,7 @@ __all__ = [
 ]
 
 SUFFIXES = (".yaml", ".yml", ".json")
+_PACKAGE = re.compile(r"[^\W\d][\w-]*")
 NEAREST_NAME = "lmconf.yaml"
 
 
@@ -74,12 +78,13 @@ def find_profile(name: str, environment: Mapping[str, str]) -> Path:
     """
     if is_path(name):
         path = with_home(name)
-        if _is_file(path):
-            return path
+        found = path if _is_file(path) else _in_package(name)
+        if found is not None:
+            return found
         raise ProfileError([_no_file(path, name)])
-    for found in find_all(environment):
-        if found.name == name:
-            return found.path
+    for profile in find_all(environment):
+        if profile.name == name:
+            return profile.path
     raise ProfileError([_no_profile(name, environment)])
 
 
@@ -119,8 +124,9 @@ def find_parent(name: str, child: Path | None, place: Mark) -> Path:
     start = child.parent if child is not None else Path.cwd()
     if is_path(name):
         path = resolve_links(start / with_home(name))
-        if _is_file(path):
-            return path
+        found = path if _is_file(path) else _in_package(name)
+        if found is not None:
+            return found
         beside = did_you_mean(path.name, [other.name for other in _files(path.parent)])
         near = name.removesuffix(Path(name).name) + beside if beside else None
         raise ProfileError([_no_parent(name, place, [path], near)])
@@ -142,6 +148,20 @@ def find_all(environment: Mapping[str, str]) -> list[ProfileFile]:
             found.append(ProfileFile(alone.stem, alone, place))
         found += [ProfileFile(path.stem, path, place) for path in _files(folder)]
     return found
+
+
+def find_packaged() -> tuple[list[ProfileFile], list[UsageError]]:
+    """Return the profiles that packages bring or code has registered, and what cannot be found."""
+    found, failures = [], []
+    for name in profile_folders.REGISTRY.names():
+        place = profile_folders.REGISTRY.package_of(name) or "registered"
+        try:
+            folder = Path(profile_folders.REGISTRY.load(name) or "")
+        except UsageError as error:
+            failures.append(error)
+        else:
+            found += [ProfileFile(f"{name}/{path.stem}", path, place) for path in _files(folder)]
+    return found, failures
 
 
 def search_folders(environment: Mapping[str, str]) -> list[Path]:
@@ -189,6 +209,37 @@ def _in_folder(folder: Path, name: str) -> Path | None:
         if _is_file(path):
             return path
     return None
+
+
+def _in_package(name: str) -> Path | None:
+    """Return the file of the profile `package/profile`; None if `name` is none.
+
+    Raises:
+        ProfileError: there is such a package, and no such profile in it.
+        UsageError: the package's profiles cannot be found.
+    """
+    package, _, profile = name.partition("/")
+    if not (_PACKAGE.fullmatch(package) and re.fullmatch(NAME_PATTERN, profile)):
+        return None
+    folder = profile_folders.REGISTRY.load(package)
+    if folder is None:
+        return None
+    found = _in_folder(Path(folder), profile)
+    if found is None:
+        names = [path.stem for path in _files(Path(folder))]
+        near = did_you_mean(profile, names)
+        raise ProfileError(
+            [
+                Diagnostic(
+                    code="no-profile",
+                    message=f"the package `{package}` has no profile `{profile}`; looked in {folder}",
+                    help=f"did you mean `{package}/{near}`?"
+                    if near
+                    else f"it has: {', '.join(names)}",
+                )
+            ]
+        )
+    return found
 
 
 def _is_file(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lmconf.retries.breaker import CircuitBreaker
 from lmconf.retries.origins import RetryBudget, origins
 from lmconf.retries.policy import (
     delays,
@@ -16,7 +15,6 @@ from lmconf.retries.specs import REASONS, BreakerPolicy, RetryPolicy
 __all__ = [
     "REASONS",
     "BreakerPolicy",
-    "CircuitBreaker",
     "RetryBudget",
     "RetryPolicy",
     "delays",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import time
 
-from lmconf.retries.breaker import CircuitBreaker
 from lmconf.retries.specs import BUDGET
+from lmconf.system.circuit_breaker import CircuitBreaker
 from lmconf.system.fork import Mutex
 
 __all__ = ["COST", "REFUND", "OriginState", "RetryBudget", "origins"]
@@ -90,7 +89,7 @@ class OriginState:
             with self._lock:
                 if len(self._breakers) >= MOST:
                     del self._breakers[next(iter(self._breakers))]
-                found = self._breakers.setdefault(key, CircuitBreaker(time.monotonic))
+                found = self._breakers.setdefault(key, CircuitBreaker())
         return found
 
     def forget(self) -> None:

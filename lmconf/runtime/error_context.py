@@ -18,6 +18,7 @@ from lmconf.schema.declaration import field_names, fields
 from lmconf.secrets.references import Env, File, Given
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
+from lmconf.system.durations import format_duration
 
 __all__ = ["add_context"]
 
@@ -78,7 +79,7 @@ def _next_step(error: CallError, spec: LMSpec) -> str:
             return _help_with_key(spec.api_key)
         case Timeout():
             now = spec.deadline if error.setting == "deadline" else spec.timeout.total
-            return f"raise `{error.setting}` (now {now:g}s), or ask for fewer tokens"
+            return f"raise `{error.setting}` (now {format_duration(now)}), or ask for fewer tokens"
         case RateLimited() if error.retryable:
             return f"lower the rate of calls, or raise `num_retries` (now {spec.num_retries})"
         case ContextWindowExceeded() if spec.max_tokens is not None:

@@ -16,6 +16,7 @@ from lmconf.secrets.references import Env
 from lmconf.spec.compiled import CompiledLM, compiled_fallback
 from lmconf.spec.lm import LMSpec, SoleLMSpec
 from lmconf.spec.policies import Pricing
+from lmconf.system.durations import format_duration
 
 __all__ = ["CallForecast", "ForecastStep", "LMForecast", "forecast_call"]
 
@@ -186,7 +187,7 @@ def _notes(spec: LMSpec, *, guarded: bool) -> Iterator[str]:
     if guarded and retry.breaker.after:
         yield (
             f"after {retry.breaker.after} failures in a row this server is left alone for"
-            f" {retry.breaker.rest:g}s"
+            f" {format_duration(retry.breaker.rest)}"
         )
     if spec.limits is not None:
         yield "may wait for its turn under `limits` before each attempt, within the deadline"

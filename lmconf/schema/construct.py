@@ -11,7 +11,7 @@ from msgspec import Struct
 from lmconf.schema.declaration import fields
 from lmconf.schema.frozen import FrozenMap, freeze
 from lmconf.schema.lookup import REFERENCES, choose, kind_of
-from lmconf.schema.quantities import parse_duration, parse_size
+from lmconf.schema.quantities import parse_size
 from lmconf.schema.shapes import (
     Duration,
     Either,
@@ -25,6 +25,7 @@ from lmconf.schema.shapes import (
     Shape,
     Size,
 )
+from lmconf.system.durations import parse_duration
 
 
 def build(shape: Shape, data: object) -> Any:

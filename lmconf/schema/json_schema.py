@@ -19,7 +19,7 @@ from msgspec import Struct
 from lmconf.schema.declaration import DeclaredField, fields
 from lmconf.schema.description import describe
 from lmconf.schema.patterns import python_pattern
-from lmconf.schema.quantities import DURATION_PATTERN, LEAST, MOST, SIZE_PATTERN
+from lmconf.schema.quantities import LEAST, MOST, SIZE_PATTERN
 from lmconf.schema.serialize import write
 from lmconf.schema.shapes import (
     PATH_PATTERN,
@@ -42,6 +42,7 @@ from lmconf.schema.shapes import (
     Size,
     Text,
 )
+from lmconf.system.durations import DURATION_PATTERN
 
 Reading: TypeAlias = Literal["checked", "resolved", "authored"]
 Schema: TypeAlias = dict[str, Any]

@@ -16,7 +16,7 @@ from msgspec import Struct
 from lmconf.schema.declaration import fields
 from lmconf.schema.lookup import REFERENCES, UnreadableValue, choose, fits, kind_of
 from lmconf.schema.patterns import matches
-from lmconf.schema.quantities import DURATION_PATTERN, SIZE_PATTERN
+from lmconf.schema.quantities import SIZE_PATTERN
 from lmconf.schema.shapes import (
     Choice,
     Duration,
@@ -36,6 +36,7 @@ from lmconf.schema.shapes import (
     Size,
     Text,
 )
+from lmconf.system.durations import DURATION_PATTERN
 
 __all__ = ["surely_fits"]
 

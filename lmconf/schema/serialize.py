@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from lmconf.schema.declaration import fields
 from lmconf.schema.lookup import REFERENCES, choose
-from lmconf.schema.quantities import write_duration, write_size
+from lmconf.schema.quantities import write_size
 from lmconf.schema.shapes import Duration, Either, Json, Kinds, ListOf, MapOf, Record, Shape, Size
+from lmconf.system.durations import write_duration
 
 Everything = None
 """As `stated`: write every value that has an effect."""

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lmconf.system.durations import format_duration
+
 if TYPE_CHECKING:
     import regex
 
@@ -115,7 +117,7 @@ def why_no_pattern(pattern: str) -> str | None:
     if late is not None:
         return (
             f"takes too long: it did not finish on {len(late):,} letters within"
-            f" {_PROBE_SECONDS:g} s; repeat nothing that repeats itself, as in `(a+)+`"
+            f" {format_duration(_PROBE_SECONDS)}; repeat nothing that repeats itself, as in `(a+)+`"
         )
     return None
 

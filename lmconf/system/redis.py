@@ -7,14 +7,15 @@ address's password.
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from lmconf.errors import Error, UsageError
+from lmconf.errors import Error
+from lmconf.system.circuit_breaker import CircuitBreaker, Rest
+from lmconf.system.durations import format_duration
 from lmconf.system.fork import register_forkable
+from lmconf.system.optional import require
 from lmconf.system.tracebacks import is_interrupt
 
 if TYPE_CHECKING:
@@ -50,13 +51,12 @@ class RedisLink:
     ) -> None:
         self._url = url
         self._patiences = patiences
-        self._longest_rest = longest_rest
+        self._rest = Rest(_FIRST_REST, longest=longest_rest)
         self._failed = failed
         self._why = ""
         # One client for each patience: it is the client that ends a wait.
         self._clients: dict[float, redis.Redis] | None = None
-        self._rest = _FIRST_REST
-        self._rest_until = -math.inf
+        self._breaker = CircuitBreaker()
         self._waited = False
         self._connecting: threading.Event | None = None
         self._lock = threading.RLock()
@@ -82,7 +82,9 @@ class RedisLink:
         known = self._clients
         clients = known or self._connect(patience, waits_once=waits_once)
         if clients is None:
-            raise RedisUnreachable(self._why or f"the server has not answered for {patience:g}s")
+            raise RedisUnreachable(
+                self._why or f"the server has not answered for {format_duration(patience)}"
+            )
         from redis.exceptions import RedisError
 
         failure: Exception
@@ -119,7 +121,7 @@ class RedisLink:
                 return self._clients
             made = self._connecting
             if made is None:
-                if time.monotonic() < self._rest_until:
+                if self._breaker.rests_for:
                     return None
                 made = self._connecting = threading.Event()
                 connect = threading.Thread(
@@ -145,7 +147,8 @@ class RedisLink:
         with self._lock:
             self._connecting = None
             if failure is None:
-                self._clients, self._rest = clients, _FIRST_REST
+                self._clients = clients
+                self._breaker.record_success()
                 self._why, self._waited = "", False
             else:
                 self._take_rest(failure)
@@ -169,8 +172,7 @@ class RedisLink:
 
     def _take_rest(self, error: Exception) -> None:
         self._why = _reason(error)
-        self._rest_until = time.monotonic() + self._rest
-        self._rest = min(2 * self._rest, self._longest_rest)
+        self._breaker.record_failure(self._rest)
 
     def before_fork(self) -> None:
         """Keep every thread from connecting."""
@@ -226,11 +228,6 @@ def require_redis() -> None:
     """Raise where the client for Redis is missing.
 
     Raises:
-        UsageError: it is; the message says what to install.
+        MissingDependency: it is; the message says what to install.
     """
-    from importlib.util import find_spec
-
-    if find_spec("redis") is None:
-        raise UsageError(
-            "a store with `backend: redis` needs the client: install `lmconf-runtime[redis]`"
-        )
+    require("redis", "redis", "a store with `backend: redis`")

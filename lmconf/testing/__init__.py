@@ -8,7 +8,6 @@ dependency of lmconf: install `lmconf-runtime[testing]`.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from lmconf.system.lazy import lazy_attributes
@@ -80,12 +79,9 @@ _load = lazy_attributes(__name__, _HOMES)
 
 def __getattr__(name: str) -> object:
     if name in _DRAWN:
-        try:
-            import_module("hypothesis")
-        except ModuleNotFoundError:
-            raise ImportError(
-                f"lmconf.testing.{name} needs Hypothesis: install lmconf-runtime[testing]"
-            ) from None
+        from lmconf.system.optional import require
+
+        require("hypothesis", "testing", f"lmconf.testing.{name}")
     return _load(name)
 
 

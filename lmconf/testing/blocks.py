@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from lmconf.caches.specs import STORE_SPECS
 from lmconf.schema.declaration import fields
 from lmconf.schema.lookup import child, choose, kind_of, takes_block
 from lmconf.schema.shapes import (
@@ -113,7 +114,11 @@ def _composite(shape: Shape) -> st.SearchStrategy[Any]:
             return block(type_)
         case Kinds(tag=tag, table=table, default=default):
             return st.one_of(
-                [_kind(tag, kind, type_, kind == default) for kind, type_ in table.items()]
+                [
+                    _kind(tag, kind, type_, kind == default)
+                    for kind, type_ in table.items()
+                    if kind != "*" or table is not STORE_SPECS  # none is registered
+                ]
             )
         case Json(mapping=mapping):
             return json_maps() if mapping else json_values()

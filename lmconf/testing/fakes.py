@@ -21,8 +21,15 @@ from lmconf.schema.frozen import thaw
 from lmconf.secrets.redaction import mask_secrets, mask_texts
 from lmconf.spec.generation_fields import ModelType
 from lmconf.spec.rules.pools import OF_MEMBERS
+from lmconf.system.durations import format_duration
 from lmconf.testing.scripts import Answers, Asked, Script, fresh_error, text_of
-from lmconf.transports import REQUEST_ID, Json, Request, registry
+from lmconf.transports import (
+    REQUEST_ID,
+    Json,
+    Request,
+    register_transport,
+    unregister_transport,
+)
 from lmconf.transports.custom import chunks_of, make_response
 
 if TYPE_CHECKING:
@@ -162,7 +169,7 @@ class Fake:
 
     def __enter__(self) -> Fake:
         self._ended = False
-        registry.add(self.name, lambda: self)
+        register_transport(self.name, lambda: self)
         return self
 
     def __exit__(
@@ -172,7 +179,7 @@ class Fake:
         trace: TracebackType | None,
     ) -> None:
         self._ended = True
-        registry.drop(self.name)
+        unregister_transport(self.name)
 
     def __repr__(self) -> str:
         return f"<{self.name}, asked {len(self._requests)} times>"
@@ -211,7 +218,7 @@ class Fake:
         first = phases.total if phases.first_byte is None else phases.first_byte
         yield _clamp(plan.latency, first), None
         if plan.latency > first:
-            raise Timeout(f"no answer began within {first:g}s")
+            raise Timeout(f"no answer began within {format_duration(first)}")
         if plan.error is not None:
             raise fresh_error(plan.error)
         left = phases.total - plan.latency
@@ -222,7 +229,7 @@ class Fake:
             wait = self._gap if number else 0.0
             yield _clamp(wait, min(left, idle)), None
             if wait > min(left, idle):
-                raise Timeout(f"no further piece came within {min(left, idle):g}s")
+                raise Timeout(f"no further piece came within {format_duration(min(left, idle))}")
             left -= wait
             yield 0.0, chunk
 
@@ -256,7 +263,7 @@ class Fake:
 
 def _whole(plan: _Plan, request: Request) -> Json:
     if plan.latency > request.timeout.total:
-        raise Timeout(f"no answer came within {request.timeout.total:g}s")
+        raise Timeout(f"no answer came within {format_duration(request.timeout.total)}")
     for error in (plan.error, plan.then):
         if error is not None:
             raise fresh_error(error)

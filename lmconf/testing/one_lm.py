@@ -17,12 +17,12 @@ from lmconf.providers.catalogue import provider_of, record_of
 from lmconf.providers.families import family_of, thinking_budget
 from lmconf.providers.routes import MODEL_PARAMETERS, NOT_IN_RESPONSES, is_foreign
 from lmconf.schema.declaration import fields
-from lmconf.schema.quantities import parse_duration
 from lmconf.secrets.secret_names import is_secret_name
 from lmconf.spec.build import make_from_stated
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LM, LMSpec, SoleLMSpec
 from lmconf.spec.policies import Budget
+from lmconf.system.durations import parse_duration
 from lmconf.testing.atoms import references, texts
 from lmconf.testing.blocks import addresses, block, names, values, with_empty_blocks
 from lmconf.testing.document_data import to_document_data

@@ -14,6 +14,7 @@ from typing import Any
 from lmconf.errors import TrainError
 from lmconf.schema.declaration import field_names, fields
 from lmconf.schema.shapes import Choice, Duration, Integer, Number
+from lmconf.system.optional import describe_missing, is_installed
 from lmconf.system.paths import with_home
 from lmconf.trainers import checkpoints, process
 from lmconf.trainers.specs import TrainSpec
@@ -73,10 +74,10 @@ class LocalTrainer:
         wanted = [*PACKAGES, *(["peft"] if order.spec.lora else [])]
         gguf = order.served_by == "llama_cpp"
         wanted += ["gguf"] if gguf else []
-        missing = [name for name in wanted if importlib.util.find_spec(name) is None]
+        missing = [name for name in wanted if not is_installed(name)]
         if missing:
             raise TrainError(
-                f"training on this machine needs {', '.join(missing)}: pip install 'lmconf-runtime[train]'"
+                describe_missing(*missing, extra="train", purpose="training on this machine")
             )
         process.environment(order)
         weights = _weights(order)

@@ -12,6 +12,7 @@ from typing import Any
 
 from lmconf.errors import TrainError
 from lmconf.providers.catalogue import PROVIDERS, record_of
+from lmconf.system.durations import format_duration
 from lmconf.trainers import http
 from lmconf.trainers.trainer_protocol import (
     FINAL,
@@ -260,7 +261,7 @@ def _look(
         order.spec.timeout is not None and time.time() > float(known["since"]) + order.spec.timeout
     )
     if late and _cancel_job(job, access) is None:
-        error = f"the job {job} took longer than its `timeout` of {order.spec.timeout:g} s, and was"
+        error = f"the job {job} took longer than its `timeout` of {format_duration(order.spec.timeout or 0)}, and was"
         return JobStatus(status="failed", progress=progress, error=f"{error} cancelled")
     return JobStatus(status="running", progress=progress)
 

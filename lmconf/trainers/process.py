@@ -28,6 +28,7 @@ from lmconf.secrets.references import (
     Public,
     resolve_parts,
 )
+from lmconf.system.durations import format_duration
 from lmconf.system.paths import is_locked
 from lmconf.system.supervisor import supervisor_argv
 from lmconf.trainers.jobs import JobFolder
@@ -291,7 +292,7 @@ def failure(order: TrainingOrder, ended: ProgramExit, next_step: str = "") -> Jo
         return JobStatus(status="cancelled")
     reason = ended.error
     if ended.why == "timeout":
-        reason = f"it took longer than its `timeout` of {order.spec.timeout:g} s, and was ended"
+        reason = f"it took longer than its `timeout` of {format_duration(order.spec.timeout or 0)}, and was ended"
     elif not reason and ended.why == "interrupted":
         reason = "the training was told to end, as by a shutdown of the machine"
     elif not reason:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
-from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import UsageError
 from lmconf.schema.frozen import thaw
+from lmconf.system.imports import import_path
 from lmconf.system.interrupts import run_shielded
-from lmconf.transports import registry
+from lmconf.system.registry import Names, Registry, import_attribute
 from lmconf.transports.connection_state import Cancellation, use_cancellation
 from lmconf.transports.custom import chunks_of
 from lmconf.transports.specs import BUILT_IN, TransportSpec
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
+    "REGISTRY",
     "REQUEST_ID",
     "Advice",
     "Cancellation",
@@ -36,6 +38,7 @@ __all__ = [
     "make",
     "names",
     "register_transport",
+    "unregister_transport",
     "use_cancellation",
 ]
 
@@ -66,6 +69,15 @@ KINDS: dict[str, Factory] = {use: _router(use) for use in BUILT_IN}
 """The transports that come with lmconf, by name."""
 
 
+def _check(own: object, kind: str, name: str) -> None:
+    from lmconf.transports.custom import check_methods
+
+    check_methods(own, name)
+
+
+REGISTRY = Registry("transport", KINDS, resolve=import_attribute, check=_check)
+
+
 F = TypeVar("F", bound="Callable[..., Own]")
 
 
@@ -90,26 +102,29 @@ def register_transport(
     Raises:
         UsageError: the name is no name, or is taken; or the factory cannot make a transport.
     """
-    if name in KINDS:
-        raise UsageError(f"the transport {name!r} comes with lmconf and cannot be replaced")
     if factory is not None:
-        registry.add(name, factory)
+        REGISTRY.register(name, factory)
         return None
 
     def decorate(decorated: F) -> F:
-        registry.add(name, decorated)
+        REGISTRY.register(name, decorated)
         return decorated
 
     return decorate
 
 
-def names() -> registry.Names:
+def unregister_transport(name: str) -> None:
+    """Forget the transport that code has registered as `name`, if there is one."""
+    REGISTRY.unregister(name)
+
+
+def names() -> Names:
     """Return the transports that `transport.use` may name.
 
     Those that installed packages bring are looked up only for a name that is not otherwise known,
     and not imported.
     """
-    return registry.Names(KINDS)
+    return REGISTRY.names()
 
 
 def make(
@@ -131,10 +146,13 @@ def make(
     factory = KINDS.get(spec.use)
     if factory is not None:
         return factory(values(spec.args), advice)
-    made = registry.make_own(spec.use, lambda: values(spec.args), allow_imports)
-    if made is None:
-        known = names()
-        near = did_you_mean(spec.use, known)
-        meant = f"did you mean {near!r}?" if near else f"there are: {', '.join(known)}"
-        raise UsageError(f"no transport is called {spec.use!r}; {meant}")
-    return made
+    arguments = functools.partial(values, spec.args)
+    if ":" in spec.use:
+        own = REGISTRY.make_by(import_path(spec.use, allow_imports), spec.use, arguments)
+    else:
+        own = REGISTRY.make(spec.use, arguments)
+    if own is None:
+        raise UsageError(str(REGISTRY.unknown(spec.use)))
+    from lmconf.transports.custom import complete_transport
+
+    return complete_transport(own, spec.use)

@@ -260,7 +260,7 @@ def test_a_training_outlives_who_asked_for_it(tmp_path: Path) -> None:
 def test_a_training_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     kind = a_command(tmp_path)
     job = kind.lm.finetune(ROWS, train_kwargs={"timeout": "1s"})
-    with pytest.raises(TrainError, match="longer than its `timeout` of 1 s"):
+    with pytest.raises(TrainError, match="longer than its `timeout` of 1s"):
         job.result(30)
     assert not [pid for pid in kind.pids() if alive(pid)]
 
@@ -294,7 +294,7 @@ class Echo:
 
 
 def test_a_registered_trainer_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainers, "_REGISTERED", {})
+    monkeypatch.setattr(trainers.REGISTRY, "_registered", {})
     with pytest.raises(lmconf.ProfileError, match="no trainer of the kind `echo`"):
         lmconf.LM("openai/a", train_kwargs={"use": "echo"})
     lmconf.register_trainer("echo", Echo)

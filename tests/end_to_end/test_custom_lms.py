@@ -9,7 +9,7 @@ from pathlib import Path
 
 import lmconf
 from lmconf.testing import TransportContract
-from lmconf.transports import Request, registry
+from lmconf.transports import REGISTRY, Request
 from lmconf.transports.transport import Connection, Phases
 from tests.end_to_end.test_readme import _checked
 
@@ -49,20 +49,20 @@ def test_the_profile_shown_is_valid(tmp_path: Path) -> None:
         def complete(self, request: Request) -> str:
             return ""
 
-    registry.add("echo", Echo)
+    lmconf.register_transport("echo", Echo)
     try:
         for number, block in enumerate(blocks("yaml")):
             path = tmp_path / f"{number}.yaml"
             path.write_text(block, encoding="utf-8")
             assert lmconf.load(path).lm.spec.transport.use == "echo"
     finally:
-        registry.drop("echo")
+        lmconf.unregister_transport("echo")
 
 
 def test_the_entry_point_shown_is_of_the_group_that_is_read() -> None:
     (block,) = blocks("toml")
     assert tomllib.loads(block)["project"]["entry-points"] == {
-        registry.GROUP: {"acme": "acme_lm:Transport"}
+        REGISTRY.group: {"acme": "acme_lm:Transport"}
     }
 
 

@@ -30,7 +30,7 @@ from lmconf.errors import (
     ServerError,
     Timeout,
 )
-from lmconf.transports import Request, registry
+from lmconf.transports import Request
 from tests.artefacts import MARK, WAYS, ask, held, of_error
 from tests.loopback import Loopback, Reply, chat, chat_chunks, serving
 
@@ -271,7 +271,7 @@ class Interrupted:
 def test_an_interrupt_leaves_without_the_frames_that_it_fell_into(
     way: str, server: Loopback
 ) -> None:
-    registry.add("interrupted", Interrupted)
+    lmconf.register_transport("interrupted", Interrupted)
     lm = profile(server.v1).copy(transport="interrupted")
     with pytest.raises(KeyboardInterrupt) as raised:
         ask(lm, way)

@@ -136,9 +136,7 @@ def test_a_job_that_ended_before_it_was_cancelled_is_what_it_came_to(
 def test_a_training_that_takes_too_long_is_cancelled_at_the_server(peer: Peer, rows: Rows) -> None:
     peer.hold = True
     job = an_lm(peer).finetune(rows, train_kwargs={"timeout": "500ms"})
-    with pytest.raises(
-        TrainError, match=r"took longer than its `timeout` of 0.5 s, and was cancel"
-    ):
+    with pytest.raises(TrainError, match=r"took longer than its `timeout` of 0.5s, and was cancel"):
         job.result(30)
     assert next(iter(peer.jobs.values()))["status"] == "cancelled"
 

@@ -90,7 +90,7 @@ def test_every_failure_of_a_call_has_a_next_step_of_its_own(kind: type[CallError
 def test_a_failure_is_told_in_one_way() -> None:
     error = errors.RateLimited("slow down", **FACTS)
     assert str(error) == (
-        "support:gpt: slow down (status 429, 3 attempts, waited 1.2s, request id req-7)\n"
+        "support:gpt: slow down (status 429, 3 attempts, waited 1.25s, request id req-7)\n"
         "  at support.yaml:4:14\n"
         "  help: wait"
     )

@@ -177,7 +177,8 @@ def prune(
 ) -> None:
     """Drop what has expired, and what is old or too much as the options say."""
     from lmconf.cli.cache_store import open_store
-    from lmconf.schema.quantities import parse_duration, parse_size
+    from lmconf.schema.quantities import parse_size
+    from lmconf.system.durations import parse_duration
 
     age = None if older is None else quantity(parse_duration, older, "--older", "30d")
     size = None if max_size is None else quantity(parse_size, max_size, "--max-size", "500MiB")

@@ -14,6 +14,7 @@ from lmconf.cli.json_lines import plain
 from lmconf.cli.options import name_argument
 from lmconf.cli.profile_options import Choose, profile_options
 from lmconf.cli.terminal import fit, say, tell, visible
+from lmconf.system.durations import format_duration
 
 if TYPE_CHECKING:
     from lmconf.runtime import LM, Answer
@@ -156,7 +157,7 @@ def _summary(answer: Answer, seconds: float) -> str:
         facts.append("cost unknown" if answer.cost is None else f"${answer.cost:.6f}")
         if answer.attempts > 1:
             facts.append(f"{answer.attempts} attempts")
-    facts.append(f"{seconds:.2f} s")
+    facts.append(format_duration(seconds))
     if answer.finish_reason not in (None, "stop"):
         facts.append(f"ended by {answer.finish_reason}")
     if answer.request_id:

@@ -24,12 +24,14 @@ _FILE = CompletionItem("", type="file")
 
 def complete_names(incomplete: str) -> list[CompletionItem]:
     """Return profiles and, after a colon, their LMs; a path is left to the shell."""
-    from lmconf.loader.discovery import find_all, is_path, split_name
+    from lmconf.loader.discovery import find_all, find_packaged, is_path, split_name
 
     profile, colon, _ = incomplete.partition(":")
     if colon:
         return _lms(profile, incomplete)
-    found = list(dict.fromkeys(found.name for found in find_all(os.environ)))
+    found = list(
+        dict.fromkeys(found.name for found in (*find_all(os.environ), *find_packaged()[0]))
+    )
     matching = [name for name in found if name.startswith(incomplete)]
     if is_path(incomplete) or not matching:
         return [CompletionItem(incomplete, type="file")]

@@ -94,7 +94,7 @@ def prune(
     to; what else names weights is not known: look first. One that can be resumed, or whose LM is
     still to be declared, goes only where --older is said.
     """
-    from lmconf.schema.quantities import parse_duration
+    from lmconf.system.durations import parse_duration
     from lmconf.trainers.removal import bytes_in
 
     chosen = states or ("failed", "cancelled")
@@ -311,7 +311,7 @@ def wait(
     The exit code is 5 where the job failed or was cancelled.
     """
     from lmconf.cli.job_follow import GOES_ON, conclude, follow
-    from lmconf.schema.quantities import parse_duration
+    from lmconf.system.durations import parse_duration
     from lmconf.training.job import job as found_job
 
     seconds = None if timeout is None else quantity(parse_duration, timeout, "--timeout", "10min")

@@ -17,6 +17,7 @@ from lmconf.cli.app import command as make_command
 from lmconf.cli.options import format_option, name_argument
 from lmconf.cli.profile_options import Choose, profile_options
 from lmconf.cli.terminal import fit, say, tell
+from lmconf.system.durations import format_duration
 
 if TYPE_CHECKING:
     from lmconf.diagnostics.model import Diagnostic, Mark
@@ -209,7 +210,7 @@ class _LoadingIndicator:
         assert self._log is not None
         seconds = time.monotonic() - self._begun
         last = self._heard or "".join(log_tail(self._log, lines=1).splitlines()[-1:])
-        text = fit(f"starting {self._name} ({seconds:.0f} s) {last}")
+        text = fit(f"starting {self._name} ({format_duration(round(seconds))}) {last}")
         return text.replace("\n", " ").replace("\t", " ")[: _width() - 1]
 
     def clear(self) -> None:

@@ -18,7 +18,7 @@ from lmconf.cli.options import format_option
 from lmconf.cli.terminal import fit, say, tell
 from lmconf.diagnostics.model import Diagnostic
 from lmconf.errors import ProfileError
-from lmconf.loader.discovery import ProfileFile, find_all
+from lmconf.loader.discovery import ProfileFile, find_all, find_packaged
 from lmconf.loader.extends import relative_path
 
 if TYPE_CHECKING:
@@ -51,7 +51,10 @@ class ProfileListing(Struct, frozen=True, eq=False, kw_only=True):
 def list_profiles() -> Iterator[ProfileListing]:
     """Yield every profile that can be named, nearest first, each examined when it is asked for."""
     meant: dict[str, Path] = {}
-    for found in find_all(os.environ):
+    packaged, failures = find_packaged()
+    for failure in failures:
+        tell(str(failure))
+    for found in (*find_all(os.environ), *packaged):
         yield _list_profile(found, meant.get(found.name))
         meant.setdefault(found.name, found.path)
 

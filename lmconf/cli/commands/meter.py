@@ -12,6 +12,7 @@ import click
 from lmconf.cli.app import command as make_command
 from lmconf.cli.options import complete_name, format_option, not_empty
 from lmconf.cli.terminal import fit, say, tell
+from lmconf.system.durations import format_duration
 
 _HEADS = (
     "LM",
@@ -112,9 +113,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.1f}s"
+    return "-" if seconds is None else format_duration(seconds)
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

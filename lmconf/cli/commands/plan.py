@@ -12,6 +12,7 @@ from lmconf.cli.options import format_option, name_argument
 from lmconf.cli.profile_options import Choose, profile_options
 from lmconf.cli.terminal import say
 from lmconf.runtime import CallForecast, ForecastStep, LMForecast
+from lmconf.system.durations import format_duration
 
 __all__ = ["command", "to_text"]
 
@@ -74,7 +75,7 @@ def _describe_lm(asked: LMForecast) -> Iterator[str]:
     if asked.looks:
         yield f"  looks for a kept answer: {', then '.join(asked.looks)}"
     for step in asked.steps:
-        yield f"  {_what(step):<18} up to {_seconds(step.most):<8} {_when(step)}".rstrip()
+        yield f"  {_what(step):<18} up to {format_duration(step.most):<8} {_when(step)}".rstrip()
     for note in asked.notes:
         yield f"  - {note}"
     cost = asked.why if asked.dollars is None else f"up to {_money(asked.dollars)} an attempt"
@@ -95,16 +96,16 @@ def _when(step: ForecastStep) -> str:
     if step.kind == "wait":
         return ""
     if step.reached:
-        return f"begins within {_seconds(step.latest)}"
+        return f"begins within {format_duration(step.latest)}"
     return "only if those before it fail sooner: the deadline may pass first"
 
 
 def _worst(foreseen: CallForecast) -> Iterator[str]:
     ends = " (the deadline)" if foreseen.seconds >= foreseen.deadline else ""
     yield "worst case"
-    yield f"  time      {_seconds(foreseen.seconds)}{ends}"
+    yield f"  time      {format_duration(foreseen.seconds)}{ends}"
     if foreseen.extends:
-        yield f"            up to {_seconds(foreseen.deadline)} where servers or limits ask to wait"
+        yield f"            up to {format_duration(foreseen.deadline)} where servers or limits ask to wait"
     yield f"  attempts  {foreseen.attempts}"
     if foreseen.dollars is None:
         yield "  cost      not known"
@@ -113,10 +114,6 @@ def _worst(foreseen: CallForecast) -> Iterator[str]:
             f"  cost      {_money(foreseen.dollars)}, for {foreseen.prompt_tokens} tokens of"
             " prompt and every attempt billed in full"
         )
-
-
-def _seconds(seconds: float) -> str:
-    return f"{round(seconds, 3):g}s" if seconds < 1000 else f"{seconds:.0f}s"
 
 
 def _money(dollars: float) -> str:

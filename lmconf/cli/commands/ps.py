@@ -14,6 +14,7 @@ from lmconf.cli.options import format_option
 from lmconf.cli.terminal import fit, say, tell
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.errors import UsageError
+from lmconf.system.durations import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +89,7 @@ def command(*, form: str) -> None:
             fit(record.model),
             record.url or "(loading)",
             str(record.pid or "?"),
-            _duration(time.time() - record.launched),
+            format_duration(time.time() - record.launched),
             f"process {record.owner}" if record.owner else "lmconf kill",
         )
         for record in found
@@ -96,12 +97,3 @@ def command(*, form: str) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _duration(seconds: float) -> str:
-    whole = max(int(seconds), 0)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    return f"{whole // 3600}h{whole // 60 % 60:02}m"

@@ -24,6 +24,7 @@ from lmconf.schema.declaration import field_names
 from lmconf.secrets.secret_names import is_secret_name
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
+from lmconf.system.durations import format_duration
 from lmconf.system.signal import OneShotEvent
 from lmconf.system.tracebacks import hide_frames
 from lmconf.transports import Json
@@ -129,8 +130,8 @@ def _wait_for_permit(call: Call, permit: Permit) -> Generator[Command, Any, None
         left = call.left
         if left <= 0:
             raise Timeout(
-                f"the call's deadline of {call.spec.deadline:.3g}s passed while it waited"
-                f" {time.monotonic() - began:.3g}s for its turn under `limits.{permit.held_by}`",
+                f"the call's deadline of {format_duration(call.spec.deadline)} passed while it waited"
+                f" {format_duration(time.monotonic() - began)} for its turn under `limits.{permit.held_by}`",
                 retryable=False,
                 setting="deadline",
                 help="raise `limits` or `deadline`, or ask for less at once",

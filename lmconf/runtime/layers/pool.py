@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lmconf.errors import CallError
-from lmconf.retries.breaker import CircuitBreaker
 from lmconf.retries.origins import origins
 from lmconf.retries.reasons import counts_against_breaker
 from lmconf.runtime.call import Call, Next, Steps
 from lmconf.schema.declaration import field_names
 from lmconf.spec.lm import LMSpec
+from lmconf.system.circuit_breaker import CircuitBreaker
 from lmconf.system.fork import Mutex
 
 if TYPE_CHECKING:

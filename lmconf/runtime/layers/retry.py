@@ -8,6 +8,7 @@ from lmconf.retries.origins import origins
 from lmconf.retries.policy import delays, should_retry, wait_before_retry
 from lmconf.retries.reasons import counts_against_breaker, reason_of
 from lmconf.runtime.call import Call, Next, Reply, Sleep, Steps
+from lmconf.system.durations import format_duration
 from lmconf.transports import Json
 
 __all__ = ["Watch", "retry_failures"]
@@ -154,7 +155,11 @@ def _is_paid(failure: CallError, call: Call, watch: Watch) -> bool:
 
 def _circuit_open(call: Call, watch: Watch) -> CircuitOpen:
     rest = watch.rests_for
-    soon = f"is left alone for another {rest:.3g}s" if rest else "is being tried by another call"
+    soon = (
+        f"is left alone for another {format_duration(rest)}"
+        if rest
+        else "is being tried by another call"
+    )
     return CircuitOpen(f"nothing was sent: the server kept failing, and {soon}", retry_after=rest)
 
 
@@ -164,7 +169,9 @@ def _say_no_time(failure: CallError, call: Call) -> None:
         return  # the attempt ended with the call, and what helps is told of that
     retry_after = failure.retry_after
     if retry_after is not None and retry_after >= left:
-        why = f"the server asks to wait {retry_after:.3g}s"
+        why = f"the server asks to wait {format_duration(retry_after)}"
     else:
         why = "another attempt would wait"
-    failure.help = f"not tried again: {why}, and the call's `deadline` leaves {left:.3g}s"
+    failure.help = (
+        f"not tried again: {why}, and the call's `deadline` leaves {format_duration(left)}"
+    )

@@ -10,6 +10,7 @@ from lmconf.callbacks import Attempt, FirstToken
 from lmconf.errors import Timeout
 from lmconf.providers.catalogue import origin
 from lmconf.runtime.call import Call, Command, Next, OpenStream, Reply, Send, Steps, Wait
+from lmconf.system.durations import format_duration
 from lmconf.transports import REQUEST_ID, Json
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def send_request(call: Call, following: Next) -> Steps:
     """Send the request once."""
     if call.left <= 0:
         raise Timeout(
-            f"the call's deadline of {call.spec.deadline:.3g}s has passed",
+            f"the call's deadline of {format_duration(call.spec.deadline)} has passed",
             retryable=False,
             setting="deadline",
         )
@@ -56,7 +57,7 @@ def _start(call: Call, own: OwnServer) -> Generator[Command, Any, Server]:
         raise
     if not ended:
         raise Timeout(
-            f"its server was not ready within the call's deadline of {call.spec.deadline:.3g}s, and"
+            f"its server was not ready within the call's deadline of {format_duration(call.spec.deadline)}, and"
             " goes on loading: raise `deadline`, or call launch() beforehand",
             retryable=False,
             setting="deadline",

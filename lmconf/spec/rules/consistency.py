@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lmconf.launchers.rules import kind_of_model
-from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.providers.catalogue import PROVIDERS, provider_of, record_of
 from lmconf.schema.check import Fault
 from lmconf.secrets.references import Env
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.rules.access import check_access, usual_credential
 from lmconf.spec.rules.budgets import check_budget
-from lmconf.spec.rules.fields import launches
+from lmconf.spec.rules.fields import is_launcher, launches
 from lmconf.spec.rules.model_family import check_family, complete_settings
 from lmconf.spec.rules.model_type import check_extra, check_model_type, check_transport
 from lmconf.spec.rules.pools import check_pool, is_pool
@@ -63,7 +62,7 @@ def complete_lm(data: Data, soft: frozenset[str] = frozenset()) -> dict[str, Any
             return full
         server = dict(server)
         kind = data.get("provider")
-        if kind not in LAUNCHER_NAMES:
+        if not is_launcher(kind):
             kind = kind_of_model(*provider_of(str(data["model"])), server)
         if kind is not None:
             server.setdefault("use", kind)

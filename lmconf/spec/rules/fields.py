@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lmconf import launchers, trainers
 from lmconf.launchers.specs import LAUNCHER_NAMES
+from lmconf.trainers.specs import TRAINER_NAMES
 from lmconf.transports.specs import BUILT_IN, TransportSpec
 
 __all__ = ["has_built_in_transport", "launches", "text_of", "transport_of"]
@@ -34,4 +36,19 @@ def has_built_in_transport(data: Data) -> bool:
 
 def launches(data: Data) -> bool:
     """Say whether the LM's answers come from a server that lmconf starts."""
-    return bool(data.get("launch_kwargs")) or data.get("provider") in LAUNCHER_NAMES[:-1]
+    provider = data.get("provider")
+    return bool(data.get("launch_kwargs")) or (provider != "command" and is_launcher(provider))
+
+
+def is_launcher(provider: object) -> bool:
+    """Say whether `provider` is a kind of launcher."""
+    if provider in TRAINER_NAMES and provider not in LAUNCHER_NAMES:
+        return False  # no entry points are listed for what is known
+    return isinstance(provider, str) and provider in launchers.names()
+
+
+def is_trainer(provider: object) -> bool:
+    """Say whether `provider` is a kind of trainer."""
+    if provider in LAUNCHER_NAMES and provider not in TRAINER_NAMES:
+        return False
+    return isinstance(provider, str) and provider in trainers.names()

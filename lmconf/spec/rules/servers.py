@@ -7,13 +7,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from lmconf import launchers, trainers
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.launchers.rules import check_launch
-from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.providers.catalogue import PROVIDERS, provider_of
 from lmconf.schema.check import Fault
-from lmconf.spec.rules.fields import has_built_in_transport
-from lmconf.trainers.specs import TRAINER_NAMES
+from lmconf.spec.rules.fields import has_built_in_transport, is_launcher, is_trainer
 
 __all__ = ["check_server"]
 
@@ -23,8 +22,8 @@ Data = Mapping[str, Any]
 def check_server(data: Data) -> Iterator[Fault]:
     """Yield what is wrong with the server that an LM says it has, and with its `provider`."""
     provider = data.get("provider")
-    kinds = (*LAUNCHER_NAMES, *TRAINER_NAMES)
-    if isinstance(provider, str) and provider not in kinds:
+    if isinstance(provider, str) and not is_launcher(provider) and not is_trainer(provider):
+        kinds = (*launchers.names(), *trainers.names())
         near = did_you_mean(provider, kinds)
         yield Fault(
             "unknown-value",
@@ -36,12 +35,12 @@ def check_server(data: Data) -> Iterator[Fault]:
     server = data.get("launch_kwargs")
     if not isinstance(server, Mapping) or not server:
         return
-    if "use" not in server and provider not in LAUNCHER_NAMES:
+    if "use" not in server and not is_launcher(provider):
         yield Fault(
             "missing-key",
             ("launch_kwargs",),
             "`launch_kwargs` does not say which kind of server is started",
-            help=f"add `use: …` to it (one of {', '.join(LAUNCHER_NAMES)}), or `provider: …`",
+            help=f"add `use: …` to it (one of {', '.join(launchers.names())}), or `provider: …`",
             at_key=True,
         )
     for fault in check_launch(server, server.get("use", provider)):

@@ -8,9 +8,9 @@ from typing import Any
 from lmconf.retries import RetryPolicy
 from lmconf.schema.check import Fault
 from lmconf.schema.lookup import UnreadableValue
-from lmconf.schema.quantities import parse_duration
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.policies import TimeoutSpec, timeout_shorthand
+from lmconf.system.durations import format_duration, parse_duration
 
 __all__ = ["check_times", "complete_times"]
 
@@ -45,7 +45,7 @@ def check_times(data: Data) -> Iterator[Fault]:
         yield Fault(
             "contradiction",
             ("deadline",),
-            f"the whole call may take {deadline:g}s, and one attempt of it {total:g}s",
+            f"the whole call may take {format_duration(deadline, 6)}, and one attempt of it {format_duration(total, 6)}",
             help="raise `deadline` above `timeout`, or leave `timeout` out: it is no longer than"
             " `deadline` then",
         )
@@ -73,7 +73,7 @@ def _check_first_wait(data: Data) -> Iterator[Fault]:
     yield Fault(
         "contradiction",
         ("retry", "initial"),
-        f"the first wait may take {initial:g}s, and no wait more than {longest:g}s",
+        f"the first wait may take {format_duration(initial, 6)}, and no wait more than {format_duration(longest, 6)}",
         help="raise `max`, which bounds every wait",
     )
 

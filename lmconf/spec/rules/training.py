@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lmconf import trainers
-from lmconf.diagnostics.suggest import did_you_mean
-from lmconf.launchers.specs import LAUNCHER_NAMES
 from lmconf.providers.catalogue import provider_of, record_of
 from lmconf.schema.check import Fault
 from lmconf.schema.declaration import fields
+from lmconf.spec.rules.fields import is_launcher, is_trainer
 from lmconf.trainers.specs import TRAINER_NAMES, TrainSpec
 
 __all__ = ["check_training", "complete_training", "trainer_of"]
@@ -29,9 +28,9 @@ def trainer_of(data: Data) -> str | None:
     if "use" in block:
         return block["use"] if isinstance(block["use"], str) else None
     provider = data.get("provider")
-    if provider in TRAINER_NAMES:
+    if is_trainer(provider):
         return str(provider)
-    if block.get("weights") or data.get("launch_kwargs") or provider in LAUNCHER_NAMES:
+    if block.get("weights") or data.get("launch_kwargs") or is_launcher(provider):
         return "local"
     own = _provider(data.get("finetuning_model")) or _provider(data.get("model"))
     return record_of(own).trainer
@@ -66,15 +65,14 @@ def check_training(data: Data) -> Iterator[Fault]:
     kind = trainer_of(data)
     if kind is None:
         return  # arguments that `defaults` state for other LMs: whoever trains is told
-    if not trainers.is_known(kind):
-        near = did_you_mean(kind, trainers.names())
+    if kind not in trainers.names():
+        unknown = trainers.REGISTRY.unknown(kind)
         yield Fault(
             "unknown-kind",
             ("train_kwargs", "use"),
-            f"there is no trainer of the kind `{kind}`",
-            label=f"did you mean `{near}`?" if near else "",
-            help=f"known kinds: {', '.join(trainers.names())}; your own are registered with"
-            " `lmconf.register_trainer`",
+            unknown.message,
+            label=unknown.label,
+            help=unknown.help,
         )
         return
     if not _is_carried_out(kind):

@@ -20,8 +20,10 @@ from lmconf.errors import AuthenticationFailed, CallError, NotCarriedOut, Timeou
 from lmconf.schema.frozen import FrozenMap
 from lmconf.secrets.redaction import mask_secrets
 from lmconf.secrets.references import Masked
+from lmconf.system.durations import format_duration
 from lmconf.system.fork import Mutex
 from lmconf.system.interrupts import start_thread
+from lmconf.system.optional import install_command
 from lmconf.transports.status_errors import LONGEST
 from lmconf.transports.transport import Request
 
@@ -143,7 +145,7 @@ def _run_in_daemon_thread(way: Callable[[], CloudRoute]) -> Future[CloudRoute]:
 
 
 def _timeout_error(seconds: float) -> Timeout:
-    return Timeout(f"no credential was found within {max(seconds, 0.0):.3g}s")
+    return Timeout(f"no credential was found within {format_duration(max(seconds, 0.0))}")
 
 
 def refusal(error: BaseException, secrets: Iterable[str], help: str = "") -> AuthenticationFailed:
@@ -159,5 +161,5 @@ def missing(provider: str, package: str, extra: str) -> NotCarriedOut:
     """Return the failure of a provider whose SDK is not installed."""
     return NotCarriedOut(
         f"{provider}/ needs the package {package} for its credentials",
-        help=f"pip install 'lmconf-runtime[{extra}]'",
+        help=install_command(extra),
     )

@@ -17,6 +17,7 @@ import httpx
 from lmconf.errors import BadResponse, CallError, Closed, ConnectionFailed, Timeout
 from lmconf.providers.catalogue import record_of
 from lmconf.secrets.redaction import mask_secrets
+from lmconf.system.durations import format_duration
 from lmconf.system.interrupts import bare_interrupt, interrupt_behind
 from lmconf.transports.clouds.credentials import CloudRoute
 from lmconf.transports.connection_state import ConnectionState
@@ -119,7 +120,7 @@ class Attempt:
 
     def halt_overdue(self, phase: str, seconds: float) -> AttemptHalted:
         """End the attempt because a phase took longer than `seconds`."""
-        return self.halt(Timeout(f"{phase} within {max(seconds, 0.0):.3g}s"))
+        return self.halt(Timeout(f"{phase} within {format_duration(max(seconds, 0.0))}"))
 
     def prepare(self, request: httpx.Request | HttpRequest) -> HttpRequest:
         """Return `request` as it may leave.

@@ -12,6 +12,7 @@ import anyio
 
 from lmconf.errors import BadRequest, BadResponse, CallError, Timeout
 from lmconf.secrets.redaction import mask_secrets
+from lmconf.system.durations import format_duration
 from lmconf.system.tracebacks import is_interrupt
 from lmconf.transports.http.attempt import Attempt, AttemptHalted, use_attempt
 from lmconf.transports.http.body import AsyncBodyStream, BodyStream
@@ -117,7 +118,7 @@ class Direct:
         except TimeoutError as error:
             attempt.note_interrupt(error)
             failure = attempt.failure or Timeout(
-                f"no whole answer within {request.timeout.total:.3g}s"
+                f"no whole answer within {format_duration(request.timeout.total)}"
             )
         except Exception as error:  # noqa: BLE001 - whatever httpx raises becomes a CallError
             failure = _unforeseen(error, attempt)

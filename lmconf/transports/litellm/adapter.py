@@ -28,6 +28,7 @@ from lmconf.providers import Client
 from lmconf.providers.catalogue import record_of
 from lmconf.providers.routes import MODEL_PARAMETERS, client_of
 from lmconf.schema.frozen import thaw
+from lmconf.system.durations import format_duration
 from lmconf.system.interrupts import run_shielded
 from lmconf.transports.clouds import afind_route, find_route, route_to
 from lmconf.transports.http.attempt import Attempt, AttemptHalted, use_attempt
@@ -130,7 +131,7 @@ class LiteLLM:
         except TimeoutError as error:
             attempt.note_interrupt(error)
             failure = attempt.failure or Timeout(
-                f"no whole answer within {request.timeout.total:.3g}s"
+                f"no whole answer within {format_duration(request.timeout.total)}"
             )
         except Exception as error:  # noqa: BLE001 - whatever litellm raises becomes a CallError
             failure = failure_of(error, attempt, request)

@@ -301,7 +301,7 @@ def test_a_store_that_could_not_be_opened_is_tried_again_later(tmp_path: Path) -
     blocked.unlink()
     store.put("a", b"1", ttl=None)
     assert store.get("a") is None
-    store._rest_until = 0  # the minute is over
+    store._opening.record_success()  # the minute is over
     store.put("a", b"1", ttl=None)
     assert store.get("a") == b"1"
 

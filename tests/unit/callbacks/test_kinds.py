@@ -91,7 +91,7 @@ def test_a_registered_name_makes_a_callback_from_its_arguments(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What a document may name is what is registered in this process: other tests see none of it.
-    monkeypatch.setattr(callbacks, "_REGISTERED", {})
+    monkeypatch.setattr(callbacks.REGISTRY, "_registered", {})
 
     class Meter:
         def __init__(self, currency: str, rates: list[float]) -> None:

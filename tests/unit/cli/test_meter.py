@@ -47,7 +47,7 @@ def test_a_file_is_shown_as_a_table(project: Path, lmconf: Lmconf) -> None:
         "LM", "calls", "hits", "failed", "retries", "input", "output", "cost", "p50", "p95", "p99",
     ]  # fmt: skip
     assert row.split() == [
-        "support:gpt", "2", "1", "(50%)", "1", "0", "1,200", "30", "$0.0125", "1.5s", "1.5s", "1.5s",
+        "support:gpt", "2", "1", "(50%)", "1", "0", "1,200", "30", "$0.0125", "1.51s", "1.51s", "1.51s",
     ]  # fmt: skip
 
 

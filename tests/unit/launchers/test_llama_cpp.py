@@ -118,5 +118,7 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
 
 def test_every_kind_can_be_started_and_unknown_ones_are_told() -> None:
     assert set(KINDS) == set(LAUNCHER_NAMES)
-    with pytest.raises(LaunchError, match="'llamacpp' is not known; did you mean 'llama_cpp'"):
+    with pytest.raises(
+        LaunchError, match="no launcher of the kind `llamacpp`; did you mean `llama_cpp`"
+    ):
         launcher("llamacpp")

@@ -144,7 +144,7 @@ def test_a_program_that_does_not_exist_is_named(tmp_path: Path) -> None:
 def test_a_server_that_is_never_ready_is_ended_when_the_time_is_over(tmp_path: Path) -> None:
     loading = models_server(tmp_path, status=503)
     spec = LaunchSpec(ready=Ready(timeout=1.0, interval=0.02), stop_grace=0.5)
-    with pytest.raises(LaunchError, match="not ready within 1 s"):
+    with pytest.raises(LaunchError, match="not ready within 1s"):
         start(loading, spec)
     assert not alive(int((tmp_path / "pid").read_text()))
 

@@ -92,13 +92,13 @@ def test_another_model_is_an_error_at_once() -> None:
 def test_an_open_port_that_says_nothing_is_not_ready() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun = time.monotonic()
-        with pytest.raises(LaunchError, match=r"not ready within 0\.5 s"):
+        with pytest.raises(LaunchError, match=r"not ready within 0\.5s"):
             await_ready(waiting(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.5))
     assert time.monotonic() - begun < 5
 
 
 def test_an_address_that_never_comes_is_a_timeout() -> None:
-    with pytest.raises(LaunchError, match=r"not ready within 0.1 s; raise `ready.timeout`"):
+    with pytest.raises(LaunchError, match=r"not ready within 0.1s; raise `ready.timeout`"):
         await_ready(waiting(None, timeout=0.1))
 
 

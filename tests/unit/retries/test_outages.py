@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 import lmconf
 from lmconf.errors import BadRequest, CallError, RateLimited, ServerError, Timeout
-from lmconf.retries import BreakerPolicy, CircuitBreaker, RetryBudget, RetryPolicy, delays, origins
+from lmconf.retries import BreakerPolicy, RetryBudget, RetryPolicy, delays, origins
 from lmconf.retries.origins import COST
 from lmconf.retries.reasons import counts_against_breaker, reason_of
+from lmconf.system.circuit_breaker import CircuitBreaker
 from tests.loopback import Reply, chat, serving
 
 CALLS = 1000

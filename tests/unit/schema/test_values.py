@@ -20,7 +20,7 @@ from lmconf.schema.declaration import Spec, fields
 from lmconf.schema.description import describe
 from lmconf.schema.frozen import FrozenMap, freeze, thaw
 from lmconf.schema.patterns import matches
-from lmconf.schema.quantities import parse_duration, parse_size, write_duration, write_size
+from lmconf.schema.quantities import parse_size, write_size
 from lmconf.schema.serialize import write
 from lmconf.schema.shapes import (
     Choice,
@@ -41,6 +41,7 @@ from lmconf.schema.shapes import (
 )
 from lmconf.secrets.references import Env
 from lmconf.spec.lm import LM
+from lmconf.system.durations import parse_duration, write_duration
 
 # --- quantities ---------------------------------------------------------------------------------
 
@@ -261,7 +262,7 @@ def faults(**settings: Any) -> dict[tuple[Any, ...], str]:
         ),
         ({"extra": {"a": [{"password": 5}]}}, ("extra", "a", 0, "password"), "literal-secret"),
         ({"callbacks": [{"use": "jsonl"}]}, ("callbacks", 0), "missing-key"),
-        ({"cache": {"store": {"backend": "dsk"}}}, ("cache", "store", "backend"), "unknown-value"),
+        ({"cache": {"mode": "red_only"}}, ("cache", "mode"), "unknown-value"),
         ({"seed": 2**63}, ("seed",), "out-of-range"),
         ({"seed": 1e19}, ("seed",), "wrong-type"),
         ({"user": "\ud800"}, ("user",), "bad-text"),

@@ -16,7 +16,7 @@ import pytest
 import lmconf
 from lmconf import testing
 from lmconf.testing import Asked, answer, fake
-from lmconf.transports import registry
+from lmconf.transports import REGISTRY
 from tests.watching import seconds
 
 ROOT = Path(__file__).parents[3]
@@ -279,11 +279,11 @@ def test_no_limit_holds_a_test_up_and_no_budget_is_charged(several: bool) -> Non
 
 
 def test_it_is_there_while_its_block_lasts() -> None:
-    before = dict(registry._REGISTERED)
+    before = dict(REGISTRY._registered)
     with fake("x") as server:
         lm = server.lm()
         assert lm("x") == ["x"]
-    assert before == registry._REGISTERED
+    assert before == REGISTRY._registered
     with pytest.raises(lmconf.UsageError, match="after its `with` block had ended"):
         lm("x")
     with pytest.raises(lmconf.ProfileError), fake("x"):

@@ -20,7 +20,7 @@ import lmconf
 from lmconf import callbacks, transports
 from lmconf.errors import AuthenticationFailed, BadResponse, RateLimited, UsageError
 from lmconf.runtime.assembly import Assembly
-from lmconf.transports import Connection, Json, Request, Transport, registry
+from lmconf.transports import REGISTRY, Connection, Json, Request, Transport
 from lmconf.transports.custom import chunks_of, complete_transport, make_response
 from lmconf.transports.specs import TransportSpec
 
@@ -30,10 +30,10 @@ TEXT = Request(route="text", provider="acme", model="m", connection=Connection(b
 
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
-    before = dict(registry._REGISTERED)
+    before = dict(REGISTRY._registered)
     yield
-    registry._REGISTERED.clear()
-    registry._REGISTERED.update(before)
+    REGISTRY._registered.clear()
+    REGISTRY._registered.update(before)
 
 
 class Saying:
@@ -48,7 +48,7 @@ class Saying:
 
 def lm(said: object = "Hello.", **settings: Any) -> lmconf.LM:
     """An LM whose transport returns `said`."""
-    transports.registry.drop("saying")
+    lmconf.unregister_transport("saying")
     lmconf.register_transport("saying", lambda: Saying(said))
     fast = {"retry": {"initial": 0}, "cache": False, "transport": "saying"}
     return lmconf.LM("acme/m", **{**fast, **settings})
@@ -418,7 +418,7 @@ def test_a_call_error_is_tried_again_and_any_other_exception_passes_through() ->
 
     for error, sent in ((RateLimited("slow down"), 3), (ZeroDivisionError("mine"), 1)):
         own = Failing(error)
-        transports.registry.drop("failing")
+        lmconf.unregister_transport("failing")
         lmconf.register_transport("failing", lambda own=own: own)
         asked = lmconf.LM("acme/m", transport="failing", num_retries=2, retry={"initial": 0})
         with pytest.raises(type(error)) as raised:
@@ -492,7 +492,7 @@ def test_what_a_function_makes_is_checked_when_it_is_made() -> None:
 
 
 def test_an_unknown_transport_is_told_what_was_meant() -> None:
-    with pytest.raises(UsageError, match="did you mean 'litellm'"):
+    with pytest.raises(UsageError, match="did you mean `litellm`"):
         transports.make(TransportSpec(use="lite_llm"))
     with pytest.raises(lmconf.ProfileError, match="did you mean `litellm`"):
         lmconf.load({"model": "openai/gpt-4o", "transport": "lite_llm"})
@@ -557,7 +557,7 @@ def test_entry_points_are_not_looked_up_for_a_name_that_is_known(
     [
         ("acme = acme_lm:Gone", SAYING, "cannot be imported from `acme_lm:Gone`: AttributeError"),
         ("acme = acme_lm:Saying", "import acme_none", "ModuleNotFoundError"),
-        ("acme = acme_lm:Saying", "Saying = 1", "is no class or function"),
+        ("acme = acme_lm:Saying", "Saying = 1", "neither a class nor a function"),
     ],
 )
 def test_an_installed_transport_that_is_broken_is_told(
@@ -659,7 +659,7 @@ def test_no_frame_of_lmconf_keeps_the_arguments_of_a_transport_that_fails(
         raise AssertionError
 
     for factory, kind in ((failing, ValueError), (narrow, UsageError)):
-        transports.registry.drop("failing")
+        lmconf.unregister_transport("failing")
         lmconf.register_transport("failing", factory)
         arguments = {"api_key": lmconf.Env("ACME_KEY")}
         asked = lmconf.LM("a/b", transport={"use": "failing", "args": arguments})
@@ -682,7 +682,7 @@ def test_references_in_a_callbacks_arguments_are_resolved(monkeypatch: pytest.Mo
         def on_end(self, event: object) -> None:
             given.append("end")
 
-    monkeypatch.setitem(callbacks._REGISTERED, "counting-keys", Counting)
+    monkeypatch.setitem(callbacks.REGISTRY._registered, "counting-keys", Counting)
     callback = {"use": "counting-keys", "args": {"api_key": {"$env": "ACME_KEY"}}}
     assert lm(callbacks=[callback])("x") == ["Hello."]
     assert given == ["sk-acme-123456", "end"]
