@@ -33,11 +33,11 @@ def launcher(kind: str) -> Launcher:
         LaunchError: the kind is unknown, or this system has no process groups.
     """
     if kind not in KINDS:
-        meant = did_you_mean(kind, KINDS)
-        hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(KINDS)}"
+        suggestion = did_you_mean(kind, KINDS)
+        hint = f"did you mean {suggestion!r}?" if suggestion else f"there are {', '.join(KINDS)}"
         raise LaunchError(f"the kind of server {kind!r} is not known; {hint}")
     if os.name != "posix":
         raise LaunchError("local servers need Linux or macOS")
     module = importlib.import_module(KINDS[kind])
-    found: Launcher = module.LAUNCHER
-    return found
+    result: Launcher = module.LAUNCHER
+    return result
