@@ -83,8 +83,8 @@ class Ollama:
 class _OllamaModel(Masked, Struct, frozen=True, kw_only=True):
     """A running server that is asked for its model until the time `until`.
 
-    `death` tells why it ended, once it has; `on_progress` is called with how far a download is. What
-    the server says is told without what is `hidden`.
+    `death` tells why it ended, once it has; `on_progress` is called with how far a download is.
+    What the server says is told without what is `hidden`.
     """
 
     url: str

@@ -20,9 +20,9 @@ class StartOptions(Struct, frozen=True, kw_only=True):
     """How a server is started, beyond what it is: nothing here changes its answers.
 
     `name` is what people call it. A `detached` server outlives its owner. A `shared` one may be
-    used by other processes of this user whose own server would have the same `fingerprint`. `on_log`
-    is called with the path of its log as soon as there is one, `on_progress` with how far a download of
-    its model is. A start is given up as soon as `is_unwanted` says so.
+    used by other processes of this user whose own server would have the same `fingerprint`.
+    `on_log` is called with the path of its log as soon as there is one, `on_progress` with how far
+    a download of its model is. A start is given up as soon as `is_unwanted` says so.
     """
 
     name: str = ""

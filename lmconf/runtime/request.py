@@ -30,7 +30,7 @@ _LABELS = field_names(LMSpec, lambda field: field.sent and field.role != "identi
 class Plan(Struct, frozen=True, eq=False):
     """What all requests with one spec have in common, worked out once.
 
-    `sent` are the settings that stand in the body, by the names under which they are sent;
+    `wire_fields` are the settings that stand in the body, by the names under which they are sent;
     `settings` and `extra` are ready for the body, and None where they hold references, which are
     resolved for each request.
     """

@@ -124,7 +124,8 @@ class Settings:
         """Show every value, and which of them a block states."""
         block_names = {name for block in self._blocks.get() for name in block}
         parts = (
-            f"{name}={_show_settings(self._visible_values(name))}{' (in this block)' if name in block_names else ''}"
+            f"{name}={_show_settings(self._visible_values(name))}"
+            f"{' (in this block)' if name in block_names else ''}"
             for name in _DEFAULTS
         )
         return f"<lmconf.settings: {', '.join(parts)}>"

@@ -127,8 +127,8 @@ async def run_in_tasks(
 ) -> None:
     """Await `work` with each number below `count`, begun in order, in at most `width` tasks.
 
-    When the caller is cancelled, or `on_outcome` raises, the tasks are cancelled, and it is raised once
-    they have ended.
+    When the caller is cancelled, or `on_outcome` raises, the tasks are cancelled, and it is raised
+    once they have ended.
     """
     import asyncio  # only who runs an event loop needs it
 
