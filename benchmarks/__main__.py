@@ -20,13 +20,13 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def main(words: list[str]) -> None:
-    wanted = [word for word in words if not word.startswith("-")] or list(NAMES)
+    names = [word for word in words if not word.startswith("-")] or list(NAMES)
     lines = [
         "| what | lmconf | peer | its figure | ratio | aim |",
         "| --- | ---: | --- | ---: | ---: | --- |",
     ]
     print("\n".join(lines), flush=True)
-    for name in wanted:
+    for name in names:
         for row in import_module(f"benchmarks.{name}").rows():
             lines.append(_line(row))
             print(lines[-1], flush=True)
@@ -42,11 +42,11 @@ def _line(row: Row) -> str:
 
 def _page(lines: list[str]) -> str:
     here = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    found = ", ".join(f"{name} {_version(name)}" for name in PEERS if _version(name))
+    versions = ", ".join(f"{name} {_version(name)}" for name in PEERS if _version(name))
     return (
         "# Last figures\n\nMedians of one run of `make bench ARGS=--save`, ours and the peer's in"
         " turn. Absolute times\nchange with the machine; ratios hold better.\n\n"
-        f"{here}; {found}.\n\n" + "\n".join(lines) + "\n"
+        f"{here}; {versions}.\n\n" + "\n".join(lines) + "\n"
     )
 
 

@@ -60,8 +60,8 @@ def _added() -> Iterator[Row]:
     mine, _ = in_process(lambda: lm(PROMPT), None, rounds=9, calls=500)
     yield Row("the runtime's own part of a call", mine * 1e6, "µs", "", None, "<= 60 µs")
     compiled = lm._compiled  # noqa: SLF001 - what the compiler hands over
-    made, _ = in_process(lambda: LM.of(compiled), None, rounds=9, calls=500)
-    yield Row("an LM made of a compiled spec", made * 1e6, "µs", "", None, "<= 15 µs")
+    seconds, _ = in_process(lambda: LM.of(compiled), None, rounds=9, calls=500)
+    yield Row("an LM made of a compiled spec", seconds * 1e6, "µs", "", None, "<= 15 µs")
 
 
 PRICE = {"input": 0.15, "output": 0.6}
@@ -79,24 +79,24 @@ async def _measured(base: str) -> list[Row]:
         # and counts for whoever runs just then.
         gc.collect()
         gc.freeze()
-        found: list[Row] = []
+        rows: list[Row] = []
         for width in WIDTHS:
-            taken: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
+            times: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
             for _ in range(ROUNDS):
                 for name, ask in peers.items():
-                    taken[name].append(await _timed(ask, width, CALLS))
-            found += _rows_of(width, taken)
-        return found
+                    times[name].append(await _timed(ask, width, CALLS))
+            rows += _rows_of(width, times)
+        return rows
 
 
-def _rows_of(width: int, taken: dict[str, list[tuple[float, float]]]) -> Iterator[Row]:
-    cpu = {name: statistics.median(x for x, _ in some) * 1e6 for name, some in taken.items()}
-    rate = {name: 1 / statistics.median(x for _, x in some) for name, some in taken.items()}
-    for name in taken:
+def _rows_of(width: int, times: dict[str, list[tuple[float, float]]]) -> Iterator[Row]:
+    cpu = {name: statistics.median(x for x, _ in some) * 1e6 for name, some in times.items()}
+    rate = {name: 1 / statistics.median(x for _, x in some) for name, some in times.items()}
+    for name in times:
         if name != "lmconf":
             what = f"CPU of a call, {width} in flight"
             yield Row(what, cpu["lmconf"], "µs", name, cpu[name])
-    for name in taken:
+    for name in times:
         if name != "lmconf":
             what = f"calls a second, {width} in flight"
             yield Row(what, rate["lmconf"], "/s", name, rate[name])

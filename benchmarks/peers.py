@@ -47,8 +47,8 @@ class Sqlite:
         self._waiting = []
 
     def get(self, key: str) -> bytes | None:
-        found = self._file.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
-        return None if found is None else found[0]
+        row = self._file.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
+        return None if row is None else row[0]
 
     def close(self) -> None:
         self._file.close()

@@ -84,7 +84,7 @@ def main() -> None:
     with lmconf.testing.fake(["twinkle", lmconf.RateLimited("slow down"), "little star"]) as fake:
         with lmconf.load(NURSERY, overrides=fake.overrides) as profile:
             print("fake:", profile.lm("the cat"), profile["dreamer"]("the dog"))
-        print("asked:", [asked.text for asked in fake.requests])
+        print("asked:", [request.text for request in fake.requests])
 
 
 if __name__ == "__main__":

@@ -34,13 +34,13 @@ def main() -> None:
 def from_the_shell() -> None:
     """Show the profile `demo`, check it beside a broken copy, and ask its LM."""
     profile = (shipped_folder("profiles") / "demo.yaml").read_text(encoding="utf-8")
-    said = [line for line in profile.splitlines() if not line.startswith("#")]
+    lines = [line for line in profile.splitlines() if not line.startswith("#")]
 
     step("A profile is a small file. This one is called `demo`:")
-    print("\n".join(said))
+    print("\n".join(lines))
 
     step("It is checked before anything runs. A mistake is told with its place and its mend:")
-    Path("misspelt.yaml").write_text("\n".join(said).replace("max_tokens", "max_token") + "\n")
+    Path("misspelt.yaml").write_text("\n".join(lines).replace("max_tokens", "max_token") + "\n")
     command("validate", "demo")
     command("validate", "misspelt.yaml", code=1)
 
@@ -64,12 +64,12 @@ def in_code(state: Path) -> None:
     step("Its state is a profile too. Loading it gives an equal LM, which answers the same:")
     lmconf.dump(lm, state)
     show(f"lmconf.dump(lm, {state.name!r})")
-    with lmconf.load(state) as loaded:
+    with lmconf.load(state) as copy:
         show(f"same = lmconf.load({state.name!r}).lm")
-        show("same.spec == lm.spec", loaded.lm.spec == lm.spec)
-        again = ask(loaded.lm, QUESTION, name="same")
+        show("same.spec == lm.spec", copy.lm.spec == lm.spec)
+        again = ask(copy.lm, QUESTION, name="same")
 
-    alike = loaded.lm.spec == lm.spec and again.text == first.text
+    alike = copy.lm.spec == lm.spec and again.text == first.text
     if not (alike and first.cache_hit and again.cache_hit):
         raise SystemExit("the state that was loaded does not answer as the one that was dumped")
     if server is None or server.status() != "stopped":
@@ -83,11 +83,11 @@ def step(text: str) -> None:
 
 def command(*words: str, code: int = 0) -> None:
     """Run one `lmconf` command, shown as a person would type it; it must exit with `code`."""
-    shown = " ".join(f'"{word}"' if " " in word else word for word in words)
-    print(f"$ lmconf {shown}", flush=True)
+    text = " ".join(f'"{word}"' if " " in word else word for word in words)
+    print(f"$ lmconf {text}", flush=True)
     ran = subprocess.run([sys.executable, "-m", "lmconf", *words], check=False)
     if ran.returncode != code:
-        raise SystemExit(f"lmconf {shown} exited with {ran.returncode}, not {code}")
+        raise SystemExit(f"lmconf {text} exited with {ran.returncode}, not {code}")
 
 
 def ask(lm: lmconf.LM, question: str, name: str = "lm") -> lmconf.Answer:

@@ -29,8 +29,8 @@ def main() -> None:
         dspy.configure(lm=profile.lm.as_dspy())
         program = dspy.ChainOfThought("question -> answer")
 
-        solved = program(question="What is the capital of Japan?")
-        print(f"asked: {solved.answer} ({solved.reasoning})")
+        prediction = program(question="What is the capital of Japan?")
+        print(f"asked: {prediction.answer} ({prediction.reasoning})")
         asyncio.run(stream(program, "What is the capital of France?"))
         print(f"scored: {score(program)}")
 
@@ -65,8 +65,8 @@ def score(program: Any) -> float:
         num_threads=2,
         display_progress=False,
     )
-    found: float = evaluate(program).score
-    return found
+    result: float = evaluate(program).score
+    return result
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ def main() -> None:
         log = Path(folder, "calls.jsonl")
         with lmconf.load(TEAM, vars={"log": str(log)}) as team:
             ask(team)
-        recorded = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        print("the callback `audit` recorded:", ", ".join(call["lm"] for call in recorded))
+        calls = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        print("the callback `audit` recorded:", ", ".join(call["lm"] for call in calls))
 
     # The same profile, with other values laid over it: no LM is called, so no server starts.
-    with lmconf.load(TEAM, overrides={"lms.*.temperature": 0.3}, vars={"words": 10}) as changed:
-        spec = changed.lm.spec
+    with lmconf.load(TEAM, overrides={"lms.*.temperature": 0.3}, vars={"words": 10}) as variant:
+        spec = variant.lm.spec
         print("with other values: temperature", spec.temperature, "max_tokens", spec.max_tokens)
 
 

@@ -29,10 +29,10 @@ def report_counts(
     options = parser.parse_args(arguments)
     status = 0
     for what, names in measure().items():
-        exceeded = len(names) > bounds[what]
-        status |= exceeded
-        if exceeded or not options.check:
+        exceeds = len(names) > bounds[what]
+        status |= exceeds
+        if exceeds or not options.check:
             print(f"{what}: {len(names)} (at most {bounds[what]})")
-        if exceeded or options.list:
+        if exceeds or options.list:
             print("".join(f"  {name}\n" for name in names), end="")
     return status

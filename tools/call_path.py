@@ -28,18 +28,18 @@ PROMPT = "What is the capital of Japan?"
 def files_of(call: Callable[[], object]) -> list[str]:
     """Return the files of the package whose functions run in this thread during `call`."""
     package = str(ROOT / "lmconf") + os.sep
-    seen: set[CodeType] = set()
+    codes: set[CodeType] = set()
 
     def note(frame: FrameType, event: str, _: object) -> None:
         if event == "call":
-            seen.add(frame.f_code)
+            codes.add(frame.f_code)
 
     sys.setprofile(note)
     try:
         call()
     finally:
         sys.setprofile(None)
-    names = {code.co_filename for code in seen if code.co_filename.startswith(package)}
+    names = {code.co_filename for code in codes if code.co_filename.startswith(package)}
     return sorted(name.removeprefix(str(ROOT) + os.sep) for name in names)
 
 

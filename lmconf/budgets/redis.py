@@ -72,7 +72,7 @@ class RedisLedger:
         """
         key = f"{self._prefix}{{{_quote(account)}:{period.name}}}"
         forgotten = "" if period.ends is None else f"{period.ends + _KEPT:.0f}"
-        said = (
+        arguments = (
             repr(more.cost),
             str(more.tokens),
             "" if most.cost is None else repr(most.cost),
@@ -83,12 +83,12 @@ class RedisLedger:
         done = f"{key}:{os.urandom(12).hex()}"
 
         def add(client: redis.Redis) -> object:
-            return client.eval(_ADD, 2, key, done, *said)
+            return client.eval(_ADD, 2, key, done, *arguments)
 
         why = ""
-        found: object = None
+        result: object = None
         try:
-            found = self._link.do(add, _PATIENCE, again=True)
+            result = self._link.do(add, _PATIENCE, again=True)
         except RedisUnreachable as error:
             why = str(error)
         if why:
@@ -96,9 +96,9 @@ class RedisLedger:
                 f"Redis: {why}",
                 help="see that the server runs, and that the store's `url` and account are right",
             )
-        if not isinstance(found, list):
+        if not isinstance(result, list):
             return None
-        cost, tokens = found
+        cost, tokens = result
         return Amount(float(cost), int(tokens))
 
     def add(self, account: str, period: Period, more: Amount) -> None:

@@ -38,7 +38,7 @@ class AnyCommand:
         self,
         spec: LaunchSpec,
         model: str,
-        given: Mapping[str, str] | None = None,
+        code_values: Mapping[str, str] | None = None,
         manner: StartOptions = PLAIN,
     ) -> ServerProcess:
         """Return a server that serves `model` under that name, ready to answer.
@@ -49,11 +49,11 @@ class AnyCommand:
         """
         if not spec.command:
             raise LaunchError("`use: command` needs `command`: the program and its arguments")
-        env, secret = server_environment(spec, {} if given is None else given)
-        named = str(with_home(spec.command[0]))
-        program = shutil.which(named, path=env.get("PATH"))
+        env, secret = server_environment(spec, {} if code_values is None else code_values)
+        name = str(with_home(spec.command[0]))
+        program = shutil.which(name, path=env.get("PATH"))
         if program is None:
-            raise LaunchError(_missing(named))
+            raise LaunchError(_missing(name))
         command = (str(Path(program).absolute()), *spec.command[1:])
 
         def make(port: int) -> ServerCommand:
@@ -78,13 +78,13 @@ class AnyCommand:
         return start_listening(make, spec, manner)
 
 
-def _missing(named: str) -> str:
-    if "/" not in named:
-        return f"there is no program {named!r} on the PATH"
-    path = Path(named)
+def _missing(name: str) -> str:
+    if "/" not in name:
+        return f"there is no program {name!r} on the PATH"
+    path = Path(name)
     if path.is_dir():
-        return f"{named} is a folder, not a program"
-    return f"{named} {'may not be executed' if path.exists() else 'does not exist'}"
+        return f"{name} is a folder, not a program"
+    return f"{name} {'may not be executed' if path.exists() else 'does not exist'}"
 
 
 LAUNCHER: Launcher = AnyCommand()

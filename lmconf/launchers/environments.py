@@ -21,7 +21,7 @@ def inherited_environment() -> dict[str, str]:
 
 
 def server_environment(
-    spec: LaunchSpec, given: Mapping[str, str]
+    spec: LaunchSpec, code_values: Mapping[str, str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the server's environment, and the values in it that are secret.
 
@@ -39,11 +39,13 @@ def server_environment(
         env["CUDA_VISIBLE_DEVICES"] = ",".join(visible[: spec.gpus])
     hidden: list[str] = []
     for name, value in spec.env.items():
-        env[name] = resolve_text(value, given, hidden)
+        env[name] = resolve_text(value, code_values, hidden)
     return env, tuple(hidden)
 
 
-def resolve_text(value: object, given: Mapping[str, str], hidden: list[str] | None = None) -> str:
+def resolve_text(
+    value: object, code_values: Mapping[str, str], hidden: list[str] | None = None
+) -> str:
     """Return the text that a literal or a reference stands for.
 
     That of a reference is added to `hidden`, both as it is and as it is formatted.
@@ -56,9 +58,9 @@ def resolve_text(value: object, given: Mapping[str, str], hidden: list[str] | No
         case Public(value=public):
             return str(public)
         case Given(name=name):
-            if name not in given:
+            if name not in code_values:
                 raise LaunchError(f"no value was given for {name!r}: pass it in code")
-            parts = (given[name], given[name])
+            parts = (code_values[name], code_values[name])
         case Env() | File():
             reason = ""
             try:

@@ -59,21 +59,21 @@ _EXCEPTION = re.compile(r"\b((?:\w+\.)*\w*(?:Error|Exception): [^\n]{1,300})")
 _ELSEWHERE = re.compile(r"root cause above|\bsee (?:the )?(?:log|stack trace)", re.IGNORECASE)
 
 
-def explain_exit(log: str, *, killed: bool = False) -> str:
+def explain_exit(log: str, *, was_killed: bool = False) -> str:
     """Return what the end of a server's `log` says of its end, as half a sentence; else nothing.
 
     That is the reason, where it is known, or else the last exception of Python that is told.
 
-    `killed` says that signal 9 ended it, which nobody here sent.
+    `was_killed` says that signal 9 ended it, which nobody here sent.
     """
     for pattern, reason in _REASONS:
-        found = pattern.search(log)
-        if found:
-            return reason.format(next((group for group in found.groups() if group), ""))
+        match = pattern.search(log)
+        if match:
+            return reason.format(next((group for group in match.groups() if group), ""))
     # A server may kill itself when one of its processes fails, and that one tells why.
-    raised = [said for said in _EXCEPTION.findall(log) if not _ELSEWHERE.search(said)]
-    if raised:
-        return str(raised[-1]).strip()
-    if killed:
+    exceptions = [line for line in _EXCEPTION.findall(log) if not _ELSEWHERE.search(line)]
+    if exceptions:
+        return str(exceptions[-1]).strip()
+    if was_killed:
         return "signal 9 is what the system sends when memory runs out"
     return ""

@@ -49,12 +49,12 @@ def flags(
     return {name: takes for takes, names in groups for name in names.split()}
 
 
-def find_flag(name: str, known: Flags) -> str | None:
+def find_flag(name: str, flags: Flags) -> str | None:
     """Return the flag that `name` means, whether it is written with `-` or with `_`."""
-    if name in known:
+    if name in flags:
         return name
-    spelled = name.replace("_", "-")
-    return spelled if spelled in known else None
+    flag = name.replace("_", "-")
+    return flag if flag in flags else None
 
 
 def explain_mismatch(takes: Takes, value: object) -> str:
@@ -78,7 +78,7 @@ def explain_mismatch(takes: Takes, value: object) -> str:
 
 
 def command_words(
-    kind: str, args: Mapping[str, object], known: Flags, resolve: Callable[[object], str]
+    kind: str, args: Mapping[str, object], flags: Flags, resolve: Callable[[object], str]
 ) -> tuple[str, ...]:
     """Return the words of a command line that `args` stand for.
 
@@ -87,18 +87,18 @@ def command_words(
     Raises:
         LaunchError: a flag is not known, or takes something else. No value is shown.
     """
-    found: list[str] = []
+    words: list[str] = []
     for name, value in args.items():
-        flag = find_flag(name, known)
+        flag = find_flag(name, flags)
         if flag is None:
-            near = did_you_mean(name, known)
+            near = did_you_mean(name, flags)
             hint = f"did you mean {near!r}?" if near else "newer flags go under `raw_args`"
             raise LaunchError(f"{kind} has no argument {name!r}; {hint}")
-        expected = explain_mismatch(known[flag], value)
+        expected = explain_mismatch(flags[flag], value)
         if expected:
             raise LaunchError(f"{kind}'s argument {name!r} wants {expected}")
-        found += _spell_flag(flag, known[flag], value, resolve)
-    return tuple(found)
+        words += _spell_flag(flag, flags[flag], value, resolve)
+    return tuple(words)
 
 
 def _spell_flag(
@@ -106,8 +106,8 @@ def _spell_flag(
 ) -> list[str]:
     plain = value.value if isinstance(value, Public) else value
     if takes in ("switch", "toggle"):
-        negated = [f"--no-{flag}"] if takes == "toggle" else []
-        return [f"--{flag}"] if plain else negated
+        negation = [f"--no-{flag}"] if takes == "toggle" else []
+        return [f"--{flag}"] if plain else negation
     if takes == "list" and isinstance(plain, list | tuple):
         return [f"--{flag}", *(resolve(item) for item in plain)]
     if isinstance(plain, Mapping | list | tuple):

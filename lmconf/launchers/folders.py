@@ -49,9 +49,9 @@ def new_run_folder(kind: str) -> Path:
 
 def _forget_old(servers: Path) -> None:
     folders = [entry for entry in servers.iterdir() if entry.is_dir() and not entry.is_symlink()]
-    changed = sorted((_modified_time(folder), folder) for folder in folders)
+    by_age = sorted((_modified_time(folder), folder) for folder in folders)
     now = time.time()
-    for when, folder in changed[: -KEPT or None]:
+    for when, folder in by_age[: -KEPT or None]:
         # In a young one the supervisor may not have come to hold the lock.
         if when + YOUNG < now and not is_in_use(folder):
             shutil.rmtree(folder, ignore_errors=True)

@@ -66,10 +66,10 @@ def get(url: str, path: str, timeout: float, key: str = "") -> tuple[int, bytes]
 
 def _names(body: bytes) -> tuple[str, ...] | None:
     try:
-        listed = json.loads(body)
+        listing = json.loads(body)
     except ValueError:
         return None
-    entries = listed.get("data") if isinstance(listed, dict) else None
+    entries = listing.get("data") if isinstance(listing, dict) else None
     if not isinstance(entries, list):
         return None
     return tuple(str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry)
@@ -83,9 +83,9 @@ def await_ready(waiting: ReadinessCheck) -> str:
     """
     until = time.monotonic() + waiting.timeout
     while True:
-        died = waiting.death()
-        if died is not None:
-            raise LaunchError(died)
+        death = waiting.death()
+        if death is not None:
+            raise LaunchError(death)
         url = waiting.find()
         left = until - time.monotonic()
         if url is not None and left > 0 and _model_answers(waiting, url, min(left, 5.0)):
@@ -103,11 +103,11 @@ def _model_answers(waiting: ReadinessCheck, url: str, timeout: float) -> bool:
     if not waiting.names:
         answer = get(url, waiting.path, timeout, waiting.key)
         return answer is not None and answer[0] == 200
-    listed = served_models(url, waiting.path, timeout, waiting.key)
-    if not listed:
+    models = served_models(url, waiting.path, timeout, waiting.key)
+    if not models:
         return False
-    if any(name in listed for name in waiting.names):
+    if any(name in models for name in waiting.names):
         return True
     raise LaunchError(
-        f"the server at {url} serves {', '.join(map(repr, listed))}, not {waiting.names[0]!r}"
+        f"the server at {url} serves {', '.join(map(repr, models))}, not {waiting.names[0]!r}"
     )

@@ -27,27 +27,31 @@ __all__ = ["LAUNCHER", "LlamaCpp"]
 
 
 def parameters(
-    args: Mapping[str, object], given: Mapping[str, str]
+    args: Mapping[str, object], code_values: Mapping[str, str]
 ) -> tuple[dict[str, object], tuple[str, ...]]:
     """Return the parameters that `args` set, and the values among them that are secret.
 
     Raises:
         LaunchError: an argument is not known or its value has the wrong type.
     """
-    chosen: dict[str, object] = {}
+    result: dict[str, object] = {}
     hidden: list[str] = []
     for name, value in args.items():
         argument = ARGUMENTS.get(name.replace("_", "-"))
         if argument is None:
-            meant = did_you_mean(name, ARGUMENTS)
-            hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(ARGUMENTS)}"
+            suggestion = did_you_mean(name, ARGUMENTS)
+            hint = (
+                f"did you mean {suggestion!r}?"
+                if suggestion
+                else f"known are {', '.join(ARGUMENTS)}"
+            )
             raise LaunchError(f"llama_cpp has no argument {name!r}; {hint}")
         if isinstance(value, Env | File | Given):
-            secret = resolve_text(value, given, hidden)
-            chosen[argument.parameter] = convert_argument(name, argument.kind, secret)
+            secret = resolve_text(value, code_values, hidden)
+            result[argument.parameter] = convert_argument(name, argument.kind, secret)
         else:
-            chosen[argument.parameter] = convert_argument(name, argument.kind, value)
-    return chosen, tuple(hidden)
+            result[argument.parameter] = convert_argument(name, argument.kind, value)
+    return result, tuple(hidden)
 
 
 def convert_argument(name: str, kind: Kind, value: object) -> object:
@@ -72,9 +76,9 @@ def convert_argument(name: str, kind: Kind, value: object) -> object:
         case "texts" if isinstance(plain, list | tuple):
             return [str(one) for one in plain]
         case _:
-            wanted = {"texts": "a text or a list of texts", "switch": "true or false"}
+            descriptions = {"texts": "a text or a list of texts", "switch": "true or false"}
             article = "an" if kind == "integer" else "a"
-            what = wanted.get(kind, f"{article} {kind}")
+            what = descriptions.get(kind, f"{article} {kind}")
     raise LaunchError(f"llama_cpp's argument {name!r} wants {what}")
 
 
@@ -84,12 +88,12 @@ def package_folder() -> str:
     Raises:
         LaunchError: it is not installed.
     """
-    found = importlib.util.find_spec("xllamacpp")
-    if found is None or found.origin is None:
+    module_spec = importlib.util.find_spec("xllamacpp")
+    if module_spec is None or module_spec.origin is None:
         raise LaunchError(
             describe_missing("xllamacpp", extra="local", purpose="a llama_cpp server")
         )
-    return str(Path(found.origin).parent.parent)
+    return str(Path(module_spec.origin).parent.parent)
 
 
 def check_gguf(path: Path) -> None:
@@ -127,7 +131,7 @@ class LlamaCpp:
         self,
         spec: LaunchSpec,
         model: str,
-        given: Mapping[str, str] | None = None,
+        code_values: Mapping[str, str] | None = None,
         manner: StartOptions = PLAIN,
     ) -> ServerProcess:
         """Return a server that serves `model` under that name, ready to answer.
@@ -136,21 +140,21 @@ class LlamaCpp:
             LaunchError: xllamacpp, the file or the port is not to be had, an argument is wrong,
                 or the server did not become ready.
         """
-        given = {} if given is None else given
+        code_values = {} if code_values is None else code_values
         package = package_folder()
         weights = with_home(spec.weights if spec.weights is not None else model)
         check_gguf(weights)
-        chosen, hidden = parameters(spec.args, given)
-        env, secret = server_environment(spec, given)
+        arguments, hidden = parameters(spec.args, code_values)
+        env, secret = server_environment(spec, code_values)
         if spec.gpus == 0:
-            chosen.setdefault("n_gpu_layers", 0)
+            arguments.setdefault("n_gpu_layers", 0)
         folder = new_run_folder("llama_cpp")
         settings = {
             "model": str(weights.absolute()),
             "alias": model,
             "host": spec.host,
             "port": spec.port,
-            "parameters": chosen,
+            "parameters": arguments,
             "report": str(folder / "address"),
             "package": package,
         }
@@ -165,7 +169,7 @@ class LlamaCpp:
             input=json.dumps(settings),
             ready_path=spec.ready.path or "/v1/models",
             ready_names=(model,) if spec.ready.model else (),
-            key=_first(chosen.get("api_keys")),
+            key=_first(arguments.get("api_keys")),
             hidden=hidden + secret,
         )
         # A free port is taken by the server itself, whose own words for a wrong host mislead.

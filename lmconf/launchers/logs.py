@@ -26,8 +26,8 @@ def log_tail(path: Path, hidden: tuple[str, ...] = (), lines: int = LINES) -> st
     longest = TAIL * max(lines // LINES, 1)
     pieces = [_end_of(Path(f"{path}.1"), longest + BEFORE), _end_of(path, longest + BEFORE)]
     text = last_of(b"".join(pieces), longest + BEFORE).decode("utf-8", "replace")
-    told = last_of(mask_secrets(text, hidden).encode(), longest).decode("utf-8", "replace")
-    return "\n".join(told.strip().splitlines()[-lines:]) or "(it is empty)"
+    tail = last_of(mask_secrets(text, hidden).encode(), longest).decode("utf-8", "replace")
+    return "\n".join(tail.strip().splitlines()[-lines:]) or "(it is empty)"
 
 
 def _end_of(path: Path, longest: int) -> bytes:

@@ -38,7 +38,7 @@ class Ollama:
         self,
         spec: LaunchSpec,
         model: str,
-        given: Mapping[str, str] | None = None,
+        code_values: Mapping[str, str] | None = None,
         manner: StartOptions = PLAIN,
     ) -> ServerProcess:
         """Return a server that serves `model` under that name, ready to answer.
@@ -47,7 +47,7 @@ class Ollama:
             LaunchError: there is no `ollama`, the port is taken, the model is neither there nor
                 to be pulled, or the server did not become ready.
         """
-        env, secret = server_environment(spec, {} if given is None else given)
+        env, secret = server_environment(spec, {} if code_values is None else code_values)
         program = shutil.which("ollama", path=env.get("PATH"))
         if program is None:
             raise LaunchError("there is no program 'ollama' on the PATH (see ollama.com/download)")
@@ -71,7 +71,7 @@ class Ollama:
                     model=model,
                     until=time.monotonic() + spec.ready.timeout,
                     death=death,
-                    heard=manner.heard,
+                    on_progress=manner.on_progress,
                     hidden=secret,
                 ).prepare(spec),
                 hidden=secret,
@@ -83,15 +83,15 @@ class Ollama:
 class _OllamaModel(Masked, Struct, frozen=True, kw_only=True):
     """A running server that is asked for its model until the time `until`.
 
-    `death` tells why it ended, once it has; `heard` is called with how far a download is. What
-    the server says is told without what is `hidden`.
+    `death` tells why it ended, once it has; `on_progress` is called with how far a download is.
+    What the server says is told without what is `hidden`.
     """
 
     url: str
     model: str
     until: float
     death: Callable[[], str | None]
-    heard: Callable[[str], object]
+    on_progress: Callable[[str], object]
     hidden: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -127,16 +127,16 @@ class _OllamaModel(Masked, Struct, frozen=True, kw_only=True):
                     problem = "it took longer than `ready.timeout`"
                 if problem:
                     raise LaunchError(f"Ollama could not do {path} for {self.model!r}: {problem}")
-                self.heard(_progress(line))
+                self.on_progress(_progress(line))
 
     def _problem(self, status: int, line: bytes) -> str:
         """Return what a line of a reply complains of; nothing where it does not."""
         try:
-            said = json.loads(line)
+            message = json.loads(line)
         except ValueError:
-            said = None
-        if isinstance(said, dict) and said.get("error"):
-            return mask_secrets(str(said["error"]), self.hidden)[:500]
+            message = None
+        if isinstance(message, dict) and message.get("error"):
+            return mask_secrets(str(message["error"]), self.hidden)[:500]
         return "" if status == 200 else f"it answered with status {status}"
 
     @contextmanager
@@ -164,14 +164,14 @@ class _OllamaModel(Masked, Struct, frozen=True, kw_only=True):
 def _progress(line: bytes) -> str:
     """Return how far a download is: `pulling 4f659a1e86d7 (12 %)`."""
     try:
-        said = json.loads(line)
+        message = json.loads(line)
     except ValueError:
         return ""
-    if not isinstance(said, dict):
+    if not isinstance(message, dict):
         return ""
-    total, done = said.get("total"), said.get("completed", 0)
-    known = isinstance(total, int) and isinstance(done, int) and total > 0
-    return f"{said.get('status', '')}{f' ({100 * done // total} %)' if known else ''}"
+    total, done = message.get("total"), message.get("completed", 0)
+    has_total = isinstance(total, int) and isinstance(done, int) and total > 0
+    return f"{message.get('status', '')}{f' ({100 * done // total} %)' if has_total else ''}"
 
 
 LAUNCHER: Launcher = Ollama()

@@ -20,8 +20,8 @@ __all__ = ["address", "claim_port", "reserve_port"]
 def address(host: str, port: int) -> str:
     """Return the origin under which a server that listens on `host` is asked from here."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - read, not bound
-    named = everywhere.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{named}:{port}"
+    name = everywhere.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{port}"
 
 
 @contextmanager
@@ -34,15 +34,15 @@ def claim_port(host: str, port: int) -> Iterator[None]:
     Raises:
         LaunchError: the port is taken, or the host is not an address of this machine.
     """
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         try:
             folder = state_folder() / "ports"
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            claim = held.enter_context((folder / str(port)).open("ab"))
+            claim = stack.enter_context((folder / str(port)).open("ab"))
         except OSError:
             claim = None  # nowhere to meet
-        taken = claim is not None and not _try_lock(claim.fileno())
-        if taken:
+        is_taken = claim is not None and not _try_lock(claim.fileno())
+        if is_taken:
             raise LaunchError(f"port {port} on {host} is taken: a server is being started on it")
         _check(host, port)
         yield
@@ -78,38 +78,38 @@ def reserve_port(host: str, *, hold: bool = True) -> Iterator[int]:
     Raises:
         LaunchError: the host is not an address of this machine.
     """
-    with _bind(host, 0, hold=hold) as found:
-        port: int = found.getsockname()[1]
+    with _bind(host, 0, hold=hold) as listener:
+        port: int = listener.getsockname()[1]
         if not (hold and sys.platform == "linux"):
-            found.close()
+            listener.close()
         yield port
 
 
 @contextmanager
 def _bind(host: str, port: int, *, hold: bool = False) -> Iterator[socket.socket]:
     problem = ""
-    opened = None
+    listener = None
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        opened = socket.socket(family, kind, protocol)
+        listener = socket.socket(family, kind, protocol)
         # Connections of an earlier server that still fade out do not take a port.
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hold and hasattr(socket, "SO_REUSEPORT"):
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        opened.bind(place)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(place)
     except socket.gaierror:
         problem = f"{host!r} is not a host that is known here"
     except OSError as error:
         problem = _explain_bind_error(host, port, error)
     if problem:
-        if opened is not None:
-            opened.close()
+        if listener is not None:
+            listener.close()
         raise LaunchError(problem)
-    assert opened is not None
-    with opened:
-        yield opened
+    assert listener is not None
+    with listener:
+        yield listener
 
 
 def _explain_bind_error(host: str, port: int, error: OSError) -> str:

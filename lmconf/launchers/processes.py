@@ -105,10 +105,10 @@ class ServerProcess:
         Raises:
             LaunchError: it has not been started yet.
         """
-        found = self._pid = self._pid or pid_in(self._command.folder)
-        if not found:
+        self._pid = self._pid or pid_in(self._command.folder)
+        if not self._pid:
             raise LaunchError(f"the server for {self.model!r} has no process id yet")
-        return found
+        return self._pid
 
     @property
     def log(self) -> Path:
@@ -136,9 +136,9 @@ class ServerProcess:
         """Say whether it is running now."""
         if self._stopped:
             return "stopped"
-        return "died" if self._ended() else "running"
+        return "died" if self._has_ended() else "running"
 
-    def _ended(self) -> bool:
+    def _has_ended(self) -> bool:
         if os.getpid() == self._owner:
             return self._supervisor.poll() is not None
         return not is_in_use(self._command.folder)
@@ -154,10 +154,10 @@ class ServerProcess:
             self._supervisor.stdin.write(STAY)
             self._supervisor.stdin.close()
         except BrokenPipeError:
-            gone = True
+            has_ended = True
         else:
-            gone = False
-        if gone:
+            has_ended = False
+        if has_ended:
             raise LaunchError(f"the server for {self.model!r} ended as soon as it was ready")
 
     def stop(self) -> None:
@@ -214,13 +214,13 @@ class ServerProcess:
     def _death(self) -> str | None:
         """Return why there is no server to wait for; None while there is."""
         code = self._supervisor.poll()
-        if self._manner.unwanted() or was_ended(self._command.folder):
+        if self._manner.is_unwanted() or was_ended(self._command.folder):
             return f"the server for {self.model!r} was told to end before it was ready"
         if code is None:
             return None
         if code < 0:
             return f"the supervisor of the server for {self.model!r} was ended by signal {-code}"
         how = f"by signal {code - 128}" if code > 128 else f"with status {code}"
-        why = explain_exit(self.logs(4 * LINES), killed=code == 128 + signal.SIGKILL)
-        told = f"the server for {self.model!r} ended {how} before it was ready"
-        return f"{told}: {why}" if why else told
+        why = explain_exit(self.logs(4 * LINES), was_killed=code == 128 + signal.SIGKILL)
+        message = f"the server for {self.model!r} ended {how} before it was ready"
+        return f"{message}: {why}" if why else message

@@ -27,14 +27,14 @@ __all__ = ["PythonModule", "served_name", "weights_of"]
 SAFE = {"PYTHONSAFEPATH": "1"}
 """Keeps Python from 3.11 on from importing what lies in the folder where it is started."""
 
-Told = Callable[[LaunchSpec, str, str, int], tuple[str, ...]]
+Words = Callable[[LaunchSpec, str, str, int], tuple[str, ...]]
 """Returns the words for a model's name, its weights and a port, beside those of `args`."""
 
 
 def weights_of(spec: LaunchSpec, model: str) -> str:
     """Return what is loaded: a path, whole, or the name of a model."""
-    named = spec.weights if spec.weights is not None else model
-    return str(with_home(named)) if named.startswith("~") else named
+    weights = spec.weights if spec.weights is not None else model
+    return str(with_home(weights)) if weights.startswith("~") else weights
 
 
 def served_name(spec: LaunchSpec, model: str) -> str:
@@ -52,9 +52,9 @@ class PythonModule(Struct, frozen=True, kw_only=True):
     """A kind of server that is started as `python -m module`.
 
     `package` is what must be installed and `install` says how; `flags` are what `args` may name
-    and `told` returns what is said beside them. `ready_path` lists the models, or with `listed`
-    false answers 200 when all is well. A server that is `named_by_weights` knows its model by
-    nothing but what it loads.
+    and `words` returns the other words of the command line. `ready_path` lists the models, or with
+    `lists_models` false answers 200 when all is well. A server that is `named_by_weights` knows its
+    model by nothing but what it loads.
     """
 
     kind: str
@@ -62,9 +62,9 @@ class PythonModule(Struct, frozen=True, kw_only=True):
     package: str
     install: str
     flags: Callable[[], Flags]
-    told: Told
+    words: Words
     ready_path: str = "/v1/models"
-    listed: bool = True
+    lists_models: bool = True
     named_by_weights: bool = False
     environment: Mapping[str, str] = {}
 
@@ -72,7 +72,7 @@ class PythonModule(Struct, frozen=True, kw_only=True):
         self,
         spec: LaunchSpec,
         model: str,
-        given: Mapping[str, str] | None = None,
+        code_values: Mapping[str, str] | None = None,
         manner: StartOptions = PLAIN,
     ) -> ServerProcess:
         """Return a server that serves `model` under that name, ready to answer.
@@ -81,13 +81,13 @@ class PythonModule(Struct, frozen=True, kw_only=True):
             LaunchError: the package, the weights or the port is not to be had, an argument is
                 wrong, or the server did not become ready.
         """
-        given = {} if given is None else given
-        env, secret = server_environment(spec, given)
+        code_values = {} if code_values is None else code_values
+        env, secret = server_environment(spec, code_values)
         env = {**SAFE, **self.environment, **env}
         hidden: list[str] = []
 
         def text(value: object) -> str:
-            return resolve_text(value, given, hidden)
+            return resolve_text(value, code_values, hidden)
 
         args = command_words(self.kind, spec.args, self.flags(), text)
         python = self._interpreter(spec, env)
@@ -101,30 +101,30 @@ class PythonModule(Struct, frozen=True, kw_only=True):
 
         def make(port: int) -> ServerCommand:
             folder = new_run_folder(self.kind)
-            linked = self.named_by_weights and weights != model
-            if linked:
+            is_linked = self.named_by_weights and weights != model
+            if is_linked:
                 _link(folder, model, weights)
-            told = self.told(spec, model, model if linked else weights, port)
-            argv = (*told, *args, *spec.raw_args)
+            words = self.words(spec, model, model if is_linked else weights, port)
+            argv = (*words, *args, *spec.raw_args)
             return ServerCommand(
                 kind=self.kind,
                 argv=self._argv(python, argv, secrets=bool(hidden)),
                 input=json.dumps(argv) if hidden else "",
                 model=model,
                 folder=folder,
-                cwd=str(folder) if linked else None,
+                cwd=str(folder) if is_linked else None,
                 env=env,
                 find=lambda: address(spec.host, port),
                 ready_path=spec.ready.path or self.ready_path,
                 ready_names=_names(spec, model) if self._lists(spec) else (),
-                key=resolve_text(key, given),
+                key=resolve_text(key, code_values),
                 hidden=(*hidden, *secret),
             )
 
         return start_listening(make, spec, manner)
 
     def _lists(self, spec: LaunchSpec) -> bool:
-        return spec.ready.model and (self.listed or spec.ready.path is not None)
+        return spec.ready.model and (self.lists_models or spec.ready.path is not None)
 
     def _argv(self, python: str, argv: tuple[str, ...], *, secrets: bool) -> tuple[str, ...]:
         if secrets:
@@ -137,17 +137,17 @@ class PythonModule(Struct, frozen=True, kw_only=True):
         Raises:
             LaunchError: there is none, or it lacks the package.
         """
-        named = str(with_home(spec.python)) if spec.python else sys.executable
-        python = shutil.which(named, path=env.get("PATH"))
+        program = str(with_home(spec.python)) if spec.python else sys.executable
+        python = shutil.which(program, path=env.get("PATH"))
         if python is None:
-            raise LaunchError(f"there is no Python interpreter {named!r} (`python`)")
+            raise LaunchError(f"there is no Python interpreter {program!r} (`python`)")
         look = (
             "import importlib.util, sys;"
             f"sys.exit(3 if importlib.util.find_spec({self.package!r}) is None else 0)"
         )
         try:
             # Not from its own folder: a file beside the caller is no installed package.
-            found = subprocess.run(
+            process = subprocess.run(
                 [python, "-c", look],
                 env=dict(env),
                 cwd="/",
@@ -158,9 +158,9 @@ class PythonModule(Struct, frozen=True, kw_only=True):
         except (OSError, subprocess.TimeoutExpired) as error:
             problem = f"the Python interpreter {python} cannot be run: {error}"
         else:
-            if found.returncode == 0:
+            if process.returncode == 0:
                 return python
-            if found.returncode == 3:
+            if process.returncode == 3:
                 problem = (
                     f"{python} lacks the package {self.package}: {self.install}, or say with"
                     " `python` which interpreter has it"

@@ -177,7 +177,7 @@ def write_record(folder: Path, record: ServerRecord) -> None:
 def records() -> Iterator[ServerRecord]:
     """Yield every record in the state folder, those of ended servers too, the latest first."""
     folder = servers_folder()
-    found = []
+    result = []
     try:
         folders = list(folder.iterdir())
     except OSError:
@@ -192,8 +192,8 @@ def records() -> Iterator[ServerRecord]:
             continue
         if not record.pid:
             record = msgspec.structs.replace(record, pid=pid_in(each))  # it was just being started
-        found.append(record)
-    yield from sorted(found, key=lambda record: -record.launched)
+        result.append(record)
+    yield from sorted(result, key=lambda record: -record.launched)
 
 
 def running_records() -> list[ServerRecord]:
@@ -218,7 +218,7 @@ def birth_mark(pid: int) -> str:
         return f"{boot} {stat.rpartition(')')[2].split()[19]}"
     if Path("/proc/self").exists():
         return ""
-    told = subprocess.run(
+    process = subprocess.run(
         ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
-    return told.stdout.strip()
+    return process.stdout.strip()

@@ -111,9 +111,9 @@ def _misplaced_field(field: str, kind: str, kinds: tuple[str, ...]) -> Fault:
 def _check_args(args: object, kind: str) -> Iterator[Fault]:
     if not isinstance(args, Mapping) or not args:
         return
-    known = _flags(kind)
+    flags = _flags(kind)
     for name, value in args.items():
-        flag = find_flag(name, known)
+        flag = find_flag(name, flags)
         path = ("args", name)
         field = _OWN.get(name.replace("_", "-"))
         if field is not None:
@@ -127,7 +127,7 @@ def _check_args(args: object, kind: str) -> Iterator[Fault]:
                 at_key=True,
             )
         elif flag is None:
-            near = did_you_mean(name, known)
+            near = did_you_mean(name, flags)
             hatch = "" if kind == "llama_cpp" else "; flags newer than lmconf go under `raw_args`"
             yield Fault(
                 "unknown-key",
@@ -138,7 +138,7 @@ def _check_args(args: object, kind: str) -> Iterator[Fault]:
                 at_key=True,
             )
         elif not isinstance(value, UnreadableValue) and (
-            expected := explain_mismatch(known[flag], value)
+            expected := explain_mismatch(flags[flag], value)
         ):
             yield Fault("wrong-type", path, f"`{name}` must be {expected}")
 
@@ -167,16 +167,16 @@ def _check_words(words: object, field: str) -> Iterator[Fault]:
         if not isinstance(word, str):
             before = ""
             continue
-        found = _FLAG.match(word)
-        secret = found is not None and is_secret_name(found[1]) and bool(found[3])
-        if secret or (before and not found and word):
+        match = _FLAG.match(word)
+        secret = match is not None and is_secret_name(match[1]) and bool(match[3])
+        if secret or (before and not match and word):
             yield Fault(
                 "literal-secret",
                 (field, index),
                 f"a secret stands in `{field}`, where every user of this machine can read it",
                 help="give it to the server as a variable: `env: {NAME: {$env: NAME}}`",
             )
-        before = found[1] if found and not found[2] and is_secret_name(found[1]) else ""
+        before = match[1] if match and not match[2] and is_secret_name(match[1]) else ""
 
 
 def _check_port(server: Data, kind: str) -> Iterator[Fault]:

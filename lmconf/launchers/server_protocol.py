@@ -20,18 +20,18 @@ class StartOptions(Struct, frozen=True, kw_only=True):
     """How a server is started, beyond what it is: nothing here changes its answers.
 
     `name` is what people call it. A `detached` server outlives its owner. A `shared` one may be
-    used by other processes of this user whose own server would have the same `fingerprint`. `told`
-    is called with the path of its log as soon as there is one, `heard` with how far a download of
-    its model is. A start is given up as soon as `unwanted` says so.
+    used by other processes of this user whose own server would have the same `fingerprint`.
+    `on_log` is called with the path of its log as soon as there is one, `on_progress` with how far
+    a download of its model is. A start is given up as soon as `is_unwanted` says so.
     """
 
     name: str = ""
     detached: bool = False
     shared: bool = False
     fingerprint: str = ""
-    told: Callable[[Path], object] | None = None
-    heard: Callable[[str], object] = str
-    unwanted: Callable[[], bool] = bool
+    on_log: Callable[[Path], object] | None = None
+    on_progress: Callable[[str], object] = str
+    is_unwanted: Callable[[], bool] = bool
 
 
 PLAIN = StartOptions()
@@ -78,12 +78,12 @@ class Launcher(Protocol):
         self,
         spec: LaunchSpec,
         model: str,
-        given: Mapping[str, str] | None = None,
+        code_values: Mapping[str, str] | None = None,
         manner: StartOptions = PLAIN,
     ) -> Server:
         """Return a server that serves `model` under that name, ready to answer.
 
-        `given` holds the values of `{$given: name}` references in `spec`.
+        `code_values` holds the values of `{$given: name}` references in `spec`.
 
         Raises:
             LaunchError: it could not be started, ended early, serves something else, or was not

@@ -34,5 +34,5 @@ LAUNCHER: Launcher = PythonModule(
     package="sglang",
     install="pip install 'sglang[all]'",
     flags=_flags,
-    told=_server_arguments,
+    words=_server_arguments,
 )

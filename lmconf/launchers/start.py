@@ -52,8 +52,8 @@ def start_listening(
         try:
             with reserve_port(spec.host, hold=attempt == 0) as port:
                 return start(make(port), spec, manner)
-        except _PortTaken as taken:  # noqa: PERF203 - each attempt is a process
-            reason = str(taken)
+        except _PortTaken as error:  # noqa: PERF203 - each attempt is a process
+            reason = str(error)
     raise LaunchError(reason)
 
 
@@ -67,8 +67,8 @@ def start(command: ServerCommand, spec: LaunchSpec, manner: StartOptions = PLAIN
     log = with_home(spec.log.path) if spec.log.path else command.folder / "server.log"
     supervisor = _start_supervisor(command, spec, log)
     server = ServerProcess(supervisor, command, log, spec.stop_grace, manner)
-    if manner.told is not None:
-        manner.told(log)
+    if manner.on_log is not None:
+        manner.on_log(log)
     reason = ""
     try:
         write_record(command.folder, server.record())

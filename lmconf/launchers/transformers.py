@@ -31,8 +31,8 @@ LAUNCHER: Launcher = PythonModule(
     package="transformers",
     install="pip install 'transformers[serving]' torch",
     flags=_flags,
-    told=_server_arguments,
+    words=_server_arguments,
     ready_path="/health",
     named_by_weights=True,
-    listed=False,  # its list of models holds what is in the cache of downloads
+    lists_models=False,  # its list of models holds what is in the cache of downloads
 )

@@ -36,7 +36,7 @@ LAUNCHER: Launcher = PythonModule(
     package="vllm",
     install="pip install vllm",
     flags=_flags,
-    told=_server_arguments,
+    words=_server_arguments,
     # It would report on its use to its makers (docs.vllm.ai, "Usage Stats Collection").
     environment={"VLLM_NO_USAGE_STATS": "1"},
 )

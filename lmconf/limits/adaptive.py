@@ -41,7 +41,7 @@ class AdaptiveLimit:
         self._began = -inf
         self._calm_at = -inf
 
-    def answered(self, now: float, *, all_used: bool) -> None:
+    def record_answer(self, now: float, *, all_used: bool) -> None:
         """Note an answer.
 
         `all_used` says whether, while it came, as many requests were in flight as may be.
@@ -56,20 +56,20 @@ class AdaptiveLimit:
             self._answers = 0
             self.limit = min(MOST, self.limit * 2 if self._slow_start else self.limit + 1)
 
-    def refused(self, now: float, *, sent: float, retry_after: float | None) -> None:
-        """Note a rate limit that met a request which was sent at the time `sent`."""
-        asked = max(COOLDOWN, retry_after or 0.0)
+    def record_refusal(self, now: float, *, sent_at: float, retry_after: float | None) -> None:
+        """Note a rate limit that met a request which was sent at the time `sent_at`."""
+        cooldown = max(COOLDOWN, retry_after or 0.0)
         if not self._in_episode:
             self._in_episode, self._slow_start = True, False
             self._began = now
             self._answers = 0
             self.limit = max(LEAST, int(self.limit * DECREASE))
-            self._calm_at = max(self._calm_at, now + asked)
-        elif sent <= self._began and retry_after is not None:
+            self._calm_at = max(self._calm_at, now + cooldown)
+        elif sent_at <= self._began and retry_after is not None:
             # Those sent later must not: while any are refused, the cooldown would never end.
             self._calm_at = max(self._calm_at, now + retry_after)
 
-    def failed(self, now: float) -> None:
+    def record_failure(self, now: float) -> None:
         """Note a failure of the server."""
         self._answers = 0
         self._calm_at = max(self._calm_at, now + COOLDOWN)

@@ -51,7 +51,7 @@ class Permit:
         "gate",
         "generation",
         "held_by",
-        "sent",
+        "sent_at",
         "state",
         "tokens",
     )
@@ -65,7 +65,7 @@ class Permit:
         self.bell: WakeUp | None = None
         self.due: float | None = None
         self.entry: WindowEntry | None = None
-        self.sent = 0.0
+        self.sent_at = 0.0
 
     def ask(self, bell: WakeUp) -> float | None:
         """Return None if the permit is granted, else for how many seconds to wait for `bell`.
@@ -132,12 +132,12 @@ class Gate:
         share = Share(self, limits)
         me = weakref.ref(self)
 
-        def gone(reference: weakref.ref[Share]) -> None:
+        def leave(reference: weakref.ref[Share]) -> None:
             gate = me()
             if gate is not None:
                 gate._tell(lambda _: gate._leave(reference))  # noqa: SLF001 - itself
 
-        reference = weakref.ref(share, gone)
+        reference = weakref.ref(share, leave)
         self._tell(lambda _: self._join(reference))
         return share
 
@@ -176,7 +176,7 @@ class Gate:
     def end(self, permit: Permit, end: End, tokens: int | None, retry_after: float | None) -> None:
         """Carry out `Permit.end`."""
         if permit.generation == self.generation:
-            self._tell(lambda now: self._ended(permit, end, tokens, retry_after, now))
+            self._tell(lambda now: self._finish(permit, end, tokens, retry_after, now))
 
     def _tell(self, news: Callable[[float], None] | None = None) -> None:
         """Take in what happened, and let go on who may."""
@@ -205,16 +205,18 @@ class Gate:
 
     def _agree(self) -> None:
         """Work out the strictest of what the shares say; the last one's holds on."""
-        stated = [share.limits for reference in self._shares if (share := reference()) is not None]
-        if not stated:
+        limits_of_shares = [
+            share.limits for reference in self._shares if (share := reference()) is not None
+        ]
+        if not limits_of_shares:
             return
-        numbers = [limits.max_concurrency for limits in stated]
+        numbers = [limits.max_concurrency for limits in limits_of_shares]
         self._adapts = "adaptive" in numbers
         self._fixed = min((n for n in numbers if isinstance(n, int)), default=inf)
-        self._rpm = min((s.rpm for s in stated if s.rpm is not None), default=None)
-        self._tpm = min((s.tpm for s in stated if s.tpm is not None), default=None)
+        self._rpm = min((s.rpm for s in limits_of_shares if s.rpm is not None), default=None)
+        self._tpm = min((s.tpm for s in limits_of_shares if s.tpm is not None), default=None)
 
-    def _ended(
+    def _finish(
         self,
         permit: Permit,
         end: End,
@@ -231,11 +233,11 @@ class Gate:
         if permit.entry is not None and tokens is not None:
             self._tokens.correct(permit.entry, tokens)
         if end == "answered":
-            self.adaptive.answered(now, all_used=permit.sent <= self._full_at)
+            self.adaptive.record_answer(now, all_used=permit.sent_at <= self._full_at)
         elif end == "refused":
-            self.adaptive.refused(now, sent=permit.sent, retry_after=retry_after)
+            self.adaptive.record_refusal(now, sent_at=permit.sent_at, retry_after=retry_after)
         elif end == "failed":
-            self.adaptive.failed(now)
+            self.adaptive.record_failure(now)
 
     def _serve(self, now: float) -> None:
         """Let pass from the head of the line who may; tell the next when to ask again."""
@@ -270,7 +272,7 @@ class Gate:
 
     def _grant(self, permit: Permit, now: float) -> None:
         permit.state = "granted"
-        permit.sent = now
+        permit.sent_at = now
         self._in_flight += 1
         if self._in_flight >= self.most:
             self._full_at = now

@@ -174,39 +174,39 @@ def _fill(call: Json, piece: Mapping[str, Any]) -> None:
             call[key] = value
     kind = next((kind for kind in ("custom", "function") if kind in call), "function")
     call.setdefault("type", kind)
-    called = call.setdefault(kind, {})
-    called.setdefault("name", "")
-    called.setdefault(_SAID[kind], "")
+    body = call.setdefault(kind, {})
+    body.setdefault("name", "")
+    body.setdefault(_SAID[kind], "")
 
 
 _SAID = {"function": "arguments", "custom": "input"}
 """Where what a tool is called with stands, by the kind of the tool."""
 
 
-def _fill_in(called: Json, piece: Mapping[str, Any]) -> None:
+def _fill_in(body: Json, piece: Mapping[str, Any]) -> None:
     for key, value in piece.items():
         if key in _SAID.values():
-            before, more = called.get(key, ""), _text(value)
+            before, more = body.get(key, ""), _text(value)
             # Some servers begin with `{}`, and some end with the whole once more.
             again = key == "arguments" and _says_again(before, more)
-            called[key] = more if again else before + more
+            body[key] = more if again else before + more
         elif key == "name":
-            before = called.get("name", "")
+            before = body.get("name", "")
             if value and value != before:
                 # In pieces, unless it is told again as far as it goes.
-                called["name"] = value if value.startswith(before) else before + value
+                body["name"] = value if value.startswith(before) else before + value
         elif value is not None:
-            called[key] = value
+            body[key] = value
 
 
 def _name_of(call: Mapping[str, Any]) -> str:
-    called = call.get("custom") or call.get("function") or {}
-    return called.get("name") or ""
+    body = call.get("custom") or call.get("function") or {}
+    return body.get("name") or ""
 
 
 def _text_of(call: Mapping[str, Any]) -> str:
-    called = call.get("custom") or call.get("function") or {}
-    return _text(called.get("arguments", called.get("input")))
+    body = call.get("custom") or call.get("function") or {}
+    return _text(body.get("arguments", body.get("input")))
 
 
 def _text(value: object) -> str:

@@ -82,8 +82,10 @@ Command: TypeAlias = Send | Sleep | Perform | Wait
 class OpenStream:
     """A stream whose answer has begun: the chunks that have come, and those that will."""
 
-    def __init__(self, begun: list[Json], rest: Iterator[Json] | AsyncIterator[Json]) -> None:
-        self.begun = begun
+    def __init__(
+        self, first_chunks: list[Json], rest: Iterator[Json] | AsyncIterator[Json]
+    ) -> None:
+        self.first_chunks = first_chunks
         self.rest = rest
 
 
@@ -98,7 +100,7 @@ class Call(Masked, Struct, eq=False):
     `settings` are those of the call as they were given, and `causes` tell of the attempts that
     failed. A call that is `guarded` has somewhere else to go: it leaves a server alone that keeps
     failing. A call to a pool has the call of the `member` that it asked last, and which ones it
-    has `tried` in this round.
+    has tried in this round.
     """
 
     parts: LMResources
@@ -120,7 +122,7 @@ class Call(Masked, Struct, eq=False):
     causes: list[Cause] = []
     guarded: bool = False
     member: Call | None = None
-    tried: set[int] = set()
+    tried_members: set[int] = set()
     _reading: tuple[Json, object, FormatMismatch | None] | None = None
 
     def __repr__(self) -> str:
@@ -209,14 +211,14 @@ class Reply(Struct, eq=False):
     """
 
     _response: Json | None = None
-    opened: OpenStream | None = None
+    open_stream: OpenStream | None = None
     stored: StoredResponse | None = None
     request_id: str | None = None
     by: Call | None = None
     outcome: CallResult | None = None
     misfit: BadResponse | None = None
     _waiting: list[Waiting] = []
-    _ended: bool = False
+    _has_ended: bool = False
 
     @property
     def response(self) -> Json | None:
@@ -251,15 +253,15 @@ class Reply(Struct, eq=False):
 
     def when_done(
         self,
-        succeeded: Callable[[Json], None],
-        failed: Callable[[BaseException], None] | None = None,
+        on_success: Callable[[Json], None],
+        on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
-        """Have `succeeded` called with the response, or `failed` with what ended the stream."""
+        """Call `on_success` with the response, or `on_failure` with what ended the stream."""
         response = self.response
         if response is not None:
-            succeeded(response)
+            on_success(response)
         else:
-            self._waiting.append((succeeded, failed))
+            self._waiting.append((on_success, on_failure))
 
     def in_form(self) -> Answer:
         """Return the answer.
@@ -275,21 +277,21 @@ class Reply(Struct, eq=False):
     def complete(self, response: Json) -> None:
         """Note that the stream has ended with `response`; later news counts for nothing."""
         if not self._is_over():
-            self._ended = True
+            self._has_ended = True
             self._response = response
-            for succeeded, _ in self._take_waiting():
-                succeeded(response)
+            for on_success, _ in self._take_waiting():
+                on_success(response)
 
     def fail(self, error: BaseException) -> None:
         """Note that the stream has ended without a whole answer."""
         if not self._is_over():
-            self._ended = True
-            for _, failed in self._take_waiting():
-                if failed is not None:
-                    failed(error)
+            self._has_ended = True
+            for _, on_failure in self._take_waiting():
+                if on_failure is not None:
+                    on_failure(error)
 
     def _is_over(self) -> bool:
-        return self._ended or self.opened is None
+        return self._has_ended or self.open_stream is None
 
     def _take_waiting(self) -> list[Waiting]:
         # What waits knows this reply: kept any longer, neither of them would be gone in time.

@@ -37,7 +37,7 @@ class _Digest(Struct, frozen=True, eq=False):
     references: References
     facts: IdentityFacts
     digest: bytes
-    fixed: bool
+    is_fixed: bool
 
 
 class CallIdentity:
@@ -65,17 +65,17 @@ class CallIdentity:
             return self._own_digest
         if self._members is not None:
             return self._digest_of_pool(spec, self._members)
-        known = self._digests.get(spec)
-        if known is not None and known.fixed:
-            return known.digest
-        references = steering_references(spec) if known is None else known.references
+        entry = self._digests.get(spec)
+        if entry is not None and entry.is_fixed:
+            return entry.digest
+        references = steering_references(spec) if entry is None else entry.references
         facts = identity_facts(spec, self._compiled, references)
-        if known is not None and known.facts == facts:
-            return known.digest
+        if entry is not None and entry.facts == facts:
+            return entry.digest
         digest = identity_digest(spec, facts)
-        fixed = not may_change(spec)
-        self._digests.set(spec, _Digest(references, facts, digest, fixed))
-        if fixed and spec is self._compiled.spec:
+        is_fixed = not may_change(spec)
+        self._digests.set(spec, _Digest(references, facts, digest, is_fixed))
+        if is_fixed and spec is self._compiled.spec:
             self._own_digest = digest
         return digest
 
@@ -103,10 +103,10 @@ class CallIdentity:
 
         It is empty where the address leads nowhere, of which the call itself will tell.
         """
-        known = self._origins.get(spec)
-        if known is None or not self._is_fixed:
-            known = self._origins.set(spec, self._find_origin(spec))
-        return known
+        entry = self._origins.get(spec)
+        if entry is None or not self._is_fixed:
+            entry = self._origins.set(spec, self._find_origin(spec))
+        return entry
 
     def _find_origin(self, spec: LMSpec) -> str:
         members = self._members
@@ -115,9 +115,9 @@ class CallIdentity:
             return " ".join(sorted({parts.identity.origin_of(parts.spec) for parts in every}))
         if self._own_server is not None:
             return self._own_server.origin
-        named = "" if spec.transport.use in BUILT_IN else f"{spec.transport.use}:"
+        prefix = "" if spec.transport.use in BUILT_IN else f"{spec.transport.use}:"
         try:
             base = base_address(spec, self._compiled)
         except CallError:
             return ""
-        return named + (origin(base) if base else provider_of(spec.model)[0])
+        return prefix + (origin(base) if base else provider_of(spec.model)[0])

@@ -31,11 +31,11 @@ def id_text(call_id: CallId) -> str:
 class CallResult(Struct, eq=False):
     """What came of a call; it holds nothing that would keep the call's LM alive.
 
-    `held` is the response, or what a store held of it. `lm` and `spec` are those of the LM that
+    `body` is the response, or what a store held of it. `lm` and `spec` are those of the LM that
     answered. Times are in seconds.
     """
 
-    held: Json | StoredResponse
+    body: Json | StoredResponse
     lm: str
     spec: LMSpec
     cost: float | None
@@ -57,9 +57,9 @@ class CallResult(Struct, eq=False):
     def answer(self) -> Answer:
         """The answer, the same one each time."""
         if self.cached_answer is None:
-            held = self.held
+            body = self.body
             self.cached_answer = Answer.of(
-                held.response if isinstance(held, StoredResponse) else held,
+                body.response if isinstance(body, StoredResponse) else body,
                 lm=self.lm,
                 model=self.spec.model,
                 cost=self.cost,

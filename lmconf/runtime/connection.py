@@ -63,19 +63,26 @@ def stated_fields(spec: LMSpec) -> tuple[str, ...]:
 
 
 def make_connection(
-    spec: LMSpec, compiled: CompiledLM, base: str | None, stated: tuple[str, ...], met: list[str]
+    spec: LMSpec,
+    compiled: CompiledLM,
+    base: str | None,
+    names: tuple[str, ...],
+    resolved_texts: list[str],
 ) -> Connection:
     """Return how the server of `spec` at `base` is reached, with every reference resolved.
 
-    `stated` are the fields that `stated_fields` names. `met` holds what references of the request's
-    body led to: no message may repeat that either.
+    `names` are the fields that `stated_fields` names. `resolved_texts` holds what references of the
+    request's body led to: no message may repeat that either.
 
     Raises:
         AuthenticationFailed: a credential or a header leads nowhere.
         ConnectionFailed: an address or a name leads nowhere, or is none.
     """
-    met = list(met)
-    other = {name: resolve_field(getattr(spec, name), compiled, (name,), met) for name in stated}
+    resolved_texts = list(resolved_texts)
+    other = {
+        name: resolve_field(getattr(spec, name), compiled, (name,), resolved_texts)
+        for name in names
+    }
     for name in _REGIONS:
         region = other.get(name)
         if region is not None and not matches(REGION_PATTERN, region):
@@ -84,25 +91,25 @@ def make_connection(
                 f"`{name}` leads to something that is no region", compiled, place
             )
     by_sdk = is_left_to_sdk(spec)
-    key = None if by_sdk else resolve_field(spec.api_key, compiled, ("api_key",), met)
+    key = None if by_sdk else resolve_field(spec.api_key, compiled, ("api_key",), resolved_texts)
     if not by_sdk and key is None and spec.api_key is not None:
         key = ""  # `{$public: null}`: nothing of the environment takes its place
     if key is None:
         # Azure takes a token in the place of a key, and the transport only ever sends one.
         key = other.get("azure_ad_token")
     headers = {
-        name: resolve_field(value, compiled, ("headers", name), met) or ""
+        name: resolve_field(value, compiled, ("headers", name), resolved_texts) or ""
         for name, value in spec.headers.items()
     }
     return Connection(
         base=base,
         key=key,
         headers=HiddenValues(headers),
-        organization=resolve_field(spec.organization, compiled, ("organization",), met),
-        project=resolve_field(spec.project, compiled, ("project",), met),
+        organization=resolve_field(spec.organization, compiled, ("organization",), resolved_texts),
+        project=resolve_field(spec.project, compiled, ("project",), resolved_texts),
         other=HiddenValues({name: text for name, text in other.items() if text is not None}),
         places=PLACES,
-        hidden=tuple(met),
+        hidden=tuple(resolved_texts),
     )
 
 
@@ -164,11 +171,11 @@ def is_left_to_sdk(spec: LMSpec) -> bool:
 
 
 def resolve_field(
-    value: object, compiled: CompiledLM, path: Path, met: list[str] | None = None
+    value: object, compiled: CompiledLM, path: Path, resolved_texts: list[str] | None = None
 ) -> str | None:
     """Return the text that the field at `path` stands for now; None for a field left out.
 
-    What a reference led to, before it was formatted, is added to `met`.
+    What a reference led to, before it was formatted, is added to `resolved_texts`.
 
     Raises:
         AuthenticationFailed: a credential, a header or anything given in code leads nowhere.
@@ -183,8 +190,8 @@ def resolve_field(
         name = value.name if value.name in compiled.given else ".".join(map(str, path))
         text = compiled.given.get(name)
         if text is not None and not re.search(r"[\x00-\x1f\x7f]", text):
-            if met is not None:
-                met.append(text)
+            if resolved_texts is not None:
+                resolved_texts.append(text)
             return text
         missing = f"`{name}` was given in code and no state holds it"
         if text is not None:
@@ -198,25 +205,27 @@ def resolve_field(
         except MissingReference as error:
             missing = str(error)
         else:
-            if met is not None:
-                met.append(text)
+            if resolved_texts is not None:
+                resolved_texts.append(text)
             return whole
-    shown = ".".join(map(str, path))
+    field_name = ".".join(map(str, path))
     kind: type[CallError] = AuthenticationFailed if path[0] in _CREDENTIALS else ConnectionFailed
-    named = f"set {value.name}, or name another variable" if isinstance(value, Env) else ""
+    advice = f"set {value.name}, or name another variable" if isinstance(value, Env) else ""
     raise kind(
-        f"`{shown}` cannot be had: {missing}",
+        f"`{field_name}` cannot be had: {missing}",
         lm=compiled.name,
         place=compiled.place(*path),
         retryable=False,
-        help=help_ or named or f"check what `{shown}` names",
+        help=help_ or advice or f"check what `{field_name}` names",
     )
 
 
-def resolve_references(value: Any, compiled: CompiledLM, path: Path, met: list[str]) -> Any:
+def resolve_references(
+    value: Any, compiled: CompiledLM, path: Path, resolved_texts: list[str]
+) -> Any:
     """Return the plain data `value` with each reference in it resolved.
 
-    What a reference led to, before it was formatted, is added to `met`.
+    What a reference led to, before it was formatted, is added to `resolved_texts`.
 
     Raises:
         AuthenticationFailed: one of them leads nowhere.
@@ -224,24 +233,29 @@ def resolve_references(value: Any, compiled: CompiledLM, path: Path, met: list[s
     if isinstance(value, Public):
         return value.value
     if isinstance(value, Env) and value.type != "str":
-        return _resolve_typed(value, compiled, path, met)
+        return _resolve_typed(value, compiled, path, resolved_texts)
     if isinstance(value, REFERENCES):
-        return resolve_field(value, compiled, path, met)
+        return resolve_field(value, compiled, path, resolved_texts)
     if isinstance(value, Mapping):
         return {
-            key: resolve_references(item, compiled, (*path, key), met)
+            key: resolve_references(item, compiled, (*path, key), resolved_texts)
             for key, item in value.items()
         }
     if isinstance(value, tuple):
-        return [resolve_references(item, compiled, (*path, i), met) for i, item in enumerate(value)]
+        return [
+            resolve_references(item, compiled, (*path, i), resolved_texts)
+            for i, item in enumerate(value)
+        ]
     return value
 
 
 def _resolve_typed(
-    reference: Env, compiled: CompiledLM, path: Path, met: list[str]
+    reference: Env, compiled: CompiledLM, path: Path, resolved_texts: list[str]
 ) -> int | float | bool:
     # `true` is nothing to be masked.
-    text = resolve_field(reference, compiled, path, None if reference.type == "bool" else met)
+    text = resolve_field(
+        reference, compiled, path, None if reference.type == "bool" else resolved_texts
+    )
     value = convert_text(text or "", reference.type)
     if value is None or isinstance(value, str):
         raise AuthenticationFailed(
@@ -263,8 +277,8 @@ def resolve_arguments(
     Raises:
         AuthenticationFailed: one of them leads nowhere.
     """
-    found: dict[str, Any] = resolve_references(arguments, compiled, path, [])
-    return found
+    result: dict[str, Any] = resolve_references(arguments, compiled, path, [])
+    return result
 
 
 def _unusable_reference(

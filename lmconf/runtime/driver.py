@@ -144,19 +144,19 @@ async def _acarry_out(command: Command) -> object:
 def _open(transport: Transport, request: Request) -> OpenStream:
     """Return a stream that has begun: until then, a failure may still be tried again."""
     chunks: Iterator[Json] = iter(transport.stream(request))
-    begun: list[Json] = []
+    first_chunks: list[Json] = []
     for chunk in chunks:
-        begun.append(chunk)
+        first_chunks.append(chunk)
         if has_begun(chunk):
-            return OpenStream(begun, chunks)
+            return OpenStream(first_chunks, chunks)
     raise BadResponse("the stream ended before an answer began")
 
 
 async def _aopen(transport: Transport, request: Request) -> OpenStream:
     chunks: AsyncIterator[Json] = aiter(transport.astream(request))
-    begun: list[Json] = []
+    first_chunks: list[Json] = []
     async for chunk in chunks:
-        begun.append(chunk)
+        first_chunks.append(chunk)
         if has_begun(chunk):
-            return OpenStream(begun, chunks)
+            return OpenStream(first_chunks, chunks)
     raise BadResponse("the stream ended before an answer began")

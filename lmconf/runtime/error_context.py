@@ -65,8 +65,8 @@ def add_context(
 
 
 def _place(error: CallError, compiled: CompiledLM, spec: LMSpec) -> Mark | None:
-    named = next((names for kind, names in _FIELDS if isinstance(error, kind)), ())
-    for name in (error.setting, *named, "model"):
+    setting_names = next((names for kind, names in _FIELDS if isinstance(error, kind)), ())
+    for name in (error.setting, *setting_names, "model"):
         if (name,) in compiled.places and getattr(spec, name) == getattr(compiled.spec, name):
             return compiled.places[name,]
     return compiled.place()

@@ -164,8 +164,8 @@ def _references(value: object, path: Path) -> Iterator[tuple[Path, Env | File]]:
 
 
 def _is_secret(reference: Env | File, path: Path) -> bool:
-    named = reference.name if isinstance(reference, Env) else FilePath(reference.path).name
-    return is_secret_name(named) or any(
+    name = reference.name if isinstance(reference, Env) else FilePath(reference.path).name
+    return is_secret_name(name) or any(
         isinstance(step, str) and is_secret_name(step) for step in path
     )
 
@@ -282,8 +282,8 @@ def _answer_source(spec: LMSpec, facts: IdentityFacts) -> dict[str, Any]:
     elif server is not None:
         where["server"] = {"kind": server.use, "weights": facts.weights}
         for name in _SERVER:
-            if (stated := getattr(server, name)) or name == "args":
-                where["server"][name] = _digest_value(stated, ("launch_kwargs", name), outer)
+            if (setting := getattr(server, name)) or name == "args":
+                where["server"][name] = _digest_value(setting, ("launch_kwargs", name), outer)
     elif facts.base is not None:
         where["address"] = origin(facts.base) + urlsplit(facts.base).path
     places = zip(_PLACES, facts.places, strict=True)
@@ -336,21 +336,21 @@ def _weights_digest(spec: LMSpec) -> str | None:
     server = spec.launch_kwargs
     if server is None:
         return None
-    named = server.weights or provider_of(spec.model)[1]
-    path = with_home(named)
+    weights = server.weights or provider_of(spec.model)[1]
+    path = with_home(weights)
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
         if is_interrupt(error):
             raise
-        return named
+        return weights
     if not path.is_file():
-        return named
+        return weights
     return file_digest(str(path), status.st_mtime_ns, status.st_size)
 
 
 @functools.lru_cache(maxsize=64)
-def file_digest(path: str, modified: int, size: int) -> str:
+def file_digest(path: str, mtime_ns: int, size: int) -> str:
     """Return the SHA-256 of a file; it is read again when its time or size changes."""
     digest = hashlib.sha256()
     with FilePath(path).open("rb") as file:

@@ -31,10 +31,10 @@ class LifecycleMixin:
     _compiled: CompiledLM
     _closed: bool
     _lock: Mutex
-    _launched: ResourceHold[LaunchedServer] | None
-    _carried: ResourceHold[LazyTransport]
+    _server_hold: ResourceHold[LaunchedServer] | None
+    _transport_hold: ResourceHold[LazyTransport]
     _others: ResourceHold[RelatedLMs]
-    _made: LMResources | None
+    _resources: LMResources | None
 
     @hide_frames
     def launch(self, launch_kwargs: Mapping[str, Any] | None = None) -> Server:
@@ -54,17 +54,15 @@ class LifecycleMixin:
         """
         if self._closed:
             raise Closed("the LM was closed", lm=self._compiled.name)
-        if self._launched is None:
+        if self._server_hold is None:
             raise UsageError(
                 f"{self._compiled.name} has no server of its own: state `launch_kwargs`"
             )
         if not launch_kwargs:
-            return self._launched.shared.start()
-        wanted = build.change_lm(
-            self._compiled, {"launch_kwargs": launch_kwargs}
-        ).spec.launch_kwargs
-        assert wanted is not None
-        return self._launched.shared.start(wanted)
+            return self._server_hold.shared.start()
+        spec = build.change_lm(self._compiled, {"launch_kwargs": launch_kwargs}).spec.launch_kwargs
+        assert spec is not None
+        return self._server_hold.shared.start(spec)
 
     @hide_frames
     def kill(self, launch_kwargs: Mapping[str, Any] | None = None) -> None:
@@ -75,13 +73,13 @@ class LifecycleMixin:
         Args:
             launch_kwargs: not used; `dspy.LM.kill` takes it.
         """
-        if self._launched is not None:
-            self._launched.shared.kill()
+        if self._server_hold is not None:
+            self._server_hold.shared.kill()
 
     @property
     def server(self) -> Server | None:
         """This LM's own server while it runs."""
-        return None if self._launched is None else self._launched.shared.server
+        return None if self._server_hold is None else self._server_hold.shared.server
 
     @property
     def closed(self) -> bool:
@@ -97,25 +95,25 @@ class LifecycleMixin:
         loop are closed when that loop next runs. Stores are shared by all LMs and stay open.
         """
         if self._is_to_close():
-            self._carried.end()
-            if self._launched is not None:
-                self._launched.end()
+            self._transport_hold.end()
+            if self._server_hold is not None:
+                self._server_hold.end()
             self._others.end()
 
     @hide_frames
     async def aclose(self) -> None:
         """Close the LM as `close` does, and wait until the connections of this loop are closed."""
         if self._is_to_close():
-            await self._carried.aend()
-            if self._launched is not None:
-                await self._launched.aend()
+            await self._transport_hold.aend()
+            if self._server_hold is not None:
+                await self._server_hold.aend()
             await self._others.aend()
 
     def _is_to_close(self) -> bool:
         with self._lock:
             before, self._closed = self._closed, True
-        if not before and self._made is not None and self._made.dispatcher is not None:
-            self._made.dispatcher.close()
+        if not before and self._resources is not None and self._resources.dispatcher is not None:
+            self._resources.dispatcher.close()
         return not before
 
     def __enter__(self) -> Self:

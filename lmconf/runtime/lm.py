@@ -68,38 +68,40 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
         name: str | None = None,
         **settings: Unpack[LMSettings],
     ) -> None:
-        stated: dict[str, object] = {"model": model, **settings}
+        fields: dict[str, object] = {"model": model, **settings}
         if model_type is not None:
-            stated["model_type"] = model_type
-        self._set_up(build.make_lm(stated, name=name))
+            fields["model_type"] = model_type
+        self._set_up(build.make_lm(fields, name=name))
 
     @classmethod
-    def of(cls, compiled: CompiledLM, whole: Tally | None = None, named: Named | None = None) -> LM:
+    def of(
+        cls, compiled: CompiledLM, whole: Tally | None = None, lookup: Named | None = None
+    ) -> LM:
         """Return the LM that the compiler's `compiled` describes.
 
-        What it and its copies use is added to `whole`, too. `named` knows the LMs of the profile,
+        What it and its copies use is added to `whole`, too. `lookup` knows the LMs of the profile,
         on which it may fall back.
         """
-        return cls._with(compiled, None, None, whole, RelatedLMs(compiled, LM.of, named))
+        return cls._with(compiled, None, None, whole, RelatedLMs(compiled, LM.of, lookup))
 
     @classmethod
     def _with(
         cls,
         compiled: CompiledLM,
-        carried: LazyTransport | None,
-        launched: LaunchedServer | None,
+        transport: LazyTransport | None,
+        server: LaunchedServer | None,
         whole: Tally | None,
         others: RelatedLMs,
     ) -> LM:
         lm = cls.__new__(cls)
-        lm._set_up(compiled, carried, launched, whole, others)  # noqa: SLF001 - its own class
+        lm._set_up(compiled, transport, server, whole, others)  # noqa: SLF001 - its own class
         return lm
 
     def _set_up(
         self,
         compiled: CompiledLM,
-        carried: LazyTransport | None = None,
-        launched: LaunchedServer | None = None,
+        transport: LazyTransport | None = None,
+        server: LaunchedServer | None = None,
         whole: Tally | None = None,
         others: RelatedLMs | None = None,
     ) -> None:
@@ -108,13 +110,13 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
         self._spec = spec
         self._closed = False
         self._lock = Mutex()
-        if launched is None and spec.launch_kwargs is not None:
+        if server is None and spec.launch_kwargs is not None:
             model = provider_of(spec.model)[1]
-            launched = LaunchedServer(spec.launch_kwargs, model, compiled.given, compiled.name)
-        self._launched = None if launched is None else ResourceHold(launched)
-        self._carried = ResourceHold(carried or LazyTransport(compiled))
+            server = LaunchedServer(spec.launch_kwargs, model, compiled.given, compiled.name)
+        self._server_hold = None if server is None else ResourceHold(server)
+        self._transport_hold = ResourceHold(transport or LazyTransport(compiled))
         self._others = ResourceHold(others or RelatedLMs(compiled, LM.of))
-        self._made: LMResources | None = None
+        self._resources: LMResources | None = None
         self._layers: Next
         self._history = History(spec.history)
         self._tally = Tally(whole)
@@ -261,13 +263,13 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
     ) -> Steps:
         """Return what a call takes, for a driver to carry out; with `reading` in its form, too."""
         try:
-            checked = as_messages(prompt, messages)
+            sequence = as_messages(prompt, messages)
             parts = self._parts()
             spec = parts.spec_of(settings)
             read = None
             if reading and spec.response_format is not None:
                 read = reader_for_request(settings.get("response_format"), spec.response_format)
-            call = Call(parts, spec, prompt, checked, stream, read, settings, parts.dispatcher)
+            call = Call(parts, spec, prompt, sequence, stream, read, settings, parts.dispatcher)
             return self._layers(call)
         except CallError as error:
             add_context(error, self._compiled, self._spec)
@@ -281,22 +283,22 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
         """
         if self._closed:
             raise Closed("the LM was closed", lm=self.name)
-        parts = self._made
+        parts = self._resources
         if parts is None:
             with self._lock:
-                parts = self._made
+                parts = self._resources
                 if parts is None:
                     parts = LMResources(
                         self._compiled,
                         history=self._history,
                         tally=self._tally,
-                        carried=self._carried,
-                        launched=self._launched,
+                        transport=self._transport_hold,
+                        server=self._server_hold,
                         others=self._find_related("fallbacks"),
                         members=self._find_related("pool"),
                     )
                     self._layers = compose_for(parts)  # first: whoever finds the parts uses them
-                    self._made = parts
+                    self._resources = parts
         return parts
 
     def _find_related(self, role: Role) -> tuple[Callable[[], LMResources], ...]:
@@ -319,18 +321,18 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
         Raises:
             ProfileError: the changed LM does not fit.
         """
-        changed = build.change_lm(self._compiled, settings) if settings else self._compiled
-        spec = changed.spec
-        carried: LazyTransport | None = self._carried.shared
-        if carried is not None and not carried.fits(changed):
-            carried = None
-        launched = None if self._launched is None else self._launched.shared
-        if launched and not launched.fits(spec.launch_kwargs, provider_of(spec.model)[1]):
-            launched = None
+        compiled = build.change_lm(self._compiled, settings) if settings else self._compiled
+        spec = compiled.spec
+        transport: LazyTransport | None = self._transport_hold.shared
+        if transport is not None and not transport.fits(compiled):
+            transport = None
+        server = None if self._server_hold is None else self._server_hold.shared
+        if server and not server.fits(spec.launch_kwargs, provider_of(spec.model)[1]):
+            server = None
         others = self._others.shared
-        if not others.fits(changed):
-            others = RelatedLMs(changed, LM.of, others.named)
-        return self._with(changed, carried, launched, self._tally.whole, others)
+        if not others.fits(compiled):
+            others = RelatedLMs(compiled, LM.of, others.lookup)
+        return self._with(compiled, transport, server, self._tally.whole, others)
 
     def __copy__(self) -> LM:
         return self.copy()

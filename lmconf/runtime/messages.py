@@ -37,12 +37,12 @@ def as_messages(prompt: str | None, messages: Messages | None) -> list[dict[str,
         raise UsageError(f"messages must be a list of messages, not {type(messages).__name__}")
     if not messages:
         raise UsageError("messages must hold at least one message")
-    checked = [_check_messages(index, message) for index, message in enumerate(messages)]
-    for message in checked:
+    result = [_check_messages(index, message) for index, message in enumerate(messages)]
+    for message in result:
         if message["role"] == "tool" or message.get("tool_calls"):
-            _check_tool_calls(checked)
+            _check_tool_calls(result)
             break
-    return checked
+    return result
 
 
 def as_prompt(messages: Messages) -> str:
@@ -61,10 +61,10 @@ def _check_messages(index: int, message: object) -> dict[str, Any]:
     role = message.get("role")
     if role not in ROLES:
         near = did_you_mean(role, ROLES) if isinstance(role, str) else None
-        meant = f"; did you mean {near!r}?" if near else ""
+        suggestion = f"; did you mean {near!r}?" if near else ""
         # A number may have more digits than can be shown.
-        shown = repr(role) if isinstance(role, str | None) else type(role).__name__
-        raise UsageError(f"{where}: role must be one of {', '.join(ROLES)}, not {shown}{meant}")
+        text = repr(role) if isinstance(role, str | None) else type(role).__name__
+        raise UsageError(f"{where}: role must be one of {', '.join(ROLES)}, not {text}{suggestion}")
     content = message.get("content")
     if content is None and role != "assistant":
         raise UsageError(f"{where}: a message of the role {role!r} needs content")
@@ -83,25 +83,25 @@ def _check_messages(index: int, message: object) -> dict[str, Any]:
 
 def _check_tool_calls(messages: list[dict[str, Any]]) -> None:
     """See that each tool call is whole, and that each result names a call that came before it."""
-    called: list[str] = []
+    call_ids: list[str] = []
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         if message["role"] == "tool":
-            answered = message.get("tool_call_id")
-            if not isinstance(answered, str):
+            call_id = message.get("tool_call_id")
+            if not isinstance(call_id, str):
                 raise UsageError(f"{where}: a message of the role 'tool' needs a tool_call_id")
-            if answered not in called:
-                known = f"; the calls before it are {', '.join(map(repr, called))}"
+            if call_id not in call_ids:
+                hint = f"; the calls before it are {', '.join(map(repr, call_ids))}"
                 raise UsageError(
                     f"{where}: no message before it calls a tool with the id"
-                    f" {answered!r}{known if called else ''}"
+                    f" {call_id!r}{hint if call_ids else ''}"
                 )
         calls = message.get("tool_calls")
         if not calls:
             continue
         if message["role"] != "assistant" or not isinstance(calls, list | tuple):
             raise UsageError(f"{where}: tool_calls must be a list, in a message of the assistant")
-        called += [_id_of(f"{where}: tool_calls[{at}]", call) for at, call in enumerate(calls)]
+        call_ids += [_id_of(f"{where}: tool_calls[{at}]", call) for at, call in enumerate(calls)]
 
 
 def _id_of(where: str, call: object) -> str:

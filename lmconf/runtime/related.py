@@ -29,13 +29,13 @@ class RelatedLMs(SharedResource):
     """
 
     def __init__(
-        self, compiled: CompiledLM, make: Callable[[CompiledLM], LM], named: Named | None = None
+        self, compiled: CompiledLM, make: Callable[[CompiledLM], LM], lookup: Named | None = None
     ) -> None:
         super().__init__()
         self.compiled = compiled
-        self.named = named
+        self.lookup = lookup
         self._make = make
-        self._made: dict[tuple[Role, int], LM] = {}
+        self._lms: dict[tuple[Role, int], LM] = {}
 
     def fits(self, compiled: CompiledLM) -> bool:
         """Say whether behind the LM of `compiled` stand these very LMs."""
@@ -48,13 +48,13 @@ class RelatedLMs(SharedResource):
         compiled = self.compiled
         names = compiled.member_names if role == "pool" else compiled.fallback_names
         name = names[index] if names else None
-        lm = None if name is None or self.named is None else self.named(name)
+        lm = None if name is None or self.lookup is None else self.lookup(name)
         if lm is None:
             with self.lock:
-                lm = self._made.get((role, index))
+                lm = self._lms.get((role, index))
                 if lm is None:
                     lm = self._make(compiled_fallback(compiled, index, role))
-                    self._made[role, index] = lm
+                    self._lms[role, index] = lm
         return lm._parts()  # noqa: SLF001 - an LM is asked for what its calls share
 
     def end(self) -> None:
@@ -69,5 +69,5 @@ class RelatedLMs(SharedResource):
 
     def _take_lms(self) -> list[LM]:
         with self.lock:
-            lms, self._made = list(self._made.values()), {}
+            lms, self._lms = list(self._lms.values()), {}
         return lms

@@ -30,37 +30,37 @@ _LABELS = field_names(LMSpec, lambda field: field.sent and field.role != "identi
 class Plan(Struct, frozen=True, eq=False):
     """What all requests with one spec have in common, worked out once.
 
-    `sent` are the settings that stand in the body, by the names under which they are sent;
+    `wire_fields` are the settings that stand in the body, by the names under which they are sent;
     `settings` and `extra` are ready for the body, and None where they hold references, which are
     resolved for each request.
     """
 
     provider: str
     model: str
-    sent: Mapping[str, str]
+    wire_fields: Mapping[str, str]
     settings: Mapping[str, Any] | None
     extra: Mapping[str, Any] | None
-    stated: tuple[str, ...]
+    stated_fields: tuple[str, ...]
 
 
 def plan_of(spec: LMSpec) -> Plan:
     """Return what all requests with `spec` have in common."""
     provider, model = provider_of(spec.model)
     tokens_field = wire_max_tokens(spec.model, spec.base_model)
-    named = [*(name for name in identity_settings(spec) if name in _SENT), *_LABELS]
-    sent = {
+    names = [*(name for name in identity_settings(spec) if name in _SENT), *_LABELS]
+    wire_fields = {
         tokens_field if name == "max_tokens" else name: name
-        for name in named
+        for name in names
         if getattr(spec, name) is not None
     }
-    values = {key: getattr(spec, name) for key, name in sent.items()}
+    values = {key: getattr(spec, name) for key, name in wire_fields.items()}
     return Plan(
         provider=provider,
         model=model,
-        sent=sent,
+        wire_fields=wire_fields,
         settings=None if _refers(values) else freeze(values),
         extra=None if _refers(spec.extra) else spec.extra,
-        stated=stated_fields(spec),
+        stated_fields=stated_fields(spec),
     )
 
 
@@ -81,24 +81,24 @@ def request_of(
         CallError: a reference leads nowhere.
         UsageError: messages hold more than text where only text can be sent.
     """
-    met: list[str] = []
+    resolved_texts: list[str] = []
     settings, extra = plan.settings, plan.extra
     if settings is None:
         settings = freeze(
             {
-                key: resolve_references(getattr(spec, name), compiled, (name,), met)
-                for key, name in plan.sent.items()
+                key: resolve_references(getattr(spec, name), compiled, (name,), resolved_texts)
+                for key, name in plan.wire_fields.items()
             }
         )
     if extra is None:
-        extra = freeze(resolve_references(spec.extra, compiled, ("extra",), met))
+        extra = freeze(resolve_references(spec.extra, compiled, ("extra",), resolved_texts))
     text = spec.model_type == "text"
     timeout = spec.timeout
     return Request(
         route=spec.model_type,
         provider=plan.provider,
         model=plan.model,
-        connection=make_connection(spec, compiled, base, plan.stated, met),
+        connection=make_connection(spec, compiled, base, plan.stated_fields, resolved_texts),
         messages=() if text else messages,
         prompt=(prompt if prompt is not None else as_prompt(messages)) if text else None,
         settings=settings,

@@ -51,8 +51,8 @@ class LMResources:
         *,
         history: History,
         tally: Tally,
-        carried: ResourceHold[LazyTransport],
-        launched: ResourceHold[LaunchedServer] | None,
+        transport: ResourceHold[LazyTransport],
+        server: ResourceHold[LaunchedServer] | None,
         others: tuple[Callable[[], LMResources], ...] = (),
         members: tuple[Callable[[], LMResources], ...] = (),
     ) -> None:
@@ -66,14 +66,14 @@ class LMResources:
         # Calls in flight hold what they need, should the LM be gone before them.
         self.others: tuple[Callable[[], LMResources], ...] = others
         self.members: PoolMembers | None = PoolMembers(members, spec) if members else None
-        self.own_server = None if launched is None else OwnServer(self.name, spec.model, launched)
+        self.own_server = None if server is None else OwnServer(self.name, spec.model, server)
         self.cache_stores = CacheStores(compiled)
         self.charges: tuple[Charge, ...] = budget_charges(compiled)
         self.gating: GateShares | None = GateShares(compiled) if spec.limits is not None else None
         self.identity = CallIdentity(compiled, self.members, self.own_server)
         self._id_prefix = os.urandom(8).hex()
         self._id_counter = itertools.count()
-        self._carried = carried
+        self._transport_hold = transport
         self._specs = CallSpecs(compiled)
         self._plans: SpecMemo[Plan] = SpecMemo()
         self._settings: SpecMemo[bytes] = SpecMemo()
@@ -85,9 +85,9 @@ class LMResources:
         Raises:
             Closed: the LM was closed.
         """
-        if self._carried.let_go:
+        if self._transport_hold.let_go:
             raise Closed("the LM was closed", lm=self.name)
-        return self._carried.shared.transport
+        return self._transport_hold.shared.transport
 
     def spec_of(self, settings: Mapping[str, Any]) -> LMSpec:
         """Return the spec of a call with `settings` of its own.
@@ -99,11 +99,11 @@ class LMResources:
 
     def settings_of(self, spec: LMSpec) -> dict[str, Any]:
         """Return what callbacks are told of the settings of a call with `spec`, always anew."""
-        written = self._settings.get(spec)
-        if written is None:
+        encoded = self._settings.get(spec)
+        if encoded is None:
             # Decoding is ten times as fast as a copy; the spec holds nothing that JSON cannot say.
-            written = self._settings.set(spec, json.encode(identity_settings(spec)))
-        settings: dict[str, Any] = json.decode(written)
+            encoded = self._settings.set(spec, json.encode(identity_settings(spec)))
+        settings: dict[str, Any] = json.decode(encoded)
         return settings
 
     def request_of(self, call: Call, base: str | None) -> Request:
@@ -134,7 +134,7 @@ class LMResources:
             return None
         if call.member is not None:
             return call.member.parts.cost_of(call.member, response)
-        price = getattr(self._carried.shared.opened, "cost", None)
+        price = getattr(self._transport_hold.shared.opened, "cost", None)
         if price is None:
             return None
         provider, model = provider_of(call.spec.model)
@@ -151,7 +151,7 @@ class LMResources:
 
 def _make_dispatcher(compiled: CompiledLM) -> Dispatcher | None:
     """Return what hands events to the callbacks of an LM; None where it has none."""
-    named = (
+    from_specs = (
         callbacks.make(
             spec,
             allow_imports=compiled.allow_imports,
@@ -162,7 +162,7 @@ def _make_dispatcher(compiled: CompiledLM) -> Dispatcher | None:
         if not isinstance(spec, str)
     )
     live = cast("tuple[callbacks.Callback, ...]", compiled.live)  # the dispatcher checks them
-    return Dispatcher((*named, *live)) or None
+    return Dispatcher((*from_specs, *live)) or None
 
 
 def _litellm() -> object:

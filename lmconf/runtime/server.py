@@ -113,23 +113,23 @@ class LaunchedServer(SharedResource):
     """
 
     def __init__(
-        self, spec: LaunchSpec, model: str, given: Mapping[str, str], name: str = ""
+        self, spec: LaunchSpec, model: str, values: Mapping[str, str], name: str = ""
     ) -> None:
         super().__init__()
         self.spec = spec
         self.model = model
         self.name = name
-        self._given = given
+        self._code_values = values
         # A finalizer that ends it may come in any thread.
         self._turn = Mutex()
         self._start: ServerStart | None = None
         self._leaving: list[Server] = []
         self._server: Server | None = None
         self._at_exit: weakref.finalize[[], LaunchedServer] | None = None
-        self._started = spec
+        self._running_spec = spec
         self._stays = False
         self._calls = 0
-        self._used = time.monotonic()
+        self._last_use = time.monotonic()
 
     @property
     def server(self) -> Server | None:
@@ -149,21 +149,23 @@ class LaunchedServer(SharedResource):
             LaunchError: it cannot be started, or runs and is not as `spec` says.
             UsageError: `spec` asks for a server that would give other answers.
         """
-        wanted = spec or self.spec
+        target = spec or self.spec
         for name in _STEERING:
-            if getattr(wanted, name) != getattr(self.spec, name):
+            if getattr(target, name) != getattr(self.spec, name):
                 raise UsageError(
                     f"`launch_kwargs.{name}` decides what the server answers, and belongs to the"
                     f" LM: use lm.copy(launch_kwargs=…).launch()"
                 )
         with self.lock:
             current, server = self._current_start(), self.server  # in this order: see `_keep`
-            as_it_is = self._started if server is not None else current.spec if current else wanted
+            as_it_is = (
+                self._running_spec if server is not None else current.spec if current else target
+            )
             if spec is not None and spec != as_it_is:
                 raise LaunchError("the server runs with other arguments: call kill() first")
             if server is not None:
                 return server
-            start = current or self._begin(wanted, manner)
+            start = current or self._begin(target, manner)
         try:
             start.wait()
         except BaseException:
@@ -184,10 +186,10 @@ class LaunchedServer(SharedResource):
     def _current_start(self) -> ServerStart | None:
         return self._start if self._start is not None and self._start.joinable else None
 
-    def _begin(self, wanted: LaunchSpec, manner: StartOptions | None) -> ServerStart:
-        if wanted.use is None:
+    def _begin(self, spec: LaunchSpec, manner: StartOptions | None) -> ServerStart:
+        if spec.use is None:
             raise LaunchError("nothing says which kind of server to start: state `use`")
-        self._start = ServerStart(wanted, lambda start: self._load(start, manner))
+        self._start = ServerStart(spec, lambda start: self._load(start, manner))
         return self._start
 
     def _load(self, start: ServerStart, manner: StartOptions | None) -> Server:
@@ -204,41 +206,41 @@ class LaunchedServer(SharedResource):
         return server
 
     def _start_server(self, start: ServerStart, manner: StartOptions | None) -> Server:
-        wanted = start.spec
+        spec = start.spec
         manner = msgspec.structs.replace(
             manner or StartOptions(name=self.name),
-            fingerprint=fingerprint_of(wanted, self.model),
-            unwanted=start.is_unwanted,
+            fingerprint=fingerprint_of(spec, self.model),
+            is_unwanted=start.is_unwanted,
         )
-        assert wanted.use is not None
-        server = launcher(wanted.use).start(wanted, self.model, self._given, manner)
-        self._keep(server, wanted, stays=manner.detached)
+        assert spec.use is not None
+        server = launcher(spec.use).start(spec, self.model, self._code_values, manner)
+        self._keep(server, spec, stays=manner.detached)
         # One that is kept for other processes is not idle because this one sends nothing.
-        if wanted.ttl is not None and not manner.detached and not manner.shared:
-            _watch(self, server, wanted.ttl)
+        if spec.ttl is not None and not manner.detached and not manner.shared:
+            _watch(self, server, spec.ttl)
         return server
 
     def _keep(self, server: Server, spec: LaunchSpec, *, stays: bool) -> None:
         """Have `server` found by whoever looks, before nobody is found any more who starts it."""
         if not stays:
             self._at_exit = weakref.finalize(self, server.stop)
-        self._stays, self._started, self._used = stays, spec, time.monotonic()
+        self._stays, self._running_spec, self._last_use = stays, spec, time.monotonic()
         self._server = server
 
-    def _find_running(self, wanted: LaunchSpec) -> Server | None:
+    def _find_running(self, spec: LaunchSpec) -> Server | None:
         """Return a server of another process that is like the one that is wanted."""
         from lmconf.launchers.records import AttachedServer, running_records
 
-        if self._given:
+        if self._code_values:
             return None  # what was given in code is in no fingerprint
-        fingerprint = fingerprint_of(wanted, self.model)
+        fingerprint = fingerprint_of(spec, self.model)
         for record in running_records():
             port = record.url.rpartition(":")[2]
             if (
                 record.shared
                 and not record.loads
                 and record.fingerprint == fingerprint
-                and (not wanted.port or port == str(wanted.port))
+                and (not spec.port or port == str(spec.port))
             ):
                 return AttachedServer(record)
         return None
@@ -252,14 +254,14 @@ class LaunchedServer(SharedResource):
     def _end_call(self, *_: object) -> None:
         with self.lock:
             self._calls -= 1
-            self._used = time.monotonic()
+            self._last_use = time.monotonic()
 
     def end_if_idle(self, server: Server, ttl: float) -> float | None:
         """End `server` if it was not used for `ttl` seconds; return when to look again."""
         with self.lock:
             if self._server is not server:
                 return None
-            left = self._used + ttl - time.monotonic()
+            left = self._last_use + ttl - time.monotonic()
             if self._calls or left > 0:
                 return ttl if self._calls else max(left, 0.05)
             # A call that begins now starts another, once this one has left its port.
@@ -337,13 +339,13 @@ class OwnServer:
         Raises:
             LaunchError: only `launch()` may start it.
         """
-        launched = self._hold.shared
-        if launched.spec.auto == "manual":
+        server = self._hold.shared
+        if server.spec.auto == "manual":
             raise LaunchError(
                 f"{self._name}: its server is not running; call launch() first, or run"
                 " `lmconf launch`"
             )
-        return launched.begin()
+        return server.begin()
 
     def begin_call(self) -> Callable[..., None]:
         """Note that a call needs the server; call what is returned at its end."""
@@ -356,27 +358,27 @@ def fingerprint_of(spec: LaunchSpec, model: str) -> str:
     References count by what they name, weights by where they are; a file that changed since is
     another.
     """
-    written = write(LAUNCH, spec)
-    stated = {name: written[name] for name in _OF_THE_PROCESS if name in written}
+    fields = write(LAUNCH, spec)
+    process_fields = {name: fields[name] for name in _OF_THE_PROCESS if name in fields}
     weights = with_home(spec.weights or model)
     try:
-        found = weights.stat()
-        file = [str(weights.absolute()), found.st_mtime_ns, found.st_size]
+        status = weights.stat()
+        file = [str(weights.absolute()), status.st_mtime_ns, status.st_size]
     except (OSError, ValueError):
         file = []
-    text = json.dumps([model, stated, file, os.getuid()], sort_keys=True, default=str)
+    text = json.dumps([model, process_fields, file, os.getuid()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _watch(launched: LaunchedServer, server: Server, ttl: float) -> None:
+def _watch(owner_server: LaunchedServer, server: Server, ttl: float) -> None:
     """End `server` once it was idle for `ttl` seconds; the thread keeps neither of them."""
-    held, watched = weakref.ref(launched), weakref.ref(server)
+    owner_ref, server_ref = weakref.ref(owner_server), weakref.ref(server)
 
     def look() -> None:
         wait: float | None = ttl
         while wait is not None:
             time.sleep(min(wait, _LOOK))
-            owner, running = held(), watched()
+            owner, running = owner_ref(), server_ref()
             if owner is None or running is None:
                 return
             wait = owner.end_if_idle(running, ttl)

@@ -68,10 +68,10 @@ class Settings:
         Raises:
             UsageError: it is None, or was never set.
         """
-        found = self._visible_values("lm")
-        if found is None:
+        value = self._visible_values("lm")
+        if value is None:
             raise UsageError("no LM is set: call lmconf.configure(lm=…) first")
-        return cast("LM", found)
+        return cast("LM", value)
 
     @property
     def disable_history(self) -> bool:
@@ -122,12 +122,13 @@ class Settings:
 
     def __repr__(self) -> str:
         """Show every value, and which of them a block states."""
-        stated = {name for block in self._blocks.get() for name in block}
-        shown = (
-            f"{name}={_show_settings(self._visible_values(name))}{' (in this block)' if name in stated else ''}"
+        block_names = {name for block in self._blocks.get() for name in block}
+        parts = (
+            f"{name}={_show_settings(self._visible_values(name))}"
+            f"{' (in this block)' if name in block_names else ''}"
             for name in _DEFAULTS
         )
-        return f"<lmconf.settings: {', '.join(shown)}>"
+        return f"<lmconf.settings: {', '.join(parts)}>"
 
 
 def _check_values(values: Values) -> dict[str, object]:
@@ -136,15 +137,15 @@ def _check_values(values: Values) -> dict[str, object]:
     Raises:
         UsageError: one is not.
     """
-    found: dict[str, object] = dict(values)
-    for name, value in found.items():
+    result: dict[str, object] = dict(values)
+    for name, value in result.items():
         check = _CHECKS.get(name)
         if check is None:
             near = did_you_mean(name, _DEFAULTS)
             hint = f"did you mean `{near}`?" if near else f"there are: {', '.join(_DEFAULTS)}"
             raise UsageError(f"there is no setting `{name}`: {hint}")
         check(value)
-    return found
+    return result
 
 
 def _check_lm(lm: object) -> None:

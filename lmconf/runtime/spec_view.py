@@ -86,8 +86,8 @@ class SpecViewMixin:
         return sorted({*super().__dir__(), *fields(LMSpec)})
 
     def __repr__(self) -> str:
-        named = f", name={self.name!r}" if self.name != self._spec.model else ""
-        return f"LM({self._spec.model!r}{named})"
+        suffix = f", name={self.name!r}" if self.name != self._spec.model else ""
+        return f"LM({self._spec.model!r}{suffix})"
 
     def __eq__(self, other: object) -> bool:
         """Say whether two LMs have equal specs; names, histories and secrets are not compared."""

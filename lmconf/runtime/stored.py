@@ -155,7 +155,7 @@ def worth_keeping(response: Mapping[str, Any], keep: Collection[str]) -> bool:
         elif not (message.get("content") or message.get("text")) and "empty" not in keep:
             return False
         reason = choice.get("finish_reason") or ""
-        ended = _ENDED.get(reason)
-        if (ended is not None and ended not in keep) or (reason and reason not in WHOLE):
+        category = _ENDED.get(reason)
+        if (category is not None and category not in keep) or (reason and reason not in WHOLE):
             return False
     return True

@@ -45,7 +45,7 @@ class _StreamReader:
     def complete(self) -> None:
         """Note that the stream was read to its end."""
         assert self.reply is not None
-        if self.reply.opened is not None:
+        if self.reply.open_stream is not None:
             self.reply.complete(self.assembly.response())
         warn_if_truncated(self.reply, depth=6)
 
@@ -135,15 +135,15 @@ class _Chunks(Iterator[Json]):
 
 def _read_chunks(start: Callable[[], Reply], reading: _StreamReader) -> Generator[Json, None, None]:
     reading.reply = reply = start()
-    opened = reply.opened
-    if opened is None:
+    open_stream = reply.open_stream
+    if open_stream is None:
         assert reply.response is not None
         yield from chunks_of(reply.response)
         reading.complete()
         return
-    assert isinstance(opened.rest, Iterator)
+    assert isinstance(open_stream.rest, Iterator)
     try:
-        for chunk in itertools.chain(opened.begun, opened.rest):
+        for chunk in itertools.chain(open_stream.first_chunks, open_stream.rest):
             reading.assembly.add(chunk)
             yield chunk
         reading.complete()
@@ -154,7 +154,7 @@ def _read_chunks(start: Callable[[], Reply], reading: _StreamReader) -> Generato
         reading.fail(error)
         raise
     finally:
-        _close(opened.rest)
+        _close(open_stream.rest)
 
 
 class AsyncStream(AsyncIterator[str]):
@@ -215,7 +215,7 @@ class _AsyncChunks(AsyncIterator[Json]):
     ) -> None:
         self._start = start
         self._reading = reading
-        self._begun: Iterator[Json] | None = None
+        self._first_chunks: Iterator[Json] | None = None
         self._rest: AsyncIterator[Json] | None = None
         self._over = False
 
@@ -243,15 +243,18 @@ class _AsyncChunks(AsyncIterator[Json]):
         return chunk
 
     async def _next(self) -> Json | None:
-        if self._begun is None:
+        if self._first_chunks is None:
             self._reading.reply = reply = await self._start()
-            if reply.opened is None:
+            if reply.open_stream is None:
                 assert reply.response is not None
-                self._begun = iter(chunks_of(reply.response))
+                self._first_chunks = iter(chunks_of(reply.response))
             else:
-                assert isinstance(reply.opened.rest, AsyncIterator)
-                self._begun, self._rest = iter(reply.opened.begun), reply.opened.rest
-        chunk = next(self._begun, None)
+                assert isinstance(reply.open_stream.rest, AsyncIterator)
+                self._first_chunks, self._rest = (
+                    iter(reply.open_stream.first_chunks),
+                    reply.open_stream.rest,
+                )
+        chunk = next(self._first_chunks, None)
         if self._rest is not None:
             if chunk is None:
                 chunk = await anext(self._rest, None)

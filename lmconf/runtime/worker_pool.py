@@ -39,12 +39,12 @@ Final: TypeAlias = tuple[type[Exception], ...]
 
 
 def run_in_threads(
-    work: Callable[[int], R], count: int, width: int, ended: Ended[R], final: Final = ()
+    work: Callable[[int], R], count: int, width: int, on_outcome: Ended[R], final: Final = ()
 ) -> None:
     """Call `work` with each number below `count`, in order, in at most `width` threads of its own.
 
-    `ended` is called in the thread of the caller. What it raises is raised once the pieces that
-    have begun have ended. An interrupt of that thread is raised at once: calls in flight have
+    `on_outcome` is called in the thread of the caller. What it raises is raised once the pieces
+    that have begun have ended. An interrupt of that thread is raised at once: calls in flight have
     `GRACE` to end, and are cut off then; a second interrupt ends the wait.
     """
     over, cut = OneShotEvent(), Cancellation()
@@ -84,20 +84,20 @@ def run_in_threads(
             if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
                 raise outcome
             try:
-                ended(number, outcome)
+                on_outcome(number, outcome)
             except Exception as error:
                 whole = not is_interrupt(error)
                 raise
         whole = True
     finally:
         stop.set()
-        begun = [thread for thread in threads if thread.ident is not None]
+        running = [thread for thread in threads if thread.ident is not None]
         try:
-            _join(begun, None if whole else GRACE)
+            _join(running, None if whole else GRACE)
         finally:
             over.give()
             cut.give()
-            _join(begun, GRACE)
+            _join(running, GRACE)
 
 
 def _join(threads: Iterable[threading.Thread], seconds: float | None) -> None:
@@ -111,30 +111,30 @@ def _await_threads(
     outcomes: SimpleQueue[tuple[int, R | BaseException] | None], threads: int
 ) -> Iterator[tuple[int, R | BaseException]]:
     while threads:
-        found = outcomes.get()
-        if found is None:
+        item = outcomes.get()
+        if item is None:
             threads -= 1
         else:
-            yield found
+            yield item
 
 
 async def run_in_tasks(
     work: Callable[[int], Coroutine[Any, Any, R]],
     count: int,
     width: int,
-    ended: Ended[R],
+    on_outcome: Ended[R],
     final: Final = (),
 ) -> None:
     """Await `work` with each number below `count`, begun in order, in at most `width` tasks.
 
-    When the caller is cancelled, or `ended` raises, the tasks are cancelled, and it is raised once
-    they have ended.
+    When the caller is cancelled, or `on_outcome` raises, the tasks are cancelled, and it is raised
+    once they have ended.
     """
     import asyncio  # only who runs an event loop needs it
 
     numbers, stop = iter(range(count)), False
     running: dict[asyncio.Task[R], int] = {}
-    finished: asyncio.Queue[asyncio.Task[R]] = asyncio.Queue()
+    done_tasks: asyncio.Queue[asyncio.Task[R]] = asyncio.Queue()
 
     def begin() -> bool:
         number = next(numbers, None)
@@ -143,21 +143,21 @@ async def run_in_tasks(
         # A task copies the context of whoever makes it.
         task = asyncio.create_task(work(number), name=f"lmconf-batch-{number}")
         running[task] = number
-        task.add_done_callback(finished.put_nowait)
+        task.add_done_callback(done_tasks.put_nowait)
         return True
 
     try:
         while len(running) < width and begin():
             pass
         while running:
-            task = await finished.get()
+            task = await done_tasks.get()
             number = running.pop(task)
             error = task.exception()  # which raises if the task was cancelled
             if error is None:
-                ended(number, task.result())
+                on_outcome(number, task.result())
             elif isinstance(error, Exception) and not is_interrupt(error):
                 stop = stop or isinstance(error, final)
-                ended(number, error)
+                on_outcome(number, error)
             else:
                 raise error
             if not stop:

@@ -32,12 +32,12 @@ _PIECES = [
 @functools.cache
 def texts(*, empty: bool = False) -> st.SearchStrategy[str]:
     """Return texts that YAML, a template or a dollar word could be mistaken for."""
-    found = st.one_of(
+    strategy = st.one_of(
         st.sampled_from(_PIECES),
         st.lists(st.sampled_from(_PIECES), min_size=1, max_size=4).map("".join),
         st.text(st.characters(codec="utf-8"), min_size=1, max_size=12),
     )
-    return st.one_of(st.just(""), found) if empty else found
+    return st.one_of(st.just(""), strategy) if empty else strategy
 
 
 @functools.cache
@@ -56,8 +56,8 @@ def numbers(low: float | None = None, high: float | None = None) -> st.SearchStr
 def keys(*, dollars: bool = True) -> st.SearchStrategy[str]:
     """Return keys that are no secret's name; those that look like dollar words with `dollars`."""
     words = ["$env", "$value", "$evn", "$ref", "default", "$append"] if dollars else ["a", "top_k"]
-    found = st.one_of(st.sampled_from([*words, "off", "1", "max_tokens"]), texts(empty=True))
-    return found.filter(lambda key: not is_secret_name(key) and (dollars or "$" not in key))
+    strategy = st.one_of(st.sampled_from([*words, "off", "1", "max_tokens"]), texts(empty=True))
+    return strategy.filter(lambda key: not is_secret_name(key) and (dollars or "$" not in key))
 
 
 _atoms = st.one_of(st.none(), st.booleans(), whole_numbers(), numbers(), texts(empty=True))

@@ -87,8 +87,8 @@ def values(shape: Shape) -> st.SearchStrategy[Any]:
         case Null():
             return st.none()
         case Integer(low=low, high=high):
-            found = whole_numbers(low, high)
-            return st.one_of(found, found.filter(lambda n: abs(n) < 2**53).map(float))
+            wholes = whole_numbers(low, high)
+            return st.one_of(wholes, wholes.filter(lambda n: abs(n) < 2**53).map(float))
         case Number(low=low, high=high):
             return st.one_of(numbers(low, high), st.integers(_up(low), _down(high)))
         case Duration(low=low):
@@ -128,21 +128,25 @@ def _composite(shape: Shape) -> st.SearchStrategy[Any]:
             raise TypeError(f"no values of {type(shape).__name__}")
 
 
-def block(type_: type[Struct], **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Return blocks with the fields of `type_`: the required ones, `given`, and a few others."""
-    return _block(type_, given)
+def block(type_: type[Struct], **strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return blocks with the fields of `type_`: those of `strategies`, the required and a few others."""
+    return _block(type_, strategies)
 
 
 @st.composite
 def _block(
-    draw: st.DrawFn, type_: type[Struct], given: dict[str, st.SearchStrategy[Any]]
+    draw: st.DrawFn, type_: type[Struct], strategies: dict[str, st.SearchStrategy[Any]]
 ) -> dict[str, Any]:
     declared = fields(type_)
-    free = [name for name, field in declared.items() if not field.required and name not in given]
-    chosen = draw(st.lists(st.sampled_from(free), unique=True, max_size=6)) if free else []
-    required = [name for name, field in declared.items() if field.required and name not in given]
-    data = {name: draw(values(declared[name].shape)) for name in (*required, *chosen)}
-    return {**{name: draw(strategy) for name, strategy in given.items()}, **data}
+    free = [
+        name for name, field in declared.items() if not field.required and name not in strategies
+    ]
+    optional = draw(st.lists(st.sampled_from(free), unique=True, max_size=6)) if free else []
+    required = [
+        name for name, field in declared.items() if field.required and name not in strategies
+    ]
+    data = {name: draw(values(declared[name].shape)) for name in (*required, *optional)}
+    return {**{name: draw(strategy) for name, strategy in strategies.items()}, **data}
 
 
 @st.composite
@@ -156,20 +160,20 @@ def with_empty_blocks(draw: st.DrawFn, shape: Shape, data: Any) -> Any:
         return data if inner is None else [draw(with_empty_blocks(inner, item)) for item in data]
     if not isinstance(data, dict) or any(key.startswith("$") for key in data):
         return data
-    chosen = choose(shape, data)
-    if isinstance(chosen, ListOf):  # a block that stands for a list of one
-        return draw(with_empty_blocks(chosen.item, data)) if data else data
-    if isinstance(chosen, Json):
+    choice = choose(shape, data)
+    if isinstance(choice, ListOf):  # a block that stands for a list of one
+        return draw(with_empty_blocks(choice.item, data)) if data else data
+    if isinstance(choice, Json):
         return data
     whole = {}
     for key, value in data.items():
-        below = child(chosen, data, key)
+        below = child(choice, data, key)
         whole[key] = value if below is None else draw(with_empty_blocks(below, value))
-    left_out = [name for name in _optional_blocks(chosen, data) if name not in data]
+    left_out = [name for name in _optional_blocks(choice, data) if name not in data]
     for name in (
         draw(st.lists(st.sampled_from(left_out), unique=True, max_size=6)) if left_out else ()
     ):
-        below = child(chosen, data, name)
+        below = child(choice, data, name)
         assert below is not None
         empty: Any = draw(st.sampled_from([{}, {"$value": {}}, None]))
         # A block that holds nothing but empty blocks is one, too.
@@ -191,10 +195,10 @@ def _optional_blocks(shape: Shape, data: dict[str, Any]) -> list[str]:
 
 
 def _kind(tag: str, kind: str, type_: type[Struct], default: bool) -> st.SearchStrategy[Any]:
-    said = block(type_, **{tag: _KINDS if kind == "*" else st.just(kind)})
+    blocks = block(type_, **{tag: _KINDS if kind == "*" else st.just(kind)})
     if not default:
-        return said
-    return said.flatmap(
+        return blocks
+    return blocks.flatmap(
         lambda data: st.sampled_from([data, {k: v for k, v in data.items() if k != tag}])
     )
 
@@ -212,22 +216,22 @@ def _text(shape: Text) -> st.SearchStrategy[str]:
 
 
 def _durations(low: float) -> st.SearchStrategy[Any]:
-    written = st.builds(
+    texts = st.builds(
         "{}{}{}".format,
         st.integers(0, 10**6) | st.sampled_from(["0.5", "1.25", "007"]),
         st.sampled_from(["", " "]),
         st.sampled_from(["", "ms", "s", "sec", "min", "h", "d"]),
     )
-    return st.one_of(numbers(low), st.integers(int(low), 10**6), written)
+    return st.one_of(numbers(low), st.integers(int(low), 10**6), texts)
 
 
 def _sizes() -> st.SearchStrategy[Any]:
-    written = st.builds(
+    texts = st.builds(
         "{}{}".format,
         st.integers(0, 10**6) | st.sampled_from(["0.5", "1.25"]),
         st.sampled_from(["", "B", "kB", "KB", "MB", "KiB", "MiB", "GiB", "TiB", " GiB"]),
     )
-    return st.one_of(st.integers(0, 2**50), written)
+    return st.one_of(st.integers(0, 2**50), texts)
 
 
 def _up(low: float | None) -> int:

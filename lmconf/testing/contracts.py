@@ -36,8 +36,8 @@ class TransportContract:
     """Tests of one transport, to be inherited by a test class.
 
     Give `make`. Give `make_refused` and `make_cut` where the transport has a server that can
-    fail, and `sent` where it can be told how often that was asked. `text` is the answer's text
-    where it is always the same.
+    fail, and `request_count` where it can be told how often that was asked. `text` is the answer's
+    text where it is always the same.
     """
 
     text: str | None = None
@@ -54,7 +54,7 @@ class TransportContract:
         """Return the transport with a server whose streams break before their end."""
         return None
 
-    def sent(self) -> int | None:
+    def request_count(self) -> int | None:
         """Return how many requests the server has received so far; None: it cannot be told."""
         return None
 
@@ -111,11 +111,11 @@ class TransportContract:
         for choice in choices:
             assert choice.get("finish_reason"), f"no finish_reason: {choice}"
             message = choice.get("message", choice)
-            said = message.get("content", message.get("text"))
-            assert isinstance(said, str | None), f"the text is no text: {choice}"
-            assert said or message.get("tool_calls"), f"it says nothing: {choice}"
+            text = message.get("content", message.get("text"))
+            assert isinstance(text, str | None), f"the text is no text: {choice}"
+            assert text or message.get("tool_calls"), f"it says nothing: {choice}"
             if self.text is not None:
-                assert said == self.text, f"{said!r} is not {self.text!r}"
+                assert text == self.text, f"{text!r} is not {self.text!r}"
         usage = response.get("usage")
         assert usage is None or isinstance(usage, Mapping), f"usage is no mapping: {usage}"
 
@@ -143,10 +143,10 @@ class TransportContract:
         transport = self.transport(self.make())
         transport.close()
         transport.close()
-        used = self.transport(self.make())
-        _whole(used)[0](self.request())
-        used.close()
-        used.close()
+        other = self.transport(self.make())
+        _whole(other)[0](self.request())
+        other.close()
+        other.close()
 
     def test_a_stream_that_is_left_early_holds_up_nothing(self) -> None:
         transport = self.transport(self.make())
@@ -175,11 +175,13 @@ class TransportContract:
         transport = self.transport(self.make())
 
         async def cancel() -> None:
-            before = self.sent()
+            before = self.request_count()
             task = asyncio.ensure_future(transport.acomplete(self.request()))
             await asyncio.sleep(0)
             # Where it can be told, the request is on its way when the task is cancelled.
-            while before is not None and self.sent() == before and not task.done():  # noqa: ASYNC110
+            while (  # noqa: ASYNC110
+                before is not None and self.request_count() == before and not task.done()
+            ):
                 await asyncio.sleep(0.001)
             task.cancel()
             await asyncio.wait([task])
@@ -198,13 +200,13 @@ class TransportContract:
         transport = self.transport(own)
         kinds = set()
         for way in (*_whole(transport), *_streams(transport)):
-            before = self.sent()
+            before = self.request_count()
             error = _raised_error(functools.partial(way, self.request()))
             assert isinstance(error, CallError), f"not a CallError: {error!r}"
             kinds.add(type(error))
-            for told in (str(error), repr(error), repr(error.__dict__)):
-                assert KEY not in told, "the error tells the credential"
-            after = self.sent()
+            for text in (str(error), repr(error), repr(error.__dict__)):
+                assert KEY not in text, "the error tells the credential"
+            after = self.request_count()
             if before is not None and after is not None:
                 assert after - before == 1, f"{after - before} requests were sent for one"
         assert len(kinds) == 1, f"the same refusal is told in several ways: {kinds}"
@@ -244,8 +246,8 @@ def _has_sync(transport: Transport) -> bool:
     return getattr(transport, "has_sync", True)
 
 
-async def _run_awaitable(found: Coroutine[Any, Any, T]) -> T:
-    return await found
+async def _run_awaitable(coroutine: Coroutine[Any, Any, T]) -> T:
+    return await coroutine
 
 
 async def _collect_chunks(chunks: AsyncIterator[Json]) -> list[Json]:
@@ -254,10 +256,10 @@ async def _collect_chunks(chunks: AsyncIterator[Json]) -> list[Json]:
 
 def _raised_error(call: Callable[[], object]) -> BaseException:
     try:
-        found = call()
+        result = call()
     except Exception as error:  # noqa: BLE001 - which it is, is what is tested
         return error
-    raise AssertionError(f"nothing was raised; it returned {found!r}")
+    raise AssertionError(f"nothing was raised; it returned {result!r}")
 
 
 def _at_once(count: int, call: Callable[[], object]) -> list[object]:

@@ -126,7 +126,7 @@ class Fake:
         self._usage = usage
         self._lock = threading.Lock()
         self._requests: list[Asked] = []
-        self._ended = False
+        self._is_over = False
         # Stores of answers outlive a process, so no two fakes may ever have one name.
         self.name = f"fake-{os.urandom(6).hex()}"
 
@@ -168,7 +168,7 @@ class Fake:
         return LM(model, model_type, **{**_OWN, "transport": {"use": self.name}, **settings})
 
     def __enter__(self) -> Fake:
-        self._ended = False
+        self._is_over = False
         register_transport(self.name, lambda: self)
         return self
 
@@ -178,7 +178,7 @@ class Fake:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ended = True
+        self._is_over = True
         unregister_transport(self.name)
 
     def __repr__(self) -> str:
@@ -239,26 +239,26 @@ class Fake:
         return [text[at : at + self._chunk] for at in range(0, len(text), self._chunk)]
 
     def _plan(self, request: Request, *, stream: bool) -> _Plan:
-        if self._ended:
+        if self._is_over:
             raise UsageError(f"{self.name} was asked after its `with` block had ended")
-        asked = _fake_request(request, stream=stream)
+        fake_request = _fake_request(request, stream=stream)
         with self._lock:
-            self._requests.append(asked)
+            self._requests.append(fake_request)
             number = len(self._requests)
             latency = next(self._latencies)
-        scripted = self._script.next(asked)
-        said = scripted.said
-        latency = latency if scripted.latency is None else scripted.latency
-        if isinstance(said, BaseException):
-            return _Plan({}, latency, said, None)
-        if isinstance(said, Answer):
-            said = said.response
-        response = make_response(said, request, "fake")
+        script_answer = self._script.next(fake_request)
+        content = script_answer.content
+        latency = latency if script_answer.latency is None else script_answer.latency
+        if isinstance(content, BaseException):
+            return _Plan({}, latency, content, None)
+        if isinstance(content, Answer):
+            content = content.response
+        response = make_response(content, request, "fake")
         response.setdefault("id", f"fake-{number}")
         response.setdefault(REQUEST_ID, f"fake-{number}")
         if self._usage and "usage" not in response:
-            response["usage"] = _add_usage(asked, response)
-        return _Plan(response, latency, None, scripted.then)
+            response["usage"] = _add_usage(fake_request, response)
+        return _Plan(response, latency, None, script_answer.then)
 
 
 def _whole(plan: _Plan, request: Request) -> Json:
@@ -296,11 +296,20 @@ def _fake_request(request: Request, *, stream: bool) -> Asked:
     )
 
 
-def _add_usage(asked: Asked, response: Json) -> Json:
-    prompt = asked.prompt if asked.prompt is not None else " ".join(map(text_of, asked.messages))
-    said = (
+def _add_usage(request: Asked, response: Json) -> Json:
+    prompt = (
+        request.prompt if request.prompt is not None else " ".join(map(text_of, request.messages))
+    )
+    texts = (
         choice["text"] if "text" in choice else text_of(choice["message"])
         for choice in response["choices"]
     )
-    sent, came = len(prompt.split()), sum(len((text or "").split()) for text in said)
-    return {"prompt_tokens": sent, "completion_tokens": came, "total_tokens": sent + came}
+    prompt_words, answer_words = (
+        len(prompt.split()),
+        sum(len((text or "").split()) for text in texts),
+    )
+    return {
+        "prompt_tokens": prompt_words,
+        "completion_tokens": answer_words,
+        "total_tokens": prompt_words + answer_words,
+    }

@@ -48,7 +48,7 @@ class Asked(Struct, frozen=True, eq=False, kw_only=True):
 class ScriptedAnswer(Struct, frozen=True, eq=False, kw_only=True):
     """One answer with what is to be said of it; see `answer`."""
 
-    said: object
+    content: object
     latency: float | None = None
     then: BaseException | None = None
 
@@ -104,7 +104,7 @@ def answer(
     response: dict[str, Any] = {"choices": [choice]}
     if usage is not None:
         response["usage"] = dict(usage)
-    return ScriptedAnswer(said=response, latency=latency, then=then)
+    return ScriptedAnswer(content=response, latency=latency, then=then)
 
 
 def _tool_call(
@@ -126,15 +126,15 @@ class Script:
 
     def __init__(self, answers: Answers, *, cycle: bool) -> None:
         self._lock = threading.Lock()
-        self._listed: list[object] | None = None
+        self._answers: list[object] | None = None
         self._coming: Iterator[object] | None = None
         self._cases: list[tuple[str | re.Pattern[str], object]] | None = None
         self._always: object = None
-        self._taken = 0
+        self._position = 0
         self._cycle = cycle
         if isinstance(answers, list | tuple):
-            self._listed = list(answers)
-            if not self._listed:
+            self._answers = list(answers)
+            if not self._answers:
                 raise UsageError("a fake needs at least one answer")
         elif isinstance(answers, Mapping):
             self._cases = list(answers.items())
@@ -149,72 +149,79 @@ class Script:
         else:
             _check(answers)
             self._always = answers
-        if cycle and self._listed is None:
+        if cycle and self._answers is None:
             raise UsageError("`cycle` is for a list of answers")
-        for entry in (*(self._listed or ()), *(said for _, said in self._cases or ())):
+        for entry in (
+            *(self._answers or ()),
+            *(case_answer for _, case_answer in self._cases or ()),
+        ):
             _check(entry)
 
     @property
     def left(self) -> int | None:
         """How many answers of a list are left; None where there is no end."""
-        if self._listed is None or self._cycle:
+        if self._answers is None or self._cycle:
             return None
-        return max(len(self._listed) - self._taken, 0)
+        return max(len(self._answers) - self._position, 0)
 
-    def next(self, asked: Asked) -> ScriptedAnswer:
-        """Return the answer to `asked`.
+    def next(self, request: Asked) -> ScriptedAnswer:
+        """Return the answer to `request`.
 
         Raises:
             UsageError: there is none.
         """
-        said = self._pick(asked)
-        _check(said)
-        if not isinstance(said, BaseException) and callable(said):
-            said = said(asked)
-            _check(said)
-        return said if isinstance(said, ScriptedAnswer) else ScriptedAnswer(said=said)
+        content = self._pick(request)
+        _check(content)
+        if not isinstance(content, BaseException) and callable(content):
+            content = content(request)
+            _check(content)
+        return content if isinstance(content, ScriptedAnswer) else ScriptedAnswer(content=content)
 
-    def _pick(self, asked: Asked) -> object:
+    def _pick(self, request: Asked) -> object:
         if self._cases is not None:
-            return _matching(self._cases, asked.text)
+            return _matching(self._cases, request.text)
         with self._lock:
-            number, self._taken = self._taken, self._taken + 1
-            if self._listed is not None:
-                if self._cycle or number < len(self._listed):
-                    return self._listed[number % len(self._listed)]
+            number, self._position = self._position, self._position + 1
+            if self._answers is not None:
+                if self._cycle or number < len(self._answers):
+                    return self._answers[number % len(self._answers)]
             elif self._coming is not None:
-                for said in self._coming:
-                    return said
+                for content in self._coming:
+                    return content
             else:
                 return self._always
         raise UsageError(
-            f"the fake has no answer left: request {number + 1} asks {_short(asked.text)!r};"
+            f"the fake has no answer left: request {number + 1} asks {_short(request.text)!r};"
             " give it more answers, or `cycle=True`"
         )
 
 
 def _matching(cases: Sequence[tuple[str | re.Pattern[str], object]], text: str) -> object:
-    for key, said in cases:
+    for key, content in cases:
         if isinstance(key, str) and key == text:
-            return said
-    for key, said in cases:
+            return content
+    for key, content in cases:
         if isinstance(key, re.Pattern) and key.search(text):
-            return said
+            return content
     near = did_you_mean(text, [key for key, _ in cases if isinstance(key, str)])
-    meant = f"; did you mean {near!r}?" if near else ""
-    raise UsageError(f"the fake has no answer to {_short(text)!r}{meant}")
+    suggestion = f"; did you mean {near!r}?" if near else ""
+    raise UsageError(f"the fake has no answer to {_short(text)!r}{suggestion}")
 
 
-def _check(said: object) -> None:
-    if isinstance(said, type) and issubclass(said, BaseException):
-        raise UsageError(f"a fake raises an exception, not a class: write {said.__name__}(…)")
-    texts = isinstance(said, list | tuple) and said and all(isinstance(text, str) for text in said)
-    known = isinstance(said, str | Mapping | Answer | ScriptedAnswer | BaseException) or callable(
-        said
+def _check(content: object) -> None:
+    if isinstance(content, type) and issubclass(content, BaseException):
+        raise UsageError(f"a fake raises an exception, not a class: write {content.__name__}(…)")
+    texts = (
+        isinstance(content, list | tuple)
+        and content
+        and all(isinstance(text, str) for text in content)
     )
-    if not texts and not known:
+    is_answer = isinstance(
+        content, str | Mapping | Answer | ScriptedAnswer | BaseException
+    ) or callable(content)
+    if not texts and not is_answer:
         raise UsageError(
-            f"a fake cannot answer with {type(said).__name__}: give a text, a list of texts, a"
+            f"a fake cannot answer with {type(content).__name__}: give a text, a list of texts, a"
             " message or a response, an exception, a function, or lmconf.testing.answer(…)"
         )
 

@@ -22,23 +22,23 @@ SHARE = 10.0
 
 def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """Return the last whole checkpoint in `folder` and what its mark says, if there is one."""
-    found = []
+    marks = []
     for path in folder.glob("checkpoint-*"):
         mark = _mark(path)
         if mark is not None:
-            found.append((mark["step"], path, mark))
-    if not found:
+            marks.append((mark["step"], path, mark))
+    if not marks:
         return None
-    _, path, mark = max(found, key=lambda each: each[0])
+    _, path, mark = max(marks, key=lambda each: each[0])
     return path, mark
 
 
 def _mark(path: Path) -> dict[str, Any] | None:
     try:
-        told = json.loads((path / MARK).read_text("utf-8"))
+        data = json.loads((path / MARK).read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return told if isinstance(told, dict) and isinstance(told.get("step"), int) else None
+    return data if isinstance(data, dict) and isinstance(data.get("step"), int) else None
 
 
 def sweep(folder: Path, keep: Path | None) -> None:
@@ -48,10 +48,10 @@ def sweep(folder: Path, keep: Path | None) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def keeper(every: float, told: dict[str, Any]) -> Any:
+def keeper(every: float, facts: dict[str, Any]) -> Any:
     """Return a callback for transformers' trainer that keeps a checkpoint each `every` seconds.
 
-    `told` is said in the mark beside the step. At most a tenth of the time is spent on it.
+    `facts` is said in the mark beside the step. At most a tenth of the time is spent on it.
     """
     import transformers
 
@@ -72,7 +72,7 @@ def keeper(every: float, told: dict[str, Any]) -> Any:
         def on_save(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
             folder = Path(args.output_dir)
             path = folder / f"checkpoint-{state.global_step}"
-            _seal(path, {**told, "step": state.global_step, "steps": state.max_steps})
+            _seal(path, {**facts, "step": state.global_step, "steps": state.max_steps})
             sweep(folder, path)
             self.last = time.monotonic()
             self.cost = self.last - self.begun
@@ -80,13 +80,13 @@ def keeper(every: float, told: dict[str, Any]) -> Any:
     return Keeper()
 
 
-def _seal(path: Path, told: dict[str, Any]) -> None:
+def _seal(path: Path, mark: dict[str, Any]) -> None:
     """Mark a checkpoint as whole, once it would outlive a machine that stops at once."""
     for file in path.rglob("*"):
         if file.is_file():
             _to_disk(file)
     beside = path / f".{MARK}"
-    beside.write_text(json.dumps(told), "utf-8")
+    beside.write_text(json.dumps(mark), "utf-8")
     _to_disk(beside)
     beside.replace(path / MARK)
     for folder in (path, path.parent):

@@ -53,42 +53,42 @@ class CommandTrainer:
     def advance(
         self,
         order: TrainingOrder,
-        kept: Mapping[str, str],
+        state: Mapping[str, str],
         keep: Callable[[Mapping[str, str]], None],
         reach: Callable[[], ApiAccess],
     ) -> JobStatus:
         """Start the command, or look how it is doing."""
-        if "started" not in kept:
-            cwd = kept.get("cwd") or str(Path.cwd())
-            keep({**kept, "started": "yes", "cwd": cwd})
+        if "started" not in state:
+            cwd = state.get("cwd") or str(Path.cwd())
+            keep({**state, "started": "yes", "cwd": cwd})
             (order.folder / "progress.json").unlink(missing_ok=True)
             env, hidden = process.environment(order)
             program = process.Program(
                 argv=_fill_placeholders(order), env=env, hidden=hidden, cwd=Path(cwd)
             )
-            return process.start_program(order, program, kept.get("said", ""))
-        ended = process.check_program(order)
-        if ended is None:
+            return process.start_program(order, program, state.get("said", ""))
+        exit_ = process.check_program(order)
+        if exit_ is None:
             return JobStatus(status="running", progress=process.progress(order))
-        if ended.well:
+        if exit_.well:
             return _result(order)
-        again = f"`lmconf jobs resume {order.id[-6:]}` runs the command again" if ended.cut else ""
-        return process.failure(order, ended, again)
+        again = f"`lmconf jobs resume {order.id[-6:]}` runs the command again" if exit_.cut else ""
+        return process.failure(order, exit_, again)
 
-    def resume(self, order: TrainingOrder, kept: Mapping[str, str]) -> Mapping[str, str]:
+    def resume(self, order: TrainingOrder, state: Mapping[str, str]) -> Mapping[str, str]:
         """Run the command again, in the folder that it was run in.
 
         Raises:
             TrainError: the folder is gone, or the environment cannot be had.
         """
         self.check(order)
-        cwd = kept.get("cwd", "")
+        cwd = state.get("cwd", "")
         if cwd and not Path(cwd).is_dir():
             raise TrainError(f"the folder that the command was run in is not there: {cwd}")
         return {"cwd": cwd, "said": "run again"}
 
     def cancel(
-        self, order: TrainingOrder, kept: Mapping[str, str], reach: Callable[[], ApiAccess]
+        self, order: TrainingOrder, state: Mapping[str, str], reach: Callable[[], ApiAccess]
     ) -> JobStatus:
         """End the command and everything it started."""
         process.end_program(order)
@@ -104,10 +104,10 @@ def _fill_placeholders(order: TrainingOrder) -> tuple[str, ...]:
     }
     words = []
     for word in order.spec.command or ():
-        filled = word
+        text = word
         for place in PLACES:
-            filled = filled.replace(place, values[place])
-        words.append(filled)
+            text = text.replace(place, values[place])
+        words.append(text)
     return (str(with_home(words[0])), *words[1:])
 
 
@@ -116,35 +116,35 @@ def _result(order: TrainingOrder) -> JobStatus:
     grown, output = process.partial(order), order.output
     if grown.exists() and not output.exists():
         grown.replace(output)
-    told: object = None
+    data: object = None
     try:
-        told = json.loads((output / "result.json").read_text("utf-8"))
+        data = json.loads((output / "result.json").read_text("utf-8"))
     except FileNotFoundError:
-        told = {}
+        data = {}
     except (OSError, ValueError):
         return JobStatus(status="failed", error=f"{output / 'result.json'} cannot be read as JSON")
-    told = told if isinstance(told, dict) else {}
+    data = data if isinstance(data, dict) else {}
     ggufs = sorted(output.glob("*.gguf"))
-    if isinstance(told.get("model"), str):
-        made = TrainingResult(model=told["model"])
-    elif isinstance(told.get("weights"), str):
-        weights = output / told["weights"]
+    if isinstance(data.get("model"), str):
+        result = TrainingResult(model=data["model"])
+    elif isinstance(data.get("weights"), str):
+        weights = output / data["weights"]
         if not weights.exists():
             error = f"result.json names weights that are not there: {weights}"
             return JobStatus(status="failed", error=error)
-        made = TrainingResult(weights=str(weights))
+        result = TrainingResult(weights=str(weights))
     elif len(ggufs) == 1:
         weights = str(output) if (output / "config.json").exists() else None
-        made = TrainingResult(gguf=str(ggufs[0]), weights=weights)
+        result = TrainingResult(gguf=str(ggufs[0]), weights=weights)
     elif (output / "config.json").exists():
-        made = TrainingResult(weights=str(output))
+        result = TrainingResult(weights=str(output))
     else:
         return JobStatus(
             status="failed",
             error="the command ended well and left no weights in {output}: a folder with"
             " config.json, one *.gguf, or result.json",
         )
-    return JobStatus(status="succeeded", progress=process.progress(order), made=made)
+    return JobStatus(status="succeeded", progress=process.progress(order), result=result)
 
 
 TRAINER: Trainer = CommandTrainer()

@@ -77,22 +77,22 @@ def _copy_fields(gguf: Any, reader: Any, writer: Any) -> None:
 def _add_tensors(reader: Any, writer: Any, weights: Path, config: dict[str, Any]) -> None:
     import numpy as np
 
-    wanted = {
+    shapes = {
         tensor.name: tuple(int(n) for n in reversed(tensor.shape)) for tensor in reader.tensors
     }
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
-    tied = config.get("tie_word_embeddings", False)
+    has_tied_embeddings = config.get("tie_word_embeddings", False)
     for name, weight in sorted(_load_tensors(weights).items()):
-        if tied and name == "lm_head.weight":
+        if has_tied_embeddings and name == "lm_head.weight":
             continue
         target = _tensor_name(name)
-        if wanted.pop(target, None) != weight.shape:
+        if shapes.pop(target, None) != weight.shape:
             raise ExportError(f"{name} {weight.shape} is not in the older file in this shape")
         kind = target.removesuffix(".weight").rsplit(".", 1)[-1]
-        ordered = _interleave_rotary(weight, heads[kind]) if kind in heads else weight
+        values = _interleave_rotary(weight, heads[kind]) if kind in heads else weight
         dtype = np.float32 if weight.ndim == 1 else np.float16
-        writer.add_tensor(target, np.ascontiguousarray(ordered.astype(dtype)))
-    missing = [name for name in wanted if name != "rope_freqs.weight"]
+        writer.add_tensor(target, np.ascontiguousarray(values.astype(dtype)))
+    missing = [name for name in shapes if name != "rope_freqs.weight"]
     if missing:
         raise ExportError(f"the weights lack {', '.join(missing[:5])}")
 
@@ -101,10 +101,10 @@ def _load_tensors(weights: Path) -> dict[str, Any]:
     """Return all tensors as f32; torch reads them, for numpy knows no bfloat16."""
     from safetensors.torch import load_file
 
-    found: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
     for file in sorted(weights.glob("*.safetensors")):
-        found |= {name: tensor.float().numpy() for name, tensor in load_file(file).items()}
-    return found
+        tensors |= {name: tensor.float().numpy() for name, tensor in load_file(file).items()}
+    return tensors
 
 
 def _interleave_rotary(weight: Any, heads: int) -> Any:

@@ -181,19 +181,19 @@ def _headers(access: ApiAccess) -> dict[str, str]:
 
 def _object(what: str, answer: _ApiResponse) -> dict[str, Any]:
     try:
-        found = json.loads(answer.body)
+        value = json.loads(answer.body)
     except ValueError:
-        found = None
-    if isinstance(found, dict):
-        return found
+        value = None
+    if isinstance(value, dict):
+        return value
     raise TrainerUnreachable(f"{what} answered something that is no JSON object")
 
 
 def _reason(access: ApiAccess, answer: _ApiResponse) -> str:
     text = answer.body.decode("utf-8", "replace")
     try:
-        told = json.loads(text)
-        error = told.get("error", told)
+        data = json.loads(text)
+        error = data.get("error", data)
         text = str(error.get("message", error) if isinstance(error, dict) else error)
     except (ValueError, AttributeError):
         return show_text(access, text)[:500]

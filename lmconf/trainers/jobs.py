@@ -224,10 +224,10 @@ def all_jobs() -> list[JobFolder]:
     """Return all jobs, the oldest first."""
     try:
         # A name with a dot is one that is being removed.
-        found = [path for path in jobs_folder().iterdir() if not path.name.startswith(".")]
+        paths = [path for path in jobs_folder().iterdir() if not path.name.startswith(".")]
     except FileNotFoundError:
         return []
-    return [JobFolder(path) for path in sorted(found) if (path / "job.json").is_file()]
+    return [JobFolder(path) for path in sorted(paths) if (path / "job.json").is_file()]
 
 
 def find(name: str) -> JobFolder:
@@ -243,8 +243,8 @@ def find(name: str) -> JobFolder:
         return fitting[0]
     if fitting:
         raise TrainError(f"several jobs begin with {name!r}: {', '.join(j.id for j in fitting)}")
-    known = [each for job in all_jobs() for each in (job.id, job.id[-6:])]
-    near = did_you_mean(name, known)
+    names = [each for job in all_jobs() for each in (job.id, job.id[-6:])]
+    near = did_you_mean(name, names)
     hint = f"did you mean {near!r}?" if near else "`lmconf jobs list` lists all"
     raise TrainError(f"there is no job {name!r}; {hint}")
 

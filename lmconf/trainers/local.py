@@ -52,10 +52,10 @@ class LocalTrainer:
         if row.get("tools") or row.get("functions"):
             return "training on this machine takes conversations without tools"
         if format == "preference":
-            asked = row["input"]
-            if asked.get("tools"):
+            prompt = row["input"]
+            if prompt.get("tools"):
                 return "training on this machine takes conversations without tools"
-            groups = [asked["messages"], row["preferred_output"], row["non_preferred_output"]]
+            groups = [prompt["messages"], row["preferred_output"], row["non_preferred_output"]]
         else:
             groups = [row.get("messages", ())]
         for message in (message for group in groups for message in group):
@@ -71,10 +71,10 @@ class LocalTrainer:
         Raises:
             TrainError: something is missing, or what comes out could not be served.
         """
-        wanted = [*PACKAGES, *(["peft"] if order.spec.lora else [])]
+        packages = [*PACKAGES, *(["peft"] if order.spec.lora else [])]
         gguf = order.served_by == "llama_cpp"
-        wanted += ["gguf"] if gguf else []
-        missing = [name for name in wanted if not is_installed(name)]
+        packages += ["gguf"] if gguf else []
+        missing = [name for name in packages if not is_installed(name)]
         if missing:
             raise TrainError(
                 describe_missing(*missing, extra="train", purpose="training on this machine")
@@ -87,7 +87,7 @@ class LocalTrainer:
     @staticmethod
     def _check_export(order: TrainingOrder, weights: str) -> None:
         """See that a GGUF can be made afterwards: better said now than after hours."""
-        if not order.served or not with_home(order.served).is_file():
+        if not order.served_weights or not with_home(order.served_weights).is_file():
             raise TrainError(
                 "the server of this LM loads a GGUF file, and `launch_kwargs.weights` names none"
                 " that is there: tokenizer and template of the new one are taken from it"
@@ -106,62 +106,62 @@ class LocalTrainer:
     def advance(
         self,
         order: TrainingOrder,
-        kept: Mapping[str, str],
+        state: Mapping[str, str],
         keep: Callable[[Mapping[str, str]], None],
         reach: Callable[[], ApiAccess],
     ) -> JobStatus:
         """Start the training, or look how it is doing."""
-        if "started" not in kept:
-            keep({**kept, "started": "yes"})
+        if "started" not in state:
+            keep({**state, "started": "yes"})
             env, hidden = process.environment(order)
             env.setdefault("TOKENIZERS_PARALLELISM", "false")
             program = process.Program(
                 argv=(sys.executable, "-I", str(WORKER)),
                 env=env,
                 hidden=hidden,
-                input=json.dumps(_settings(order, kept)) + "\n",
+                input=json.dumps(_settings(order, state)) + "\n",
                 cwd=order.folder,
             )
-            return process.start_program(order, program, kept.get("said", ""))
-        ended = process.check_program(order)
-        told = process.progress(order)
-        if ended is None:
-            return JobStatus(status="running", progress=told)
-        if ended.well:
-            return _result(order, told)
-        return process.failure(order, ended, _next_step(order, ended))
+            return process.start_program(order, program, state.get("said", ""))
+        exit_ = process.check_program(order)
+        progress = process.progress(order)
+        if exit_ is None:
+            return JobStatus(status="running", progress=progress)
+        if exit_.well:
+            return _result(order, progress)
+        return process.failure(order, exit_, _next_step(order, exit_))
 
-    def resume(self, order: TrainingOrder, kept: Mapping[str, str]) -> Mapping[str, str]:
+    def resume(self, order: TrainingOrder, state: Mapping[str, str]) -> Mapping[str, str]:
         """Go on after the last checkpoint, or begin again where none was kept.
 
         Raises:
             TrainError: the weights or the libraries are others than those it was begun with.
         """
         self.check(order)
-        found = checkpoints.newest(process.checkpoints(order))
-        if found is None:
+        checkpoint = checkpoints.newest(process.checkpoints(order))
+        if checkpoint is None:
             return {"said": "no checkpoint was kept: begun again"}
-        path, mark = found
-        changed = [
+        path, mark = checkpoint
+        differences = [
             f"{name} {was} (now {_version(name)})"
             for name, was in sorted(mark["versions"].items())
             if was != _version(name)
         ]
-        if changed:
+        if differences:
             raise TrainError(
-                f"the training {order.id} was begun with {', '.join(changed)}: install what it was"
-                " begun with, or begin another with `lmconf train`"
+                f"the training {order.id} was begun with {', '.join(differences)}: install what it"
+                " was begun with, or begin another with `lmconf train`"
             )
         if mark["base"] != _digest_of(_weights(order)):
             raise TrainError(
                 f"the weights that the training {order.id} was begun with have changed since:"
                 f" {_weights(order)}"
             )
-        said = f"goes on after step {mark['step']} of {mark['steps']}"
-        return {"resume": str(path), "said": said}
+        message = f"goes on after step {mark['step']} of {mark['steps']}"
+        return {"resume": str(path), "said": message}
 
     def cancel(
-        self, order: TrainingOrder, kept: Mapping[str, str], reach: Callable[[], ApiAccess]
+        self, order: TrainingOrder, state: Mapping[str, str], reach: Callable[[], ApiAccess]
     ) -> JobStatus:
         """End the training; what it wrote so far is removed."""
         process.end_program(order)
@@ -174,24 +174,24 @@ def _weights(order: TrainingOrder) -> str:
     Raises:
         TrainError: nothing names it, or it is no folder of weights.
     """
-    stated = order.spec.weights or _folder(order.served)
-    stated = stated or order.model
-    path = with_home(stated)
+    weights = order.spec.weights or _folder(order.served_weights)
+    weights = weights or order.model
+    path = with_home(weights)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise TrainError(f"{path} holds no weights in the format of transformers: config.json")
         return str(path.absolute())
-    if path.is_file() or stated.startswith((".", "/", "~")):
+    if path.is_file() or weights.startswith((".", "/", "~")):
         what = "is a file" if path.is_file() else "does not exist"
         raise TrainError(
-            f"the weights {stated} {what}: `train_kwargs.weights` names a folder in the format of"
+            f"the weights {weights} {what}: `train_kwargs.weights` names a folder in the format of"
             " transformers, or a model"
         )
-    return stated
+    return weights
 
 
-def _folder(served: str | None) -> str | None:
-    return served if served and with_home(served).is_dir() else None
+def _folder(weights: str | None) -> str | None:
+    return weights if weights and with_home(weights).is_dir() else None
 
 
 def _digest_of(weights: str) -> str:
@@ -203,8 +203,8 @@ def _digest_of(weights: str) -> str:
     if not path.is_dir():
         return ""
     files = [(file.name, file.stat()) for file in sorted(path.iterdir()) if file.is_file()]
-    told = [(name, found.st_size, found.st_mtime_ns) for name, found in files]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    facts = [(name, status.st_size, status.st_mtime_ns) for name, status in files]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _version(name: str) -> str:
@@ -214,23 +214,23 @@ def _version(name: str) -> str:
         return "missing"
 
 
-def _next_step(order: TrainingOrder, ended: process.ProgramExit) -> str:
+def _next_step(order: TrainingOrder, exit_: process.ProgramExit) -> str:
     """Say how one may go on with a training that did not end well; no half checkpoint is left."""
     folder = process.checkpoints(order)
-    found = checkpoints.newest(folder)
-    checkpoints.sweep(folder, found and found[0])
+    checkpoint = checkpoints.newest(folder)
+    checkpoints.sweep(folder, checkpoint and checkpoint[0])
     resume = f"`lmconf jobs resume {order.id[-6:]}`"
-    if found is not None:
-        return f"{resume} goes on after step {found[1]['step']} of {found[1]['steps']}"
-    return f"{resume} begins it again" if ended.cut else ""
+    if checkpoint is not None:
+        return f"{resume} goes on after step {checkpoint[1]['step']} of {checkpoint[1]['steps']}"
+    return f"{resume} begins it again" if exit_.cut else ""
 
 
-def _settings(order: TrainingOrder, kept: Mapping[str, str]) -> dict[str, Any]:
+def _settings(order: TrainingOrder, state: Mapping[str, str]) -> dict[str, Any]:
     spec = order.spec
-    said = {name: getattr(spec, name) for name in SETTINGS}
+    settings = {name: getattr(spec, name) for name in SETTINGS}
     lora = spec.lora
     return {
-        **{name: value for name, value in said.items() if value is not None},
+        **{name: value for name, value in settings.items() if value is not None},
         "lora": lora and {name: getattr(lora, name) for name in fields(type(lora))},
         "weights": _weights(order),
         "base": _digest_of(_weights(order)),
@@ -240,13 +240,13 @@ def _settings(order: TrainingOrder, kept: Mapping[str, str]) -> dict[str, Any]:
         "validation": str(order.validation) if order.validation else None,
         "partial": str(process.partial(order)),
         "checkpoints": str(process.checkpoints(order)),
-        "resume": kept.get("resume"),
+        "resume": state.get("resume"),
         "progress": str(order.folder / "progress.json"),
-        "gguf": order.served if order.served_by == "llama_cpp" else None,
+        "gguf": order.served_weights if order.served_by == "llama_cpp" else None,
     }
 
 
-def _result(order: TrainingOrder, told: Mapping[str, Any]) -> JobStatus:
+def _result(order: TrainingOrder, progress: Mapping[str, Any]) -> JobStatus:
     """Take over what was written; a look that was cut short goes on here."""
     grown, output = process.partial(order), order.output
     if grown.exists() and not output.exists():
@@ -258,12 +258,12 @@ def _result(order: TrainingOrder, told: Mapping[str, Any]) -> JobStatus:
             status="failed", error=f"the training ended well, and {output} is not whole"
         )
     gguf = output / "model.gguf"
-    made = TrainingResult(
+    result = TrainingResult(
         weights=str(output / "weights"),
         gguf=str(gguf) if gguf.exists() else None,
         versions=versions,
     )
-    return JobStatus(status="succeeded", progress=told, made=made)
+    return JobStatus(status="succeeded", progress=progress, result=result)
 
 
 TRAINER: Trainer = LocalTrainer()

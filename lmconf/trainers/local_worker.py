@@ -28,9 +28,9 @@ def main() -> int:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     partial = Path(settings["partial"])
     weights = partial / "weights"
-    trained, tokenizer = train(settings, read_rows(settings["data"]))
+    model, tokenizer = train(settings, read_rows(settings["data"]))
     _say("saving the weights")
-    trained.save_pretrained(weights)
+    model.save_pretrained(weights)
     tokenizer.save_pretrained(weights)
     if settings["gguf"]:
         _say("writing them as GGUF")
@@ -63,8 +63,8 @@ def read_rows(path: str) -> list[Row]:
 def train(settings: dict[str, Any], rows: list[Row]) -> tuple[Any, Any]:
     """Return the trained model, adapters merged, and its tokenizer."""
     checkpoints = _beside("checkpoints")
-    resumed = settings["resume"] and Path(settings["resume"])
-    checkpoints.sweep(Path(settings["checkpoints"]), resumed)
+    checkpoint = settings["resume"] and Path(settings["resume"])
+    checkpoints.sweep(Path(settings["checkpoints"]), checkpoint)
     import torch
     import transformers
 
@@ -78,41 +78,41 @@ def train(settings: dict[str, Any], rows: list[Row]) -> tuple[Any, Any]:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     preferences = settings["format"] == "preference"
-    chosen = (
+    parts = (
         _preference_trainer(settings, rows) if preferences else _supervised_trainer(settings, rows)
     )
-    kind, config, rate, own, shaped, measured = chosen
-    made = kind(
+    kind, config, rate, own, train_set, eval_set = parts
+    trainer = kind(
         model=model,
         args=config(**_arguments(settings, device, rate), **own),
-        train_dataset=shaped,
-        eval_dataset=measured,
+        train_dataset=train_set,
+        eval_dataset=eval_set,
         processing_class=tokenizer,
         peft_config=_adapters(settings),
     )
-    made.remove_callback(transformers.PrinterCallback)
-    made.add_callback(_progress_callback(settings["progress"]))
-    told = {"versions": _versions(settings), "base": settings["base"]}
-    made.add_callback(checkpoints.keeper(settings.get("checkpoint_every", 300.0), told))
-    made.train(resume_from_checkpoint=resumed and str(resumed))
-    trained = made.model
-    if not all(bool(torch.isfinite(weight).all()) for weight in trained.parameters()):
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.add_callback(_progress_callback(settings["progress"]))
+    facts = {"versions": _versions(settings), "base": settings["base"]}
+    trainer.add_callback(checkpoints.keeper(settings.get("checkpoint_every", 300.0), facts))
+    trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+    result = trainer.model
+    if not all(bool(torch.isfinite(weight).all()) for weight in result.parameters()):
         sys.exit("the training diverged: weights are infinite or no numbers; lower learning_rate")
     if settings["lora"]:
         _say("merging what was added into the weights")
-        trained = trained.merge_and_unload()
-    return trained, tokenizer
+        result = result.merge_and_unload()
+    return result, tokenizer
 
 
-def _device(stated: str, torch: Any) -> str:
-    if stated != "auto":
-        return stated
+def _device(device: str, torch: Any) -> str:
+    if device != "auto":
+        return device
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _arguments(settings: dict[str, Any], device: str, default_rate: float) -> Row:
     steps = settings.get("max_steps")
-    chosen: Row = {
+    arguments: Row = {
         "output_dir": settings["checkpoints"],
         "per_device_train_batch_size": settings.get("batch_size", 8),
         "num_train_epochs": settings.get("n_epochs", 3),
@@ -129,11 +129,11 @@ def _arguments(settings: dict[str, Any], device: str, default_rate: float) -> Ro
         "dataloader_pin_memory": device == "cuda",
     }
     if steps is not None:
-        chosen["max_steps"] = steps
+        arguments["max_steps"] = steps
     if settings["validation"] is not None:
-        chosen |= {"eval_strategy": "epoch" if steps is None else "steps"}
-        chosen |= {"eval_steps": max(steps // 4, 1)} if steps is not None else {}
-    return chosen
+        arguments |= {"eval_strategy": "epoch" if steps is None else "steps"}
+        arguments |= {"eval_steps": max(steps // 4, 1)} if steps is not None else {}
+    return arguments
 
 
 def _supervised_trainer(settings: dict[str, Any], rows: list[Row]) -> tuple[Any, ...]:
@@ -156,11 +156,11 @@ def _preference_trainer(settings: dict[str, Any], rows: list[Row]) -> tuple[Any,
     return DPOTrainer, DPOConfig, rate, own, data, _evaluation_arguments(settings, _preferences)
 
 
-def _evaluation_arguments(settings: dict[str, Any], shaped: Any) -> Any:
+def _evaluation_arguments(settings: dict[str, Any], shape: Any) -> Any:
     from datasets import Dataset
 
     path = settings["validation"]
-    return None if path is None else Dataset.from_list(shaped(read_rows(path)))
+    return None if path is None else Dataset.from_list(shape(read_rows(path)))
 
 
 def _adapters(settings: dict[str, Any]) -> Any:
@@ -186,10 +186,10 @@ def _turns(rows: list[Row]) -> list[Row]:
         if "messages" not in row:
             samples.append({"prompt": row["prompt"], "completion": row["completion"]})
             continue
-        said = [_plain(message) for message in row["messages"]]
+        turns = [_plain(message) for message in row["messages"]]
         for index, message in enumerate(row["messages"]):
             if message["role"] == "assistant" and message.get("weight", 1):
-                samples.append({"prompt": said[:index], "completion": [said[index]]})
+                samples.append({"prompt": turns[:index], "completion": [turns[index]]})
     return samples
 
 
@@ -214,7 +214,7 @@ def _progress_callback(path: str) -> Any:
 
     began = time.monotonic()
 
-    class Told(transformers.TrainerCallback):  # type: ignore[misc]
+    class ProgressCallback(transformers.TrainerCallback):  # type: ignore[misc]
         def __init__(self) -> None:
             self.first: float | None = None
             self.told: Row = {}
@@ -227,10 +227,10 @@ def _progress_callback(path: str) -> Any:
         def on_log(
             self, args: Any, state: Any, control: Any, logs: Row | None = None, **rest: Any
         ) -> None:
-            measured = (logs or {}).get("eval_loss")
-            if measured is not None:
-                self._tell({"validation_loss": float(measured)})
-                _say(f"step {state.global_step}: loss {measured:.4f} on the validation data")
+            eval_loss = (logs or {}).get("eval_loss")
+            if eval_loss is not None:
+                self._tell({"validation_loss": float(eval_loss)})
+                _say(f"step {state.global_step}: loss {eval_loss:.4f} on the validation data")
             loss = (logs or {}).get("loss")
             if loss is None:
                 return
@@ -253,7 +253,7 @@ def _progress_callback(path: str) -> Any:
             beside.write_text(json.dumps(self.told), "utf-8")
             beside.replace(path)
 
-    return Told()
+    return ProgressCallback()
 
 
 def _beside(name: str) -> Any:

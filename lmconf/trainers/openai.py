@@ -61,43 +61,43 @@ class OpenAITrainer:
     def advance(
         self,
         order: TrainingOrder,
-        kept: Mapping[str, str],
+        state: Mapping[str, str],
         keep: Keep,
         reach: Callable[[], ApiAccess],
     ) -> JobStatus:
         """Send what is not sent yet, or ask how the job is doing."""
         access = reach()
-        known = dict(kept)
+        notes = dict(state)
 
         def note(**more: str) -> None:
-            known.update(more)
-            keep(dict(known))
+            notes.update(more)
+            keep(dict(notes))
 
-        if "job" not in known:
-            failed = self._submit(order, known, note, access)
+        if "job" not in notes:
+            failed = self._submit(order, notes, note, access)
             if failed is not None:
                 return failed
-        return _look(order, known, note, access)
+        return _look(order, notes, note, access)
 
     def cancel(
-        self, order: TrainingOrder, kept: Mapping[str, str], reach: Callable[[], ApiAccess]
+        self, order: TrainingOrder, state: Mapping[str, str], reach: Callable[[], ApiAccess]
     ) -> JobStatus:
         """Have the provider end the job; without one there is nothing to end but files."""
         access = reach()
-        job = kept.get("job") or _find_job(order, kept, access)
+        job = state.get("job") or _find_job(order, state, access)
         if job is None:
-            _forget(kept, access)
+            _forget(state, access)
             return JobStatus(status="cancelled")
-        refused = _cancel_job(job, access)
-        if refused is None:
+        refusal = _cancel_job(job, access)
+        if refusal is None:
             return JobStatus(status="cancelled")
         # One that ended meanwhile cannot be cancelled: what it came to is not to be lost.
-        look = _look(order, {**kept, "job": job}, lambda **_: None, access)
+        look = _look(order, {**state, "job": job}, lambda **_: None, access)
         if look.status not in FINAL:
-            raise refused
+            raise refusal
         return look
 
-    def resume(self, order: TrainingOrder, kept: Mapping[str, str]) -> Mapping[str, str]:
+    def resume(self, order: TrainingOrder, state: Mapping[str, str]) -> Mapping[str, str]:
         """Refuse: a job goes on at the provider by itself, and ended there.
 
         Raises:
@@ -111,7 +111,7 @@ class OpenAITrainer:
     def _submit(
         self,
         order: TrainingOrder,
-        known: dict[str, str],
+        state: dict[str, str],
         note: Callable[..., None],
         access: ApiAccess,
     ) -> JobStatus | None:
@@ -119,27 +119,27 @@ class OpenAITrainer:
         reason = ""
         try:
             # An earlier try may have started it and ended before it could note that.
-            job = _find_job(order, known, access) if known.get("asked") else None
+            job = _find_job(order, state, access) if state.get("asked") else None
             if job is None:
-                self._send(order, known, note, access)
+                self._send(order, state, note, access)
                 note(asked="yes")
-                told = http.post(access, "fine_tuning/jobs", _request(order, known, access))
-                job = _text(told, "id")
+                data = http.post(access, "fine_tuning/jobs", _request(order, state, access))
+                job = _text(data, "id")
             note(job=job, since=str(int(time.time())))
-        except http.TrainerRefused as refused:
+        except http.TrainerRefused as refusal:
             # What is there already is not given up for a key that may be put right.
-            if known and refused.status in (401, 403):
+            if state and refusal.status in (401, 403):
                 raise
-            reason = str(refused)
+            reason = str(refusal)
         if reason:
-            _forget(known, access)
+            _forget(state, access)
             return JobStatus(status="failed", error=reason)
         return None
 
     def _send(
         self,
         order: TrainingOrder,
-        known: dict[str, str],
+        state: dict[str, str],
         note: Callable[..., None],
         access: ApiAccess,
     ) -> None:
@@ -147,31 +147,31 @@ class OpenAITrainer:
         if order.validation is not None:
             files["validation_file"] = order.validation
         for name, path in files.items():
-            if name not in known:
-                told = http.upload(access, path, f"lmconf-{order.id}-{name}.jsonl")
-                note(**{name: _text(told, "id")})
+            if name not in state:
+                data = http.upload(access, path, f"lmconf-{order.id}-{name}.jsonl")
+                note(**{name: _text(data, "id")})
             if access.api_version is not None:
-                _await_processed(access, known[name])
+                _await_processed(access, state[name])
 
 
 def _cancel_job(job: str, access: ApiAccess) -> http.TrainerRefused | None:
     """Ask for the end of `job`; return why it cannot be ended, if it cannot."""
     try:
         http.post(access, f"fine_tuning/jobs/{job}/cancel")
-    except http.TrainerRefused as refused:
-        if refused.status not in (400, 404, 409):
+    except http.TrainerRefused as refusal:
+        if refusal.status not in (400, 404, 409):
             raise
-        return refused
+        return refusal
     return None
 
 
 def _await_processed(access: ApiAccess, file: str) -> None:
     until = time.monotonic() + PROCESSED
     while True:
-        told = http.get(access, f"files/{file}")
-        status = told.get("status")
+        data = http.get(access, f"files/{file}")
+        status = data.get("status")
         if status in ("error", "failed", "deleted"):
-            raise http.TrainerRefused(f"the file was refused: {told.get('status_details')}", 400)
+            raise http.TrainerRefused(f"the file was refused: {data.get('status_details')}", 400)
         if status not in ("pending", "running", "notRunning"):
             return
         if time.monotonic() > until:
@@ -179,86 +179,86 @@ def _await_processed(access: ApiAccess, file: str) -> None:
         time.sleep(1.0)
 
 
-def _request(order: TrainingOrder, known: Mapping[str, str], access: ApiAccess) -> dict[str, Any]:
+def _request(order: TrainingOrder, state: Mapping[str, str], access: ApiAccess) -> dict[str, Any]:
     spec = order.spec
-    chosen: dict[str, Any] = {
+    hyperparameters: dict[str, Any] = {
         name: getattr(spec, name) for name in HYPERPARAMETERS if getattr(spec, name) is not None
     }
-    body: dict[str, Any] = {"model": order.model, "training_file": known["training_file"]}
-    if "validation_file" in known:
-        body["validation_file"] = known["validation_file"]
+    body: dict[str, Any] = {"model": order.model, "training_file": state["training_file"]}
+    if "validation_file" in state:
+        body["validation_file"] = state["validation_file"]
     if spec.suffix is not None:
         body["suffix"] = spec.suffix
     if spec.seed is not None:
         body["seed"] = spec.seed
     if order.format == "preference":
         beta = {} if spec.beta is None else {"beta": spec.beta}
-        body["method"] = {"type": "dpo", "dpo": {"hyperparameters": {**chosen, **beta}}}
+        body["method"] = {"type": "dpo", "dpo": {"hyperparameters": {**hyperparameters, **beta}}}
     elif access.api_version is not None:
         # Azure's stable versions have no `method` for supervised training.
-        body["hyperparameters"] = chosen
+        body["hyperparameters"] = hyperparameters
     else:
-        body["method"] = {"type": "supervised", "supervised": {"hyperparameters": chosen}}
+        body["method"] = {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}}
     if access.api_version is None:
         body["metadata"] = {"lmconf_job": order.id}
     return body
 
 
-def _find_job(order: TrainingOrder, known: Mapping[str, str], access: ApiAccess) -> str | None:
+def _find_job(order: TrainingOrder, state: Mapping[str, str], access: ApiAccess) -> str | None:
     """Return the job that was started for `order` by someone who could not note its id.
 
     It is the one that was given the file, which no other job knows.
     """
-    if "training_file" not in known:
+    if "training_file" not in state:
         return None
     # Azure knows no metadata, and lists the newest first.
     query = {} if access.api_version is not None else {"metadata[lmconf_job]": order.id}
-    listed = http.get(access, "fine_tuning/jobs", {"limit": "100", **query}).get("data")
-    for job in listed if isinstance(listed, list) else ():
-        if isinstance(job, dict) and job.get("training_file") == known["training_file"]:
+    jobs = http.get(access, "fine_tuning/jobs", {"limit": "100", **query}).get("data")
+    for job in jobs if isinstance(jobs, list) else ():
+        if isinstance(job, dict) and job.get("training_file") == state["training_file"]:
             return _text(job, "id")
     return None
 
 
-def _forget(known: Mapping[str, str], access: ApiAccess) -> None:
+def _forget(state: Mapping[str, str], access: ApiAccess) -> None:
     """Remove the files of a job that never was, as far as the server lets us."""
     for name in ("training_file", "validation_file"):
-        if name in known:
+        if name in state:
             try:
-                http.delete(access, f"files/{known[name]}")
+                http.delete(access, f"files/{state[name]}")
             except (http.TrainerRefused, http.TrainerUnreachable):
                 continue
 
 
 def _look(
-    order: TrainingOrder, known: dict[str, str], note: Callable[..., None], access: ApiAccess
+    order: TrainingOrder, state: dict[str, str], note: Callable[..., None], access: ApiAccess
 ) -> JobStatus:
-    job = known["job"]
+    job = state["job"]
     try:
-        told = http.get(access, f"fine_tuning/jobs/{job}")
-    except http.TrainerRefused as refused:
-        if refused.status != 404:
+        data = http.get(access, f"fine_tuning/jobs/{job}")
+    except http.TrainerRefused as refusal:
+        if refusal.status != 404:
             raise
         return JobStatus(status="failed", error=f"the server knows no job {job} any more")
-    _log_events(order, known, note, access)
-    status = told.get("status")
+    _log_events(order, state, note, access)
+    status = data.get("status")
     progress: dict[str, Any] = {"job": job, "stage": str(status)}
     for name in ("trained_tokens", "estimated_finish"):
-        if isinstance(told.get(name), int):
-            progress[name] = told[name]
+        if isinstance(data.get(name), int):
+            progress[name] = data[name]
     if status == "succeeded":
-        model = told.get("fine_tuned_model")
+        model = data.get("fine_tuned_model")
         if not isinstance(model, str) or not model:
             return JobStatus(status="failed", error=f"the job {job} succeeded and names no model")
-        return JobStatus(status="succeeded", progress=progress, made=TrainingResult(model=model))
+        return JobStatus(status="succeeded", progress=progress, result=TrainingResult(model=model))
     if status == "failed":
-        return JobStatus(status="failed", progress=progress, error=_why(told, job))
+        return JobStatus(status="failed", progress=progress, error=_why(data, job))
     if status in ("cancelled", "canceled"):
         return JobStatus(status="cancelled", progress=progress)
     if status not in UNDER_WAY:
         raise TrainError(f"the job {job} is {status!r}, which is not known here")
     late = (
-        order.spec.timeout is not None and time.time() > float(known["since"]) + order.spec.timeout
+        order.spec.timeout is not None and time.time() > float(state["since"]) + order.spec.timeout
     )
     if late and _cancel_job(job, access) is None:
         error = f"the job {job} took longer than its `timeout` of {format_duration(order.spec.timeout or 0)}, and was"
@@ -266,8 +266,8 @@ def _look(
     return JobStatus(status="running", progress=progress)
 
 
-def _why(told: Mapping[str, Any], job: str) -> str:
-    error = told.get("error")
+def _why(data: Mapping[str, Any], job: str) -> str:
+    error = data.get("error")
     if not isinstance(error, Mapping) or not error.get("message"):
         return f"the job {job} failed, and the server does not say why"
     about = [str(error[name]) for name in ("code", "param") if error.get(name)]
@@ -275,18 +275,18 @@ def _why(told: Mapping[str, Any], job: str) -> str:
 
 
 def _log_events(
-    order: TrainingOrder, known: dict[str, str], note: Callable[..., None], access: ApiAccess
+    order: TrainingOrder, state: dict[str, str], note: Callable[..., None], access: ApiAccess
 ) -> None:
     """Append what the server has told since the last look to the log."""
     try:
-        told = http.get(access, f"fine_tuning/jobs/{known['job']}/events", {"limit": "50"})
+        listing = http.get(access, f"fine_tuning/jobs/{state['job']}/events", {"limit": "50"})
     except (http.TrainerRefused, http.TrainerUnreachable):
         return  # they are for people, and the job's own state is told elsewhere
-    data = told.get("data")
+    data = listing.get("data")
     events = [e for e in data if isinstance(e, dict)] if isinstance(data, list) else []
     fresh = []
     for event in events:  # the newest first
-        if event.get("id") == known.get("event"):
+        if event.get("id") == state.get("event"):
             break
         fresh.append(event)
     if not fresh:
@@ -299,8 +299,8 @@ def _log_events(
     note(event=str(fresh[0].get("id", "")))
 
 
-def _text(told: Mapping[str, Any], name: str) -> str:
-    value = told.get(name)
+def _text(data: Mapping[str, Any], name: str) -> str:
+    value = data.get(name)
     if not isinstance(value, str) or not value:
         raise http.TrainerUnreachable(f"the server's answer has no `{name}`")
     return value

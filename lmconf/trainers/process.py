@@ -117,19 +117,21 @@ def environment(order: TrainingOrder) -> tuple[dict[str, str], tuple[str, ...]]:
     env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     hidden: list[str] = []
     for name, value in order.spec.env.items():
-        env[name] = _resolve_value(name, value, order.given, hidden)
+        env[name] = _resolve_value(name, value, order.code_values, hidden)
     return env, tuple(hidden)
 
 
-def _resolve_value(name: str, value: object, given: Mapping[str, str], hidden: list[str]) -> str:
+def _resolve_value(
+    name: str, value: object, code_values: Mapping[str, str], hidden: list[str]
+) -> str:
     """Return the text of a literal or a reference; that of a reference is added to `hidden`."""
     reason = ""
     parts = ("", "")
     match value:
         case Public(value=public):
             return "" if public is None else str(public)
-        case Given(name=key) if key in given:
-            parts = (given[key], given[key])
+        case Given(name=key) if key in code_values:
+            parts = (code_values[key], code_values[key])
         case Given(name=key):
             reason = f"`{key}` was given in code, and no job keeps it"
         case Env() | File():
@@ -155,8 +157,8 @@ def checkpoints(order: TrainingOrder) -> Path:
     return order.folder / "checkpoints"
 
 
-def start_program(order: TrainingOrder, program: Program, said: str = "") -> JobStatus:
-    """Have `program` run apart from this process; `said` goes before what it says in the log.
+def start_program(order: TrainingOrder, program: Program, note: str = "") -> JobStatus:
+    """Have `program` run apart from this process; `note` goes before what it says in the log.
 
     What cannot be started has failed.
 
@@ -169,7 +171,7 @@ def start_program(order: TrainingOrder, program: Program, said: str = "") -> Job
     try:
         with _watch(order) as watch:
             _prepare(order)
-            problem = _start_supervisor(order, program, watch, said)
+            problem = _start_supervisor(order, program, watch, note)
     except subprocess.TimeoutExpired:
         problem = "its supervisor did not start in time"
     except BlockingIOError:
@@ -204,7 +206,7 @@ def _prepare(order: TrainingOrder) -> None:
         room.write(b" " * ENDED)
 
 
-def _start_supervisor(order: TrainingOrder, program: Program, watch: int, said: str) -> str:
+def _start_supervisor(order: TrainingOrder, program: Program, watch: int, note: str) -> str:
     """Start the supervisor, and return what is wrong if it cannot be."""
     supervision: Order = {
         "argv": list(program.argv),
@@ -230,8 +232,8 @@ def _start_supervisor(order: TrainingOrder, program: Program, watch: int, said: 
     }
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     with os.fdopen(os.open(order.log, flags, 0o600), "ab") as log:
-        if said:
-            log.write(f"{said}\n".encode())
+        if note:
+            log.write(f"{note}\n".encode())
             log.flush()
         child = subprocess.run(
             supervisor_argv(),
@@ -256,9 +258,9 @@ def check_program(order: TrainingOrder) -> ProgramExit | None:
     if is_locked(order.folder / "watch"):
         return None
     # It was held from the start on: what there is to read was written before it was let go.
-    ended = _read_exit(order)
-    if ended is not None:
-        return ended
+    exit_ = _read_exit(order)
+    if exit_ is not None:
+        return exit_
     _kill_rest(order)
     shutil.rmtree(partial(order), ignore_errors=True)
     return ProgramExit(
@@ -286,20 +288,20 @@ def end_program(order: TrainingOrder) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def failure(order: TrainingOrder, ended: ProgramExit, next_step: str = "") -> JobStatus:
+def failure(order: TrainingOrder, exit_: ProgramExit, next_step: str = "") -> JobStatus:
     """Return what to tell of a training that ended otherwise than well, and what to do next."""
-    if ended.why == "cancelled":
+    if exit_.why == "cancelled":
         return JobStatus(status="cancelled")
-    reason = ended.error
-    if ended.why == "timeout":
+    reason = exit_.error
+    if exit_.why == "timeout":
         reason = f"it took longer than its `timeout` of {format_duration(order.spec.timeout or 0)}, and was ended"
-    elif not reason and ended.why == "interrupted":
+    elif not reason and exit_.why == "interrupted":
         reason = "the training was told to end, as by a shutdown of the machine"
     elif not reason:
-        how = f"by signal {-ended.code}" if ended.code < 0 else f"with status {ended.code}"
+        how = f"by signal {-exit_.code}" if exit_.code < 0 else f"with status {exit_.code}"
         reason = f"the training ended {how}"
-    told = "\n".join(mask_key_shapes(ended.tail).strip().splitlines()[-LAST_LINES:])
-    parts = [reason, f"log {order.log}:\n{told}" if told else "", next_step]
+    tail = "\n".join(mask_key_shapes(exit_.tail).strip().splitlines()[-LAST_LINES:])
+    parts = [reason, f"log {order.log}:\n{tail}" if tail else "", next_step]
     return JobStatus(
         status="failed",
         progress=progress(order),
@@ -310,18 +312,18 @@ def failure(order: TrainingOrder, ended: ProgramExit, next_step: str = "") -> Jo
 def progress(order: TrainingOrder) -> dict[str, Any]:
     """Return what the training tells of its progress, if anything."""
     try:
-        told = json.loads((order.folder / "progress.json").read_text("utf-8"))
+        data = json.loads((order.folder / "progress.json").read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return data if isinstance(data, dict) else {}
 
 
 def _read_exit(order: TrainingOrder) -> ProgramExit | None:
     try:
-        told = json.loads((order.folder / "ended.json").read_text("utf-8"))
+        data = json.loads((order.folder / "ended.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    code, texts = told.get("code") or 0, [str(told.get(n, "")) for n in ("why", "error", "tail")]
+    code, texts = data.get("code") or 0, [str(data.get(n, "")) for n in ("why", "error", "tail")]
     return ProgramExit(int(code), *texts)
 
 

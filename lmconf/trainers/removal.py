@@ -25,8 +25,8 @@ def has_weights(job: JobFolder, record: JobRecord) -> bool:
 
 def prospect(job: JobFolder, record: JobRecord) -> str:
     """Return what may still become of a job that has ended; "" where nothing will."""
-    kept = job.path / "checkpoints"
-    if record.status == "failed" and kept.is_dir() and any(kept.iterdir()):
+    checkpoints = job.path / "checkpoints"
+    if record.status == "failed" and checkpoints.is_dir() and any(checkpoints.iterdir()):
         return "it can be resumed"
     if record.status == "succeeded" and record.save is not None and not record.saved:
         profile, name = record.save
@@ -76,14 +76,14 @@ def remove(job: JobFolder) -> None:
     with job.turn() as mine:
         if not mine:
             raise TrainError(f"the job {job.id} is looked after by another process at the moment")
-        needed = hindrance(job, job.read())
-        if needed:
-            raise TrainError(f"the job {job.id} was kept: {needed}")
-        gone = job.path.with_name(f".{job.id}.{secrets.token_hex(4)}")
+        reason = hindrance(job, job.read())
+        if reason:
+            raise TrainError(f"the job {job.id} was kept: {reason}")
+        trash = job.path.with_name(f".{job.id}.{secrets.token_hex(4)}")
         problem: str | None = None
         try:
-            job.path.rename(gone)
-            shutil.rmtree(gone)
+            job.path.rename(trash)
+            shutil.rmtree(trash)
         except OSError as error:
             problem = error.strerror or type(error).__name__
     if problem is not None:
@@ -92,16 +92,16 @@ def remove(job: JobFolder) -> None:
 
 def leftovers() -> list[Path]:
     """Return the folders that are no job any more, or never became one."""
-    found = []
+    result = []
     try:
         folders = [path for path in jobs_folder().iterdir() if path.is_dir()]
     except FileNotFoundError:
         return []
     for path in folders:
-        unfinished = not (path / "job.json").exists() and _age(path) > UNFINISHED
-        if path.name.startswith(".") or unfinished:
-            found.append(path)
-    return sorted(found)
+        is_unfinished = not (path / "job.json").exists() and _age(path) > UNFINISHED
+        if path.name.startswith(".") or is_unfinished:
+            result.append(path)
+    return sorted(result)
 
 
 def _age(path: Path) -> float:

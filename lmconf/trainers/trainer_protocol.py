@@ -42,7 +42,8 @@ class TrainingOrder(Struct, frozen=True, eq=False, kw_only=True):
 
     `provider` and `model` are those of the model that is trained; `folder` is the job's own, with
     the data in `data.jsonl`; `served_by` is the kind of server that the LM is launched with, and
-    `served` what that server loads now. `given` are values of `{$given: …}` in `spec`.
+    `served_weights` what that server loads now. `code_values` are the values of `{$given: …}` in
+    `spec`.
     """
 
     id: str
@@ -53,8 +54,8 @@ class TrainingOrder(Struct, frozen=True, eq=False, kw_only=True):
     format: Format
     rows: int
     served_by: str | None = None
-    served: str | None = None
-    given: Mapping[str, str] = HiddenValues()
+    served_weights: str | None = None
+    code_values: Mapping[str, str] = HiddenValues()
 
     @property
     def data(self) -> Path:
@@ -109,12 +110,12 @@ class TrainingResult(Struct, frozen=True, kw_only=True):
 
 
 class JobStatus(Struct, frozen=True, kw_only=True):
-    """How a job is doing; `error` says why it failed, `made` what it came to."""
+    """How a job is doing; `error` says why it failed, `result` what it came to."""
 
     status: Status
     progress: Mapping[str, Any] = FrozenMap()
     error: str = ""
-    made: TrainingResult | None = None
+    result: TrainingResult | None = None
 
 
 class Trainer(Protocol):
@@ -145,27 +146,27 @@ class Trainer(Protocol):
     def advance(
         self,
         order: TrainingOrder,
-        kept: Mapping[str, str],
+        state: Mapping[str, str],
         keep: Callable[[Mapping[str, str]], None],
         reach: Callable[[], ApiAccess],
     ) -> JobStatus:
-        """Begin the training, or go on with what `kept` says was begun; tell how it is doing.
+        """Begin the training, or go on with what `state` says was begun; tell how it is doing.
 
         Raises:
             TrainError: that cannot be told now. The job stays what it was.
         """
 
-    def resume(self, order: TrainingOrder, kept: Mapping[str, str]) -> Mapping[str, str]:
+    def resume(self, order: TrainingOrder, state: Mapping[str, str]) -> Mapping[str, str]:
         """See that a training that failed can go on, and return what `advance` goes on with.
 
-        Nothing is begun or changed. `kept` is what it had handed to `keep`.
+        Nothing is begun or changed. `state` is what it had handed to `keep`.
 
         Raises:
             TrainError: it cannot go on; the message says why.
         """
 
     def cancel(
-        self, order: TrainingOrder, kept: Mapping[str, str], reach: Callable[[], ApiAccess]
+        self, order: TrainingOrder, state: Mapping[str, str], reach: Callable[[], ApiAccess]
     ) -> JobStatus:
         """Have the training end; nothing of it runs on this machine afterwards.
 

@@ -49,32 +49,34 @@ RowCheck = Callable[[Format, Mapping[str, Any]], str]
 
 def check_training_data(
     data: TrainData,
-    stated: str | None,
+    format_name: str | None,
     formats: tuple[Format, ...],
     least: int,
     fault_of: RowCheck = lambda *_: "",
 ) -> tuple[Format, list[Mapping[str, Any]]]:
     """Return the format of `data` and its rows, once all of them are right.
 
-    A `stated` format of None is read off the first row. `fault_of` is what the trainer that they
-    are for has to say of a row that is right by itself.
+    A `format_name` of None is read off the first row. `fault_of` is what the trainer that they are
+    for has to say of a row that is right by itself.
 
     Raises:
         BadTrainData: rows are broken, are of another format, or are too few.
     """
     name = os.fspath(data) if isinstance(data, str | os.PathLike) else "the training data"
-    if stated is not None and stated.lower() not in FORMATS:
-        near = did_you_mean(stated, FORMATS)
+    if format_name is not None and format_name.lower() not in FORMATS:
+        near = did_you_mean(format_name, FORMATS)
         hint = f"did you mean {near!r}?" if near else f"there are {', '.join(FORMATS)}"
-        raise BadTrainData(f"there is no format of training data {stated!r}; {hint}")
-    found = list(read_rows(data))
-    kept = [row.value for row in found if row.value is not None]
-    format_: Format | None = next((f for f in FORMATS if stated and f == stated.lower()), None)
-    format_ = format_ or (_format_of(kept[0]) if kept else "chat")
+        raise BadTrainData(f"there is no format of training data {format_name!r}; {hint}")
+    lines = list(read_rows(data))
+    rows = [row.value for row in lines if row.value is not None]
+    format_: Format | None = next(
+        (f for f in FORMATS if format_name and f == format_name.lower()), None
+    )
+    format_ = format_ or (_format_of(rows[0]) if rows else "chat")
     if format_ is None:
         raise BadTrainData(
             f"{name}: what its rows are cannot be told from their keys"
-            f" ({', '.join(map(str, kept[0]))});"
+            f" ({', '.join(map(str, rows[0]))});"
             f" {_expected_formats()}"
         )
     if format_ not in formats:
@@ -83,18 +85,18 @@ def check_training_data(
         )
     judge = _JUDGES[format_]
     faults = []
-    for row in found:
+    for row in lines:
         fault = row.fault
         if row.value is not None:
             fault = next(judge(row.value), "") or fault_of(format_, row.value)
         if fault:
             faults.append((row.line, fault))
     if faults:
-        raise BadTrainData(_describe_faults(name, format_, faults, len(found)), tuple(faults))
-    if len(kept) < least:
-        rows = "row" if len(kept) == 1 else "rows"
-        raise BadTrainData(f"{name} has {len(kept)} {rows}, and this trainer wants {least} or more")
-    return format_, kept
+        raise BadTrainData(_describe_faults(name, format_, faults, len(lines)), tuple(faults))
+    if len(rows) < least:
+        noun = "row" if len(rows) == 1 else "rows"
+        raise BadTrainData(f"{name} has {len(rows)} {noun}, and this trainer wants {least} or more")
+    return format_, rows
 
 
 def read_rows(data: TrainData) -> Iterator[TrainingRow]:
@@ -234,11 +236,11 @@ def _completion(row: Mapping[str, Any]) -> Iterator[str]:
 
 def _preference(row: Mapping[str, Any]) -> Iterator[str]:
     yield from _keys(row, ("input", "preferred_output", "non_preferred_output"), ())
-    asked = row["input"]
-    if not isinstance(asked, Mapping):
-        yield f"`input` must be an object with `messages`, not {_kind(asked)}"
-    yield from _keys(asked, ("messages",), ("tools", "parallel_tool_calls"), "input")
-    yield from _conversation(asked["messages"], "input.messages")
+    prompt = row["input"]
+    if not isinstance(prompt, Mapping):
+        yield f"`input` must be an object with `messages`, not {_kind(prompt)}"
+    yield from _keys(prompt, ("messages",), ("tools", "parallel_tool_calls"), "input")
+    yield from _conversation(prompt["messages"], "input.messages")
     for key in ("preferred_output", "non_preferred_output"):
         yield from _conversation(row[key], key)
         if any(message.get("role") != "assistant" for message in row[key]):
@@ -253,15 +255,15 @@ _JUDGES: dict[Format, Callable[[Mapping[str, Any]], Iterator[str]]] = {
 
 
 def _keys(
-    row: Mapping[str, Any], needed: tuple[str, ...], allowed: tuple[str, ...], where: str = ""
+    row: Mapping[str, Any], required: tuple[str, ...], allowed: tuple[str, ...], where: str = ""
 ) -> Iterator[str]:
     inside = f" in `{where}`" if where else ""
-    for key in needed:
+    for key in required:
         if key not in row:
             near = did_you_mean(key, list(row))
             yield f"`{key}` is missing{inside}" + (f"; there is `{near}`" if near else "")
     for key in row:
-        if key not in needed + allowed:
+        if key not in required + allowed:
             yield f"unknown key `{key}`{inside}"
 
 

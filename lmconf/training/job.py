@@ -151,10 +151,10 @@ class TrainingJob:
                     f"there is nothing to resume: the training {self.id} {_is(record)}"
                 )
             self._folder.see_that_data_is(record.digest)
-            kept = self._trainer.resume(self._order(), record.kept)
+            state = self._trainer.resume(self._order(), record.kept)
             self._folder.forget_to_cancel()
             # From here on it is a job that waits to be begun: any process would do it.
-            self._keep(status="queued", error="", ended=None, kept=dict(kept))
+            self._keep(status="queued", error="", ended=None, kept=dict(state))
             self._advance(to_end=False)
         if self._trouble is not None:
             raise strip_frames(self._trouble)
@@ -243,17 +243,17 @@ class TrainingJob:
 
     def _advance(self, to_end: bool) -> None:
         trouble: Error | None = None
-        order, kept = self._order(), self._record.kept
+        order, state = self._order(), self._record.kept
         try:
             if to_end:
-                self._take(self._trainer.cancel(order, kept, self._reach))
+                self._take(self._trainer.cancel(order, state, self._reach))
                 return
-            self._take(self._trainer.advance(order, kept, self._keep_kept, self._reach))
+            self._take(self._trainer.advance(order, state, self._keep_state, self._reach))
         except Error as error:
             trouble = strip_frames(error)
             if isinstance(error, CallError):
-                told = str(error).removeprefix(f"{self._record.lm}: ")
-                trouble = TrainError(f"{self._record.lm} cannot be reached: {told}")
+                message = str(error).removeprefix(f"{self._record.lm}: ")
+                trouble = TrainError(f"{self._record.lm} cannot be reached: {message}")
             if not self._folder.read().kept and not isinstance(error, TrainerUnreachable):
                 # Nothing was begun, and nothing will be by trying again.
                 self._take(JobStatus(status="failed", error=str(trouble)))
@@ -264,12 +264,12 @@ class TrainingJob:
         progress = dict(look.progress) or self._record.progress
         changes: dict[str, Any] = {"status": look.status, "progress": progress}
         if look.status in FINAL:
-            changes |= {"error": look.error, "made": look.made, "ended": time.time()}
+            changes |= {"error": look.error, "made": look.result, "ended": time.time()}
         if any(getattr(self._record, name) != value for name, value in changes.items()):
             self._keep(**changes)
 
-    def _keep_kept(self, kept: Mapping[str, str]) -> None:
-        self._keep(kept=dict(kept))
+    def _keep_state(self, state: Mapping[str, str]) -> None:
+        self._keep(kept=dict(state))
 
     def _keep(self, **changes: Any) -> None:
         current = self._folder.read()
@@ -315,40 +315,40 @@ def start_job(
         raise TrainError(
             f"nothing says by what {compiled.name} is trained: add `train_kwargs: {{use: …}}`"
         )
-    chosen: Trainer = trainers.trainer(kind)
-    shaped, rows = training_data.check_training_data(
-        data, format, chosen.formats, chosen.least_rows, chosen.fault
+    trainer: Trainer = trainers.trainer(kind)
+    data_format, rows = training_data.check_training_data(
+        data, format, trainer.formats, trainer.least_rows, trainer.fault
     )
     validation: list[Mapping[str, Any]] = []
     if spec.train_kwargs is not None and spec.train_kwargs.validation_data is not None:
-        measured = spec.train_kwargs.validation_data
+        validation_data = spec.train_kwargs.validation_data
         validation = training_data.check_training_data(
-            measured, shaped, chosen.formats, 1, chosen.fault
+            validation_data, data_format, trainer.formats, 1, trainer.fault
         )[1]
-    chosen.check(order_of(compiled, Path("unnamed"), shaped, len(rows)))
+    trainer.check(order_of(compiled, Path("unnamed"), data_format, len(rows)))
     record = JobRecord(
         id="",
         kind=kind,
         lm=compiled.name,
         model=spec.finetuning_model or spec.model,
-        format=shaped,
+        format=data_format,
         rows=len(rows),
         digest="",
         state=_state_of(compiled),
         created=time.time(),
     )
-    begun = TrainingJob(jobs.create(record, rows, validation), compiled)
+    job = TrainingJob(jobs.create(record, rows, validation), compiled)
     if kind == "openai":
         # Sending takes a while; whoever looks after the job later finds it done, or does it.
-        threading.Thread(target=begun.done, name=f"lmconf-{begun.id}", daemon=True).start()
-        return begun
+        threading.Thread(target=job.done, name=f"lmconf-{job.id}", daemon=True).start()
+        return job
     try:
-        begun.done()
+        job.done()
     except Error:
         # Nothing waits to be begun of which its owner was told that it cannot be.
-        jobs.discard_unbegun(begun.folder)
+        jobs.discard_unbegun(job.folder)
         raise
-    return begun
+    return job
 
 
 def _is(record: JobRecord) -> str:

@@ -17,23 +17,23 @@ __all__ = ["access_of", "order_of"]
 def order_of(compiled: CompiledLM, folder: Path, format: Format, rows: int) -> TrainingOrder:
     """Return what a trainer is to do for the LM `compiled`."""
     spec = compiled.spec
-    stated = spec.finetuning_model or spec.model
-    provider, model = provider_of(stated)
+    full_name = spec.finetuning_model or spec.model
+    provider, model = provider_of(full_name)
     launch = spec.launch_kwargs
     local = spec.finetuning_model is not None and (
-        not provider or stated.startswith((".", "/", "~"))
+        not provider or full_name.startswith((".", "/", "~"))
     )
     return TrainingOrder(
         id=folder.name,
         folder=folder,
         provider=provider or provider_of(spec.model)[0],
-        model=stated if local else model,
+        model=full_name if local else model,
         spec=spec.train_kwargs or TrainSpec(),
         format=format,
         rows=rows,
         served_by=launch.use if launch is not None else None,
-        served=launch.weights if launch is not None else None,
-        given=compiled.given,
+        served_weights=launch.weights if launch is not None else None,
+        code_values=compiled.given,
     )
 
 

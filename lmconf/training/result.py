@@ -29,17 +29,17 @@ def make_trained_lm(compiled: CompiledLM, record: JobRecord) -> CompiledLM:
     Raises:
         TrainError: the result is not there any more.
     """
-    made, spec = record.made, compiled.spec
-    assert made is not None
+    result, spec = record.made, compiled.spec
+    assert result is not None
     provider = provider_of(spec.model)[0]
     changes: dict[str, Any] = {"provenance": _provenance(compiled, record)}
     elsewhere = False
-    if made.model is not None:
-        model = made.model if "/" in made.model.split(":")[0] else f"{provider}/{made.model}"
+    if result.model is not None:
+        model = result.model if "/" in result.model.split(":")[0] else f"{provider}/{result.model}"
         changes |= {"model": model, "base_model": spec.base_model or record.model}
     else:
         launch = dict(_stated_launch(compiled))
-        launch |= _serve_with(made.gguf, made.weights, launch.get("use") or spec.provider)
+        launch |= _serve_with(result.gguf, result.weights, launch.get("use") or spec.provider)
         if "port" in launch:
             # The two may run beside each other: the one that is stated is the other's.
             launch["port"] = {"$unset": True}
@@ -49,15 +49,15 @@ def make_trained_lm(compiled: CompiledLM, record: JobRecord) -> CompiledLM:
         if elsewhere:
             changes["api_key"] = ""
         if not Path(launch["weights"]).exists():
-            gone = launch["weights"]
-            raise TrainError(f"what the job {record.id} made is not there any more: {gone}")
-    changed = build.change_lm(compiled, changes, elsewhere=elsewhere)
-    return msgspec.structs.replace(changed, name=str(changes["model"]))
+            weights = launch["weights"]
+            raise TrainError(f"what the job {record.id} made is not there any more: {weights}")
+    trained_lm = build.change_lm(compiled, changes, elsewhere=elsewhere)
+    return msgspec.structs.replace(trained_lm, name=str(changes["model"]))
 
 
 def _stated_launch(compiled: CompiledLM) -> Mapping[str, Any]:
-    stated = thaw(compiled.stated.get("launch_kwargs")) or {}
-    return stated if isinstance(stated, Mapping) else {}
+    settings = thaw(compiled.stated.get("launch_kwargs")) or {}
+    return settings if isinstance(settings, Mapping) else {}
 
 
 def _serve_with(gguf: str | None, weights: str | None, use: str | None) -> dict[str, Any]:
@@ -72,9 +72,9 @@ def _serve_with(gguf: str | None, weights: str | None, use: str | None) -> dict[
 
 def _provenance(compiled: CompiledLM, record: JobRecord) -> dict[str, Any]:
     spec = compiled.spec.train_kwargs
-    said = {} if spec is None else write(TRAIN, spec)
+    settings = {} if spec is None else write(TRAIN, spec)
     # Variables of the training may be secrets, and do not change what comes of it.
-    told = field_names(TrainSpec, lambda field: not field.holds_secrets and field.name != "use")
+    names = field_names(TrainSpec, lambda field: not field.holds_secrets and field.name != "use")
     versions = dict(record.made.versions) if record.made is not None else {}
     return {
         "trained_from": record.model,
@@ -83,7 +83,7 @@ def _provenance(compiled: CompiledLM, record: JobRecord) -> dict[str, Any]:
         "rows": record.rows,
         "format": record.format,
         "train_kwargs": {
-            **{name: value for name, value in said.items() if name in told},
+            **{name: value for name, value in settings.items() if name in names},
             "use": record.kind,
         },
         **({"versions": versions} if versions else {}),

@@ -278,18 +278,18 @@ class Echo:
         if "answer" not in order.spec.args:
             raise TrainError("echo wants `answer`")
 
-    def advance(self, order: Any, kept: Any, keep: Any, reach: Any) -> Any:
+    def advance(self, order: Any, state: Any, keep: Any, reach: Any) -> Any:
         from lmconf.trainers.trainer_protocol import JobStatus, TrainingResult
 
         keep({"seen": "yes"})
         return JobStatus(
-            status="succeeded", made=TrainingResult(model=f"echo-{order.spec.args['answer']}")
+            status="succeeded", result=TrainingResult(model=f"echo-{order.spec.args['answer']}")
         )
 
-    def resume(self, order: Any, kept: Any) -> Any:
+    def resume(self, order: Any, state: Any) -> Any:
         raise TrainError("echo never fails")
 
-    def cancel(self, order: Any, kept: Any, reach: Any) -> Any:
+    def cancel(self, order: Any, state: Any, reach: Any) -> Any:
         raise TrainError("echo has always ended")
 
 

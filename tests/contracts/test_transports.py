@@ -59,7 +59,7 @@ class OnLoopback(TransportContract):
         self.server.script = refuses
         return self.made()
 
-    def sent(self) -> int:
+    def request_count(self) -> int:
         return len(self.server.received)
 
     def request(self) -> Request:
@@ -171,7 +171,7 @@ class TestAsyncAlone(TransportContract):
         self.made = Asynchronous(cut=True)
         return self.made
 
-    def sent(self) -> int:
+    def request_count(self) -> int:
         return self.made.sent
 
 
@@ -190,7 +190,7 @@ class TestFake(TransportContract):
         self.fake = fake(answer("Hello", then=BadResponse("the line went dead")))
         return self.fake
 
-    def sent(self) -> int:
+    def request_count(self) -> int:
         return len(self.fake.requests)
 
 

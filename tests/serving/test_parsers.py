@@ -47,7 +47,7 @@ def test_the_servers_own_parser_takes_what_is_written(kind: str) -> None:
     launcher, known = KINDS[kind]
     assert isinstance(launcher, PythonModule)
     spec = LaunchSpec(adapters=FrozenMap({"polite": "/adapters/polite"}))
-    said = launcher.told(spec, "acme/tiny", "/models/tiny", 7501)
+    said = launcher.words(spec, "acme/tiny", "/models/tiny", 7501)
     said = tuple(word for word in said if word != "serve")
     answer = read_by(kind, (*said, *command_words(kind, ARGUMENTS[kind], known, str)))
     read = answer["read"]

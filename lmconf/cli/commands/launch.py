@@ -117,7 +117,9 @@ def _start_or_attach(launched: LaunchedServer, name: str, *, detach: bool) -> tu
     from lmconf.launchers.server_protocol import StartOptions
 
     with _loading(name) as told:
-        manner = StartOptions(name=name, detached=detach, shared=True, told=told, heard=told.hear)
+        manner = StartOptions(
+            name=name, detached=detach, shared=True, on_log=told, on_progress=told.hear
+        )
         server = launched.start(manner=manner)
     return server, not isinstance(server, AttachedServer)
 

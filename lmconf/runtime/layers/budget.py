@@ -53,15 +53,15 @@ class BudgetWarning(UserWarning):
 class Charge:
     """One budget that the calls of an LM are charged to, under the name `account`.
 
-    `called` is what messages call `whose` it is.
+    `label` is what messages call `whose` it is.
     """
 
     def __init__(
-        self, account: str, whose: Literal["lm", "profile"], called: str, budget: Budget
+        self, account: str, whose: Literal["lm", "profile"], label: str, budget: Budget
     ) -> None:
         self.account = account
         self.whose = whose
-        self.called = called
+        self.label = label
         self.budget = budget
         self.most = SpendingLimit(budget.cost_usd, budget.tokens)
         self.ledger = _ledger_of(budget)
@@ -80,7 +80,7 @@ class Reservation:
         self._period = period_of(charge.budget.per, time.time())
         self._process = os.getpid()
         self._lock = Mutex()
-        self._taken = self._settled = False
+        self._is_taken = self._is_settled = False
 
     @property
     def blocks(self) -> bool:
@@ -107,42 +107,42 @@ class Reservation:
             failure = error
         if failure is not None:
             raise CallError(
-                f"what {charge.called} has spent cannot be kept: {failure}",
+                f"what {charge.label} has spent cannot be kept: {failure}",
                 setting="budget",
                 help=f"{failure.help}; a call that cannot be counted is not sent",
             )
         if spent is not None:
             raise self._budget_exceeded(spent)
         with self._lock:
-            self._taken, late = True, self._settled
+            self._is_taken, late = True, self._is_settled
         if late:  # the call was cancelled while another thread was at it
             self._add(-self._estimate)
 
-    def settle(self, used: Amount | None) -> None:
-        """Count what the call `used`, in the place of the estimate; None lets that stand.
+    def settle(self, usage: Amount | None) -> None:
+        """Count the `usage` of the call, in the place of the estimate; None lets that stand.
 
         It is done once, whoever asks for it again: not by a forked child, either.
         """
         with self._lock:
-            if self._settled or self._process != os.getpid():
+            if self._is_settled or self._process != os.getpid():
                 return
-            self._settled, taken = True, self._taken
-        if taken and used is not None:
-            self._add(used + -self._estimate)
+            self._is_settled, was_taken = True, self._is_taken
+        if was_taken and usage is not None:
+            self._add(usage + -self._estimate)
 
-    def settle_soon(self, used: Amount | None) -> None:
+    def settle_soon(self, usage: Amount | None) -> None:
         """Do what `settle` does, without waiting for anything."""
         if self.blocks:
-            background_worker().do(lambda: self.settle(used))
+            background_worker().do(lambda: self.settle(usage))
         else:
-            self.settle(used)
+            self.settle(usage)
 
     def _add(self, more: Amount) -> None:
         try:
             self._charge.ledger.add(self._charge.account, self._period, more)
         except LedgerUnavailable as error:
             warnings.warn(
-                f"what {self._charge.called} has spent is not up to date: {error}",
+                f"what {self._charge.label} has spent is not up to date: {error}",
                 BudgetWarning,
                 stacklevel=2,
             )
@@ -150,23 +150,23 @@ class Reservation:
     def _budget_exceeded(self, spent: Amount) -> BudgetExceeded:
         most, budget, more = self._charge.most, self._charge.budget, self._estimate
         if not SpendingLimit(cost=most.cost).has_room(spent, more):
-            unit, limit, gone, asked = "cost_usd", most.cost or 0.0, spent.cost, more.cost
-            texts = [f"${amount:.6g}" for amount in (limit, gone, asked)]
+            unit, limit, past, estimate = "cost_usd", most.cost or 0.0, spent.cost, more.cost
+            texts = [f"${amount:.6g}" for amount in (limit, past, estimate)]
         else:
-            unit, limit, gone, asked = "tokens", most.tokens or 0, spent.tokens, more.tokens
-            texts = [f"{limit:,} tokens", f"{gone:,}", f"{asked:,}"]
+            unit, limit, past, estimate = "tokens", most.tokens or 0, spent.tokens, more.tokens
+            texts = [f"{limit:,} tokens", f"{past:,}", f"{estimate:,}"]
         resets = self._period.ends
         help_ = f"raise `budget.{unit}`, or lower `max_tokens`"
         if resets is not None:
             date = datetime.fromtimestamp(resets, timezone.utc)
             help_ += f"; the next {budget.per} begins at {date:%Y-%m-%d %H:%M} UTC"
         return BudgetExceeded(
-            f"the budget of {self._charge.called} is {texts[0]} per {budget.per}: {texts[1]} is"
+            f"the budget of {self._charge.label} is {texts[0]} per {budget.per}: {texts[1]} is"
             f" spent, and this call may use {texts[2]}",
             whose=self._charge.whose,
             unit=unit,
-            spent=gone,
-            estimate=asked,
+            spent=past,
+            estimate=estimate,
             limit=limit,
             resets=resets,
             setting="budget",
@@ -252,32 +252,32 @@ def _enforce(call: Call, following: Next) -> Steps:
     spec = call.spec
     prompt = prompt_tokens(call.messages, spec.tools, spec.response_format)
     estimate = _amount(call, prompt, answer_tokens(spec.max_tokens, spec.n))
-    taken: list[Reservation] = []
+    reservations: list[Reservation] = []
     failure: Error
     try:
         for charge in call.parts.charges:
             reservation = charge.reservation(estimate)
-            taken.append(reservation)
+            reservations.append(reservation)
             yield from _run_ledger_work((reservation,), reservation.take)
         reply = yield from following(call)
     except Error as error:
         failure = error  # it is raised when that is done
     except BaseException as error:
         # Cancelled, interrupted, dropped or a bug: nothing may be waited for.
-        _settle_soon(taken, _cost_of_failure(call, prompt, error))
+        _settle_soon(reservations, _cost_of_failure(call, prompt, error))
         raise
     else:
         if reply.response is not None:
-            used = _cost_of_answer(call, reply.response)
-            yield from _run_ledger_work(taken, lambda: _settle(taken, used))
+            usage = _cost_of_answer(call, reply.response)
+            yield from _run_ledger_work(reservations, lambda: _settle(reservations, usage))
         else:
             reply.when_done(
-                lambda response: _settle_soon(taken, _cost_of_answer(call, response)),
-                lambda error: _settle_soon(taken, _cost_of_failure(call, prompt, error)),
+                lambda response: _settle_soon(reservations, _cost_of_answer(call, response)),
+                lambda error: _settle_soon(reservations, _cost_of_failure(call, prompt, error)),
             )
         return reply
-    lost = _cost_of_failure(call, prompt, failure)
-    yield from _run_ledger_work(taken, lambda: _settle(taken, lost))
+    failure_cost = _cost_of_failure(call, prompt, failure)
+    yield from _run_ledger_work(reservations, lambda: _settle(reservations, failure_cost))
     raise failure
 
 
@@ -291,14 +291,14 @@ def _run_ledger_work(
         work()
 
 
-def _settle(taken: list[Reservation], used: Amount | None) -> None:
-    for reservation in taken:
-        reservation.settle(used)
+def _settle(reservations: list[Reservation], usage: Amount | None) -> None:
+    for reservation in reservations:
+        reservation.settle(usage)
 
 
-def _settle_soon(taken: list[Reservation], used: Amount | None) -> None:
-    for reservation in taken:
-        reservation.settle_soon(used)
+def _settle_soon(reservations: list[Reservation], usage: Amount | None) -> None:
+    for reservation in reservations:
+        reservation.settle_soon(usage)
 
 
 def _amount(call: Call, prompt: int, answer: int) -> Amount:

@@ -48,8 +48,8 @@ def call_on_fallback(
     read = call.read
     stated_format = call.settings.get("response_format")
     if read is not None and stated_format is None:
-        stated = spec.response_format
-        read = None if stated is None else reader_for_request(None, stated)
+        response_format = spec.response_format
+        read = None if response_format is None else reader_for_request(None, response_format)
     return call.made_by(parts, spec, read), None
 
 

@@ -121,7 +121,7 @@ def estimate_tokens(call: Call) -> int:
 def _wait_for_permit(call: Call, permit: Permit) -> Generator[Command, Any, None]:
     """Wait for the permit, until the call's deadline at most."""
     began = time.monotonic()
-    waited = False
+    has_waited = False
     while True:
         signal = OneShotEvent()
         seconds = permit.ask(signal)
@@ -136,9 +136,9 @@ def _wait_for_permit(call: Call, permit: Permit) -> Generator[Command, Any, None
                 setting="deadline",
                 help="raise `limits` or `deadline`, or ask for less at once",
             )
-        waited = True
+        has_waited = True
         yield Wait(signal, min(seconds, left, _LONGEST_WAIT))
-    if waited:
+    if has_waited:
         call.tell(LimitWait, seconds=time.monotonic() - began, limit=permit.held_by)
 
 

@@ -80,7 +80,7 @@ class PoolMembers:
         """
         with self._lock:
             line = self._line()
-        line.sort(key=lambda index: index in call.tried)
+        line.sort(key=lambda index: index in call.tried_members)
         for index in line:
             if self.breaker(index).admits(call.spec.retry.breaker):
                 break
@@ -102,7 +102,7 @@ class PoolMembers:
         return any(
             not self.breaker(index).is_open and self._weights[index] > 0
             for index in range(len(self))
-            if index not in call.tried
+            if index not in call.tried_members
         )
 
     def _line(self) -> list[int]:
@@ -132,7 +132,7 @@ def _pick_member(call: Call, members: PoolMembers, following: Next) -> Steps:
     breaker = members.breaker(index)
     over = False
     try:
-        call.tried.add(index)
+        call.tried_members.add(index)
         standing = _call_by_member(call, members, index)
         call.member = standing
         try:

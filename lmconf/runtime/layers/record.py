@@ -34,7 +34,7 @@ def record_call(call: Call, following: Next) -> Steps:
     except BaseException as error:
         _tell_failure(call, error)
         raise
-    if reply.opened is None:
+    if reply.open_stream is None:
         _note(call, reply)
     else:
         reply.when_done(

@@ -75,7 +75,7 @@ def retry_failures(call: Call, following: Next) -> Steps:
         failure: CallError | None = None
         if not watch.admits():
             raise _circuit_open(call, watch)
-        sent = call.attempts
+        attempts_before = call.attempts
         try:
             reply: Reply = yield from following(call)
         except CallError as error:
@@ -87,7 +87,7 @@ def retry_failures(call: Call, following: Next) -> Steps:
             watch.note_answer(tried_again=waits is not None)
             reply.when_done(_leave_answer, lambda error: _note_broken_stream(call, error))
             return reply
-        goes_on = watch.note_failure(failure, was_sent=call.attempts > sent)
+        goes_on = watch.note_failure(failure, was_sent=call.attempts > attempts_before)
         if waits is None:
             import random  # only what failed needs it
 
@@ -104,7 +104,7 @@ def retry_failures(call: Call, following: Next) -> Steps:
                 _say_no_time(failure, call)
             elif not _is_paid(failure, call, watch):
                 wait = None
-        if call.attempts > sent:
+        if call.attempts > attempts_before:
             call.causes.append(_cause(call, failure, wait or 0.0))
         if wait is None:
             raise failure
@@ -120,7 +120,7 @@ def retry_failures(call: Call, following: Next) -> Steps:
         yield Sleep(wait)
         call.waited += wait
         if wait:
-            call.tried.clear()  # a pool's next round may begin with any member
+            call.tried_members.clear()  # a pool's next round may begin with any member
 
 
 def _cause(call: Call, failure: CallError, wait: float = 0.0) -> Cause:
@@ -143,8 +143,8 @@ def _is_paid(failure: CallError, call: Call, watch: Watch) -> bool:
 
     A server that limits its rate and says when to come back is well: nothing is to be paid.
     """
-    respected = failure.retry_after is not None and call.spec.retry.respect_retry_after
-    if (isinstance(failure, RateLimited) and respected) or watch.pays():
+    is_respected = failure.retry_after is not None and call.spec.retry.respect_retry_after
+    if (isinstance(failure, RateLimited) and is_respected) or watch.pays():
         return True
     failure.help = (
         "not tried again: too many calls to this server fail, and what may be spent on trying"

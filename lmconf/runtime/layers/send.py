@@ -51,11 +51,11 @@ def _start(call: Call, own: OwnServer) -> Generator[Command, Any, Server]:
     """Wait for the start of the LM's own server, which goes on when the call may wait no longer."""
     loading = own.begin_start()
     try:
-        ended = yield Wait(loading.signal, call.left)
+        is_ready = yield Wait(loading.signal, call.left)
     except (KeyboardInterrupt, SystemExit):
         loading.cancel()
         raise
-    if not ended:
+    if not is_ready:
         raise Timeout(
             f"its server was not ready within the call's deadline of {format_duration(call.spec.deadline)}, and"
             " goes on loading: raise `deadline`, or call launch() beforehand",
@@ -79,6 +79,6 @@ def _send(call: Call, base: str | None) -> Steps:
     if isinstance(outcome, OpenStream):
         call.first_token = time.monotonic() - call.started
         call.tell(FirstToken, seconds=call.first_token)
-        return Reply(opened=outcome)
+        return Reply(open_stream=outcome)
     response: Json = outcome
     return Reply(response, request_id=response.pop(REQUEST_ID, None))

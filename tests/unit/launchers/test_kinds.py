@@ -51,7 +51,9 @@ def test_ollama_pulls_what_is_missing_only_when_that_is_asked_for(tmp_path: Path
     pulling = msgspec.structs.replace(spec, pull=True)
     assert "file does not exist" in refused(pulling, "missing-model")
     heard: list[str] = []
-    server = launcher("ollama").start(pulling, "llama3.2", manner=StartOptions(heard=heard.append))
+    server = launcher("ollama").start(
+        pulling, "llama3.2", manner=StartOptions(on_progress=heard.append)
+    )
     server.stop()
     layer = "pulling 4f659a1e86d7"
     assert heard[:3] == ["pulling manifest", f"{layer} (0 %)", f"{layer} (12 %)"]
@@ -162,6 +164,6 @@ def test_the_end_of_a_log_says_why(log: str, said: str) -> None:
     assert said in explain_exit(log) if said else explain_exit(log) == ""
 
 
-def test_an_end_by_signal_9_hints_at_memory() -> None:
-    assert "memory runs out" in explain_exit("", killed=True)
-    assert explain_exit("RuntimeError: no GPU\nkilled", killed=True) == "RuntimeError: no GPU"
+def test_an_end_was_killed_hints_at_memory() -> None:
+    assert "memory runs out" in explain_exit("", was_killed=True)
+    assert explain_exit("RuntimeError: no GPU\nkilled", was_killed=True) == "RuntimeError: no GPU"

@@ -10,7 +10,7 @@ from lmconf.limits.adaptive import COOLDOWN, LEAST, MOST, START, AdaptiveLimit
 
 def answers(adaptive: AdaptiveLimit, number: int, now: float, *, all_used: bool = True) -> None:
     for _ in range(number):
-        adaptive.answered(now, all_used=all_used)
+        adaptive.record_answer(now, all_used=all_used)
 
 
 def test_it_starts_at_20_and_doubles_after_each_full_round_up_to_100() -> None:
@@ -33,7 +33,7 @@ def test_it_does_not_grow_while_it_is_not_used() -> None:
 def test_after_a_refusal_it_grows_by_one_for_each_round() -> None:
     adaptive = AdaptiveLimit()
     answers(adaptive, 60, 0.0)
-    adaptive.refused(1.0, sent=0.5, retry_after=None)
+    adaptive.record_refusal(1.0, sent_at=0.5, retry_after=None)
     assert adaptive.limit == 64
     answers(adaptive, 64, 1.0 + COOLDOWN)
     answers(adaptive, 65, 1.0 + COOLDOWN)
@@ -43,37 +43,37 @@ def test_after_a_refusal_it_grows_by_one_for_each_round() -> None:
 def test_many_refusals_of_one_episode_lower_it_once() -> None:
     adaptive = AdaptiveLimit()
     for number in range(20):
-        adaptive.refused(1.0 + number / 10, sent=0.5, retry_after=None)
+        adaptive.record_refusal(1.0 + number / 10, sent_at=0.5, retry_after=None)
     assert adaptive.limit == 16
     # The cooldown has passed, and no answer came since: it is the same episode.
-    adaptive.refused(50.0, sent=49.0, retry_after=None)
+    adaptive.record_refusal(50.0, sent_at=49.0, retry_after=None)
     assert adaptive.limit == 16
-    adaptive.answered(51.0, all_used=True)
-    adaptive.refused(52.0, sent=51.5, retry_after=None)
+    adaptive.record_answer(51.0, all_used=True)
+    adaptive.record_refusal(52.0, sent_at=51.5, retry_after=None)
     assert adaptive.limit == 12
 
 
 def test_it_falls_to_10_and_no_further() -> None:
     adaptive, seen = AdaptiveLimit(), []
     for episode in range(6):
-        adaptive.refused(10.0 * episode, sent=10.0 * episode, retry_after=None)
-        adaptive.answered(10.0 * episode + COOLDOWN, all_used=False)
+        adaptive.record_refusal(10.0 * episode, sent_at=10.0 * episode, retry_after=None)
+        adaptive.record_answer(10.0 * episode + COOLDOWN, all_used=False)
         seen.append(adaptive.limit)
     assert seen == [16, 12, 10, 10, 10, 10]
 
 
 def test_an_answer_within_the_cooldown_ends_no_episode() -> None:
     adaptive = AdaptiveLimit()
-    adaptive.refused(1.0, sent=0.0, retry_after=None)
-    adaptive.answered(1.0 + COOLDOWN / 2, all_used=True)
-    adaptive.refused(1.1 + COOLDOWN, sent=1.0 + COOLDOWN, retry_after=None)
+    adaptive.record_refusal(1.0, sent_at=0.0, retry_after=None)
+    adaptive.record_answer(1.0 + COOLDOWN / 2, all_used=True)
+    adaptive.record_refusal(1.1 + COOLDOWN, sent_at=1.0 + COOLDOWN, retry_after=None)
     assert adaptive.limit == 16
 
 
 def test_retry_after_makes_the_cooldown_longer() -> None:
     adaptive = AdaptiveLimit()
-    adaptive.refused(0.0, sent=-1.0, retry_after=30.0)
-    adaptive.refused(1.0, sent=-0.5, retry_after=40.0)
+    adaptive.record_refusal(0.0, sent_at=-1.0, retry_after=30.0)
+    adaptive.record_refusal(1.0, sent_at=-0.5, retry_after=40.0)
     answers(adaptive, 200, 40.9)
     assert adaptive.limit == 16
     answers(adaptive, 16, 41.0)
@@ -82,18 +82,18 @@ def test_retry_after_makes_the_cooldown_longer() -> None:
 
 def test_requests_sent_after_the_fall_do_not_keep_the_cooldown_going() -> None:
     adaptive = AdaptiveLimit()
-    adaptive.refused(0.0, sent=-1.0, retry_after=1.0)
+    adaptive.record_refusal(0.0, sent_at=-1.0, retry_after=1.0)
     for second in range(1, 60):
-        adaptive.refused(float(second), sent=second - 0.5, retry_after=10.0)
-    adaptive.answered(60.0, all_used=True)
-    adaptive.refused(61.0, sent=60.5, retry_after=None)
+        adaptive.record_refusal(float(second), sent_at=second - 0.5, retry_after=10.0)
+    adaptive.record_answer(60.0, all_used=True)
+    adaptive.record_refusal(61.0, sent_at=60.5, retry_after=None)
     assert adaptive.limit == 12
 
 
 def test_a_failure_of_the_server_lowers_nothing_and_pauses_growth() -> None:
     adaptive = AdaptiveLimit()
     answers(adaptive, 19, 0.0)
-    adaptive.failed(1.0)
+    adaptive.record_failure(1.0)
     answers(adaptive, 100, 0.9 + COOLDOWN)
     assert adaptive.limit == START
     answers(adaptive, 19, 1.0 + COOLDOWN)
@@ -125,14 +125,14 @@ def test_it_stays_in_its_bounds_and_falls_at_most_once_in_an_episode(
         before = adaptive.limit
         if kind == "answered":
             for _ in range(number):
-                adaptive.answered(now, all_used=True)
+                adaptive.record_answer(now, all_used=True)
             assert adaptive.limit >= before
             if now < failed_at + COOLDOWN or now < calm_at:
                 assert adaptive.limit == before
             else:
                 falls = 0
         elif kind == "refused":
-            adaptive.refused(now, sent=now, retry_after=retry_after)
+            adaptive.record_refusal(now, sent_at=now, retry_after=retry_after)
             assert adaptive.limit in (before, max(LEAST, int(before * 0.8)))
             if falls:
                 assert adaptive.limit == before
@@ -140,7 +140,7 @@ def test_it_stays_in_its_bounds_and_falls_at_most_once_in_an_episode(
                 calm_at = now + max(COOLDOWN, retry_after or 0.0)
             falls += 1
         else:
-            adaptive.failed(now)
+            adaptive.record_failure(now)
             failed_at = now
             assert adaptive.limit == before
         assert LEAST <= adaptive.limit <= MOST

@@ -54,7 +54,7 @@ class Contract(TransportContract):
 
     make_refused = make_cut = make
 
-    def sent(self) -> int:
+    def request_count(self) -> int:
         return self.made.sent
 
 
