@@ -56,7 +56,7 @@ OPEN: Mapping[str, str] = {
     "caches": "specs sqlite_file store write_behind",
     "callbacks": "meter record_redaction specs",
     "compiler": "inline inputs parts pipeline trust",
-    "diagnostics": "model render suggest",
+    "diagnostics": "codes model render suggest",
     "document": (
         "command_line findings inheritance merge nodes operators overrides templates.renderer"
         " variables yaml.limits yaml.reader yaml.writer"

@@ -188,6 +188,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "validate": LazyCommand(
         "lmconf.cli.commands.validate", "Check profiles and tell every mistake in them."
     ),
+    "explain": LazyCommand(
+        "lmconf.cli.commands.explain", "Explain the code of a diagnostic, and how to fix it."
+    ),
     "show": LazyCommand(
         "lmconf.cli.commands.show", "Print what a profile comes to, and where it says so."
     ),

@@ -354,7 +354,7 @@ class Evaluator:
     def filter(self, node: nodes.Filter) -> Plain:
         apply = FILTERS.get(node.name)
         if apply is None or node.node is None:
-            raise _no_such("filter", node.name, FILTERS)
+            raise _no_such("template-filter", node.name, FILTERS)
         positional, named = self.arguments(node)
         value = self.lenient(node.node) if node.name in {"default", "d"} else self.value(node.node)
         if isinstance(value, str | list | dict):
@@ -384,7 +384,7 @@ class Evaluator:
             return self.contains(positional[0], self.value(node.node))
         check = TESTS.get(node.name)
         if check is None:
-            raise _no_such("test", node.name, (*TESTS, "defined", "undefined", "in"))
+            raise _no_such("template-test", node.name, (*TESTS, "defined", "undefined", "in"))
         if positional or named:
             raise EvaluationError("template-type", f"test `{node.name}` takes no arguments")
         return check(self.value(node.node))
@@ -412,12 +412,12 @@ def _translate_syntax_error(said: str) -> str:
     return said
 
 
-def _no_such(what: str, name: str, known: Iterable[str]) -> EvaluationError:
+def _no_such(code: str, name: str, known: Iterable[str]) -> EvaluationError:
     names = sorted(known)
     near = did_you_mean(name, names)
     help = f"did you mean `{near}`?" if near else f"there are: {', '.join(names)}"
-    message = f"there is no {what} `{name}`"
-    return EvaluationError(f"template-{what}", message, help, name, quoting=True)
+    message = f"there is no {code.removeprefix('template-')} `{name}`"
+    return EvaluationError(code, message, help, name, quoting=True)
 
 
 def _spell_path(node: nodes.Node) -> str:
