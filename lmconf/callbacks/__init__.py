@@ -1,4 +1,4 @@
-"""Who is told about calls: the log, a file of records, or a callback of one's own."""
+"""Who receives the events of calls: the log, a file of records, or a callback of one's own."""
 
 from __future__ import annotations
 
@@ -120,11 +120,16 @@ _REGISTERED: dict[str, Callable[..., object]] = {}
 
 
 def register_callback(name: str, factory: Callable[..., object]) -> None:
-    """Have `use: <name>` in profiles make a callback by `factory(**args)`.
+    """Register a kind of callback for `use: <name>` in profiles.
+
+    Args:
+        name: letters, digits, `_` and `-`.
+        factory: a class or function that is called with the callback's `args` as keywords and
+            returns the callback.
 
     Raises:
-        UsageError: the name is no name, is a built-in kind, or stands for another factory; or the
-            factory can make nothing.
+        UsageError: the name is not valid, is a built-in kind or belongs to another factory, or
+            the factory is not callable.
     """
     if not name.replace("-", "_").isidentifier():
         raise UsageError(f"`{name}` is not a name: letters, digits, `_` and `-`")
@@ -180,7 +185,7 @@ def make(
                     code="unknown-kind",
                     message=f"there is no callback of the kind `{path}`",
                     label=f"did you mean `{near}`?" if near else "",
-                    help=f"known kinds: {', '.join(names())}; your own are registered with"
+                    help=f"known kinds: {', '.join(names())}; register your own with"
                     " `lmconf.register_callback`",
                 ),
             )

@@ -67,7 +67,7 @@ class Dispatcher:
 
         Raises:
             ProfileError: an import path leads nowhere, or to what is not allowed.
-            UsageError: something is no callback: it has none of the methods.
+            UsageError: something is not a callback: it has none of the methods.
         """
         self._open()
 
@@ -183,18 +183,20 @@ def _note(
     if error is None:
         from lmconf.callbacks.worker import MOST_WAITING
 
-        text = f"callback {name} is too slow: of {MOST_WAITING} events that wait, the oldest go"
+        text = (
+            f"callback {name} is too slow: of {MOST_WAITING} waiting events, the oldest are dropped"
+        )
     else:
         # The text of others is left out: who knows what a stranger's exception quotes.
         why = f": {error}" if isinstance(error, Error) else ""
-        text = f"callback {name} raised {type(error).__name__}{why}; calls go on"
+        text = f"callback {name} raised {type(error).__name__}{why}; calls continue"
     unsaid.append(text)
 
 
 def _check(callback: object) -> None:
     if not any(_methods(callback, (*METHODS.values(), "on_event"))):
         raise UsageError(
-            f"{type(callback).__name__} is no callback: it has none of"
+            f"{type(callback).__name__} is not a callback: it has none of"
             f" {', '.join(METHODS.values())} and on_event"
         )
 

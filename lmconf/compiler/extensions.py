@@ -113,7 +113,7 @@ def _check_kind(
             yield Fault(
                 "import-not-allowed",
                 path,
-                f"`{kind}` names code, and nothing allows to import it",
+                f"`{kind}` names code, and importing it is not allowed",
                 help=f'pass `allow_imports=["{kind}"]` or `--allow-import {kind}`, or list it in'
                 " pyproject.toml under [tool.lmconf] allow-imports",
             )
@@ -125,6 +125,6 @@ def _check_kind(
             path,
             f"there is no {what} of the kind `{kind}`",
             label=f"did you mean `{near}`?" if near else "",
-            help=f"known kinds: {', '.join(listed)}; your own are registered with"
+            help=f"known kinds: {', '.join(listed)}; register your own with"
             f" `lmconf.register_{what}`",
         )

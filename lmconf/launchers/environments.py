@@ -57,7 +57,7 @@ def resolve_text(value: object, given: Mapping[str, str], hidden: list[str] | No
             return str(public)
         case Given(name=name):
             if name not in given:
-                raise LaunchError(f"no value was given for {name!r}: pass it in code")
+                raise LaunchError(f"code must pass a value for {name!r}")
             parts = (given[name], given[name])
         case Env() | File():
             reason = ""

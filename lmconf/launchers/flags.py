@@ -96,7 +96,7 @@ def command_words(
             raise LaunchError(f"{kind} has no argument {name!r}; {hint}")
         expected = explain_mismatch(known[flag], value)
         if expected:
-            raise LaunchError(f"{kind}'s argument {name!r} wants {expected}")
+            raise LaunchError(f"{kind}'s argument {name!r} must be {expected}")
         found += _spell_flag(flag, known[flag], value, resolve)
     return tuple(found)
 

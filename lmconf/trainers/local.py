@@ -139,7 +139,7 @@ class LocalTrainer:
         self.check(order)
         found = checkpoints.newest(process.checkpoints(order))
         if found is None:
-            return {"said": "no checkpoint was kept: begun again"}
+            return {"said": "there is no checkpoint: started again"}
         path, mark = found
         changed = [
             f"{name} {was} (now {_version(name)})"
@@ -156,7 +156,7 @@ class LocalTrainer:
                 f"the weights that the training {order.id} was begun with have changed since:"
                 f" {_weights(order)}"
             )
-        said = f"goes on after step {mark['step']} of {mark['steps']}"
+        said = f"continues after step {mark['step']} of {mark['steps']}"
         return {"resume": str(path), "said": said}
 
     def cancel(
@@ -220,8 +220,8 @@ def _next_step(order: TrainingOrder, ended: process.ProgramExit) -> str:
     checkpoints.sweep(folder, found and found[0])
     resume = f"`lmconf jobs resume {order.id[-6:]}`"
     if found is not None:
-        return f"{resume} goes on after step {found[1]['step']} of {found[1]['steps']}"
-    return f"{resume} begins it again" if ended.cut else ""
+        return f"{resume} continues after step {found[1]['step']} of {found[1]['steps']}"
+    return f"{resume} starts it again" if ended.cut else ""
 
 
 def _settings(order: TrainingOrder, kept: Mapping[str, str]) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def _result(order: TrainingOrder, told: Mapping[str, Any]) -> JobStatus:
         versions = json.loads((output / "versions.json").read_text("utf-8"))
     except (OSError, ValueError):
         return JobStatus(
-            status="failed", error=f"the training ended well, and {output} is not whole"
+            status="failed", error=f"the training succeeded, but {output} is incomplete"
         )
     gguf = output / "model.gguf"
     made = TrainingResult(

@@ -130,7 +130,7 @@ def _resolve_value(name: str, value: object, given: Mapping[str, str], hidden: l
         case Given(name=key) if key in given:
             parts = (given[key], given[key])
         case Given(name=key):
-            reason = f"`{key}` was given in code, and no job keeps it"
+            reason = f"`{key}` was passed by code, and a job does not store it"
         case Env() | File():
             try:
                 parts = resolve_parts(value)
@@ -139,7 +139,7 @@ def _resolve_value(name: str, value: object, given: Mapping[str, str], hidden: l
         case _:
             return str(value)
     if reason:
-        raise TrainError(f"`train_kwargs.env.{name}` cannot be had: {reason}")
+        raise TrainError(f"{reason} (needed for `train_kwargs.env.{name}`)")
     hidden += [part for part in dict.fromkeys(parts) if part]
     return parts[0]
 
@@ -293,7 +293,7 @@ def failure(order: TrainingOrder, ended: ProgramExit, next_step: str = "") -> Jo
     if ended.why == "timeout":
         reason = f"it took longer than its `timeout` of {order.spec.timeout:g} s, and was ended"
     elif not reason and ended.why == "interrupted":
-        reason = "the training was told to end, as by a shutdown of the machine"
+        reason = "the training was stopped, for example by a shutdown of the machine"
     elif not reason:
         how = f"by signal {-ended.code}" if ended.code < 0 else f"with status {ended.code}"
         reason = f"the training ended {how}"

@@ -73,7 +73,7 @@ def check_training_data(
     format_ = format_ or (_format_of(kept[0]) if kept else "chat")
     if format_ is None:
         raise BadTrainData(
-            f"{name}: what its rows are cannot be told from their keys"
+            f"{name}: the format of its rows cannot be detected from their keys"
             f" ({', '.join(map(str, kept[0]))});"
             f" {_expected_formats()}"
         )
@@ -93,7 +93,7 @@ def check_training_data(
         raise BadTrainData(_describe_faults(name, format_, faults, len(found)), tuple(faults))
     if len(kept) < least:
         rows = "row" if len(kept) == 1 else "rows"
-        raise BadTrainData(f"{name} has {len(kept)} {rows}, and this trainer wants {least} or more")
+        raise BadTrainData(f"{name} has {len(kept)} {rows}, and this trainer needs {least} or more")
     return format_, kept
 
 
@@ -139,7 +139,7 @@ def _plain(value: object) -> object:
     """Return a mapping that json does not know as one that it does."""
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{type(value).__name__} is no kind of JSON value")
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
 def _lines(file: BinaryIO) -> Iterator[Row]:
@@ -216,7 +216,7 @@ def _chat(row: Mapping[str, Any]) -> Iterator[str]:
     if messages[-1].get("role") != "assistant":
         yield "the last message must be the assistant's: it is what is learned"
     if not any(m.get("role") == "assistant" and m.get("weight", 1) for m in messages):
-        yield "everything that the assistant says has the weight 0: there is nothing to learn"
+        yield "every message of the assistant has the weight 0: there is nothing to learn"
 
 
 def _completion(row: Mapping[str, Any]) -> Iterator[str]:

@@ -32,10 +32,10 @@ from lmconf.cli.terminal import say, tell, write_file
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write to FILE, which is replaced as a whole or not at all.",
+    help="Write to FILE, atomically.",
 )
 @minimal_option()
-@format_option("yaml", "json", "dspy", help="How to write it.")
+@format_option("yaml", "json", "dspy", help="Output format.")
 @set_option()
 @var_option()
 @allow_import_option()
@@ -59,7 +59,7 @@ def command(
     from lmconf.cli.select import choose, dspy_state, state, to_text, warn
 
     if minimal and form == "dspy":
-        raise click.UsageError("--minimal has no meaning with --format dspy.")
+        raise click.UsageError("--minimal cannot be combined with --format dspy.")
     chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports)
     warn(ctx, chosen.warnings)
     content = dspy_state(chosen) if form == "dspy" else state(chosen, minimal=minimal)

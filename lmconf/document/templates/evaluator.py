@@ -135,9 +135,9 @@ class Evaluator:
         except TemplateSyntaxError as error:
             said = _translate_syntax_error(error.message or "")
             message = (
-                "this is no expression: it ends too early"
+                "this is not an expression: it ends too early"
                 if "end of" in said
-                else f"this is no expression: {said}"
+                else f"this is not an expression: {said}"
             )
             raise EvaluationError("template-syntax", message, quoting=True) from None
         except (ValueError, SyntaxError):  # a literal that Python refuses, such as an odd escape
@@ -150,7 +150,7 @@ class Evaluator:
                 raise EvaluationError(
                     "template-syntax",
                     f"`{word}` begins a statement, and a template holds an expression",
-                    "a choice is written `a if vars.x else b`" if word == "if" else "",
+                    "write a choice as `a if vars.x else b`" if word == "if" else "",
                     word,
                 )
             raise EvaluationError(
@@ -174,7 +174,7 @@ class Evaluator:
         read = self.readers.get(type(node))
         if read is None:
             kind = type(node).__name__
-            raise EvaluationError("template-operation", f"templates cannot do this ({kind})")
+            raise EvaluationError("template-operation", f"templates do not support this ({kind})")
         return read(node)
 
     def name(self, node: nodes.Name) -> Plain:
@@ -182,7 +182,7 @@ class Evaluator:
             return self.variables
         raise EvaluationError(
             "template-name",
-            f"`{node.name}` is not defined: templates see `vars` alone",
+            f"`{node.name}` is not defined: templates can read `vars` only",
             self.suggest_name(node.name),
             node.name,
             quoting=True,
@@ -244,7 +244,7 @@ class Evaluator:
                 f"{describe_type(whole)} has no `{key}`"
                 if "…" in written
                 else f"`{written}` is {describe_type(whole)} and has no `{key}`",
-                "there are no methods; filters are written `| upper`",
+                "templates have no methods; write filters as `| upper`",
                 f"{written}.{key}",
                 quoting=True,
             )
@@ -274,7 +274,7 @@ class Evaluator:
     def choice(self, node: nodes.CondExpr) -> Plain:
         if node.expr2 is None:
             raise EvaluationError(
-                "template-syntax", "`if` needs an `else`", "say what holds otherwise"
+                "template-syntax", "`if` needs an `else`", "add `else` with the other value"
             )
         return self.value(node.expr1 if self.value(node.test) else node.expr2)
 
@@ -391,7 +391,7 @@ class Evaluator:
 
     def call(self, node: nodes.Call) -> Plain:
         name = _spell_path(node.node).rpartition(".")[2]
-        help = "templates calculate with `vars`; filters are written `| upper`"
+        help = "templates compute with `vars`; write filters as `| upper`"
         if name in FILTERS:
             help = f"write it as a filter: `| {name}`"
         elif name in _OUTSIDE:

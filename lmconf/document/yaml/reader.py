@@ -114,7 +114,7 @@ def _decode_text(text: str | bytes) -> tuple[str, Fault | None]:
         at = len(text[: error.start].decode("utf-8"))
         fault = Fault(
             code="encoding",
-            message=f"the byte 0x{text[error.start]:02x} is no valid UTF-8",
+            message=f"the byte 0x{text[error.start]:02x} is not valid UTF-8",
             start=at,
             end=at + 1,
             help="save the file as UTF-8",

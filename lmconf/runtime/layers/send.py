@@ -57,7 +57,7 @@ def _start(call: Call, own: OwnServer) -> Generator[Command, Any, Server]:
     if not ended:
         raise Timeout(
             f"its server was not ready within the call's deadline of {call.spec.deadline:.3g}s, and"
-            " goes on loading: raise `deadline`, or call launch() beforehand",
+            " is still loading: raise `deadline`, or call launch() beforehand",
             retryable=False,
             setting="deadline",
         )

@@ -354,14 +354,14 @@ def _address(request: Request) -> str | None:
 def _kind(request: Request) -> Client | None:
     if request.route == "chat" and request.provider in TEXT.keys() - CHAT.keys():
         raise BadRequest(
-            f"{request.provider}/ is an API for completions", help="say `model_type: text`"
+            f"{request.provider}/ is an API for completions", help="set `model_type: text`"
         )
     kind = client_of(request.provider, request.route)
     if kind == "bare":
         kind = "openai"  # a cloud's own way of serving the OpenAI API, which litellm shapes
     if kind is None and request.connection.key == "":
         raise NotCarriedOut(
-            f"litellm lets no client of ours send to {request.provider}/, so it cannot be promised"
+            f"litellm lets no client of ours send to {request.provider}/, so lmconf cannot ensure"
             " that no credential is sent",
             help=f"name the credential that {request.provider} is to be sent",
         )
@@ -387,9 +387,9 @@ def _openly(request: Request) -> dict[str, Any]:
     variable = None if connection.base else _ambient_address(request.provider)
     if variable:
         raise ConnectionFailed(
-            f"the environment variable {variable} would lead the request elsewhere",
+            f"the environment variable {variable} would change the address of the request",
             retryable=False,
-            help=f"write `api_base: {{$env: {variable}}}` if it shall, or unset it",
+            help=f"write `api_base: {{$env: {variable}}}` to allow this, or unset it",
         )
     told: dict[str, Any] = {**connection.other, **thaw(request.extra)}
     told["api_key"] = connection.key
@@ -522,7 +522,7 @@ def _end(
     if failure is None:
         failure = attempt.reported_error()
     if failure is None and kind is not None and not attempt.response.finished:
-        failure = BadResponse("the stream was cut short: the server never said that it ended")
+        failure = BadResponse("the stream was truncated: the server did not mark its end")
     if failure is None and not any(chunk["choices"] for chunk in seen):
         failure = BadResponse("the stream holds no answer")
     if failure is not None:
