@@ -183,7 +183,7 @@ def resolve_field(
             if met is not None:
                 met.append(text)
             return text
-        missing = f"`{name}` was passed by code, and a saved state does not contain it"
+        missing = f"`{name}` is a value from code, which a saved state does not contain"
         if text is not None:
             missing = f"what was given in code as `{name}` holds control characters"
         help_ = f"pass it again: lm.copy({path[0]}=…)"

@@ -270,7 +270,7 @@ def test_a_store_that_cannot_be_used_refuses_the_call_and_never_loses_an_answer(
     lm = lm_at(server, budget={"tokens": 1000, "per": "day", "store": store})
     file = tmp_path / "spending.v1.sqlite3"
     file.write_bytes(b"nonsense" * 1000)
-    with pytest.raises(CallError, match="cannot be kept") as caught:
+    with pytest.raises(CallError, match="cannot be recorded") as caught:
         lm("hi")
     assert server.received == []
     assert str(file) in str(caught.value)
@@ -312,7 +312,7 @@ def test_a_redis_server_that_is_gone_refuses_the_call_soon(
         assert asyncio.run(main()) < 0.9
         assert time.perf_counter() - begun < 4
         begun = time.perf_counter()
-        with pytest.raises(CallError, match="cannot be kept"):
+        with pytest.raises(CallError, match="cannot be recorded"):
             lm("hi")
         assert time.perf_counter() - begun < 0.9
     finally:

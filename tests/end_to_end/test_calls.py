@@ -248,7 +248,7 @@ def test_a_key_given_in_code_is_asked_for_again_after_a_state_or_a_pickle(server
     again = pickle.loads(pickle.dumps(lm))
     assert again == lm
     assert KEY.encode() not in pickle.dumps(lm)
-    with pytest.raises(AuthenticationFailed, match="given in code"):
+    with pytest.raises(AuthenticationFailed, match="value from code"):
         again.copy(cache=False)("hi")
     assert again.copy(api_key=KEY, cache=False)("hi") == ["Hello."]
 

@@ -188,7 +188,7 @@ def test_what_fails_before_anything_is_sent_is_told_as_well(
         assert (raised.value.place.line, raised.value.attempts) == (KEY, 0)
     lm.close()
     for way in WAYS:
-        with pytest.raises(Closed, match=r"gpt: the LM was closed\n.*\n  help: make") as closed:
+        with pytest.raises(Closed, match=r"gpt: the LM was closed\n.*\n  help: create") as closed:
             ask(lm, way)
         assert closed.value.lm == lm.name
     assert server.received == []

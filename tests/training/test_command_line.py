@@ -137,7 +137,7 @@ def test_a_failed_job_is_exit_code_5(command: Any, file: Path, peer: Peer) -> No
 def test_a_job_is_cancelled(command: Any, file: Path) -> None:
     job = command("train", "lmconf:own", str(file)).out.strip()
     assert command("jobs", "cancel", job).out == f"{job} cancelled\n"
-    assert command("jobs", "cancel", job).out == f"{job} had ended: cancelled\n"
+    assert command("jobs", "cancel", job).out == f"{job} has already ended: cancelled\n"
     assert "status:   cancelled" in command("jobs", "show", job).out
     assert command("jobs", "wait", job).code == 5
 

@@ -219,7 +219,7 @@ def test_a_key_is_in_no_file_of_a_job(peer: Peer, rows: Rows, state: Path) -> No
     assert KEY not in everything_in(state) + repr(job.record) + repr(trained.dump_state())
     for path in state.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
-    with pytest.raises(TrainError, match="given in code"):
+    with pytest.raises(TrainError, match="value from code"):
         unfinished(job).status()
 
 
