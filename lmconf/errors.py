@@ -215,7 +215,7 @@ class ConnectionFailed(CallError):
 class CircuitOpen(ConnectionFailed):
     """Nothing was sent: the server kept failing, and rests before it is tried again."""
 
-    default_help = "`retry.breaker` says how many failures open it, and for how long"
+    default_help = "`retry.breaker` sets how many failures open it, and for how long"
 
 
 class ServerError(CallError):
@@ -229,7 +229,9 @@ class BadResponse(CallError):
     """What came back is not a usable answer: malformed, cut short or empty."""
 
     retryable = True
-    default_help = "try again; if it stays so, check that `api_base` leads to this provider's API"
+    default_help = (
+        "try again; if the error persists, check that `api_base` leads to this provider's API"
+    )
 
 
 class AuthenticationFailed(CallError):
@@ -241,7 +243,7 @@ class AuthenticationFailed(CallError):
 class PermissionDenied(CallError):
     """The credential is valid and may not do this (402, 403)."""
 
-    default_help = "see what the key's account, project or plan may use"
+    default_help = "check what the key's account, project or plan permits"
 
 
 class NotFound(CallError):
@@ -253,7 +255,7 @@ class NotFound(CallError):
 class BadRequest(CallError):
     """The server refused the request as it stands (400, 413, 422)."""
 
-    default_help = "change what the server complains of: trying the same again does not help"
+    default_help = "fix what the server reports: the same request would fail again"
 
 
 class ContextWindowExceeded(BadRequest):
@@ -265,7 +267,7 @@ class ContextWindowExceeded(BadRequest):
 class ContentPolicy(BadRequest):
     """The provider's content policy refused the prompt or the answer."""
 
-    default_help = "change the prompt: the provider's policy says what it may hold"
+    default_help = "change the prompt to comply with the provider's policy"
 
 
 class NotCarriedOut(CallError):
@@ -314,13 +316,13 @@ class BudgetExceeded(CallError):
 class Closed(CallError):
     """The LM was closed, or a stream was used after its end."""
 
-    default_help = "make another LM, or call before `close()` and inside the `with` block"
+    default_help = "create another LM, or call before `close()` and inside the `with` block"
 
 
 class NotSent(CallError):
     """A batch stopped before this item of it was sent: the message says why."""
 
-    default_help = "mend what stopped the batch, and send this item again"
+    default_help = "fix what stopped the batch, and send this item again"
 
 
 class BatchFailed(CallError):
@@ -331,7 +333,7 @@ class BatchFailed(CallError):
     items may succeed later.
     """
 
-    default_help = "`results` holds what was answered; each of `errors` says what to do about it"
+    default_help = "`results` has the answers; each of `errors` has a hint"
 
     def __init__(self, message: str, *, results: Sequence[Any] = (), **facts: Any) -> None:
         super().__init__(message, **facts)

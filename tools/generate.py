@@ -1,4 +1,4 @@
-"""Writes the files that follow from the spec types and the records; with `--check`, names those that are stale."""
+"""Writes the files that follow from declarations and catalogues; `--check` names stale ones."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lmconf.schema.json_schema import Schema
 from lmconf.spec.document_schemas import authored_schema, resolved_schema
+from tools.generate_diagnostics import codes_reference
 from tools.generate_keywords import keywords_module
 from tools.generate_providers import providers_page
 from tools.generate_reference import reference, untrusted_fields
@@ -29,11 +30,18 @@ def format_page() -> str:
     return f"{written.rstrip()}\n\n{reference()}"
 
 
+def diagnostics_page() -> str:
+    """Return the page about diagnostics: its hand-written part, then a section for each code."""
+    written = (ROOT / "tools/diagnostics.md").read_text(encoding="utf-8")
+    return f"{written.rstrip()}\n\n{codes_reference()}"
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "schemas/lmconf.v1.json": lambda: as_text(authored_schema()),
     "schemas/lmconf.resolved.v1.json": lambda: as_text(resolved_schema()),
     "docs/format.md": format_page,
     "docs/providers.md": providers_page,
+    "docs/diagnostics.md": diagnostics_page,
     "lmconf/spec/keywords.py": keywords_module,
 }
 """Each generated file, from the repository's root, and what it must hold."""

@@ -58,7 +58,7 @@ OPEN: Mapping[str, str] = {
     "caches": "specs sqlite_file store write_behind",
     "callbacks": "meter record_redaction specs",
     "compiler": "inline inputs parts pipeline trust",
-    "diagnostics": "model render suggest",
+    "diagnostics": "codes model render suggest",
     "document": (
         "command_line dollar_words findings inheritance linearisation merge nodes operators"
         " overrides templates.renderer variables yaml.limits yaml.reader yaml.writer"

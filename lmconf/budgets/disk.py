@@ -86,7 +86,7 @@ class DiskLedger:
             why = f"{self._path}: {error}"
         else:
             return
-        raise LedgerUnavailable(why, help="mend or remove that file")
+        raise LedgerUnavailable(why, help="repair or remove that file")
 
     def _open(self) -> sqlite3.Connection:
         path = self._path
@@ -102,7 +102,7 @@ def _create_tables(connection: sqlite3.Connection) -> None:
         connection.execute(_SCHEMA)
         connection.execute(f"PRAGMA user_version = {_VERSION}")
     elif version != _VERSION:
-        raise sqlite3.DatabaseError(f"it says version {version}, not {_VERSION}")
+        raise sqlite3.DatabaseError(f"it has version {version}, not {_VERSION}")
 
 
 def _add(connection: sqlite3.Connection, account: str, period: Period, more: Amount) -> None:

@@ -198,7 +198,9 @@ def address_of(spec: RedisStore) -> str:
             return resolve(spec.url)
         except MissingReference as error:
             raise UsageError(str(error)) from None
-    raise UsageError("the address of a store is never given in code: name a variable that holds it")
+    raise UsageError(
+        "code cannot pass the address of a store: use a reference to an environment variable"
+    )
 
 
 def claims_folder(spec: StoreSpec) -> str | None:

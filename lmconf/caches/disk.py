@@ -217,7 +217,7 @@ class DiskCache:
     def _set_aside(self, inode: int | None) -> bool:
         free = set_aside(self._folder, inode, _PATIENCE_WITH_CORRUPT)
         if free:
-            self._warn("the file was corrupt; it was set aside and a new one made")
+            self._warn("the file was corrupt; it was renamed and a new one was created")
         return free
 
     def _mend(self, error: sqlite3.Error | OSError, file: OpenFile, writing: bool) -> bool:
@@ -230,20 +230,20 @@ class DiskCache:
                 self._rest(error)
             case "full":
                 self._writing.record_failure(_REST)
-                self._warn("the disk is full; new answers are not kept")
+                self._warn("the disk is full; new answers are not stored")
             case "read-only":
                 self._writing.record_failure(_REST)
-                self._warn("the file is read-only; new answers are not kept")
+                self._warn("the file is read-only; new answers are not stored")
             case "busy":
                 self._writing.record_failure(_REST_WHEN_BUSY)
-                self._warn("another process holds the file; some answers are not kept")
+                self._warn("another process holds the file; some answers are not stored")
             case "other" | "foreign":
                 self._shut()
                 if not writing:
                     self._rest(error)
                 else:  # reading may still be possible, and is tried
                     self._writing.record_failure(_REST)
-                    self._warn(f"writing failed ({error}); new answers are not kept")
+                    self._warn(f"writing failed ({error}); new answers are not stored")
         return False
 
     def _rest(self, error: sqlite3.Error | OSError) -> None:
@@ -251,10 +251,10 @@ class DiskCache:
         words: dict[StorageFault, str] = {
             "full": "the disk is full",
             "corrupt": "the file is corrupt",
-            "foreign": f"{FILE} is no cache of lmconf's, and is left as it is",
+            "foreign": f"{FILE} is not a cache of lmconf and was not changed",
         }
         why = words.get(fault_of(error), f"{FILE} cannot be used ({error})")
-        self._warn(f"{why}; calls go on without it")
+        self._warn(f"{why}; calls continue without it")
 
     def _shut(self) -> None:
         file, self._open = self._open, None

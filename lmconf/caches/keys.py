@@ -89,7 +89,7 @@ def canonical(value: object) -> bytes:
         _write(value, False, pieces)
     except _Unsayable as fault:
         raise UsageError(
-            f"{fault.place or 'the request'} holds {fault.what}, which JSON cannot say"
+            f"{fault.place or 'the request'} holds {fault.what}, which JSON cannot represent"
         ) from None
     except RecursionError:
         raise UsageError("the request is nested too deeply, or contains itself") from None

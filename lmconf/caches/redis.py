@@ -62,7 +62,7 @@ class RedisCache:
             url,
             (_PATIENCE, _WRITING),
             longest_rest=_LONGEST_REST,
-            failed=lambda why: self._warn(f"{why}; calls go on without it"),
+            failed=lambda why: self._warn(f"{why}; calls continue without it"),
         )
 
     def get(self, key: str) -> bytes | None:

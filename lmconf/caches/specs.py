@@ -77,7 +77,8 @@ class RedisStore(Spec, frozen=True, kw_only=True):
         ),
     ]
     namespace: Annotated[
-        str, operations(Text(), "Keeps apart what shares the server.", examples=("support",))
+        str,
+        operations(Text(), "A prefix that separates users of one server.", examples=("support",)),
     ]
     disk: Annotated[
         bool, operations(Flag(), "Whether this machine's default disk store keeps them, too.")
@@ -147,8 +148,8 @@ class CachePolicy(Spec, frozen=True, kw_only=True):
         tuple[Keepable, ...],
         operations(
             ListOf(Choice(KEEPABLE), single=True),
-            "What is stored beside whole answers in words: answers that call tools, and those that"
-            " `max_tokens` cut short, a content filter touched, or that say nothing.",
+            "Which answers are stored besides complete answers in text: those that call tools, and"
+            " those that are truncated, filtered or empty.",
             examples=(["tool_calls", "truncated"],),
             untrusted=True,
         ),
@@ -157,8 +158,8 @@ class CachePolicy(Spec, frozen=True, kw_only=True):
         str | None,
         identity(
             Text(),
-            "Tells accounts or experiments apart that ask the same question.",
-            risk="read what was kept for others",
+            "Separates the answers of accounts or experiments that send the same request.",
+            risk="read answers stored for others",
         ),
     ] = None
 

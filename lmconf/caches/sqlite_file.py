@@ -238,7 +238,7 @@ def _create_tables(connection: sqlite3.Connection, max_size: int) -> None:
 def _check_version(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != _VERSION:
-        raise WrongVersion(f"it says version {version}, not {_VERSION}")
+        raise WrongVersion(f"it has version {version}, not {_VERSION}")
 
 
 def _see_that_it_is_ours(path: Path, lock: int | None) -> None:
@@ -255,7 +255,7 @@ def _see_that_it_is_ours(path: Path, lock: int | None) -> None:
         said = b"" if lock is None else os.pread(lock, 32, 0)
         ours = said == str(path.stat().st_ino).encode()
     if head and not ours:
-        raise NotOurs(f"{path.name} is no cache of lmconf's")
+        raise NotOurs(f"{path.name} is not a cache of lmconf")
 
 
 def _make(path: Path, lock: int | None) -> None:

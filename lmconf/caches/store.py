@@ -25,7 +25,7 @@ __all__ = [
 
 
 class CacheWarning(UserWarning):
-    """A store cannot do its work: calls go on without it, and it is tried again later."""
+    """A store cannot do its work: calls continue without it, and it is tried again later."""
 
 
 class Stats(TypedDict):

@@ -80,7 +80,7 @@ class TieredStore:
     def _pass_over(self, index: int, error: Exception) -> None:
         if is_interrupt(error):
             raise error
-        self._warn[index](f"raised {type(error).__name__}; the call went on without it")
+        self._warn[index](f"raised {type(error).__name__}; the call continued without it")
 
 
 def _finder(store: Store) -> Callable[[str], StoredHit | None]:

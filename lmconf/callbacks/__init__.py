@@ -1,4 +1,4 @@
-"""Who is told about calls: the log, a file of records, or a callback of one's own."""
+"""Who receives the events of calls: the log, a file of records, or a callback of one's own."""
 
 from __future__ import annotations
 
@@ -121,11 +121,16 @@ REGISTRY = Registry("callback", KINDS, resolve=import_attribute)
 
 
 def register_callback(name: str, factory: Callable[..., object]) -> None:
-    """Have `use: <name>` in profiles make a callback by `factory(**args)`.
+    """Register a kind of callback for `use: <name>` in profiles.
+
+    Args:
+        name: letters, digits, `_` and `-`.
+        factory: a class or function that is called with the callback's `args` as keywords and
+            returns the callback.
 
     Raises:
-        UsageError: the name is no name, is built in, or stands for another factory; or the factory
-            can make nothing.
+        UsageError: the name is not valid, is a built-in kind or belongs to another factory, or
+            the factory is not callable.
     """
     REGISTRY.register(name, factory)
 

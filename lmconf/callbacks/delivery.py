@@ -87,11 +87,11 @@ class Delivery:
         self._warned.add(error is None)
         name = type(self._callback).__name__
         if error is None:
-            text = f"callback {name} is too slow: of {MOST_WAITING} events that wait, the oldest go"
+            text = f"callback {name} is too slow: of {MOST_WAITING} waiting events, the oldest are dropped"
         else:
             # The text of others is left out: who knows what a stranger's exception quotes.
             why = f": {error}" if isinstance(error, Error) else ""
-            text = f"callback {name} raised {type(error).__name__}{why}; calls go on"
+            text = f"callback {name} raised {type(error).__name__}{why}; calls continue"
         self._unsaid.append(text)
 
 

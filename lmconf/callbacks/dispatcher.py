@@ -51,7 +51,7 @@ class Dispatcher:
 
         Raises:
             ProfileError: an import path leads nowhere, or to what is not allowed.
-            UsageError: something is no callback: it has none of the methods.
+            UsageError: something is not a callback: it has none of the methods.
         """
         with self._lock:
             if self._opened is None:
@@ -122,6 +122,6 @@ def _end_all(deliveries: Iterable[Delivery]) -> None:
 def _check(callback: object) -> None:
     if not any(methods_of(callback, (*METHODS.values(), "on_event"))):
         raise UsageError(
-            f"{type(callback).__name__} is no callback: it has none of"
+            f"{type(callback).__name__} is not a callback: it has none of"
             f" {', '.join(METHODS.values())} and on_event"
         )

@@ -54,7 +54,7 @@ class JsonlCallback(Spec, frozen=True, kw_only=True):
         tuple[str, ...],
         operations(
             ListOf(Text(ENTRY, what="a path, or a pattern between slashes")),
-            "What is written as `***`: paths into a record, where `*` stands for every item, and"
+            "What is written as `***`: paths into a record, where `*` means every item, and"
             " regular expressions between slashes, which are searched for in every text.",
             examples=(("request.messages.*.content", r"/\b\d{16}\b/"),),
         ),
@@ -64,7 +64,7 @@ class JsonlCallback(Spec, frozen=True, kw_only=True):
 class OtelCallback(Spec, frozen=True, kw_only=True):
     """Reports calls as OpenTelemetry spans and metrics."""
 
-    __risk__ = "send what is said to another service"
+    __risk__ = "send prompts and answers to another service"
 
     use: Annotated[Literal["otel"], operations(Choice(("otel",)), "The kind of callback.")]
     content: Annotated[
@@ -106,7 +106,7 @@ class LiteLLMLoggerArgs(Spec, frozen=True, kw_only=True):
 class LiteLLMLogger(Spec, frozen=True, kw_only=True):
     """Hands calls to one of LiteLLM's named loggers."""
 
-    __risk__ = "send what is said to another service"
+    __risk__ = "send prompts and answers to another service"
 
     use: Annotated[
         Literal["litellm_logger"], operations(Choice(("litellm_logger",)), "The kind of callback.")

@@ -182,44 +182,43 @@ COMMANDS: dict[str, LazyCommand] = {
     "launch": LazyCommand(
         "lmconf.cli.commands.launch", "Start the server behind an LM, and keep it running."
     ),
-    "ps": LazyCommand("lmconf.cli.commands.ps", "List the servers that run."),
-    "logs": LazyCommand("lmconf.cli.commands.logs", "Print what a server writes."),
-    "kill": LazyCommand("lmconf.cli.commands.kill", "End servers."),
+    "ps": LazyCommand("lmconf.cli.commands.ps", "List the running servers."),
+    "logs": LazyCommand("lmconf.cli.commands.logs", "Print the log of a server."),
+    "kill": LazyCommand("lmconf.cli.commands.kill", "Stop servers."),
     "validate": LazyCommand(
-        "lmconf.cli.commands.validate", "Check profiles and tell every mistake in them."
+        "lmconf.cli.commands.validate", "Check profiles and report every mistake."
+    ),
+    "explain": LazyCommand(
+        "lmconf.cli.commands.explain", "Explain the code of a diagnostic, and how to fix it."
     ),
     "show": LazyCommand(
-        "lmconf.cli.commands.show", "Print what a profile comes to, and where it says so."
+        "lmconf.cli.commands.show", "Print a resolved profile, and where each value is set."
     ),
     "plan": LazyCommand(
-        "lmconf.cli.commands.plan", "Print what can happen to one call, and the worst case."
+        "lmconf.cli.commands.plan", "Print the attempts and waits of one call, and the worst case."
     ),
-    "list": LazyCommand(
-        "lmconf.cli.commands.list", "List every profile that can be named, and its LMs."
-    ),
+    "list": LazyCommand("lmconf.cli.commands.list", "List all profiles and their LMs."),
     "dump": LazyCommand(
-        "lmconf.cli.commands.dump", "Write an LM or a profile as a file that stands by itself."
+        "lmconf.cli.commands.dump", "Write an LM or a profile as a self-contained file."
     ),
-    "cache": LazyCommand("lmconf.cli.commands.cache", "Look after the answers that are kept."),
-    "meter": LazyCommand(
-        "lmconf.cli.commands.meter", "Print what LMs have used and cost, and how long it took."
-    ),
+    "cache": LazyCommand("lmconf.cli.commands.cache", "Inspect and manage cached answers."),
+    "meter": LazyCommand("lmconf.cli.commands.meter", "Print the usage, cost and latency of LMs."),
     "train": LazyCommand("lmconf.cli.commands.train", "Fine-tune an LM on a file of rows."),
-    "jobs": LazyCommand("lmconf.cli.commands.jobs", "Look after fine-tunings that were begun."),
+    "jobs": LazyCommand("lmconf.cli.commands.jobs", "Inspect and manage fine-tuning jobs."),
     "schema": LazyCommand("lmconf.cli.commands.schema", "Print the JSON Schema of profiles."),
     "completion": LazyCommand(
-        "lmconf.cli.commands.completion", "Print the script that completes in your shell."
+        "lmconf.cli.commands.completion", "Print the shell completion script."
     ),
 }
 
 EXIT_CODES = (
-    ("0", "all is well"),
-    ("1", "a profile or other input is wrong; the messages say where and how to mend it"),
+    ("0", "success"),
+    ("1", "a profile or other input is wrong; the messages say where and how to fix it"),
     ("2", "the command line is wrong"),
     ("3", "a call to an LM failed"),
     ("4", "a local server could not be started"),
     ("5", "a training failed or was cancelled"),
-    ("6", "a training goes on: the time to wait for it was over"),
+    ("6", "the training is still running after `--timeout`"),
     ("130", "interrupted (Ctrl-C); 143 when terminated"),
 )
 
@@ -230,7 +229,7 @@ EXIT_CODES = (
     listed=COMMANDS,
     examples=(
         ("lmconf init", "a first profile in this folder"),
-        ('lmconf call lmconf "Say hello."', "ask its main LM"),
+        ('lmconf call lmconf "Say hello."', "call its main LM"),
         ("lmconf validate", "check every profile of this project"),
         ("lmconf COMMAND --help", "options and examples of one command"),
     ),
@@ -238,11 +237,11 @@ EXIT_CODES = (
         "Exit codes": EXIT_CODES,
         "Environment": (
             ("LMCONF_PATH", "folders searched first for profiles"),
-            ("LMCONF_PROFILE", "the profile that is meant when none is named"),
-            ("LMCONF_CACHE", "disabled, memory or disk: overrules every profile's cache"),
-            ("LMCONF_CACHE_DIR", "the folder of disk stores that name none"),
+            ("LMCONF_PROFILE", "the profile to use when none is named"),
+            ("LMCONF_CACHE", "disabled, memory or disk: overrides every profile's cache"),
+            ("LMCONF_CACHE_DIR", "the folder of disk stores without a path"),
             ("LMCONF_STATE_DIR", "the folder of servers' logs, jobs and meters"),
-            ("NO_COLOR", "no colour, whatever the terminal"),
+            ("NO_COLOR", "no colour on any terminal"),
         ),
     },
     invoke_without_command=True,
@@ -254,7 +253,7 @@ def group(ctx: click.Context) -> None:
     """Language models declared in YAML: check them, show them, call them.
 
     A NAME is a profile's name ("support"), one of its LMs ("support:gpt"), or a path to a file
-    ("./support.yaml", "./support.yaml:gpt"). `lmconf list` shows what can be named here.
+    ("./support.yaml", "./support.yaml:gpt"). `lmconf list` shows all names.
     """
     if ctx.invoked_subcommand is None:
         from lmconf.cli.terminal import say

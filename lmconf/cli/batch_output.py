@@ -69,7 +69,7 @@ def read_kept_rows(
     its own.
 
     Raises:
-        click.UsageError: the file is no batch's, was asked with other settings, or holds answers
+        click.UsageError: the file is no batch's, was used other settings, or holds answers
             and none of them is one to these lines. Nothing is written then.
     """
     waiting: dict[str, list[OutputRow]] = {}
@@ -142,13 +142,13 @@ def _row(output: Path, number: int, text: bytes) -> OutputRow:
     said, fault = decode_line(text)
     if fault or not isinstance(said, dict) or not _is_row(said):
         raise click.UsageError(
-            f"{output} is no output of a batch (line {number}): it is left as it is."
+            f"{output} is not the output of a batch (line {number}) and was not changed."
             " Name another FILE, or replace it with --force."
         )
     if not isinstance(said.get("fingerprint"), str) or not isinstance(said.get("asked"), dict):
         raise click.UsageError(
-            f"{output} was written by an earlier version (line {number}): it does not say with which"
-            " settings it was asked. Name another FILE, or start over with --force."
+            f"{output} was written by an earlier version (line {number}): it does not record the"
+            " settings of its calls. Name another FILE, or start over with --force."
         )
     return OutputRow(text.decode(), said)
 
@@ -182,9 +182,9 @@ def _refuse_changed(output: Path, found: Mapping[int, OutputRow], asked: Sequenc
     told = list(changed.values())
     if len(told) > _SHOWN:
         told = [*told[:_SHOWN], f"and {len(told) - _SHOWN} more"]
-    answers = "1 answer was" if count == 1 else f"{count:,} answers were"
+    answers = "1 answer" if count == 1 else f"{count:,} answers"
     raise click.UsageError(
-        f"{output}: {answers} asked with other settings: {', '.join(told)}."
+        f"{output}: {answers} used other settings: {', '.join(told)}."
         " Name another FILE, or start over with --force."
     )
 

@@ -51,7 +51,7 @@ def open_store(
         ProfileError: there is no such profile or LM, or it is not valid.
     """
     if name is not None and folder is not None:
-        raise UsageError("a NAME and --path name two stores: give one of them")
+        raise UsageError("NAME and --path each name a store: give one of them")
     if folder is not None and not make and not with_home(folder).exists():
         raise StoreUnusable(
             f"there is no folder {folder}: --path names the folder of a store on disk"
@@ -67,7 +67,7 @@ def open_store(
                 store.close()
     troubles = [str(each.message) for each in told if _is_trouble(each)]
     if troubles:
-        raise StoreUnusable(troubles[0].replace("; calls go on without it", ""))
+        raise StoreUnusable(troubles[0].replace("; calls continue without it", ""))
 
 
 def _is_trouble(told: warnings.WarningMessage) -> bool:
@@ -87,7 +87,9 @@ def _spec_of(name: str | None, folder: str | None) -> StoreSpec:
     store = chosen.profile.lms[chosen.lm].spec.cache.store
     assert not isinstance(store, str)
     if isinstance(store, MemoryStore):
-        raise UsageError(f"the answers of {name} are kept in memory, and end with their process")
+        raise UsageError(
+            f"the answers of {name} are in memory and are lost when their process ends"
+        )
     return store
 
 
@@ -102,7 +104,7 @@ def _open(spec: StoreSpec, *, make: bool) -> tuple[OpenStore | None, str]:
         folder = with_home(spec.path or str(default_folder()))
         if folder.exists() and not folder.is_dir():
             raise StoreUnusable(
-                f"{folder} is no folder: a store is the folder that its file lies in"
+                f"{folder} is not a folder: give the folder that contains the store's file"
             )
         if not make and not (folder / FILE).exists():
             return None, str(folder)
@@ -182,7 +184,7 @@ def read_line(item: object) -> tuple[Entry | None, str]:
     from lmconf.caches.store import Entry
 
     if not isinstance(item, dict):
-        return None, "it is no JSON object"
+        return None, "it is not a JSON object"
     unknown = sorted(set(item) - {"key", "created", "ttl", "response"})
     missing = [name for name in ("key", "created", "ttl", "response") if name not in item]
     if unknown or missing:
@@ -191,12 +193,12 @@ def read_line(item: object) -> tuple[Entry | None, str]:
     if not isinstance(key, str) or len(key) != 64 or not set(key) <= set("0123456789abcdef"):
         return None, "`key` is not 64 hexadecimal digits"
     if not _is_number(created):
-        return None, "`created` is no time in seconds since 1970"
+        return None, "`created` is not a time in seconds since 1970"
     if ttl is not None and not _is_number(ttl):
-        return None, "`ttl` is no number of seconds and not null"
+        return None, "`ttl` is neither a number of seconds nor null"
     value = msgspec.json.encode(item["response"])
     if response_in(value) is None:
-        return None, "`response` is no answer with `choices` of messages or texts"
+        return None, "`response` is not an answer with `choices` of messages or texts"
     return Entry(key, value, float(created), None if ttl is None else created + ttl), ""
 
 

@@ -77,7 +77,7 @@ def follow(job: TrainingJob, *, show: bool, timeout: float | None = None) -> boo
             time.sleep(LOOK)
     except KeyboardInterrupt:
         tell(
-            f"the job goes on: `lmconf jobs wait {job.id}` waits for it, `lmconf jobs cancel` ends it"
+            f"the job is still running: `lmconf jobs wait {job.id}` waits for it, `lmconf jobs cancel` cancels it"
         )
         raise
 

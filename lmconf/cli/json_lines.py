@@ -104,7 +104,7 @@ def decode_line(text: bytes) -> tuple[object, str]:
         told = str(error).removeprefix("JSON is malformed: ")
         return None, f"it is not JSON: {told[:1].lower()}{told[1:]}"
     except _DuplicateKey as doubled:
-        return None, f"the key `{fit(str(doubled))}` stands twice in one object"
+        return None, f"the key `{fit(str(doubled))}` occurs twice in one object"
     except RecursionError:
         return None, _TOO_DEEP
     return (None, _TOO_DEEP) if _is_deeper(item, DEPTH) else (item, "")
@@ -114,7 +114,7 @@ _TOO_DEEP = f"it is nested more than {DEPTH} deep"
 
 
 class _DuplicateKey(Exception):
-    """A key stands twice in one object: which of its values is meant cannot be known."""
+    """A key occurs twice in one object: which of its values is meant cannot be known."""
 
 
 def _reject_duplicates(pairs: list[tuple[str, object]]) -> None:
@@ -162,9 +162,9 @@ def refuse_lines(source: str, faults: Mapping[int, str]) -> None:
     told = [f"  line {number}: {faults[number]}" for number in sorted(faults)]
     if len(told) > _SHOWN:
         told = [*told[:_SHOWN], f"  and {len(told) - _SHOWN:,} more"]
-    what = "1 line does" if len(faults) == 1 else f"{len(faults):,} lines do"
+    what = "1 line is" if len(faults) == 1 else f"{len(faults):,} lines are"
     name = "standard input" if source == "-" else source
-    raise InvalidLines("\n".join([f"{name}: {what} not fit, and nothing was sent", *told]))
+    raise InvalidLines("\n".join([f"{name}: {what} invalid; nothing was sent", *told]))
 
 
 def outcome_row(

@@ -76,7 +76,7 @@ def set_option() -> Decorator[Any]:
         multiple=True,
         metavar="PATH=VALUE",
         shell_complete=_complete_set,
-        help="Lay a value over the profile, as `temperature=0.7` for the LM that is named or"
+        help="Override a value of the profile, such as `temperature=0.7` for the LM that is named or"
         " `lms.*.cache=false` for all. The value is YAML. Repeatable.",
     )
 
@@ -107,7 +107,7 @@ def allow_import_option() -> Decorator[Any]:
 def minimal_option() -> Decorator[Any]:
     """Return the option `--minimal`."""
     return click.option(
-        "--minimal", is_flag=True, help="Only what was said, without defaults filled in."
+        "--minimal", is_flag=True, help="Only what the profile states, without defaults."
     )
 
 

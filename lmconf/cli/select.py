@@ -236,7 +236,7 @@ def _source(name: str | None) -> str:
         [
             Diagnostic(
                 code="no-profile",
-                message=f"there is no profile named `{name}`, but an LM of that name",
+                message=f"there is no profile named `{name}`, but a profile has an LM of that name",
                 help=f"write `{owner}:{name}`",
             )
         ]

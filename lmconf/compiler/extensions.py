@@ -143,7 +143,7 @@ def _check_kind(
             yield Fault(
                 "import-not-allowed",
                 path,
-                f"`{kind}` names code, and nothing allows to import it",
+                f"`{kind}` names code, and importing it is not allowed",
                 help=f'pass `allow_imports=["{kind}"]` or `--allow-import {kind}`, or list it in'
                 " pyproject.toml under [tool.lmconf] allow-imports",
             )

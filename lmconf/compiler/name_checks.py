@@ -69,22 +69,20 @@ def find_self_fallback(name: str, fallbacks: Sequence[object]) -> Iterator[Fault
                 "contradiction",
                 ("fallbacks", index),
                 f"`{name}` names itself as its fallback",
-                help="take it out: an LM that has failed is not asked again",
+                help="remove it: an LM that has failed is not called again",
             )
 
 
 def find_duplicate_names(data: Data) -> Iterator[Fault]:
     """Yield a fault for each LM that stands twice among the fallbacks or members of one LM."""
     for field, help_ in (
-        ("fallbacks", "take it out: an LM that has failed is not asked again"),
-        ("pool", "take it out; `pick: weighted` gives a member a larger share"),
+        ("fallbacks", "remove it: an LM that has failed is not called again"),
+        ("pool", "remove it; `pick: weighted` gives a member a larger share"),
     ):
         listed, seen = data.get(field), set[str]()
         for index, item in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(item, str) and item in seen:
-                yield Fault(
-                    "contradiction", (field, index), f"`{item}` stands here twice", help=help_
-                )
+                yield Fault("contradiction", (field, index), f"`{item}` occurs twice", help=help_)
             elif isinstance(item, str):
                 seen.add(item)
 
@@ -162,10 +160,10 @@ def _cycle(parts: ProfileParts, chain: Sequence[str]) -> Diagnostic:
     return Diagnostic(
         code="fallback-cycle",
         severity="warning",
-        message=f"fallbacks lead back to where they began: {shown}",
+        message=f"fallbacks form a cycle: {shown}",
         mark=node.mark if stated is None else stated.mark,
         path=(*parts.path(first), "fallbacks"),
-        help="a call asks the fallbacks of the LM that is called, and not those of a fallback",
+        help="a call uses the fallbacks of the LM that is called, not those of a fallback",
     )
 
 

@@ -159,7 +159,7 @@ def _mixed_forms(one: Mark, key: str, many: Mark) -> Diagnostic:
 
 def _no_lm(root: Map) -> Diagnostic:
     """Return the diagnostic of a document without `model` and `lms`."""
-    message = "nothing here says which language model is meant"
+    message = "this document does not name a model"
     for key, mark in root.keys.items():
         near = did_you_mean(key, ("model", "lms"))
         if near is not None and key in root:

@@ -146,7 +146,7 @@ class _Judge:
                 yield from self.node(from_plain(value, mark), shape, path)
             case Reference(to=to, mark=mark) if self._is_theirs(mark):
                 if not isinstance(to, Env):
-                    yield path, mark, "read files or values given in code"
+                    yield path, mark, "read files or values that code passes"
                 elif to.name not in self._allow_env:
                     yield path, mark, f"read the environment variable {to.name}"
 
@@ -188,7 +188,7 @@ class _Judge:
             if key in ("extra", "tools") and isinstance(declared.shape, Json) is (key == "extra"):
                 yield from self._body(key, value, here)
             if isinstance(declared.shape, Secret) and not _is_reference(value):
-                yield here, value.mark, "bring a credential of its own"
+                yield here, value.mark, "state a credential of its own"
             if self._sources is not None and id(value.mark.source) in self._sources:
                 yield from self._value(key, value, type_, here)
 

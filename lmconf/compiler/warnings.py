@@ -74,7 +74,7 @@ def _ineffective_fields(spec: LMSpec) -> Iterator[tuple[Path, str, str]]:
         yield (
             ("fallback_on",),
             "`budget` has no effect here: neither this LM nor a fallback has one of its own",
-            "add a `budget` to this LM; that of a whole profile is no reason to ask another one",
+            "add a `budget` to this LM; the budget of a whole profile does not trigger a fallback",
         )
     yield from _ineffective_in_pools(spec)
     times = spec.timeout
@@ -95,7 +95,7 @@ def _against_the_family(spec: LMSpec) -> Iterator[tuple[str, str, str]]:
     if spec.max_tokens is not None and spec.max_tokens < floor:
         yield (
             "max_tokens",
-            f"`{called}` may spend all of {spec.max_tokens} tokens on thinking, and answer nothing",
+            f"`{called}` may spend all of {spec.max_tokens} tokens on thinking and return no answer",
             f"raise it to {floor} or more, or lower `reasoning_effort`",
         )
     effort = spec.reasoning_effort
@@ -104,14 +104,14 @@ def _against_the_family(spec: LMSpec) -> Iterator[tuple[str, str, str]]:
         efforts = ", ".join(f"`{each}`" for each in EFFORTS)
         yield (
             "reasoning_effort",
-            f"no model is known to have the effort `{effort}`",
-            f"did you mean `{near}`?" if near else f"models know some of {efforts}",
+            f"no known model supports the effort `{effort}`",
+            f"did you mean `{near}`?" if near else f"models support some of {efforts}",
         )
     elif effort is not None and effort in efforts_refused(spec.model, spec.base_model):
         yield (
             "reasoning_effort",
-            f"`{called}` is not known to have the effort `{effort}`",
-            "LiteLLM's table of models says that it has not; it is sent all the same",
+            f"`{called}` is not known to support the effort `{effort}`",
+            "LiteLLM's table of models does not list it; it is sent anyway",
         )
 
 

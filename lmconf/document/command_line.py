@@ -38,7 +38,7 @@ def parse_var(
     found.append(
         Diagnostic(
             code="var-syntax",
-            message=f"`{name}` is no name of a variable"
+            message=f"`{name}` is not a valid name of a variable"
             if equals and name
             else f"`{option}` needs a name, `=` and a value",
             mark=Mark(Source(option, text=text, hidden=hidden), 1, 1, len(name) + 1),

@@ -53,8 +53,8 @@ class Findings(list[Diagnostic]):
             raise Enough(
                 Diagnostic(
                     code="too-many-mistakes",
-                    message="there may be more mistakes: no others were looked for",
-                    help="mend these, and check again",
+                    message="the check stopped here: there may be more mistakes",
+                    help="fix these, and check again",
                 )
             )
 

@@ -94,7 +94,7 @@ def _base(defaults: Map | None, path: Path, found: list[Diagnostic]) -> Map | No
             message=f"`{'.'.join(map(str, path))}` cannot extend anything",
             mark=defaults.keys["extends"],
             path=(*path, "extends"),
-            help="write `extends` in the entries that are meant",
+            help="write `extends` in each entry instead",
         )
     )
     return _without(defaults, "extends")
@@ -327,12 +327,12 @@ def _unwrap_change(entry: Node, found: list[Diagnostic], path: Path) -> Node | N
 def _too_large(family: _InheritanceGraph, name: str) -> Diagnostic:
     return Diagnostic(
         code="too-large",
-        message=f"`{family.path[0]}` come to more than {NODES:,} keys and values, with all that each"
+        message=f"`{family.path[0]}` have more than {NODES:,} keys and values, including what each"
         " inherits",
         mark=family.own[name].mark,
         path=(*family.path, name),
         label="the limit is passed here",
-        help="state less in `defaults` and in what many extend, or make several profiles",
+        help="state less in `defaults` and in shared parents, or split the profile",
     )
 
 

@@ -80,7 +80,7 @@ def recognise_operators(root: Map, found: list[Diagnostic], *, folder: str | Non
                 code="dollar-root",
                 message=f"a document cannot be `{word}` as a whole",
                 mark=root.keys[word],
-                help="put it under the field that it is meant for",
+                help="put it in the field that needs it",
             )
         )
     return Map({}, {}, root.mark)
@@ -129,7 +129,7 @@ class _Recogniser:
         if meant is not None:
             return self.broken(
                 "dollar-unknown",
-                f"`{meant[0]}` is no dollar word",
+                f"`{meant[0]}` is not a dollar word",
                 node.keys[meant[0]],
                 path,
                 help=suggest_word(*meant),
@@ -144,10 +144,10 @@ class _Recogniser:
             if isinstance(visited, Change):
                 visited = self.broken(
                     "dollar-in-list",
-                    "an item of a list has nothing below it that could be changed",
+                    "an item of a list has no inherited value to change",
                     visited.mark,
                     (*path, index),
-                    help="`$append`, `$prepend` and `$unset` stand under a key",
+                    help="`$append`, `$prepend` and `$unset` must be the value of a key",
                 )
             items.append(visited)
         return tuple(items)
@@ -275,7 +275,7 @@ class _Recogniser:
     def unset(self, op: _Operator) -> Node:
         if isinstance(op.argument, Scalar) and op.argument.value is True:
             return Change(op.whole.mark, reset=True)
-        return self.argument(op, "true", "leave the key out to keep what lower layers say")
+        return self.argument(op, "true", "leave the key out to keep the inherited value")
 
     def name(self, op: _Operator, expected: str, names: re.Pattern[str] | None = None) -> str:
         name = self.text(op, expected)
@@ -313,7 +313,7 @@ def _stray(op: _Operator, key: str) -> Diagnostic:
     if key in OPTIONS:
         return Diagnostic(
             code="dollar-key",
-            message=f"`{op.word}` and `{key}` cannot stand in one map",
+            message=f"`{op.word}` and `{key}` cannot be used in one mapping",
             mark=mark,
             path=op.path,
             help="keep one of them",
@@ -323,12 +323,12 @@ def _stray(op: _Operator, key: str) -> Diagnostic:
     if near is not None:
         hint = f"did you mean `{near}`?"
     elif options:
-        hint = f"beside it may stand: {', '.join(options)}; {VERBATIM_HELP}"
+        hint = f"allowed beside it: {', '.join(options)}; {VERBATIM_HELP}"
     else:
-        hint = f"nothing may stand beside it; {VERBATIM_HELP}"
+        hint = f"no other key is allowed beside it; {VERBATIM_HELP}"
     return Diagnostic(
         code="dollar-key",
-        message=f"`{key}` cannot stand beside `{op.word}`",
+        message=f"`{key}` cannot be used beside `{op.word}`",
         mark=mark,
         path=op.path,
         help=hint,

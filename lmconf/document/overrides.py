@@ -116,7 +116,7 @@ def from_mapping(
             found.append(
                 Diagnostic(
                     code="set-path",
-                    message=f"a key of `{name}` is no path",
+                    message=f"a key of `{name}` is not a path",
                     mark=mark,
                     help='keys are text such as "lms.gpt.temperature"',
                 )
@@ -151,7 +151,7 @@ def _node_from_code(
         found.append(
             Diagnostic(
                 code="set-value",
-                message=f"`{'.'.join(path)}` is given what no document can hold: {error}",
+                message=f"`{'.'.join(path)}` has a value that a document cannot hold: {error}",
                 mark=mark,
                 path=path,
                 help="give text, numbers, booleans, null, lists, mappings or references",
@@ -246,7 +246,7 @@ class _OverlayBuilder:
         self.say(
             assignment,
             0,
-            f"`{assignment.path[0]}` is no key of a document with `{self.entries}`",
+            f"`{assignment.path[0]}` is not a key of a document with `{self.entries}`",
             f"did you mean `{near}`? For a field of all LMs, write {every}"
             if near
             else f"for a field of all LMs, write {every}",
@@ -293,7 +293,7 @@ class _OverlayBuilder:
         known = below if isinstance(below, Map) else None
         if path[0] == _EVERY and not (known and known.entries):
             step = len(assignment.path) - len(path)
-            self.say(assignment, step, "`*` stands for nothing here", "name the key that is meant")
+            self.say(assignment, step, "`*` matches nothing here", "name the key")
             return
         names = tuple(known.entries) if known and path[0] == _EVERY else (path[0],)
         for name in names:

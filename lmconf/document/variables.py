@@ -104,7 +104,7 @@ class _Binder:
         if not NAME.match(name):
             value = self.broken_at(
                 "var-name",
-                f"`{name}` is no name of a variable",
+                f"`{name}` is not a valid name of a variable",
                 key,
                 path,
                 "names are letters, digits and `_`, no digit first",
@@ -147,7 +147,7 @@ class _Binder:
                     "a variable takes its value from the document or by `$env`",
                     node.mark,
                     path,
-                    "other references stand in the fields that use them",
+                    "write other references in the fields that use them",
                 )
             case _:
                 return Broken(node.mark)
@@ -168,7 +168,7 @@ class _Binder:
             return False
         self.broken_at(
             "var-secret",
-            f"`{_join_path(path)}` is named like a secret, and variables become part of the result",
+            f"`{_join_path(path)}` has the name of a secret, and values of variables are visible in the result",
             key,
             path,
             "write `{$env: …}` in the field itself; {$public: …} if it is no secret",
@@ -231,7 +231,7 @@ class _Binder:
         except TypeError as error:
             return self.broken_at(
                 "var-value",
-                f"`{_join_path(path)}` is given what no document can hold: {error}",
+                f"`{_join_path(path)}` has a value that a document cannot hold: {error}",
                 Mark(Source("vars")),
                 path,
             )
@@ -239,7 +239,7 @@ class _Binder:
         if isinstance(data, Broken):
             return self.broken_at(
                 "var-value",
-                f"`{_join_path(path)}` is given a reference",
+                f"`{_join_path(path)}` cannot be a reference",
                 node.mark,
                 path,
                 "give the value itself, or write the reference in the field that uses it",

@@ -373,7 +373,7 @@ class AdaptedLM(dspy.LM):
         """
         record = state.get(STATE)
         if not isinstance(record, Mapping):
-            raise UsageError("this is no state of an LM of lmconf")
+            raise UsageError("this is not the state of an LM of lmconf")
         beneath = lmconf.load_state(record["state"])
         if not isinstance(beneath, LM):
             raise UsageError("this is the state of several LMs")

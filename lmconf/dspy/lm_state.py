@@ -24,9 +24,11 @@ def steering_of(record: Mapping[str, Any]) -> dict[str, Any]:
     settings = dict(record.get("settings") or {})
     for name, value in settings.items():
         if name not in GENERATION and not (name == "cache" and isinstance(value, bool)):
-            raise UsageError(f"a saved LM cannot say `{name}`: that is for its profile")
+            raise UsageError(f"a saved LM cannot contain `{name}`: state it in the profile")
     if word := _reference(settings):
-        raise UsageError(f"a saved LM cannot refer to values by `{word}`: that is for its profile")
+        raise UsageError(
+            f"a saved LM cannot contain the reference `{word}`: state it in the profile"
+        )
     return settings
 
 

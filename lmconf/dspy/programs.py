@@ -30,7 +30,7 @@ def load_program(
         raise UsageError(f"a program's state is a .json file, not {file.name}")
     state = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(state, dict):
-        raise UsageError(f"{file.name} holds no state of a program")
+        raise UsageError(f"{file.name} does not contain the state of a program")
     records = _records(state)
     source = profile if isinstance(profile, Profile | LM) else lmconf.load(profile)
     # Before the program changes: either everything fits, or nothing has happened.

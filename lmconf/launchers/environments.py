@@ -59,7 +59,7 @@ def resolve_text(
             return str(public)
         case Given(name=name):
             if name not in code_values:
-                raise LaunchError(f"no value was given for {name!r}: pass it in code")
+                raise LaunchError(f"code must pass a value for {name!r}")
             parts = (code_values[name], code_values[name])
         case Env() | File():
             reason = ""

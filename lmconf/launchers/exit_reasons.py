@@ -32,7 +32,7 @@ _REASONS = (
     ),
     (
         re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'"),
-        "its Python lacks the module {0}: install it there, or say another `python`",
+        "its Python lacks the module {0}: install it there, or set another `python`",
     ),
     (
         re.compile(

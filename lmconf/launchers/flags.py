@@ -96,7 +96,7 @@ def command_words(
             raise LaunchError(f"{kind} has no argument {name!r}; {hint}")
         expected = explain_mismatch(flags[flag], value)
         if expected:
-            raise LaunchError(f"{kind}'s argument {name!r} wants {expected}")
+            raise LaunchError(f"{kind}'s argument {name!r} must be {expected}")
         words += _spell_flag(flag, flags[flag], value, resolve)
     return tuple(words)
 

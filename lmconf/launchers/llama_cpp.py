@@ -79,7 +79,7 @@ def convert_argument(name: str, kind: Kind, value: object) -> object:
             descriptions = {"texts": "a text or a list of texts", "switch": "true or false"}
             article = "an" if kind == "integer" else "a"
             what = descriptions.get(kind, f"{article} {kind}")
-    raise LaunchError(f"llama_cpp's argument {name!r} wants {what}")
+    raise LaunchError(f"llama_cpp's argument {name!r} must be {what}")
 
 
 def package_folder() -> str:

@@ -58,4 +58,4 @@ def open_log(path: Path) -> int:
         os.fchmod(fd, 0o600)
         return fd
     os.close(fd)  # the rights of a device are everybody's, and it cannot be begun anew
-    raise LaunchError(f"the log {path} is no regular file")
+    raise LaunchError(f"the log {path} is not a regular file")

@@ -215,7 +215,7 @@ class ServerProcess:
         """Return why there is no server to wait for; None while there is."""
         code = self._supervisor.poll()
         if self._manner.is_unwanted() or was_ended(self._command.folder):
-            return f"the server for {self.model!r} was told to end before it was ready"
+            return f"the server for {self.model!r} was stopped before it was ready"
         if code is None:
             return None
         if code < 0:

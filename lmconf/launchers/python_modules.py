@@ -95,7 +95,7 @@ class PythonModule(Struct, frozen=True, kw_only=True):
         _check_weights(weights)
         if self.named_by_weights and weights != model and not Path(weights).exists():
             raise LaunchError(
-                f"{self.kind} serves {weights!r} under no other name: make that the LM's model"
+                f"{self.kind} serves {weights!r} only under its own name: use that as the LM's model"
             )
         key = spec.args.get("api-key", spec.args.get("api_key", ""))
 
@@ -162,11 +162,11 @@ class PythonModule(Struct, frozen=True, kw_only=True):
                 return python
             if process.returncode == 3:
                 problem = (
-                    f"{python} lacks the package {self.package}: {self.install}, or say with"
-                    " `python` which interpreter has it"
+                    f"{python} lacks the package {self.package}: {self.install}, or set"
+                    " `python` to an interpreter that has it"
                 )
             else:
-                problem = f"{python} is no Python interpreter that works"
+                problem = f"{python} is not a working Python interpreter"
         raise LaunchError(problem)
 
 
@@ -194,6 +194,6 @@ def _link(folder: Path, model: str, weights: str) -> None:
     """
     link = folder / model
     if ".." in link.parts or folder not in link.parents:
-        raise LaunchError(f"{model!r} is no name that a model can be served under")
+        raise LaunchError(f"{model!r} is not a name that a model can have on a server")
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(Path(weights).absolute())

@@ -120,10 +120,10 @@ def _check_args(args: object, kind: str) -> Iterator[Fault]:
             yield Fault(
                 "contradiction",
                 path,
-                f"`{name}` is written by lmconf itself",
+                f"lmconf sets `{name}` itself",
                 help="the name it is served under follows from the LM's `model`"
                 if field == "model"
-                else f"say it as `launch_kwargs.{field}`",
+                else f"use `launch_kwargs.{field}`",
                 at_key=True,
             )
         elif flag is None:
@@ -173,8 +173,8 @@ def _check_words(words: object, field: str) -> Iterator[Fault]:
             yield Fault(
                 "literal-secret",
                 (field, index),
-                f"a secret stands in `{field}`, where every user of this machine can read it",
-                help="give it to the server as a variable: `env: {NAME: {$env: NAME}}`",
+                f"`{field}` contains a secret, and every user of this machine can read it",
+                help="pass it to the server as an environment variable: `env: {NAME: {$env: NAME}}`",
             )
         before = match[1] if match and not match[2] and is_secret_name(match[1]) else ""
 

@@ -62,7 +62,9 @@ def add_to_profile(path: Path, name: str, lm: LM) -> None:
                 if after is not None:
                     write_atomically(path, after)
                 return
-    raise CannotAddLM(f"{path} was left as it is: others write to it", entry_of(lm, name))
+    raise CannotAddLM(
+        f"{path} was not changed: another process is writing to it", entry_of(lm, name)
+    )
 
 
 def check_can_add(path: Path, name: str, lm: LM) -> None:
@@ -96,10 +98,12 @@ def _plan_change(path: Path, name: str, lm: LM) -> tuple[bytes, str | None]:
     """Return the content of the file and what it is to be; None where `lm` is there already."""
     entry = entry_of(lm, name)
     if not matches(NAME, name):
-        raise CannotAddLM(f"{name!r} is no name for an LM: letters, digits, `_` and `-`", entry)
+        raise CannotAddLM(
+            f"{name!r} is not a valid name for an LM: letters, digits, `_` and `-`", entry
+        )
     content = path.read_bytes()
     if shipped_folder("profiles").resolve() in path.resolve().parents:
-        raise CannotAddLM(f"{path} is shipped with lmconf: extend it in a profile of yours", entry)
+        raise CannotAddLM(f"{path} is shipped with lmconf: extend it in your own profile", entry)
     if not path.stat().st_mode & 0o222 or not os.access(path, os.W_OK):
         raise CannotAddLM(f"{path} is read-only", entry)
     try:
@@ -116,7 +120,7 @@ def _plan_change(path: Path, name: str, lm: LM) -> tuple[bytes, str | None]:
             after = insert_entry(before, entry, path, main=was.spec.main)
             problem = _find_problem(path, after, name, lm.spec, was)
     if problem:
-        raise CannotAddLM(f"{path} was left as it is: {problem}", entry)
+        raise CannotAddLM(f"{path} was not changed: {problem}", entry)
     return content, after
 
 

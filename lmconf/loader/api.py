@@ -118,12 +118,15 @@ _memo_lock = Mutex()
 def lm(name: str | None = None) -> LM:
     """Return a named LM: `"support:gpt"`, or `"support"` for the profile's main LM.
 
-    The same name gives the same live LM for the life of the process. None means
-    `$LMCONF_PROFILE`, else the nearest `lmconf.yaml`.
+    The same name gives the same live LM for the life of the process.
+
+    Args:
+        name: a profile, or a profile and an LM of it. None means `$LMCONF_PROFILE`, else the
+            nearest `lmconf.yaml`.
 
     Raises:
         ProfileError: there is no such profile or LM, or it is not valid.
-        UsageError: `name` is no text.
+        UsageError: `name` is not text.
     """
     if name is not None and not isinstance(name, str):
         raise UsageError(f"lmconf.lm takes a name such as 'support:gpt', not {type(name).__name__}")
@@ -143,13 +146,18 @@ def lm(name: str | None = None) -> LM:
 
 @hide_frames
 def load_state(state: Mapping[str, Any]) -> LM | Profile:
-    """Return what was dumped: an `LM` from the state of one, a `Profile` from that of several.
+    """Load what `dump_state` returned.
 
-    A state that `dspy.LM` dumped is read too; its unknown keys go to `extra`.
+    Args:
+        state: the state of an LM or a profile, or one that `dspy.LM` dumped, whose unknown keys
+            become `extra`.
+
+    Returns:
+        An `LM` from the state of one, a `Profile` from the state of several.
 
     Raises:
         ProfileError: the state is not valid.
-        UsageError: `state` is no mapping.
+        UsageError: `state` is not a mapping.
     """
     if not isinstance(state, Mapping):
         raise UsageError(

@@ -131,7 +131,7 @@ def _foreign_of(
 def _circle(name: str, mark: Mark) -> Diagnostic:
     return Diagnostic(
         code="extends-cycle",
-        message=f"`{name}` stands in a profile that extends this one",
+        message=f"`{name}` is in a profile that extends this one",
         mark=mark,
         help="remove one of these `extends`",
     )

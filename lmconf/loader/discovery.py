@@ -261,7 +261,7 @@ def _no_file(path: Path, name: str) -> Diagnostic:
         return Diagnostic(
             code="no-profile",
             message=f"`{name}` is a model, and no profile or file of that name exists",
-            help=f'in Python that LM is lmconf.LM("{name}"); the command line wants a profile:'
+            help=f'in Python, use lmconf.LM("{name}"); the command line wants a profile:'
             f" a file that says `model: {name}`",
         )
     if os.path.isdir(path):  # noqa: PTH112 - `is_dir` raises for names longer than a name can be

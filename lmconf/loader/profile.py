@@ -73,7 +73,7 @@ class Profile:
     @hide_frames
     def __getitem__(self, name: str) -> LM:
         if not isinstance(name, str):
-            raise UsageError(f"a profile is asked by an LM's name, not by {type(name).__name__}")
+            raise UsageError(f"profile[…] takes the name of an LM, not {type(name).__name__}")
         with self._lock:
             live = self._live.get(name)
             # Whoever closed an LM is done with it; whoever asks for it next wants one that works.
@@ -119,7 +119,14 @@ class Profile:
 
     @hide_frames
     def place(self, lm: str, *path: str | int) -> Mark | None:
-        """Return where the value at `path` of the LM `lm` stands in the profile's files.
+        """Return the place in the profile's files of a value of an LM.
+
+        Args:
+            lm: the name of the LM.
+            path: the keys that lead to the value, such as `"cache", "ttl"`.
+
+        Returns:
+            The file, line and column; None for a value that no file states.
 
         Raises:
             ProfileError: there is no such LM.
@@ -130,10 +137,13 @@ class Profile:
 
     @hide_frames
     def dump_state(self, format: Style = "resolved") -> dict[str, Any]:
-        """Return the profile as plain data, composed and rendered: a document by itself.
+        """Return the profile as plain data, composed and rendered: a self-contained document.
 
-        `resolved` writes every value that has an effect, so that later defaults change nothing;
-        `minimal` writes what was said. Secrets stay references.
+        Secrets stay references.
+
+        Args:
+            format: `resolved` has every value that has an effect, so that later defaults change
+                nothing; `minimal` has only what the profile states.
         """
         return dump_profile(self.spec, self._compiled.stated, format)
 

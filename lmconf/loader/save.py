@@ -20,11 +20,15 @@ __all__ = ["dump", "dumps"]
 def dumps(what: LM | Profile, format: Style = "resolved") -> str:
     """Return the state of an LM or a profile as a YAML document.
 
+    Args:
+        what: the LM or profile.
+        format: `resolved` has every value that has an effect, `minimal` only what was stated.
+
     Raises:
-        UsageError: it is neither.
+        UsageError: `what` is neither.
     """
     if not isinstance(what, LM | Profile):
-        raise UsageError(f"an LM or a profile is dumped, not {type(what).__name__}")
+        raise UsageError(f"lmconf.dump takes an LM or a profile, not {type(what).__name__}")
     return write(what.dump_state(format))
 
 
@@ -32,11 +36,15 @@ def dumps(what: LM | Profile, format: Style = "resolved") -> str:
 def dump(what: LM | Profile, path: str | os.PathLike[str], format: Style = "resolved") -> None:
     """Write the state of an LM or a profile to `path`, as a YAML document.
 
-    The file is replaced as a whole: a reader sees the old content or the new, and a failure
-    leaves the old.
+    The write is atomic: a reader sees the old content or the new, and a failure leaves the old.
+
+    Args:
+        what: the LM or profile.
+        path: the file to write or replace.
+        format: `resolved` has every value that has an effect, `minimal` only what was stated.
 
     Raises:
         OSError: the file cannot be written.
-        UsageError: it is neither.
+        UsageError: `what` is neither.
     """
     write_atomically(Path(path), dumps(what, format))

@@ -183,7 +183,7 @@ def default_of(family: Family, name: str, data: Data) -> float | int | None:
         return None  # the limit is stated under another name, and servers take one alone
     if budget is None:
         return family.max_tokens
-    # The thoughts count as a part of the answer, and must be fewer than it may have in all.
+    # The thinking counts as part of the answer, and must be fewer than it may have in all.
     return max(_WITH_THOUGHTS, budget + _ORDINARY.max_tokens)
 
 

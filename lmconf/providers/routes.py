@@ -29,14 +29,14 @@ class UnsupportedParameter(Struct, frozen=True):
     harmless: object = None
 
 
-_UNKNOWN = "a server that knows it all the same takes it under `extra`"
+_UNKNOWN = "if the server supports it, put it under `extra`"
 
 NOT_IN_RESPONSES: dict[str, UnsupportedParameter] = {
     **dict.fromkeys(
         ("frequency_penalty", "logit_bias", "modalities", "presence_penalty", "seed", "stop"),
         UnsupportedParameter(_UNKNOWN),
     ),
-    "n": UnsupportedParameter("one answer comes of one call: ask as often as you need answers", 1),
+    "n": UnsupportedParameter("one call returns one answer: send one call for each answer", 1),
     "thinking": UnsupportedParameter("say `reasoning_effort`"),
 }
 """Parameters of chat completions that are missing here (OpenAI, "Migrate to the Responses API")."""

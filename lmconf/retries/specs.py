@@ -85,17 +85,17 @@ class RetryPolicy(Spec, frozen=True, kw_only=True):
         bool | int,
         operations(
             Either((Flag(), Integer(0, 100_000))),
-            "What failing calls may spend on trying again, shared by all calls to one origin: an"
+            "The retry budget of failing calls, shared by all calls to one origin: an"
             " attempt costs 5, a success gives back. `true` is 500, `false` sets no bound.",
-            risk="do without the bounds of retries that LMs share",
+            risk="disable the retry budget that LMs share",
         ),
     ] = True
     breaker: Annotated[
         BreakerPolicy,
         operations(
             Record(BreakerPolicy, shorthand=breaker_shorthand, short=Flag()),
-            "When a server that keeps failing is left alone; holds where there are fallbacks.",
+            "When the circuit breaker stops calls to a failing server; applies to LMs with fallbacks.",
             examples=(False, {"after": 3, "rest": "1min"}),
-            risk="keep other LMs from a server",
+            risk="stop other LMs' calls to a server",
         ),
     ] = BreakerPolicy()

@@ -62,7 +62,18 @@ class Answer(Masked, Struct, frozen=True, kw_only=True):
         request_id: str | None,
         parsed: object = None,
     ) -> Answer:
-        """Return the answer that a response of the OpenAI API's shape holds."""
+        """Return the answer that a response of the OpenAI API's shape holds.
+
+        Args:
+            response: the response as plain JSON.
+            lm: the name of the LM that answered.
+            model: the model of that LM.
+            cost: the cost in dollars; None if the price is not known.
+            cache_hit: whether the response comes from the cache.
+            attempts: how many requests were sent.
+            request_id: the server's id of the request.
+            parsed: the object or data that `response_format` asked for.
+        """
         choices = response["choices"]
         first = choices[0]
         message = first.get("message") or {}

@@ -79,28 +79,31 @@ class BatchMixin:
         """Return the answer to each of `inputs`, in their order.
 
         An input is a prompt, a list of messages, or a mapping with `prompt` or `messages` and
-        settings of its own, which are laid over the `settings` of all. It may come from data: it
-        states no blocks, and nothing in it is looked for. The inputs are read to
-        their end and checked before anything is sent. Then at most `max_concurrency` of them are
-        in flight at any time, in threads that end with this call; each sees the context variables
-        that hold here, `lmconf.context` among them.
+        settings of its own, which override the `settings` of all. Inputs are data: they contain
+        no blocks, and references in them are not resolved. All inputs are read and checked before
+        anything is sent. The calls run in threads that end with this call; each sees the context
+        variables of the caller, `lmconf.context` among them.
 
-        An item that fails does not disturb the others. With `errors="return"` its exception stands
-        in its place: a `lmconf.Error`, or what a transport of one's own raised. With
-        `errors="raise"` all are awaited, and then `BatchFailed` is raised, which holds the answers
-        and the errors. After an error that every item would meet (`AuthenticationFailed`,
-        `Closed`, `LaunchError`, `NotCarriedOut`), no further item is sent; `NotSent` stands in the
-        place of those that were not.
+        An item that fails does not affect the others. After an error that every item would meet
+        (`AuthenticationFailed`, `Closed`, `LaunchError`, `NotCarriedOut`), no further item is
+        sent, and `NotSent` is the error of the rest. An interrupt (Ctrl-C, or what any signal
+        handler raises) stops the batch: nothing more is sent, calls in flight have half a second
+        to end and are then cancelled, and the interrupt is raised; a second one does not wait.
 
-        `progress=True` keeps one line on standard error up to date, if that is a terminal; a
-        function is called in this thread with how many items have ended and how many there are,
-        after each; what it raises stops the batch. An interrupt (Ctrl-C, or what any signal
-        handler raises) stops it, too: nothing more is sent, calls in flight have half a
-        second to end and are cut off then, and it is raised; a second one does not wait for them.
+        Args:
+            inputs: prompts, lists of messages, or mappings.
+            max_concurrency: how many calls are in flight at once, at most.
+            errors: `raise` waits for all items, then raises `BatchFailed`, which has the answers
+                and the errors; `return` puts the exception in the place of its answer: a
+                `lmconf.Error`, or what a custom transport raised.
+            progress: True updates a line on standard error, if that is a terminal. A function is
+                called in this thread after each item with the number of items that have ended and
+                the number of all; what it raises stops the batch.
+            settings: fields of the spec that hold for these calls alone.
 
         Raises:
-            UsageError: an argument, or an input (told with its index), does not fit.
-            ProfileError: `settings` do not fit.
+            UsageError: an argument or an input is not valid; the message has the input's index.
+            ProfileError: `settings` are not valid.
             BatchFailed: items failed, with `errors="raise"`.
         """
         width = _check_width(max_concurrency, errors)
@@ -144,11 +147,18 @@ class BatchMixin:
     ) -> list[Answer] | list[Answer | Exception]:
         """Return what `batch` returns, from an event loop.
 
-        Never more than `max_concurrency` tasks exist. When this call is cancelled, they are
-        cancelled, and it ends when they have.
+        At most `max_concurrency` tasks exist at once. When this call is cancelled, it cancels them
+        and ends after them.
+
+        Args:
+            inputs: prompts, lists of messages, or mappings.
+            max_concurrency: how many calls are in flight at once, at most.
+            errors: `raise` or `return`, as for `batch`.
+            progress: True, or a function that is called after each item, as for `batch`.
+            settings: fields of the spec that hold for these calls alone.
 
         Raises:
-            UsageError, ProfileError, BatchFailed: as `batch`.
+            UsageError, ProfileError, BatchFailed: as for `batch`.
         """
         width = _check_width(max_concurrency, errors)
         asked = check_items(

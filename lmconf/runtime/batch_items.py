@@ -151,7 +151,7 @@ def _check_item(check: Check, item: object, settings: Mapping[str, Any]) -> Chec
     if not isinstance(item, Mapping):
         return CheckedItem(None, as_messages(None, item), settings)  # type: ignore[arg-type]
     if "role" in item and "messages" not in item:
-        raise UsageError("a message stands in a list: [{role: …, content: …}]")
+        raise UsageError("messages must be in a list: [{role: …, content: …}]")
     own = {key: value for key, value in item.items() if key not in ("prompt", "messages")}
     for name, value in own.items():
         _check_setting(name, value)

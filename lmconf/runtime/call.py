@@ -304,7 +304,7 @@ def warn_if_truncated(reply: Reply, *, depth: int = 3) -> None:
     if reply.truncated:
         assert reply.answer is not None
         warnings.warn(
-            f"{reply.answer.lm}: the answer was cut short by `max_tokens`; raise it for a whole one",
+            f"{reply.answer.lm}: the answer was truncated by `max_tokens`; raise it for a complete answer",
             TruncatedWarning,
             stacklevel=depth,
         )

@@ -32,7 +32,11 @@ class CapabilitiesMixin:
 
     @hide_frames
     def as_dspy(self, **settings: Any) -> Any:
-        """Return this LM as a `dspy.LM`: what `lmconf.dspy.adapt` returns, and raises."""
+        """Return this LM as a `dspy.LM`, as `lmconf.dspy.adapt` does.
+
+        Args:
+            settings: keyword arguments for `lmconf.dspy.adapt`.
+        """
         adapt: Any = load_name(CAPABILITIES["as_dspy"])
         return adapt(self, **settings)
 
@@ -54,14 +58,19 @@ class CapabilitiesMixin:
 
             trained = lm.finetune("train.jsonl", "chat").result()
 
-        `train_data` is the path of a JSONL file or the rows themselves; `train_data_format` is
-        `chat`, `completion` or `preference`, and is read off the first row when it is left out.
-        `train_kwargs` are laid over the profile's. The data is checked before anything is sent or
-        begun. The job goes on when this process ends.
+        The data is checked before anything is sent or started. The job continues when this
+        process ends.
+
+        Args:
+            train_data: the path of a JSONL file, or the rows themselves.
+            train_data_format: `chat`, `completion` or `preference`; by default it is detected
+                from the first row.
+            train_kwargs: settings that override the `train_kwargs` of the profile.
 
         Raises:
-            TrainError: the data is not right, each bad line told; or nothing can be begun.
-            ProfileError: `train_kwargs` do not fit.
+            TrainError: the data is not valid (the message lists each bad line), or the training
+                cannot be started.
+            ProfileError: `train_kwargs` are not valid.
             NotCarriedOut: this version has no such trainer.
         """
         start: Any = load_name(CAPABILITIES["finetune"])

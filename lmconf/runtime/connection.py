@@ -87,9 +87,7 @@ def make_connection(
         region = other.get(name)
         if region is not None and not matches(REGION_PATTERN, region):
             place = compiled.place(name)
-            raise _unusable_reference(
-                f"`{name}` leads to something that is no region", compiled, place
-            )
+            raise _unusable_reference(f"`{name}` does not give a region", compiled, place)
     by_sdk = is_left_to_sdk(spec)
     key = None if by_sdk else resolve_field(spec.api_key, compiled, ("api_key",), resolved_texts)
     if not by_sdk and key is None and spec.api_key is not None:
@@ -139,17 +137,17 @@ def base_address(spec: LMSpec, compiled: CompiledLM) -> str | None:
 def _check_base(base: str, sent_by_us: bool, allow_http: bool) -> tuple[str, str] | None:
     """Return why nothing can be sent to `base`, and how to mend it; None where it can."""
     if not re.match(r"https?://[^\s/]+", base):
-        return "`api_base` leads to something that is no http(s) address", ""
+        return "`api_base` does not give an http(s) address", ""
     parts = urlsplit(base)
     if sent_by_us and (parts.username or parts.query or parts.fragment):
         return (
-            "`api_base` leads to an address with a user, `?` or `#` in it, which is not sent",
+            "`api_base` gives an address with a user, `?` or `#`, which is not sent",
             "an address ends with its path; credentials belong under `api_key` or `headers`",
         )
     if base.startswith("http://") and not allow_http and not is_loopback(base):
         return (
-            "`api_base` leads to plain http on another machine",
-            "use https, or say `allow_http: true`",
+            "`api_base` gives a plain http address of another machine",
+            "use https, or set `allow_http: true`",
         )
     return None
 
@@ -193,7 +191,7 @@ def resolve_field(
             if resolved_texts is not None:
                 resolved_texts.append(text)
             return text
-        missing = f"`{name}` was given in code and no state holds it"
+        missing = f"`{name}` is a value from code, which a saved state does not contain"
         if text is not None:
             missing = f"what was given in code as `{name}` holds control characters"
         help_ = f"pass it again: lm.copy({path[0]}=…)"
@@ -212,7 +210,7 @@ def resolve_field(
     kind: type[CallError] = AuthenticationFailed if path[0] in _CREDENTIALS else ConnectionFailed
     advice = f"set {value.name}, or name another variable" if isinstance(value, Env) else ""
     raise kind(
-        f"`{field_name}` cannot be had: {missing}",
+        f"{missing} (needed for `{field_name}`)",
         lm=compiled.name,
         place=compiled.place(*path),
         retryable=False,
@@ -259,12 +257,12 @@ def _resolve_typed(
     value = convert_text(text or "", reference.type)
     if value is None or isinstance(value, str):
         raise AuthenticationFailed(
-            f"`{'.'.join(map(str, path))}` cannot be had: environment variable {reference.name}"
-            f" is not of the type `{reference.type}`",
+            f"environment variable {reference.name} is not of the type `{reference.type}`"
+            f" (needed for `{'.'.join(map(str, path))}`)",
             lm=compiled.name,
             place=compiled.place(*path),
             retryable=False,
-            help=f"mend {reference.name}, or name another variable",
+            help=f"fix {reference.name}, or name another variable",
         )
     return value
 

@@ -22,7 +22,7 @@ from lmconf.transports import Json, Request, Transport
 __all__ = ["abandon_calls_on", "adrive", "drive"]
 
 
-_ABANDONED = "the call was given up before it was sent"
+_ABANDONED = "the call was cancelled before it was sent"
 
 _abandonment: ContextVar[OneShotEvent | None] = ContextVar("lmconf_abandonment", default=None)
 

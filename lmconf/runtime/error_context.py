@@ -90,14 +90,14 @@ def _next_step(error: CallError, spec: LMSpec) -> str:
         case ConnectionFailed() if spec.launch_kwargs is not None:
             return "see the log of the LM's own server: it may have ended"
         case BadRequest() if error.setting:
-            return f"change `{error.setting}`: trying the same again does not help"
+            return f"change `{error.setting}`: the same request would fail again"
     return ""
 
 
 def _help_with_key(key: object) -> str:
     match key:
         case "":
-            return "the server wants a key, and `api_key` says to send none"
+            return "the server requires a key, but `api_key` is empty and none is sent"
         case Env(name=name):
             return f"check the key that the variable {name} holds"
         case File(path=path):

@@ -173,20 +173,20 @@ def _stores_looked_in(spec: LMSpec) -> Iterator[str]:
 def _notes(spec: LMSpec, *, guarded: bool) -> Iterator[str]:
     retry = spec.retry
     if spec.pool and spec.num_retries:
-        yield "asks another member at once where one fails; waits when all were asked"
+        yield "tries another member at once if one fails; waits after all have failed"
     if spec.num_retries:
         yield f"tries again after {', '.join(retry.when) or 'nothing'}"
         if retry.respect_retry_after:
-            yield "waits longer where the server asks for it, within the deadline"
+            yield "waits longer if the server requests it, within the deadline"
         if retry.budget is not False:
             budget = BUDGET if retry.budget is True else retry.budget
             yield (
-                f"all calls to this server may spend {budget} on trying again: {budget // COST}"
+                f"all calls to this server share a retry budget of {budget}: {budget // COST}"
                 " attempts in an outage"
             )
     if guarded and retry.breaker.after:
         yield (
-            f"after {retry.breaker.after} failures in a row this server is left alone for"
+            f"after {retry.breaker.after} failures in a row the circuit breaker opens for"
             f" {format_duration(retry.breaker.rest)}"
         )
     if spec.limits is not None:
@@ -209,7 +209,7 @@ def _budgets(compiled: CompiledLM) -> Iterator[str]:
 
 def _dollars(spec: LMSpec, prompt_tokens: int) -> tuple[float | None, str]:
     if spec.max_tokens is None:
-        return None, "`max_tokens` is null: nothing bounds the answer"
+        return None, "`max_tokens` is null: the length of the answer is not limited"
     answer = spec.max_tokens * (spec.n or 1)
     pricing = spec.pricing
     if isinstance(pricing, Pricing):

@@ -91,7 +91,7 @@ def print_history(entries: Sequence[Entry], out: TextIO | None = None) -> None:
     for entry in entries:
         stream.write(f"\n[{entry['model']}]\n")
         if entry["messages"] is None:
-            stream.write("\nwhat was said is not kept: the profile says `content: false`\n")
+            stream.write("\nthe content is not recorded: the profile sets `content: false`\n")
             continue
         for message in entry["messages"]:
             stream.write(f"\n{message['role']}:\n{_show_content(message.get('content'))}\n")

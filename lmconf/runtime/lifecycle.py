@@ -41,9 +41,12 @@ class LifecycleMixin:
         """Start this LM's own server if it is not running, and return it.
 
         Args:
-            launch_kwargs: settings laid over the profile's for this start alone: where the server
-                listens, how long it may take, what it sees. What decides its answers (`use`,
-                `weights`, `args`) belongs to the LM: `lm.copy(launch_kwargs=…).launch()`.
+            launch_kwargs: settings that override the profile's for this start alone: the
+                server's address, time to start and environment. Settings that affect its answers
+                (`use`, `weights`, `args`) belong to the LM: `lm.copy(launch_kwargs=…).launch()`.
+
+        Returns:
+            The running server.
 
         Raises:
             UsageError: the LM states no `launch_kwargs`, or those passed here would change its

@@ -79,8 +79,10 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
     ) -> LM:
         """Return the LM that the compiler's `compiled` describes.
 
-        What it and its copies use is added to `whole`, too. `lookup` knows the LMs of the profile,
-        on which it may fall back.
+        Args:
+            compiled: the checked spec, with the places of its values.
+            whole: a second tally, to which the usage of the LM and its copies is added.
+            lookup: finds the LMs of the profile, which the LM may fall back on.
         """
         return cls._with(compiled, None, None, whole, RelatedLMs(compiled, LM.of, lookup))
 
@@ -132,7 +134,7 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
     ) -> list[Any]:
         """Send a prompt and return the completions, one for each of `n`.
 
-        An answer that `max_tokens` cut short is returned, with a `TruncatedWarning`.
+        An answer that `max_tokens` truncated is returned with a `TruncatedWarning`.
 
         Args:
             prompt: the text of one message of the user.
@@ -144,8 +146,8 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
             `{"text": …, "logprobs": …}`.
 
         Raises:
-            UsageError, ProfileError: the arguments do not fit.
-            CallError: the call failed; the class says how.
+            UsageError, ProfileError: the arguments are not valid.
+            CallError: the call failed; the class states the reason.
         """
         reply = drive(self._steps(prompt, messages, settings))
         warn_if_truncated(reply, depth=4)
@@ -158,7 +160,7 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
         messages: Messages | None = None,
         **settings: Unpack[CallSettings],
     ) -> Answer:
-        """Send a prompt and return the answer, with everything that is known of it.
+        """Send a prompt and return the answer with its metadata.
 
             lm.ask("…", response_format=Invoice).parsed
 
@@ -171,9 +173,12 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
             messages: the messages, in place of a prompt.
             settings: fields of the spec that hold for this call alone.
 
+        Returns:
+            The text and everything else that the response states.
+
         Raises:
-            UsageError, ProfileError, CallError: as calling the LM.
-            BadResponse: the answer does not have the form that `response_format` asks for; its
+            UsageError, ProfileError, CallError: as for calling the LM.
+            BadResponse: the answer does not have the form that `response_format` requires; its
                 text is `partial`.
         """
         reply = drive(self._steps(prompt, messages, settings, reading=True))
@@ -190,8 +195,16 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
     ) -> list[Any]:
         """Send a prompt from an event loop and return the completions, as calling the LM does.
 
+        Args:
+            prompt: the text of one message of the user.
+            messages: the messages, in place of a prompt.
+            settings: fields of the spec that hold for this call alone.
+
+        Returns:
+            Texts or mappings, as calling the LM returns.
+
         Raises:
-            UsageError, ProfileError, CallError: as calling the LM.
+            UsageError, ProfileError, CallError: as for calling the LM.
         """
         reply = await adrive(self._steps(prompt, messages, settings))
         warn_if_truncated(reply, depth=4)
@@ -206,8 +219,16 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
     ) -> Answer:
         """Send a prompt from an event loop and return the answer, as `ask` does.
 
+        Args:
+            prompt: the text of one message of the user.
+            messages: the messages, in place of a prompt.
+            settings: fields of the spec that hold for this call alone.
+
+        Returns:
+            The answer, as `ask` returns it.
+
         Raises:
-            UsageError, ProfileError, CallError: as `ask`.
+            UsageError, ProfileError, CallError: as for `ask`.
         """
         reply = await adrive(self._steps(prompt, messages, settings, reading=True))
         answer = reply.in_form()
@@ -224,15 +245,18 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
         """Send a prompt and return the answer as a stream of pieces of text.
 
         Use the stream in a `with` block, or read it to its end. The request is sent when the first
-        piece is read. A stored answer comes as one piece. `answer` is there at the end.
+        piece is read. A stored answer is one piece. `answer` is available at the end.
 
         Args:
             prompt: the text of one message of the user.
             messages: the messages, in place of a prompt.
             settings: fields of the spec that hold for this call alone.
 
+        Returns:
+            An iterator of texts, which is also a context manager.
+
         Raises:
-            UsageError, ProfileError: the arguments do not fit. Reading raises `CallError`.
+            UsageError, ProfileError: the arguments are not valid. Reading raises `CallError`.
         """
         steps = self._steps(prompt, messages, settings, stream=True, reading=True)
         return Stream(lambda: drive(steps))
@@ -246,8 +270,13 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
     ) -> AsyncStream:
         """Return the answer as a stream, as `stream` does, for `async with` and `async for`.
 
+        Args:
+            prompt: the text of one message of the user.
+            messages: the messages, in place of a prompt.
+            settings: fields of the spec that hold for this call alone.
+
         Raises:
-            UsageError, ProfileError: the arguments do not fit. Reading raises `CallError`.
+            UsageError, ProfileError: the arguments are not valid. Reading raises `CallError`.
         """
         steps = self._steps(prompt, messages, settings, stream=True, reading=True)
         return AsyncStream(lambda: adrive(steps))
@@ -310,16 +339,16 @@ class LM(BatchMixin, SpecViewMixin, LifecycleMixin, CapabilitiesMixin):
 
     @hide_frames
     def copy(self, **settings: Unpack[CopySettings]) -> LM:
-        """Return an LM with `settings` laid over this one's, and with an empty history.
+        """Return a copy of this LM with `settings` changed and an empty history.
 
-        Another `model` resets what belongs to the model. A key never goes along to another
-        provider or address: pass it again beside a `model` or `api_base` that leads elsewhere.
+        Another `model` resets the settings that belong to the model. A key is never sent to
+        another provider or address: pass it again with a `model` or `api_base` that changes it.
 
         Args:
             settings: fields of the spec, checked with the rest of it.
 
         Raises:
-            ProfileError: the changed LM does not fit.
+            ProfileError: the changed LM is not valid.
         """
         compiled = build.change_lm(self._compiled, settings) if settings else self._compiled
         spec = compiled.spec

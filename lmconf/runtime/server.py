@@ -153,7 +153,7 @@ class LaunchedServer(SharedResource):
         for name in _STEERING:
             if getattr(target, name) != getattr(self.spec, name):
                 raise UsageError(
-                    f"`launch_kwargs.{name}` decides what the server answers, and belongs to the"
+                    f"`launch_kwargs.{name}` affects the server's answers and belongs to the"
                     f" LM: use lm.copy(launch_kwargs=…).launch()"
                 )
         with self.lock:
@@ -188,7 +188,7 @@ class LaunchedServer(SharedResource):
 
     def _begin(self, spec: LaunchSpec, manner: StartOptions | None) -> ServerStart:
         if spec.use is None:
-            raise LaunchError("nothing says which kind of server to start: state `use`")
+            raise LaunchError("the kind of server is not stated: set `use`")
         self._start = ServerStart(spec, lambda start: self._load(start, manner))
         return self._start
 

@@ -79,7 +79,7 @@ class SpecViewMixin:
             AttributeError: `name` is a field of the spec.
         """
         if not name.startswith("_") and name in fields(LMSpec):
-            raise AttributeError(f"an LM does not change: use lm.copy({name}=…)")
+            raise AttributeError(f"an LM is immutable: use lm.copy({name}=…)")
         super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:

@@ -39,7 +39,7 @@ class _StreamReader:
     @property
     def answer(self) -> Answer:
         if self.reply is None or self.reply.answer is None:
-            raise Closed("the answer is there when the stream was read to its end")
+            raise Closed("the answer is available after the stream was read to its end")
         return self.reply.in_form()
 
     def complete(self) -> None:

@@ -139,7 +139,7 @@ tracking = _tracking.get
 
 @contextlib.contextmanager
 def track_usage() -> Iterator[Tally]:
-    """Add up what the calls made inside the block use.
+    """Count the usage of the calls made inside the block.
 
         with lmconf.track_usage() as usage:
             lm("…")
@@ -147,7 +147,10 @@ def track_usage() -> Iterator[Tally]:
 
     Tasks that are started inside the block count, and the calls of `LM.batch`; a plain thread
     sees the block if it runs in a copy of its context (`contextvars.copy_context().run`). Blocks
-    may be nested, and each counts. Calls that fail count nothing.
+    may be nested, and each counts. Failed calls are not counted.
+
+    Yields:
+        The tally of the block.
     """
     tally = Tally()
     _tracking.set((*_tracking.get(), tally))

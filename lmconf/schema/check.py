@@ -103,7 +103,7 @@ def _homeless(shape: Shape | None, value: object, path: Path) -> Iterator[Fault]
 
 def _no_home(stated: str, path: Path) -> Iterator[Fault]:
     if "\0" in stated:
-        yield Fault("bad-path", path, "no path holds a NUL character")
+        yield Fault("bad-path", path, "a path cannot contain a NUL character")
     elif stated.startswith("~") and str(with_home(stated)).startswith("~"):
         yield Fault(
             "bad-path",
@@ -126,11 +126,13 @@ def _find_unserialisable(value: object, path: Path) -> Iterator[Fault]:
         case bool():
             return
         case int() if not LEAST <= value <= MOST:
-            yield Fault("out-of-range", path, "a number beyond 64 bits cannot stand in a document")
+            yield Fault(
+                "out-of-range", path, "a number beyond 64 bits is not allowed in a document"
+            )
         case float() if not math.isfinite(value):
-            yield Fault("out-of-range", path, "NaN and infinities cannot stand in a document")
+            yield Fault("out-of-range", path, "NaN and infinities is not allowed in a document")
         case str() if _SURROGATE.search(value):
-            message = "text with half of a surrogate pair cannot stand in a document"
+            message = "text with half of a surrogate pair is not allowed in a document"
             yield Fault("bad-text", path, message)
 
 
@@ -216,7 +218,7 @@ def _translate(
             "bad-name",
             (*path, str(error.instance)),
             f"`{error.instance}` is not a name",
-            help="templates stand in values, never in keys"
+            help="templates are allowed in values, not in keys"
             if "{{" in str(error.instance)
             else "names are letters, digits, `_` and `-`, and begin with a letter or `_`",
             at_key=True,
@@ -272,7 +274,7 @@ def _unknown_keys(shape: Shape | None, value: Mapping[str, object], path: Path) 
         near = did_you_mean(key, known) or _known_suffix(key, known)
         hint = hints.get(key, "")
         if is_secret_name(key):
-            hint = f"write `{near or key}: {{$env: NAME}}`: a secret never stands in a profile"
+            hint = f"write `{near or key}: {{$env: NAME}}`: a profile never contains a secret"
         yield Fault(
             "unknown-key",
             (*path, key),

@@ -73,11 +73,11 @@ def suggest_fix(shape: Shape, value: object, path: tuple[str | int, ...]) -> str
     if isinstance(value, Env) and path and isinstance(path[-1], str):
         written = f"{{{', '.join(f'{key}: {item}' for key, item in value.written().items())}}}"
         return (
-            f"take it through `vars`: `vars: {{{path[-1]}: {written}}}` and"
+            f"read it through `vars`: `vars: {{{path[-1]}: {written}}}` and"
             f' `{path[-1]}: "{{{{ vars.{path[-1]} }}}}"`'
         )
     if isinstance(value, REFERENCES):
-        return "write the value itself: references stand in addresses, headers and secrets"
+        return "write the value itself: references are allowed in addresses, headers and secrets"
     if value is None and path and isinstance(path[-1], str):
         return f"leave `{path[-1]}` out to keep its default"
     if any(map(_is_flag, options)) and isinstance(value, str | int | float):

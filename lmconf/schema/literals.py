@@ -14,7 +14,7 @@ from lmconf.secrets.secret_names import is_secret_name
 
 __all__ = ["literal_secrets"]
 
-_LABEL = "a secret never stands in a profile"
+_LABEL = "a profile never contains a secret"
 # How other programs write a variable of the environment; a key would have small letters, too.
 _UNEXPANDED = re.compile(
     r"\$\{([A-Za-z_]\w*)\}|\$([A-Z_][A-Z0-9_]*)|os\.environ/(\w+)|env:(\w+)|env\((\w+)\)"
@@ -58,7 +58,7 @@ def _under_name(value: object, path: Path, name: str, referable: bool) -> Iterat
             path,
             f"`{part}` in `{name}` holds a literal secret",
             label=_LABEL,
-            help=f"leave `{part}` out, or let it hold words alone, such as `Bearer {{}}`"
+            help=f"leave `{part}` out, or write only words in it, such as `Bearer {{}}`"
             if part == "format"
             else 'leave `default` out, or write `default: ""` for a server without keys',
         )
@@ -72,7 +72,7 @@ def _under_name(value: object, path: Path, name: str, referable: bool) -> Iterat
             path,
             f"`{name}` holds a literal secret",
             label=_LABEL,
-            help="a program's arguments show in the list of processes: give it under `env`, as a"
+            help="the list of processes shows a program's arguments: pass it under `env`, as a"
             " reference",
         )
         return
@@ -83,7 +83,7 @@ def _under_name(value: object, path: Path, name: str, referable: bool) -> Iterat
         yield Fault(
             "literal-secret",
             path,
-            f"`{name}` is this text as it stands: no variable is put in its place",
+            f"`{name}` is literal text: variables are not expanded in it",
             help=f"write `{name}: {{$env: {unexpanded[unexpanded.lastindex or 0]}}}`",
         )
         return
@@ -93,7 +93,7 @@ def _under_name(value: object, path: Path, name: str, referable: bool) -> Iterat
         path,
         f"`{name}` holds a literal secret",
         label=_LABEL,
-        help=f"put it into the environment and write `{name}: {{$env: {variable}{form}}}`"
+        help=f"put it into an environment variable and write `{name}: {{$env: {variable}{form}}}`"
         " (or `{$file: path}`; `{$public: …}` if it is no secret)",
     )
 
@@ -122,9 +122,9 @@ def _in_command(value: object, path: Path) -> Iterator[Fault]:
             yield Fault(
                 "literal-secret",
                 (*path, index),
-                f"`{option}` is given a literal secret",
+                f"`{option}` holds a literal secret",
                 label=_LABEL,
-                help="a program's arguments show in the list of processes: give it under `env`, as"
+                help="the list of processes shows a program's arguments: pass it under `env`, as"
                 " a reference",
             )
         before = word
@@ -158,6 +158,6 @@ def _in_address(text: str, path: Path) -> Iterator[Fault]:
             path,
             f"the address in `{name}` holds a secret, its {part}",
             label=_LABEL,
-            help=f"put the whole address into the environment and write `{name}: {{$env: NAME}}`, "
+            help=f"put the whole address into an environment variable and write `{name}: {{$env: NAME}}`, "
             "or take the secret out of it",
         )

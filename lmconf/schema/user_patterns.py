@@ -101,7 +101,7 @@ def why_no_pattern(pattern: str) -> str | None:
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
-        return f"is no regular expression: {error}"
+        return f"is not a regular expression: {error}"
     if len(pattern) > _LONGEST:
         return f"is longer than {_LONGEST} characters"
     why = _why_too_large(pattern)
@@ -112,7 +112,7 @@ def why_no_pattern(pattern: str) -> str | None:
     try:
         compiled = _compile(pattern)
     except (regex.error, OverflowError, RecursionError) as error:
-        return f"is no regular expression: {error}"
+        return f"is not a regular expression: {error}"
     late = next((probe for probe in _probes(pattern) if _is_late(compiled, probe)), None)
     if late is not None:
         return (
@@ -173,13 +173,13 @@ def _why_too_large(pattern: str) -> str | None:
             last *= max(most, 1)
             at = count.end()
         elif letter == "{":
-            return "holds a `{` that begins no count: as a letter it is written `\\{`"
+            return "holds a `{` that does not begin a count: write a literal brace as `\\{`"
         else:
             last = 0 if letter in "*+?|^$" else 1
             sizes[-1] += last
             at += 1
         if max(sizes) > _MOST_COPIES:
-            return f"stands for more than {_MOST_COPIES:,} letters by its counts"
+            return f"can match more than {_MOST_COPIES:,} letters by its counts"
     return None
 
 

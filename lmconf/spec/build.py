@@ -365,12 +365,12 @@ _FORMS = {
 
 
 def _names_in(data: Mapping[str, Any]) -> list[Fault]:
-    """Return a fault for each name of a definition: one LM by itself has none to name."""
+    """Return a fault for each name of a definition: a single LM has none to name."""
     return [
         Fault(
             "unknown-name",
             mention.path,
-            f"one LM by itself has no {_FORMS[mention.block][0]} of another name to refer to",
+            f"a single LM has no {_FORMS[mention.block][0]} of another name to refer to",
             help=f"write it in place, as `{_FORMS[mention.block][1]}`, or use a profile with `lms`",
         )
         for mention in find_mentions(data)

@@ -250,8 +250,8 @@ def _no_operator(value: Mapping[Any, Any], path: Path, mark: Mark) -> Diagnostic
         help_ = f"give a value, or use lm.copy({path[0]}={{'$unset': True}})"
     else:
         shown = word or next(iter(value))
-        message = f"`{name}` is a mapping with `{shown}`, which means nothing here"
-        help_ = "give the value itself: dollar words belong to documents"
+        message = f"`{name}` is a mapping with `{shown}`, which has no meaning here"
+        help_ = "pass the value itself: dollar words belong to documents"
         if word in ("$env", "$file"):
             kind = "Env" if word == "$env" else "File"
             help_ = f"pass lmconf.{kind}(…): in code, a reference is an object"

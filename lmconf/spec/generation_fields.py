@@ -237,7 +237,7 @@ class GenerationFields(Spec, frozen=True, kw_only=True):
         JsonMap,
         identity(
             Json(mapping=True),
-            "Goes into the request's body as it stands: the one door for keys unknown here.",
+            "Extra keys for the request's body, sent unchanged.",
             examples=({"top_k": 40},),
             per_call=True,
             untrusted=True,

@@ -66,7 +66,7 @@ class CallSettings(TypedDict, total=False):
     rollout_id: int | str | None
     """Asks anew for an answer that is already cached; never sent."""
     extra: Mapping[str, Any]
-    """Goes into the request's body as it stands: the one door for keys unknown here."""
+    """Extra keys for the request's body, sent unchanged."""
     headers: Mapping[str, str | Reference | Mapping[str, Any]]
     """HTTP headers sent with every request."""
     num_retries: int
@@ -78,11 +78,11 @@ class CallSettings(TypedDict, total=False):
     deadline: float | str
     """How long a call may take in all, waits included."""
     max_body: int | str
-    """The most an answer may weigh, unpacked."""
+    """The largest size of an answer, uncompressed."""
     cache: Mapping[str, Any] | Spec | bool
-    """How answers are kept."""
+    """How answers are cached."""
     cache_in_memory: bool
-    """Whether answers are also kept in this process."""
+    """Whether answers are also cached in this process."""
 
 
 class LMSettings(CallSettings, total=False):
@@ -127,11 +127,11 @@ class LMSettings(CallSettings, total=False):
     vertex_credentials: str | Reference | Mapping[str, Any] | None
     """Google Cloud credentials (a JSON key file)."""
     callbacks: Sequence[object] | str
-    """Who is told about calls: names from `callbacks`, or callbacks written in place."""
+    """Who receives the events of calls: names from `callbacks`, or callbacks written in place."""
     history: Mapping[str, Any] | Spec | bool
-    """What is remembered of calls."""
+    """What is recorded of calls."""
     limits: Mapping[str, Any] | Spec | None
-    """How much may be asked at once."""
+    """Limits on rates and concurrency."""
     budget: Mapping[str, Any] | Spec | None
     """What may be spent."""
     pricing: Mapping[str, Any] | Spec | None

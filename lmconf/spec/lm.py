@@ -101,7 +101,7 @@ class SoleLMSpec(ConnectionFields, frozen=True, kw_only=True):
         int,
         operations(
             Size(),
-            "The most an answer may weigh, unpacked.",
+            "The largest size of an answer, uncompressed.",
             examples=("16MiB",),
             per_call=True,
             untrusted="lower",
@@ -112,7 +112,7 @@ class SoleLMSpec(ConnectionFields, frozen=True, kw_only=True):
         CachePolicy,
         operations(
             CACHE,
-            "How answers are kept.",
+            "How answers are cached.",
             examples=(True, {"ttl": "7d"}),
             per_call=True,
             untrusted=True,
@@ -122,7 +122,7 @@ class SoleLMSpec(ConnectionFields, frozen=True, kw_only=True):
         bool,
         operations(
             Flag(),
-            "Whether answers are also kept in this process.",
+            "Whether answers are also cached in this process.",
             per_call=True,
             untrusted=True,
             in_dspy=True,
@@ -132,7 +132,7 @@ class SoleLMSpec(ConnectionFields, frozen=True, kw_only=True):
         tuple[str | CallbackSpec, ...],
         operations(
             ListOf(Either((Text(what="a callback's name"), CALLBACK)), single=True),
-            "Who is told about calls: names from `callbacks`, or callbacks written in place.",
+            "Who receives the events of calls: names from `callbacks`, or callbacks written in place.",
             examples=(["audit"],),
             untrusted=True,
             holds_secrets=True,
@@ -143,7 +143,7 @@ class SoleLMSpec(ConnectionFields, frozen=True, kw_only=True):
         HistoryPolicy,
         operations(
             HISTORY,
-            "What is remembered of calls.",
+            "What is recorded of calls.",
             examples=(False, {"max": 100, "content": False}),
             untrusted=True,
         ),
@@ -152,7 +152,7 @@ class SoleLMSpec(ConnectionFields, frozen=True, kw_only=True):
         Limits | None,
         operations(
             Record(Limits),
-            "How much may be asked at once.",
+            "Limits on rates and concurrency.",
             examples=({"rpm": 500},),
             in_pool="member",
             risk="slow down other LMs of this process",

@@ -100,7 +100,7 @@ def _pool_differences(
 
 def _check_style(style: str, styles: Sequence[str]) -> None:
     if style not in styles:
-        raise UsageError(f"a state is dumped as {' or '.join(styles)}, not {style!r}")
+        raise UsageError(f"the style of a state is {' or '.join(styles)}, not {style!r}")
 
 
 # Keys of `dspy.LM.dump_state()` in releases before 3.4, which had no class marker.
@@ -208,7 +208,9 @@ def _dump_dspy(spec: LMSpec) -> dict[str, Any]:
         else:
             state[key] = thaw(value)
     if dropped:
-        warnings.warn(f"dspy.LM cannot be told: {', '.join(dropped)}", StateWarning, stacklevel=4)
+        warnings.warn(
+            f"dspy.LM has no argument for: {', '.join(dropped)}", StateWarning, stacklevel=4
+        )
     return state
 
 

@@ -52,7 +52,7 @@ def check_allowed(path: str, allowed: frozenset[str]) -> None:
     if not is_allowed(path, allowed):
         raise _refusal(
             "import-not-allowed",
-            f"`{path}` names code, and nothing allows to import it",
+            f"`{path}` names code, and importing it is not allowed",
             _how_to_allow(path),
         )
 
@@ -72,7 +72,7 @@ def import_path(path: str, allowed: frozenset[str]) -> Callable[..., object]:
         raise _refusal(
             "import-failed",
             f"`{path}` cannot be imported: {type(error).__name__}: {error}",
-            "install the package that it belongs to, or mend the path",
+            "install the package that it belongs to, or correct the path",
         ) from None
     if not callable(found):
         raise _refusal(

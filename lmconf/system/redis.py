@@ -220,7 +220,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, Error):
         return str(error)
     if isinstance(error, ValueError):
-        return "the address is none of a Redis server"
+        return "the address is not one of a Redis server"
     return f"the server cannot be used ({type(error).__name__})"
 
 

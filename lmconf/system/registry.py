@@ -60,7 +60,7 @@ def describe_unknown_kind(kind: str, name: str, known: Collection[str]) -> Unkno
     return UnknownKind(
         f"there is no {kind} of the kind `{name}`",
         f"did you mean `{near}`?" if near else "",
-        f"known kinds: {', '.join(known)}; your own are registered with `lmconf.register_{kind}`",
+        f"known kinds: {', '.join(known)}; register your own with `lmconf.register_{kind}`",
     )
 
 

@@ -70,7 +70,11 @@ class TransportContract:
         )
 
     def transport(self, own: object) -> Transport:
-        """Return what `make` returned as lmconf uses it: with what it lacks added."""
+        """Return a complete transport, as lmconf uses it.
+
+        Args:
+            own: what `make` returned.
+        """
         return complete_transport(own, type(self).__name__)
 
     # What it answers
@@ -205,7 +209,7 @@ class TransportContract:
             assert isinstance(error, CallError), f"not a CallError: {error!r}"
             kinds.add(type(error))
             for text in (str(error), repr(error), repr(error.__dict__)):
-                assert KEY not in text, "the error tells the credential"
+                assert KEY not in text, "the error contains the credential"
             after = self.request_count()
             if before is not None and after is not None:
                 assert after - before == 1, f"{after - before} requests were sent for one"

@@ -11,10 +11,13 @@ __all__ = ["to_document_data"]
 
 
 def to_document_data(data: object) -> Any:
-    """Return `data`, plain data with references as objects, as a document spells it.
+    """Return plain data as a document spells it.
 
     References become dollar words; text with braces, and mappings with keys that begin with a
-    dollar sign, stand under `$value`.
+    dollar sign, are put under `$value`.
+
+    Args:
+        data: plain data with references as objects.
     """
     if isinstance(data, REFERENCES):
         return dict(data.written())

@@ -160,7 +160,12 @@ class Fake:
         model_type: ModelType | None = None,
         **settings: Unpack[LMSettings],
     ) -> LM:
-        """Return an LM that answers from this fake, with `settings` of its own.
+        """Return an LM that answers from this fake.
+
+        Args:
+            model: the model of the LM.
+            model_type: the API of the LM: `chat`, `text` or `responses`.
+            settings: further fields of the spec.
 
         Raises:
             ProfileError: the settings do not fit.
@@ -187,26 +192,42 @@ class Fake:
     # What makes it a transport
 
     def complete(self, request: Request) -> Json:
-        """Return the next answer, or raise the next exception."""
+        """Return the next answer, or raise the next exception.
+
+        Args:
+            request: the request, which the fake records.
+        """
         plan = self._plan(request, stream=False)
         time.sleep(_clamp(plan.latency, request.timeout.total))
         return _whole(plan, request)
 
     async def acomplete(self, request: Request) -> Json:
-        """Return the next answer, or raise the next exception."""
+        """Return the next answer, or raise the next exception.
+
+        Args:
+            request: the request, which the fake records.
+        """
         plan = self._plan(request, stream=False)
         await asyncio.sleep(_clamp(plan.latency, request.timeout.total))
         return _whole(plan, request)
 
     def stream(self, request: Request) -> Iterator[Json]:
-        """Yield the next answer piece by piece, or raise the next exception."""
+        """Yield the next answer piece by piece, or raise the next exception.
+
+        Args:
+            request: the request, which the fake records.
+        """
         for seconds, chunk in self._pieces(self._plan(request, stream=True), request):
             time.sleep(seconds)
             if chunk is not None:
                 yield chunk
 
     async def astream(self, request: Request) -> AsyncIterator[Json]:
-        """Yield the next answer piece by piece, or raise the next exception."""
+        """Yield the next answer piece by piece, or raise the next exception.
+
+        Args:
+            request: the request, which the fake records.
+        """
         for seconds, chunk in self._pieces(self._plan(request, stream=True), request):
             await asyncio.sleep(seconds)
             if chunk is not None:

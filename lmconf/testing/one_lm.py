@@ -67,9 +67,15 @@ ALONE = Known()
 
 @st.composite
 def lm_data(draw: st.DrawFn, known: Known = ALONE, *, sole: bool = False) -> dict[str, Any]:
-    """Draw plain data of an LM, with references as objects, that is right as a whole.
+    """Draw valid plain data of an LM, with references as objects.
 
-    `known` are the names that a profile around it has; `sole` LMs have no fallbacks.
+    Args:
+        draw: Hypothesis passes it.
+        known: the names that the profile around it defines.
+        sole: whether the LM is a document by itself, which has no fallbacks.
+
+    Returns:
+        The fields of the LM.
     """
     declared = fields(SoleLMSpec if sole else LMSpec)
     free = [name for name in declared if name not in _TIED]

@@ -38,11 +38,15 @@ REGISTRY = Registry(
 
 
 def register_trainer(name: str, factory: Callable[[], object]) -> None:
-    """Have `train_kwargs: {use: <name>}` train by what `factory()` returns, a `Trainer`.
+    """Register a kind of trainer for `train_kwargs: {use: <name>}` in profiles.
+
+    Args:
+        name: letters, digits, `_` and `-`.
+        factory: a class or function that is called without arguments and returns a `Trainer`.
 
     Raises:
-        UsageError: the name is no name, is built in, or stands for another factory; or the factory
-            cannot make a trainer.
+        UsageError: the name is not valid, is a built-in kind or belongs to another factory, or
+            the factory is not callable.
     """
     REGISTRY.register(name, factory)
 

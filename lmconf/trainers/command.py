@@ -141,7 +141,7 @@ def _result(order: TrainingOrder) -> JobStatus:
     else:
         return JobStatus(
             status="failed",
-            error="the command ended well and left no weights in {output}: a folder with"
+            error="the command succeeded but left no weights in {output}: a folder with"
             " config.json, one *.gguf, or result.json",
         )
     return JobStatus(status="succeeded", progress=process.progress(order), result=result)

@@ -140,7 +140,7 @@ class LocalTrainer:
         self.check(order)
         checkpoint = checkpoints.newest(process.checkpoints(order))
         if checkpoint is None:
-            return {"said": "no checkpoint was kept: begun again"}
+            return {"said": "there is no checkpoint: started again"}
         path, mark = checkpoint
         differences = [
             f"{name} {was} (now {_version(name)})"
@@ -157,7 +157,7 @@ class LocalTrainer:
                 f"the weights that the training {order.id} was begun with have changed since:"
                 f" {_weights(order)}"
             )
-        message = f"goes on after step {mark['step']} of {mark['steps']}"
+        message = f"continues after step {mark['step']} of {mark['steps']}"
         return {"resume": str(path), "said": message}
 
     def cancel(
@@ -221,8 +221,8 @@ def _next_step(order: TrainingOrder, exit_: process.ProgramExit) -> str:
     checkpoints.sweep(folder, checkpoint and checkpoint[0])
     resume = f"`lmconf jobs resume {order.id[-6:]}`"
     if checkpoint is not None:
-        return f"{resume} goes on after step {checkpoint[1]['step']} of {checkpoint[1]['steps']}"
-    return f"{resume} begins it again" if exit_.cut else ""
+        return f"{resume} continues after step {checkpoint[1]['step']} of {checkpoint[1]['steps']}"
+    return f"{resume} starts it again" if exit_.cut else ""
 
 
 def _settings(order: TrainingOrder, state: Mapping[str, str]) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def _result(order: TrainingOrder, progress: Mapping[str, Any]) -> JobStatus:
         versions = json.loads((output / "versions.json").read_text("utf-8"))
     except (OSError, ValueError):
         return JobStatus(
-            status="failed", error=f"the training ended well, and {output} is not whole"
+            status="failed", error=f"the training succeeded, but {output} is incomplete"
         )
     gguf = output / "model.gguf"
     result = TrainingResult(

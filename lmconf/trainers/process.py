@@ -133,7 +133,7 @@ def _resolve_value(
         case Given(name=key) if key in code_values:
             parts = (code_values[key], code_values[key])
         case Given(name=key):
-            reason = f"`{key}` was given in code, and no job keeps it"
+            reason = f"`{key}` was passed by code, and a job does not store it"
         case Env() | File():
             try:
                 parts = resolve_parts(value)
@@ -142,7 +142,7 @@ def _resolve_value(
         case _:
             return str(value)
     if reason:
-        raise TrainError(f"`train_kwargs.env.{name}` cannot be had: {reason}")
+        raise TrainError(f"{reason} (needed for `train_kwargs.env.{name}`)")
     hidden += [part for part in dict.fromkeys(parts) if part]
     return parts[0]
 
@@ -296,7 +296,7 @@ def failure(order: TrainingOrder, exit_: ProgramExit, next_step: str = "") -> Jo
     if exit_.why == "timeout":
         reason = f"it took longer than its `timeout` of {format_duration(order.spec.timeout or 0)}, and was ended"
     elif not reason and exit_.why == "interrupted":
-        reason = "the training was told to end, as by a shutdown of the machine"
+        reason = "the training was stopped, for example by a shutdown of the machine"
     elif not reason:
         how = f"by signal {-exit_.code}" if exit_.code < 0 else f"with status {exit_.code}"
         reason = f"the training ended {how}"

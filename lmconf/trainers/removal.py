@@ -75,7 +75,7 @@ def remove(job: JobFolder) -> None:
     """
     with job.turn() as mine:
         if not mine:
-            raise TrainError(f"the job {job.id} is looked after by another process at the moment")
+            raise TrainError(f"the job {job.id} is in use by another process")
         reason = hindrance(job, job.read())
         if reason:
             raise TrainError(f"the job {job.id} was kept: {reason}")

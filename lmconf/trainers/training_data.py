@@ -75,7 +75,7 @@ def check_training_data(
     format_ = format_ or (_format_of(rows[0]) if rows else "chat")
     if format_ is None:
         raise BadTrainData(
-            f"{name}: what its rows are cannot be told from their keys"
+            f"{name}: the format of its rows cannot be detected from their keys"
             f" ({', '.join(map(str, rows[0]))});"
             f" {_expected_formats()}"
         )
@@ -95,7 +95,7 @@ def check_training_data(
         raise BadTrainData(_describe_faults(name, format_, faults, len(lines)), tuple(faults))
     if len(rows) < least:
         noun = "row" if len(rows) == 1 else "rows"
-        raise BadTrainData(f"{name} has {len(rows)} {noun}, and this trainer wants {least} or more")
+        raise BadTrainData(f"{name} has {len(rows)} {noun}, and this trainer needs {least} or more")
     return format_, rows
 
 
@@ -141,7 +141,7 @@ def _plain(value: object) -> object:
     """Return a mapping that json does not know as one that it does."""
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{type(value).__name__} is no kind of JSON value")
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
 def _lines(file: BinaryIO) -> Iterator[TrainingRow]:
@@ -222,7 +222,7 @@ def _chat(row: Mapping[str, Any]) -> Iterator[str]:
     if messages[-1].get("role") != "assistant":
         yield "the last message must be the assistant's: it is what is learned"
     if not any(m.get("role") == "assistant" and m.get("weight", 1) for m in messages):
-        yield "everything that the assistant says has the weight 0: there is nothing to learn"
+        yield "every message of the assistant has the weight 0: there is nothing to learn"
 
 
 def _completion(row: Mapping[str, Any]) -> Iterator[str]:

@@ -100,10 +100,13 @@ class TrainingJob:
 
     @hide_frames
     def status(self) -> Status:
-        """Say how the job is doing now: `queued`, `running`, `succeeded`, `failed`, `cancelled`.
+        """Return the current state of the job.
+
+        Returns:
+            `queued`, `running`, `succeeded`, `failed` or `cancelled`.
 
         Raises:
-            TrainError: that cannot be told now; the job itself goes on.
+            TrainError: the state is not known now; the job itself continues.
         """
         self._look(again=True)
         if self._trouble is not None and self._record.status not in FINAL:
@@ -112,16 +115,19 @@ class TrainingJob:
 
     @hide_frames
     def done(self) -> bool:
-        """Say whether it succeeded, failed or was cancelled."""
+        """Say whether the job succeeded, failed or was cancelled."""
         self._look()
         return self._record.status in FINAL
 
     @hide_frames
     def cancel(self) -> bool:
-        """End the job; False where it had ended before.
+        """Cancel the job.
+
+        Returns:
+            True if the job was cancelled, False if it had already ended.
 
         Raises:
-            TrainError: it cannot be ended now.
+            TrainError: it cannot be cancelled now.
         """
         if self.done():
             return False
@@ -134,14 +140,13 @@ class TrainingJob:
 
     @hide_frames
     def resume(self) -> None:
-        """Go on with a training that failed: after its last checkpoint, where one was kept.
+        """Resume a training that failed, after its last checkpoint if there is one.
 
-        It is for what was cut off by a restart of the machine, a kill or a full disk, and is never
-        done unasked. The data, the arguments, the weights and the libraries' versions must be those
-        that it was begun with.
+        Use it after a restart of the machine, a kill or a full disk. The data, the arguments, the
+        weights and the versions of the libraries must be those that the training started with.
 
         Raises:
-            TrainError: it did not fail, or cannot go on; the message says why. It stays as it was.
+            TrainError: the job did not fail, or cannot be resumed; it does not change.
         """
         self.done()  # what was killed unseen is told to have failed now
         with self._folder.turn(wait=True):
@@ -161,11 +166,17 @@ class TrainingJob:
 
     @hide_frames
     def wait(self, timeout: float | None = None) -> Status:
-        """Return once the job has ended; how, is what is returned.
+        """Wait until the job has ended.
+
+        Args:
+            timeout: how long to wait at most, in seconds; None waits without a limit.
+
+        Returns:
+            The final state: `succeeded`, `failed` or `cancelled`.
 
         Raises:
-            TimeoutError: it has not ended within `timeout` seconds. It goes on.
-            TrainError: nobody can tell how it is doing: a key that is refused, for instance.
+            TimeoutError: the job has not ended within `timeout`. It continues.
+            TrainError: the state is not known, for instance because the key is refused.
         """
         until = None if timeout is None else time.monotonic() + timeout
         pause = LOOK
@@ -181,11 +192,17 @@ class TrainingJob:
 
     @hide_frames
     def result(self, timeout: float | None = None) -> LM:
-        """Return the trained LM, once the job has succeeded.
+        """Wait until the job has succeeded, and return the trained LM.
+
+        Args:
+            timeout: how long to wait at most, in seconds; None waits without a limit.
+
+        Returns:
+            An LM with the trained model.
 
         Raises:
             TrainError: the job failed or was cancelled; the message says why.
-            TimeoutError: it has not ended within `timeout` seconds. It goes on.
+            TimeoutError: the job has not ended within `timeout`. It continues.
         """
         status = self.wait(timeout)
         if status == "failed":
@@ -196,10 +213,13 @@ class TrainingJob:
 
     @hide_frames
     def exception(self, timeout: float | None = None) -> TrainError | None:
-        """Return what `result` would raise of a job that has ended; None where it succeeded.
+        """Return the error that `result` would raise, or None if the job succeeded.
+
+        Args:
+            timeout: how long to wait at most, in seconds; None waits without a limit.
 
         Raises:
-            TimeoutError: it has not ended within `timeout` seconds.
+            TimeoutError: the job has not ended within `timeout`.
         """
         try:
             self.result(timeout)
@@ -209,17 +229,21 @@ class TrainingJob:
 
     @hide_frames
     def save_as(self, profile: str, name: str) -> None:
-        """Note where the trained LM is to be declared: `lmconf jobs wait` does it.
+        """Record where `lmconf jobs wait` declares the trained LM.
+
+        Args:
+            profile: the path of the profile.
+            name: the name of the LM in it.
 
         Raises:
-            TrainError: that cannot be written down.
+            TrainError: the record cannot be written.
         """
         with self._folder.turn(wait=True):
             self._keep(save=(profile, name), saved=False)
 
     @hide_frames
     def note_saved(self) -> None:
-        """Note that the trained LM was declared."""
+        """Record that the trained LM was declared."""
         with self._folder.turn(wait=True):
             self._keep(saved=True)
 
@@ -313,7 +337,7 @@ def start_job(
     )
     if kind is None:
         raise TrainError(
-            f"nothing says by what {compiled.name} is trained: add `train_kwargs: {{use: …}}`"
+            f"the trainer of {compiled.name} is not stated: add `train_kwargs: {{use: …}}`"
         )
     trainer: Trainer = trainers.trainer(kind)
     data_format, rows = training_data.check_training_data(
@@ -365,7 +389,10 @@ def _state_of(compiled: CompiledLM) -> dict[str, Any]:
 
 @hide_frames
 def job(id: str) -> TrainingJob:
-    """Return the job `id`, begun by whichever process; the beginning of the id will do.
+    """Return a fine-tuning job, which any process may have started.
+
+    Args:
+        id: the id of the job, or its beginning or end.
 
     Raises:
         TrainError: there is no such job, or its record is damaged.

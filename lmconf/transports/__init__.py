@@ -88,19 +88,26 @@ def register_transport(name: str) -> Callable[[F], F]: ...
 def register_transport(
     name: str, factory: Callable[..., Own] | None = None
 ) -> Callable[[F], F] | None:
-    """Let profiles name a transport of one's own: `transport: {use: name, args: …}`.
+    """Register a custom transport for `transport: {use: name, args: …}` in profiles.
 
-    `factory`, a class or a function, is called with `transport.args` as keywords when the first
-    request is sent. What it returns needs `complete(request)` alone, or `acomplete`; see
-    `docs/custom-lms.md`. Without a factory, it is a decorator:
+    Without a factory, it is a decorator:
 
         @lmconf.register_transport("echo")
         class Echo:
             def complete(self, request):
                 return request.messages[-1]["content"]
 
+    Args:
+        name: letters, digits, `_` and `-`.
+        factory: a class or function that is called with `transport.args` as keywords when the
+            first request is sent. What it returns needs `complete(request)` or `acomplete` only;
+            see `docs/custom-lms.md`.
+
+    Returns:
+        None, or without a factory a decorator that returns what it decorates.
+
     Raises:
-        UsageError: the name is no name, or is taken; or the factory cannot make a transport.
+        UsageError: the name is not valid or is taken, or the factory is not callable.
     """
     if factory is not None:
         REGISTRY.register(name, factory)

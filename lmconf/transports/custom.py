@@ -157,7 +157,7 @@ class StreamPieces:
             piece: Json = {"text": ""} if self._request.route == "text" else {"delta": {}}
             yield self._chunk({**piece, "finish_reason": "stop"})
         if not self._ended or not all(self._ended.values()):
-            raise BadResponse("the stream was cut short: it ended without a `finish_reason`")
+            raise BadResponse("the stream was truncated: it ended without a `finish_reason`")
 
     def _unknown(self, why: str) -> BadResponse:
         return BadResponse(

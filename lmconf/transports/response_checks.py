@@ -178,7 +178,7 @@ def gave_up(reason: str) -> CallError:
     if reason.lower().startswith("malformed"):
         return BadResponse(f"the model's answer is malformed (finish_reason {reason!r})")
     return ServerError(
-        f"the server gave the answer up before it was whole (finish_reason {reason!r})"
+        f"the server stopped before the answer was complete (finish_reason {reason!r})"
     )
 
 
@@ -219,7 +219,7 @@ def _check(found: Mapping[str, Any], name: str, kind: type | UnionType, where: s
     if not isinstance(value, kind) or isinstance(value, bool):
         raise BadResponse(f"`{name}` of {where} is {type(value).__name__}")
     if isinstance(value, int) and not 0 <= value < _MOST:
-        raise BadResponse(f"`{name}` of {where} is out of all bounds")
+        raise BadResponse(f"`{name}` of {where} is out of range")
 
 
 def _drop_odd(found: Json) -> None:

@@ -265,7 +265,7 @@ def _help(status: int, said: ErrorBody) -> str:
     if status < 400:
         return "redirects are not followed: write the final address as `api_base`"
     if status == 402 or _out_of_quota(said.codes, said.message.lower()):
-        return "the account's quota is used up: trying again does not help"
+        return "the account's quota is used up: a retry does not help"
     if status == 413:
         return "send less at once, or lower `max_tokens`"
     return ""

@@ -197,7 +197,7 @@ def test_a_file_steers_answers_and_nothing_else(
     state = json.loads(file.read_text())
     state["lm"]["lmconf"]["settings"] = settings
     file.write_text(json.dumps(state))
-    with pytest.raises(lmconf.UsageError, match="that is for its profile"):
+    with pytest.raises(lmconf.UsageError, match="state it in the profile"):
         lmconf.dspy.load(dspy.Predict("question -> answer"), file, loaded)
 
 

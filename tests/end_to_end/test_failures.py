@@ -84,26 +84,26 @@ CASES: dict[str, Case] = {
     "key": (refusal(401), AuthenticationFailed, KEY, 1,
      "check the key that the variable HOUSE_KEY holds"),
     "permission": (refusal(403), PermissionDenied, KEY, 1,
-     "see what the key's account, project or plan may use"),
+     "check what the key's account, project or plan permits"),
     "model": (refusal(404), NotFound, MODEL, 1, "check `model` (openai/tiny) and `api_base`"),
     "rate": (refusal(429), RateLimited, MODEL, 2,
      "lower the rate of calls, or raise `num_retries` (now 1)"),
     "quota": (refusal(429, code="insufficient_quota"), RateLimited, MODEL, 1,
-     "the account's quota is used up: trying again does not help"),
+     "the account's quota is used up: a retry does not help"),
     "length": (refusal(400, code="context_length_exceeded"), ContextWindowExceeded, TOKENS, 1,
      "shorten the prompt or lower `max_tokens` (now 50)"),
     "setting": (refusal(400, param="temperature"), BadRequest, TEMPERATURE, 1,
-     "change `temperature`: trying the same again does not help"),
+     "change `temperature`: the same request would fail again"),
     "setting under its name on the wire": (refusal(400, param="max_completion_tokens"),
-     BadRequest, TOKENS, 1, "change `max_tokens`: trying the same again does not help"),
+     BadRequest, TOKENS, 1, "change `max_tokens`: the same request would fail again"),
     "request": (refusal(400), BadRequest, MODEL, 1,
-     "change what the server complains of: trying the same again does not help"),
+     "fix what the server reports: the same request would fail again"),
     "policy": (refusal(400, code="content_filter"), ContentPolicy, MODEL, 1,
-     "change the prompt: the provider's policy says what it may hold"),
+     "change the prompt to comply with the provider's policy"),
     "server": (refusal(500), ServerError, MODEL, 2,
      "try again later, or see the provider's status page"),
     "nonsense": (Reply(json={"choices": []}, headers={"x-request-id": "req-7"}), BadResponse,
-     MODEL, 2, "try again; if it stays so, check that `api_base` leads to this provider's API"),
+     MODEL, 2, "try again; if the error persists, check that `api_base` leads to this provider's API"),
     "an error in an answer": (Reply(json={"error": {"code": 429, "message": "no"}},
      headers={"x-request-id": "req-7"}), RateLimited, MODEL, 2,
      "lower the rate of calls, or raise `num_retries` (now 1)"),
@@ -188,7 +188,7 @@ def test_what_fails_before_anything_is_sent_is_told_as_well(
         assert (raised.value.place.line, raised.value.attempts) == (KEY, 0)
     lm.close()
     for way in WAYS:
-        with pytest.raises(Closed, match=r"gpt: the LM was closed\n.*\n  help: make") as closed:
+        with pytest.raises(Closed, match=r"gpt: the LM was closed\n.*\n  help: create") as closed:
             ask(lm, way)
         assert closed.value.lm == lm.name
     assert server.received == []

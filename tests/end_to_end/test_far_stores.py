@@ -131,9 +131,9 @@ def test_what_a_server_holds_is_looked_after_by_the_command_line(
     exported = told("export")
     (tmp_path / "answers.jsonl").write_text(exported)
     assert "2 answers" in told("prune", "--older", "0s")
-    assert "2 answers kept" in told("import", str(tmp_path / "answers.jsonl"))
+    assert "2 answers added" in told("import", str(tmp_path / "answers.jsonl"))
     assert told("export") == exported
-    assert "2 answers dropped" in told("clear", "--yes")
+    assert "2 answers removed" in told("clear", "--yes")
     assert told("list") == ""
 
 

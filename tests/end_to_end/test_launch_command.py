@@ -64,7 +64,7 @@ def test_a_detached_server_stays_until_it_is_killed_and_is_used_by_everybody(
     assert "is ready" in told
 
     code, _, told = ran("launch", profile, "-d")
-    assert (code, "runs already" in told) == (0, True)
+    assert (code, "is already running" in told) == (0, True)
     code, told, _ = ran("call", profile, "Say this is a test!", "--no-stream")
     assert (code, told) == (0, "This is a test!\n")
     with LM(
@@ -82,11 +82,11 @@ def test_a_detached_server_stays_until_it_is_killed_and_is_used_by_everybody(
     code, _, told = ran("launch", profile, "-d", "--set", "launch_kwargs.args.ctx-size=256")
     assert (code, "runs with other arguments" in told) == (4, True)
     code, _, told = ran("kill", profile)
-    assert (code, f"ended {profile}" in told) == (0, True)
+    assert (code, f"stopped {profile}" in told) == (0, True)
     assert not alive(record.pid)
     assert running_records() == []
     assert ran("kill", profile)[0] == 2
-    assert "no server runs" in ran("ps")[2]
+    assert "no server is running" in ran("ps")[2]
 
 
 def in_foreground(profile: Path) -> tuple[subprocess.Popen[str], ServerRecord]:
@@ -120,7 +120,7 @@ def test_another_process_may_end_it_and_follow_its_log(profile: Path) -> None:
     follower.communicate(timeout=30)
     assert follower.returncode == 0
     _, told = process.communicate(timeout=30)
-    assert (process.returncode, "ended by `lmconf kill`" in told) == (0, True)
+    assert (process.returncode, "stopped by `lmconf kill`" in told) == (0, True)
 
 
 def test_a_server_that_dies_is_told_with_the_end_of_its_log(profile: Path) -> None:
@@ -190,13 +190,13 @@ def test_a_server_that_loads_is_listed_told_of_and_can_be_killed(
     assert (listed[0]["url"], listed[0]["pid"]) == (None, record.pid)
     until(lambda: "loading" in ran("logs", profile)[1])
     code, _, told = ran("launch", profile, "-d")
-    assert (code, "is being started already" in told) == (4, True)
+    assert (code, "is already being started" in told) == (4, True)
     code, _, told = ran("launch", profile, "-d", "--set", "launch_kwargs.host=localhost")
     assert (code, "runs with other arguments and is loading" in told) == (4, True)
     code, _, told = ran("kill", profile)
     assert (code, "it was loading" in told) == (0, True)
     _, told = process.communicate(timeout=30)
-    assert (process.returncode, "was told to end before it was ready" in told) == (4, True)
+    assert (process.returncode, "was stopped before it was ready" in told) == (4, True)
     assert not alive(record.pid)
 
 

@@ -127,7 +127,7 @@ def test_ending_it_ends_a_server_that_loads_at_once(lm: LM, end: str) -> None:
     assert time.monotonic() - begun < 5.0
     assert not alive(pid)
     thread.join()
-    assert "was told to end before it was ready" in str(failures)
+    assert "was stopped before it was ready" in str(failures)
 
 
 def test_an_interrupt_while_one_waits_leaves_nothing_behind(lm: LM) -> None:

@@ -170,7 +170,7 @@ def test_an_answer_that_may_not_be_kept_is_not_shared_and_nobody_queues_for_it(
 def test_what_may_be_kept_may_be_shared(server: Loopback) -> None:
     server.answers(Reply(json=chat("Hel", finish_reason="length"), pause=0.3))
     lm = lm_at(server, cache={"keep": ["truncated"]})
-    with pytest.warns(UserWarning, match="cut short"):
+    with pytest.warns(UserWarning, match="truncated"):
         at_once(4, lambda _: lm("hi"))
     assert len(server.received) == 1
 

@@ -213,7 +213,7 @@ def test_an_answer_that_fits_replaces_a_kept_one_that_does_not(server: Loopback)
 
 def test_a_cut_answer_says_that_it_was_cut(server: Loopback) -> None:
     server.answers(chat('{"city": "Ro', finish_reason="length"))
-    with pytest.raises(BadResponse, match="cut short by `max_tokens`") as caught:
+    with pytest.raises(BadResponse, match="truncated by `max_tokens`") as caught:
         lm_at(server).ask("?", response_format=Place, max_tokens=5)
     assert "which is 5" in str(caught.value)
 

@@ -257,7 +257,7 @@ def test_a_history_without_content_holds_nothing_that_was_said(server: Loopback)
 def test_a_cut_answer_is_returned_marked_and_warned_of(server: Loopback) -> None:
     server.answers(chat("Hel", finish_reason="length"))
     lm = lm_at(server)
-    with pytest.warns(lmconf.TruncatedWarning, match="cut short by `max_tokens`") as caught:
+    with pytest.warns(lmconf.TruncatedWarning, match="truncated by `max_tokens`") as caught:
         assert lm("a") == ["Hel"]
     assert caught[0].filename == __file__
     with pytest.warns(lmconf.TruncatedWarning) as caught:

@@ -97,7 +97,7 @@ def test_attempts_and_waits_share_the_deadline(fault: Fault, way: str, dialect: 
     )
     if type(error) is not Timeout:  # the last attempt may have had hardly any time left
         assert type(error) is fault.kind
-        assert "not tried again" in error.help
+        assert "not retried" in error.help
 
 
 ASKS: dict[str, tuple[Act, type[CallError]]] = {

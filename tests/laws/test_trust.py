@@ -302,7 +302,7 @@ def test_the_body_is_no_way_to_another_address(provider: str, name: str) -> None
 
 def test_the_environment_is_no_way_to_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPLICATE_API_BASE", "http://127.0.0.1:9")
-    with pytest.raises(ConnectionFailed, match="REPLICATE_API_BASE would lead") as refused:
+    with pytest.raises(ConnectionFailed, match="REPLICATE_API_BASE would change") as refused:
         lmconf.LM("replicate/tiny", api_key="the-key")("hi", cache=False)
     assert "api_base: {$env: REPLICATE_API_BASE}" in refused.value.help
 
@@ -312,7 +312,7 @@ def test_a_region_of_the_environment_is_judged_when_it_is_read(
 ) -> None:
     monkeypatch.setenv("REGION", "evil.example/?")
     lm = lmconf.LM("bedrock/tiny", aws_region_name={"$env": "REGION"})
-    with pytest.raises(ConnectionFailed, match="`aws_region_name` leads to something"):
+    with pytest.raises(ConnectionFailed, match="`aws_region_name` does not give a region"):
         lm("hi", cache=False)
 
 

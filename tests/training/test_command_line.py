@@ -114,7 +114,7 @@ def test_data_that_is_not_there_is_wrong_input(command: Any) -> None:
     ran = command("train", "lmconf", "nowhere.jsonl")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == "error: nowhere.jsonl cannot be read: no such file or directory\n"
-    assert command("jobs", "list").err == "no training was begun yet\n"
+    assert command("jobs", "list").err == "there are no jobs\n"
 
 
 def test_a_key_that_is_missing_is_told_once(
@@ -123,7 +123,7 @@ def test_a_key_that_is_missing_is_told_once(
     monkeypatch.delenv("PEER_KEY")
     ran = command("train", "lmconf", str(file), "--follow")
     assert ran.code == 5
-    assert "lmconf:house cannot be reached: `api_key` cannot be had: " in ran.err
+    assert "lmconf:house cannot be reached: environment variable " in ran.err
     assert ran.err.count("lmconf:house") == 1
 
 
@@ -137,7 +137,7 @@ def test_a_failed_job_is_exit_code_5(command: Any, file: Path, peer: Peer) -> No
 def test_a_job_is_cancelled(command: Any, file: Path) -> None:
     job = command("train", "lmconf:own", str(file)).out.strip()
     assert command("jobs", "cancel", job).out == f"{job} cancelled\n"
-    assert command("jobs", "cancel", job).out == f"{job} had ended: cancelled\n"
+    assert command("jobs", "cancel", job).out == f"{job} has already ended: cancelled\n"
     assert "status:   cancelled" in command("jobs", "show", job).out
     assert command("jobs", "wait", job).code == 5
 
@@ -165,7 +165,7 @@ def test_what_cannot_be_declared_is_told_before_anything_is_begun(
     command: Any, profile: Path, file: Path, peer: Peer, state: Path
 ) -> None:
     named = command("train", "lmconf", str(file), "--save-as", "a b")
-    assert (named.code, "'a b' is no name for an LM" in named.err) == (2, True)
+    assert (named.code, "'a b' is not a valid name for an LM" in named.err) == (2, True)
     profile.with_name("one.yaml").write_text("model: openai/a\n")
     one = command("train", "./one.yaml", str(file), "--save-as", "ours")
     assert (one.code, "is a profile of one LM" in one.err) == (2, True)
@@ -207,7 +207,7 @@ def test_the_waiting_ends_and_the_job_goes_on(command: Any, file: Path, peer: Pe
     peer.hold = True
     job = command("train", "lmconf", str(file)).out.strip()
     ran = command("jobs", "wait", job, "--timeout", "300ms")
-    assert (ran.code, ran.err.splitlines()[-1]) == (6, f"the job {job} goes on")
+    assert (ran.code, ran.err.splitlines()[-1]) == (6, f"the job {job} is still running")
     assert "`10min`" in command("jobs", "wait", job, "--timeout", "soon").err
     assert command("jobs", "cancel", job).code == 0
 

@@ -50,7 +50,7 @@ def fault(row: Any, format: str = "chat") -> str:
         ({"messages": [ASKED, {**SAID, "weight": 0}]}, "has the weight 0: there is nothing"),
         ({"messages": [ASKED, {**SAID, "content": "\ud83d"}]}, "half a character (\\ud83d)"),
         ({"messages": [ASKED, {**SAID, "score": float("nan")}]}, "Out of range float values"),
-        ({"messages": [ASKED, {**SAID, "at": Path()}]}, "PosixPath is no kind of JSON value"),
+        ({"messages": [ASKED, {**SAID, "at": Path()}]}, "PosixPath is not a JSON value"),
         ([ASKED], "a row is an object, not a list"),
     ],
 )
@@ -171,7 +171,7 @@ def test_a_format_is_read_off_the_first_row_or_asked_for(tmp_path: Path) -> None
     assert check_training_data([{"messages": [ASKED, SAID]}], "CHAT", FORMATS, 1)[0] == "chat"
     with pytest.raises(TrainError, match="did you mean 'chat'"):
         check_training_data([{"messages": [ASKED, SAID]}], "chats", FORMATS, 1)
-    with pytest.raises(TrainError, match="cannot be told from their keys"):
+    with pytest.raises(TrainError, match="cannot be detected from their keys"):
         check_training_data([{"text": "a"}], None, FORMATS, 1)
     with pytest.raises(TrainError, match="this trainer takes chat"):
         check_training_data([{"prompt": "a", "completion": "b"}], None, ("chat",), 1)
@@ -180,7 +180,7 @@ def test_a_format_is_read_off_the_first_row_or_asked_for(tmp_path: Path) -> None
 def test_a_missing_file_and_too_few_rows_are_told(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match=r"none\.jsonl cannot be read: no such file"):
         check_training_data(tmp_path / "none.jsonl", None, FORMATS, 1)
-    with pytest.raises(TrainError, match="has 1 row, and this trainer wants 10"):
+    with pytest.raises(TrainError, match="has 1 row, and this trainer needs 10"):
         check_training_data([{"messages": [ASKED, SAID]}], None, FORMATS, 10)
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(TrainError, match="has 0 rows"):

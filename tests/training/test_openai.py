@@ -217,12 +217,12 @@ def test_a_key_is_in_no_file_of_a_job(peer: Peer, rows: Rows, state: Path) -> No
     assert KEY not in everything_in(state) + repr(job.record) + repr(trained.dump_state())
     for path in state.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
-    with pytest.raises(TrainError, match="given in code"):
+    with pytest.raises(TrainError, match="value from code"):
         unfinished(job).status()
 
 
 def test_too_few_rows_are_told_before_anything_is_sent(peer: Peer, rows: Rows, state: Path) -> None:
-    with pytest.raises(TrainError, match="has 9 rows, and this trainer wants 10 or more"):
+    with pytest.raises(TrainError, match="has 9 rows, and this trainer needs 10 or more"):
         an_lm(peer).finetune(rows[:9])
     assert peer.requests == []
     assert not state.exists()

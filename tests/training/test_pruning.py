@@ -102,7 +102,7 @@ def test_weights_go_only_when_they_are_asked_for(made: Any, prune: Any) -> None:
     job = made("succeeded")
     code, out, err = prune("--state", "succeeded")
     assert (code, out.splitlines()) == (0, ["0 jobs removed, 0 B freed"])
-    assert "the weights that it made are in it: --weights removes them" in err
+    assert "it contains trained weights: --weights removes them" in err
     code, out, _ = prune("--state", "succeeded", "--weights")
     assert "1 job removed, 1" in out  # 100 KB and a little
     assert "KiB freed" in out
@@ -136,7 +136,7 @@ def test_what_can_be_resumed_goes_only_by_its_age(made: Any, prune: Any) -> None
 def test_a_job_that_is_looked_after_or_needed_is_not_removed(made: Any) -> None:
     job = made("failed")
     folder = JobFolder(job.folder)
-    with folder.turn(), pytest.raises(TrainError, match="by another process at the moment"):
+    with folder.turn(), pytest.raises(TrainError, match="in use by another process"):
         removal.remove(folder)
     running = made("running")
     with pytest.raises(TrainError, match="was kept: it is running"):

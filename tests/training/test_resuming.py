@@ -94,7 +94,7 @@ def test_a_killed_training_goes_on_after_its_last_whole_checkpoint(
 ) -> None:
     job = begun(gate, rows)
     cut_off(job, victim)
-    assert f"`lmconf jobs resume {job.id[-6:]}` goes on after step 6 of 10" in job.record.error
+    assert f"`lmconf jobs resume {job.id[-6:]}` continues after step 6 of 10" in job.record.error
     assert kept(job) == ["checkpoint-6"]  # nothing half-written, and nothing older
     (gate / "go").touch()
     again = lmconf.job(job.id)
@@ -102,7 +102,7 @@ def test_a_killed_training_goes_on_after_its_last_whole_checkpoint(
     trained = again.result(30)
     assert trained.model.endswith(job.id[-6:])
     assert steps(job) == list(range(1, 11))
-    assert "goes on after step 6 of 10" in job.log()
+    assert "continues after step 6 of 10" in job.log()
     assert (job.status(), job.record.error) == ("succeeded", "")
     assert kept(job) == []
 
@@ -129,7 +129,7 @@ def test_a_training_without_a_checkpoint_is_begun_again(gate: Path, rows: Rows) 
     job.resume()
     job.result(30)
     assert steps(job) == [*range(1, 7), *range(1, 11)]
-    assert "no checkpoint was kept: begun again" in job.log()
+    assert "there is no checkpoint: started again" in job.log()
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_the_command_line_resumes_and_says_how_it_ended(
     assert run(["jobs", "resume", job.id[-6:], "--follow"]) == 0
     captured = capsys.readouterr()
     assert f"{job.id} succeeded" in captured.out
-    assert "goes on after step 6" in captured.err
+    assert "continues after step 6" in captured.err
 
 
 def kept(job: TrainingJob) -> list[str]:

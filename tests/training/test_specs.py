@@ -34,13 +34,13 @@ def test_an_argument_of_another_kind_is_a_contradiction() -> None:
 
 def test_contradictions_and_what_is_missing_are_told() -> None:
     told = refused({"use": "local", "max_steps": 3, "n_epochs": 3})
-    assert "`max_steps` and `n_epochs` both say how long" in told
+    assert "`max_steps` and `n_epochs` both set the length" in told
     assert "`use: command` needs the command" in refused({"use": "command"})
     assert "did you mean `command`?" in refused({"use": "comand"})
 
 
 def test_a_kind_that_cannot_train_yet_is_told_at_load_where_it_is_asked_for() -> None:
-    told = "this version of lmconf cannot train by `use: databricks`"
+    told = "this version of lmconf cannot train with `use: databricks`"
     assert told in refused({"use": "databricks"}, "databricks/dbrx")
     assert told in refused({"timeout": "1h"}, "databricks/dbrx", provider="databricks")
     # `defaults` may state arguments for LMs that are trained elsewhere.

@@ -50,7 +50,7 @@ def test_a_shutdown_of_the_machine_is_no_cancelling(rows: Rows) -> None:
     job = training("import time; time.sleep(600)", rows)
     until(lambda: bool(read(job.folder / "pid")))
     os.kill(parent(int(read(job.folder / "pid"))), signal.SIGTERM)
-    with pytest.raises(TrainError, match="told to end, as by a shutdown"):
+    with pytest.raises(TrainError, match="stopped, for example by a shutdown"):
         job.result(30)
     assert job.status() == "failed"
     assert not list(job.folder.glob("output*"))

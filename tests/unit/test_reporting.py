@@ -69,7 +69,7 @@ def test_notes_and_the_way_to_the_file_show_their_own_lines() -> None:
     base = Source(name="base.yaml", text="a: 1\na: 2\n", reached=Mark(child, 12, 10, 14))
     diagnostic = Diagnostic(
         code="duplicate-key",
-        message="the key `a` stands here a second time",
+        message="the key `a` occurs a second time",
         mark=Mark(base, 2, 1, 2),
         notes=(Note("first given here", Mark(base, 1, 1, 2)), Note("keys are unique")),
         severity="warning",
@@ -77,7 +77,7 @@ def test_notes_and_the_way_to_the_file_show_their_own_lines() -> None:
     assert (
         to_text([diagnostic])
         == """\
-warning[duplicate-key]: the key `a` stands here a second time
+warning[duplicate-key]: the key `a` occurs a second time
    --> base.yaml:2:1
     |
   2 | a: 2

@@ -45,7 +45,7 @@ def test_what_is_no_source_state_or_name_is_refused() -> None:
         lmconf.load(wrong)
     with pytest.raises(lmconf.UsageError, match=r"a file is read by lmconf\.load"):
         lmconf.load_state(wrong)
-    with pytest.raises(lmconf.UsageError, match="an LM's name, not by int"):
+    with pytest.raises(lmconf.UsageError, match="the name of an LM, not int"):
         lmconf.load("openai")[wrong]
 
 
@@ -64,7 +64,7 @@ def test_arguments_of_load_are_what_they_must_be() -> None:
 
 def test_what_has_no_state_is_not_dumped(tmp_path: Path) -> None:
     wrong: Any = {"model": "openai/gpt-4o-mini"}
-    with pytest.raises(lmconf.UsageError, match="an LM or a profile is dumped, not dict"):
+    with pytest.raises(lmconf.UsageError, match=r"lmconf.dump takes an LM or a profile, not dict"):
         lmconf.dump(wrong, tmp_path / "state.yaml")
     assert not (tmp_path / "state.yaml").exists()
 
@@ -178,7 +178,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "stop": ({"prompt": "x", "stop": 5}, "`stop` must be text"),
     "of the LM": ({"prompt": "x", "api_base": "https://x"}, r"use lm\.copy\(api_base=…\)"),
     "secret": ({"prompt": "x", "headers": {"X-Api-Key": "abc"}}, r"is a secret: pass it with"),
-    "header": ({"prompt": "x", "headers": {"x-team": "b"}}, "`X-Team` and `x-team` are one"),
+    "header": ({"prompt": "x", "headers": {"x-team": "b"}}, "`X-Team` and `x-team` are the same"),
     "unset": ({"prompt": "x", "temperature": {"$unset": True}}, "cannot be unset in one call"),
 }  # fmt: skip
 

@@ -45,14 +45,14 @@ __all__ = ["command"]
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write to FILE: each answer when it comes, and all in order at the end.",
+    help="Write to FILE: each answer as it arrives, and all in order at the end.",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Ask what FILE has no answer to yet, and add to it; refused if the settings changed.",
+    help="Send only prompts without an answer in FILE; refused if the settings changed.",
 )
-@click.option("--force", is_flag=True, help="Start over: replace a FILE that is there already.")
+@click.option("--force", is_flag=True, help="Start over: replace an existing FILE.")
 @click.option(
     "--max-concurrency",
     "width",
@@ -62,7 +62,7 @@ __all__ = ["command"]
     metavar="N",
     help="How many prompts may be in flight at once.",
 )
-@click.option("--no-cache", is_flag=True, help="Ask anew, and keep nothing of the answers.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor write the cache.")
 @profile_options
 @click.pass_context
 def command(
@@ -139,7 +139,7 @@ def command(
     tell(run.summary(output, len(kept.answers)))
     if aside is not None:
         tell(
-            f"{len(kept.others):,} of its rows are of no line of {source} any more: kept in {aside}"
+            f"{len(kept.others):,} of its rows no longer match a line of {source}: moved to {aside}"
         )
     if run.failed:
         ctx.exit(run.code)
@@ -157,18 +157,20 @@ def _check_output(source: str, output: Path | None, *, resume: bool, force: bool
             raise click.UsageError(f"{option} has no meaning without -o FILE.")
         return
     if resume and force:
-        raise click.UsageError("--resume adds to FILE, --force replaces it: say one of them.")
+        raise click.UsageError("--resume adds to FILE, --force replaces it: use one of them.")
     if str(output) == "-":
         raise click.UsageError("leave -o out to print the answers.")
     if not output.exists():
         return
     if not output.is_file():
-        raise click.UsageError(f"{output} is no regular file: leave -o out to print the answers.")
+        raise click.UsageError(
+            f"{output} is not a regular file: leave -o out to print the answers."
+        )
     if _is_input(output, source):
         raise click.UsageError(f"{output} is the input.")
     if not resume and not force:
         raise click.UsageError(
-            f"{output} is there already: --resume adds what it lacks, --force replaces it."
+            f"{output} already exists: --resume adds the missing answers, --force replaces it."
         )
 
 
@@ -195,7 +197,9 @@ def _how_to_go_on(ctx: click.Context, output: Path, answers: int) -> str:
     ):
         words += [word for value in values for word in (option, value)]
     kept = "1 answer is" if answers == 1 else f"{answers:,} answers are"
-    return fit(f"stopped: {kept} kept in {output}; go on with: {shlex.join([*words, '--resume'])}")
+    return fit(
+        f"stopped: {kept} kept in {output}; continue with: {shlex.join([*words, '--resume'])}"
+    )
 
 
 def _check_lines(
@@ -278,7 +282,7 @@ class _SentLines:
 
         facts = [f"{self.answered:,} answered"]
         if self._cut:
-            facts[0] += f" ({self._cut:,} cut short by `max_tokens`)"
+            facts[0] += f" ({self._cut:,} truncated by `max_tokens`)"
         if kept:
             facts.append(f"{kept:,} there already")
         if self.failed:

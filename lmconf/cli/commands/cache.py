@@ -24,13 +24,13 @@ __all__ = ["command"]
 
 _BATCH = 200
 _SUMMARIES = {
-    "stats": "Tell how much is kept, and where.",
-    "list": "List the answers that are kept, newest first.",
+    "stats": "Print the size and place of a store.",
+    "list": "List the cached answers, newest first.",
     "show": "Print one answer.",
-    "prune": "Drop what is old, expired or too much.",
+    "prune": "Remove expired and unused answers.",
     "clear": "Drop everything.",
     "export": "Write the answers as lines of JSON.",
-    "import": "Keep the answers of an export.",
+    "import": "Add the answers of an export to a store.",
 }
 
 
@@ -56,7 +56,7 @@ class _CacheGroup(LazyGroup):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 def command() -> None:
-    """Look after the answers that are kept.
+    """Inspect and manage cached answers.
 
     NAME is a profile or one of its LMs, whose store is meant; --path names the folder of a store
     on disk. Without either it is this machine's default store.
@@ -80,14 +80,14 @@ def _store_options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-_format = format_option("text", "json", help="How to write it.")
+_format = format_option("text", "json", help="Output format.")
 
 
 @make_command("stats", (("lmconf cache stats", ""), ("lmconf cache stats support --json", "")))
 @_store_options
 @_format
 def stats(*, name: str | None, folder: str | None, form: str) -> None:
-    """Tell how much is kept, and where."""
+    """Print the size and place of a store."""
     from lmconf.cli.cache_store import open_store
 
     with open_store(name, folder) as (store, called):
@@ -146,7 +146,9 @@ def show(*, key: str, name: str | None, folder: str | None, form: str) -> None:
         raise StoreUnusable(f"{len(found)} answers begin with {fit(key)}: {keys}")
     response = response_in(found[0].value)
     if response is None:
-        raise StoreUnusable(f"what is kept under {found[0].key[:16]} is no answer: no call uses it")
+        raise StoreUnusable(
+            f"what is kept under {found[0].key[:16]} is not an answer: no call uses it"
+        )
     if form == "json":
         say(json.dumps(response, indent=2, ensure_ascii=False))
         return
@@ -160,13 +162,20 @@ def show(*, key: str, name: str | None, folder: str | None, form: str) -> None:
     "prune",
     (
         ("lmconf cache prune", "what has expired"),
-        ("lmconf cache prune --older 30d --max-size 500MiB", "and what is unused or too much"),
+        (
+            "lmconf cache prune --older 30d --max-size 500MiB",
+            "and answers that are unused or exceed a size",
+        ),
     ),
 )
 @_store_options
-@click.option("--older", metavar="AGE", help="Drop what was not used for so long, as `30d`.")
-@click.option("--max-size", metavar="SIZE", help="Drop the least recently used down to this size.")
-@click.option("--dry-run", is_flag=True, help="Only tell what would be dropped.")
+@click.option(
+    "--older", metavar="AGE", help="Remove answers that were not used for this long, such as `30d`."
+)
+@click.option(
+    "--max-size", metavar="SIZE", help="Remove the least recently used answers down to this size."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and change nothing.")
 def prune(
     *,
     name: str | None,
@@ -188,14 +197,14 @@ def prune(
             for begin in range(0, len(goes), _BATCH):
                 store.drop(kept.key for kept in goes[begin : begin + _BATCH])
             store.expire()
-    what = "would be dropped" if dry_run else "dropped"
+    what = "would be removed" if dry_run else "removed"
     total = sum(len(kept.value) for kept in goes)
-    say(f"{fit(called)}: {len(goes):,} answers ({total:,} bytes) {what}, beside what had expired")
+    say(f"{fit(called)}: {len(goes):,} answers ({total:,} bytes) {what}, and all expired answers")
 
 
 @make_command("clear", (("lmconf cache clear", ""), ("lmconf cache clear support --yes", "")))
 @_store_options
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def clear(*, name: str | None, folder: str | None, yes: bool) -> None:
     """Drop everything that the store holds, also what other LMs keep there."""
     from lmconf.cli.cache_store import open_store
@@ -205,10 +214,10 @@ def clear(*, name: str | None, folder: str | None, yes: bool) -> None:
         if store is not None and count:
             if not yes:
                 if not sys.stdin.isatty():
-                    raise UsageError(f"{count:,} answers would be dropped: say --yes")
+                    raise UsageError(f"{count:,} answers would be removed: add --yes")
                 click.confirm(f"Drop all {count:,} answers in {fit(called)}?", abort=True, err=True)
             store.clear()
-    say(f"{fit(called)}: {count:,} answers dropped")
+    say(f"{fit(called)}: {count:,} answers removed")
 
 
 @make_command(
@@ -240,7 +249,7 @@ def export(*, name: str | None, folder: str | None, output: str | None) -> None:
     else:
         write_file(Path(output), "".join(f"{line}\n" for line in lines))
     odd = len(found) - len(lines)
-    left_out = f"; {odd:,} entries are no answers, and were left out" if odd else ""
+    left_out = f"; {odd:,} entries are not answers and were left out" if odd else ""
     tell(f"{len(lines):,} answers written{left_out}")
 
 
@@ -253,7 +262,7 @@ def export(*, name: str | None, folder: str | None, output: str | None) -> None:
 )
 @click.argument("source", metavar="FILE", callback=not_empty)
 @_store_options
-@click.option("--force", is_flag=True, help="Replace answers that are kept already.")
+@click.option("--force", is_flag=True, help="Replace answers that are already in the store.")
 def import_(*, source: str, name: str | None, folder: str | None, force: bool) -> None:
     """Keep the answers of an export; FILE may be `-` for standard input.
 
@@ -274,7 +283,7 @@ def import_(*, source: str, name: str | None, folder: str | None, force: bool) -
     if faults:
         told = [f"  line {number}: {faults[number]}" for number in sorted(faults)]
         more = [f"  and {len(told) - _BATCH:,} more"] if len(told) > _BATCH else []
-        head = f"{source}: {len(told):,} of its lines are no answers, and nothing was kept"
+        head = f"{source}: {len(told):,} of its lines are not answers; nothing was imported"
         raise StoreUnusable("\n".join([head, *told[:_BATCH], *more]))
     now = time.time()
     fresh = {k: e for k, e in entries.items() if e.expires is None or e.expires > now}
@@ -283,7 +292,7 @@ def import_(*, source: str, name: str | None, folder: str | None, force: bool) -
         there = set() if force else {kept.key for kept in store.entries()} & set(fresh)
         store.put_all(entry for key, entry in fresh.items() if key not in there)
     say(
-        f"{fit(called)}: {len(fresh) - len(there):,} answers kept, {len(there):,} were there"
+        f"{fit(called)}: {len(fresh) - len(there):,} answers added, {len(there):,} were there"
         f" already, {len(entries) - len(fresh):,} have expired"
     )
 

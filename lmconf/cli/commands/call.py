@@ -29,10 +29,10 @@ __all__ = ["command"]
         ('lmconf call support:claude "Say hello."', "another LM of it"),
         ("git diff | lmconf call support:gpt --system 'Review this change.'", ""),
         ('lmconf call support "…" --set temperature=1 --no-cache', ""),
-        ('lmconf call support "…" --json', "all that is known of the answer"),
+        ('lmconf call support "…" --json', "the answer with its metadata"),
         ('lmconf call support -- "-1 + 3 = ?"', "a prompt that begins with a dash"),
     ),
-    dash="A prompt that begins with a dash stands after `--`.",
+    dash="Put `--` before a prompt that begins with a dash.",
 )
 @name_argument(required=True)
 @click.argument("prompt", required=False, metavar="[PROMPT]")
@@ -41,10 +41,12 @@ __all__ = ["command"]
 @click.option(
     "--stream/--no-stream",
     default=None,
-    help="Print the answer while it comes, or once it is whole.  [default: --stream on a terminal]",
+    help="Print the answer as it arrives, or when it is complete.  [default: --stream on a terminal]",
 )
-@click.option("--no-cache", is_flag=True, help="Ask anew, and keep nothing of the answer.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell tokens, cost and time on standard error.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor write the cache.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print tokens, cost and time on standard error."
+)
 @profile_options
 def command(
     *,
@@ -64,7 +66,9 @@ def command(
     LM starts is ended at the end, also after Ctrl-C. The exit code is 3 where the call fails.
     """
     if stream and as_json:
-        raise click.UsageError("--stream has no meaning with --json: the object comes at the end.")
+        raise click.UsageError(
+            "--stream cannot be combined with --json: the object is printed at the end."
+        )
     text = _prompt(prompt)
     compiled = choose(one_lm=True).compiled
     from lmconf.runtime import LM
@@ -97,16 +101,16 @@ def _prompt(given: str | None) -> str:
         return given
     if given is None and sys.stdin.isatty():
         raise click.UsageError(
-            "There is no prompt: give one, pipe one in, or say `-` to type it (end with Ctrl-D)."
+            "There is no prompt: give one, pipe one in, or pass `-` to type it (end with Ctrl-D)."
         )
     try:
         text = sys.stdin.buffer.read().decode("utf-8")
     except UnicodeDecodeError as error:
         raise click.UsageError(
-            f"What is piped in is not UTF-8 text (byte {error.start + 1})."
+            f"The piped input is not UTF-8 text (byte {error.start + 1})."
         ) from None
     if not text.strip():
-        raise click.UsageError("What is piped in as the prompt is empty.")
+        raise click.UsageError("The piped prompt is empty.")
     # `echo` and editors end the last line; that break is no part of the prompt.
     return text.removesuffix("\n").removesuffix("\r")
 

@@ -26,10 +26,10 @@ from lmconf.cli.terminal import say, tell, write_file
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write to FILE, which is replaced as a whole or not at all.",
+    help="Write to FILE, atomically.",
 )
 @minimal_option()
-@format_option("yaml", "json", "dspy", help="How to write it.")
+@format_option("yaml", "json", "dspy", help="Output format.")
 @profile_options
 def command(
     *,
@@ -47,7 +47,7 @@ def command(
     from lmconf.cli.select import dspy_state, state, to_text
 
     if minimal and form == "dspy":
-        raise click.UsageError("--minimal has no meaning with --format dspy.")
+        raise click.UsageError("--minimal cannot be combined with --format dspy.")
     chosen = choose()
     content = dspy_state(chosen) if form == "dspy" else state(chosen, minimal=minimal)
     text = to_text(content, form)

@@ -31,7 +31,7 @@ SCHEMA_FOLDER = ".lmconf"
     default=".",
     type=click.Path(file_okay=False, path_type=Path),
 )
-@click.option("--force", is_flag=True, help=f"Replace a {PROFILE} that is there already.")
+@click.option("--force", is_flag=True, help=f"Replace an existing {PROFILE}.")
 def command(*, folder: Path, force: bool) -> None:
     """Write a first lmconf.yaml with comments, and the schema that your editor completes by.
 
@@ -66,6 +66,6 @@ def _next_steps(folder: Path) -> str:
 def _is_there(profile: Path) -> Diagnostic:
     return Diagnostic(
         code="is-there",
-        message=f"{profile} is there already, and was left as it is",
+        message=f"{profile} already exists and was not changed",
         help="`lmconf validate` checks it; `lmconf init --force` replaces it",
     )

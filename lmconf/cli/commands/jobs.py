@@ -42,7 +42,7 @@ class _Rule(Struct, frozen=True):
 
         needed = hindrance(job, record)
         if not needed and has_weights(job, record) and not self.weights:
-            return "the weights that it made are in it: --weights removes them"
+            return "it contains trained weights: --weights removes them"
         if needed or self.age is not None:
             return needed
         awaited = prospect(job, record)
@@ -56,8 +56,11 @@ def _end_time(record: JobRecord) -> float:
 @make_command(
     "prune",
     (
-        ("lmconf jobs prune --dry-run", "what would go: failed and cancelled jobs"),
-        ("lmconf jobs prune --older 30d --keep 5", "those that ended a month ago, the last 5 stay"),
+        ("lmconf jobs prune --dry-run", "what would be removed: failed and cancelled jobs"),
+        (
+            "lmconf jobs prune --older 30d --keep 5",
+            "those that ended a month ago, except the last 5",
+        ),
         ("lmconf jobs prune --state succeeded --weights --older 90d", ""),
     ),
 )
@@ -66,18 +69,20 @@ def _end_time(record: JobRecord) -> float:
     "states",
     multiple=True,
     type=click.Choice(["failed", "cancelled", "succeeded"]),
-    help="Jobs that ended so; failed and cancelled ones when left out. Repeatable.",
+    help="Jobs in this final state; failed and cancelled by default. Repeatable.",
 )
-@click.option("--older", metavar="AGE", help="Only those that ended so long ago, as `30d`.")
+@click.option(
+    "--older", metavar="AGE", help="Only jobs that ended at least this long ago, such as `30d`."
+)
 @click.option(
     "--keep",
     type=click.IntRange(min=0),
     default=0,
     metavar="N",
-    help="Leave the N newest of them.",
+    help="Keep the N newest of them.",
 )
-@click.option("--weights", is_flag=True, help="Succeeded jobs go with the weights that they made.")
-@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@click.option("--weights", is_flag=True, help="Remove succeeded jobs with their trained weights.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and change nothing.")
 @click.pass_context
 def prune(
     ctx: click.Context,
@@ -99,7 +104,7 @@ def prune(
 
     chosen = states or ("failed", "cancelled")
     if weights and "succeeded" not in chosen:
-        raise click.UsageError("--weights are those of succeeded jobs: say --state succeeded, too.")
+        raise click.UsageError("--weights applies to succeeded jobs: add --state succeeded.")
     age = None if older is None else quantity(parse_duration, older, "--older", "30d")
     going = _select_jobs(_Rule(chosen, age, keep, weights))
     freed = count = 0
@@ -170,10 +175,10 @@ def _remove_job(job: JobFolder) -> bool:
 
 _SUMMARIES = {
     "list": "List all jobs, oldest first.",
-    "show": "Print what is known of one job, and the end of its log.",
-    "wait": "Wait for a job's end, and declare its LM if that was asked for.",
-    "cancel": "End a job.",
-    "resume": "Go on with a training that was cut off.",
+    "show": "Print one job and the end of its log.",
+    "wait": "Wait for a job to end, and declare its LM if requested.",
+    "cancel": "Cancel a job.",
+    "resume": "Resume an interrupted training.",
     "prune": "Remove jobs that have ended.",
 }
 
@@ -192,7 +197,7 @@ class _JobsGroup(LazyGroup):
     listed={name: LazyCommand(__name__, text) for name, text in _SUMMARIES.items()},
     examples=(
         ("lmconf jobs list", ""),
-        ("lmconf jobs show 20261120-203727-583fac", "the last part of the name will do, too"),
+        ("lmconf jobs show 20261120-203727-583fac", "the last part of the name is enough"),
         ("lmconf jobs wait 583fac", ""),
         ("lmconf jobs resume 583fac", "after a restart of the machine"),
         ("lmconf jobs prune --older 30d", "failed and cancelled ones"),
@@ -208,7 +213,7 @@ def command() -> None:
 
 
 _job = click.argument("job", metavar="JOB", callback=not_empty)
-_format = format_option("text", "json", help="How to write it.")
+_format = format_option("text", "json", help="Output format.")
 
 
 @make_command("list", (("lmconf jobs list", ""), ("lmconf jobs list --json", "")))
@@ -225,7 +230,7 @@ def list_(*, form: str) -> None:
         say(json.dumps([_plain(job, record, trouble) for job, record, trouble in found], indent=2))
         return
     if not found:
-        tell("no training was begun yet")
+        tell("there are no jobs")
     for job, record, trouble in found:
         if record is None:
             say(fit(f"{job.id}  cannot be read: {trouble}"))
@@ -282,20 +287,22 @@ def show(*, job: str, form: str) -> None:
     "wait",
     (
         ("lmconf jobs wait 583fac", ""),
-        ("lmconf jobs wait 583fac --timeout 10min", "exit code 6 where it goes on"),
+        ("lmconf jobs wait 583fac --timeout 10min", "exit code 6 if it is still running"),
         ("lmconf jobs wait 583fac --save-as ours --profile lmconf.yaml", ""),
     ),
 )
 @_job
-@click.option("--save-as", metavar="NAME", callback=not_empty, help="Declare the LM so.")
+@click.option(
+    "--save-as", metavar="NAME", callback=not_empty, help="Declare the trained LM under this name."
+)
 @click.option(
     "--profile",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
-    help="The file that it is declared in.",
+    help="The profile to declare it in.",
 )
-@click.option("--timeout", metavar="TIME", help="Wait so long at most, as `10min`.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing meanwhile.")
+@click.option("--timeout", metavar="TIME", help="Wait at most this long, such as `10min`.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing while waiting.")
 @click.pass_context
 def wait(
     ctx: click.Context,
@@ -316,12 +323,12 @@ def wait(
 
     seconds = None if timeout is None else quantity(parse_duration, timeout, "--timeout", "10min")
     if (save_as is None) != (profile is None):
-        raise click.UsageError("--save-as and --profile belong together.")
+        raise click.UsageError("--save-as and --profile must be used together.")
     found = found_job(job)
     if save_as is not None and profile is not None:
         found.save_as(profile, save_as)
     if not follow(found, show=not quiet, timeout=seconds):
-        tell(f"the job {found.id} goes on")
+        tell(f"the job {found.id} is still running")
         ctx.exit(GOES_ON)
     conclude(ctx, found)
 
@@ -334,7 +341,9 @@ def cancel(*, job: str) -> None:
 
     found = found_job(job)
     ended = found.cancel()
-    say(f"{found.id} cancelled" if ended else f"{found.id} had ended: {found.record.status}")
+    say(
+        f"{found.id} cancelled" if ended else f"{found.id} has already ended: {found.record.status}"
+    )
 
 
 @make_command(
@@ -345,7 +354,7 @@ def cancel(*, job: str) -> None:
     ),
 )
 @_job
-@click.option("--follow", is_flag=True, help="Wait for the end, and show how it goes.")
+@click.option("--follow", is_flag=True, help="Wait for the end, and show the progress.")
 @click.pass_context
 def resume(ctx: click.Context, *, job: str, follow: bool) -> None:
     """Go on with JOB, a training of this machine that failed, and print its name.

@@ -21,7 +21,7 @@ __all__ = ["command"]
     ),
 )
 @click.argument("names", nargs=-1, metavar="[NAME|PID]...", shell_complete=complete_server)
-@click.option("--all", "every", is_flag=True, help="End all of them.")
+@click.option("--all", "every", is_flag=True, help="Stop all of them.")
 def command(*, names: tuple[str, ...], every: bool) -> None:
     """End servers, with every process that they started.
 
@@ -31,15 +31,15 @@ def command(*, names: tuple[str, ...], every: bool) -> None:
     from lmconf.launchers.records import running_records
 
     if every == bool(names):
-        raise UsageError("say which server: a NAME, a process id, or --all")
+        raise UsageError("give a NAME, a process id, or --all")
     found = running_records()
     chosen = found if every else [record for name in names for record in match_servers(name, found)]
     if not chosen:
-        tell("no server runs")
+        tell("no server is running")
     left = [record for record in dict.fromkeys(chosen) if not record.end()]
     for record in chosen:
         if record not in left:
-            tell(f"ended {fit(record.name)} ({record.url or 'it was loading'})")
+            tell(f"stopped {fit(record.name)} ({record.url or 'it was loading'})")
     if left:
         pids = ", ".join(str(record.pid) for record in left)
-        raise LaunchError(f"not ended in time: pid {pids}")
+        raise LaunchError(f"not stopped in time: pid {pids}")

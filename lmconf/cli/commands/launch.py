@@ -40,7 +40,7 @@ _ERASE = "\x1b[K"
 )
 @name_argument(required=True)
 @click.option("-d", "--detach", is_flag=True, help="Return when it is ready, and leave it running.")
-@format_option("text", "json", help="How to write where it is.")
+@format_option("text", "json", help="Output format.")
 @profile_options
 def command(
     *,
@@ -53,7 +53,7 @@ def command(
 
     Its address goes to standard output once the model is loaded. LMs whose server would be the
     same use this one instead of starting their own. A server that runs already is told and left.
-    Ctrl-C ends it, and the exit code is 0 then; it is 4 where the server does not start.
+    Ctrl-C stops it, and the exit code is 0 then; it is 4 where the server does not start.
     """
     from lmconf.cli.entry import InvalidArgument
     from lmconf.providers.catalogue import provider_of
@@ -106,8 +106,8 @@ def _check_no_other_runs(name: str, spec: LaunchSpec, model: str) -> None:
             )
         if record.loads:
             raise LaunchError(
-                f"{name} is being started already, by process {record.owner}: `lmconf logs -f"
-                f" {name}` shows how far it is"
+                f"{name} is already being started by process {record.owner}: `lmconf logs -f"
+                f" {name}` shows the progress"
             )
 
 
@@ -132,13 +132,13 @@ def _show(server: Server, name: str, form: str, *, ours: bool, detach: bool) -> 
         facts |= {"api_base": server.api_base, "log": str(server.log)}
         say(json.dumps({**facts, "pid": server.pid, "started": ours}, indent=2))
         return
-    tell(f"{name} is ready" if ours else f"{name} runs already")
+    tell(f"{name} is ready" if ours else f"{name} is already running")
     tell(f"  model {fit(server.model)}, pid {server.pid}, log {server.log}")
     say(server.api_base)
     if detach or not ours:
-        tell(f"  `lmconf kill {name}` ends it")
+        tell(f"  `lmconf kill {name}` stops it")
     else:
-        tell("  Ctrl-C ends it")
+        tell("  Ctrl-C stops it")
     sys.stdout.flush()
 
 
@@ -165,7 +165,7 @@ def _serve_until_ended(
         launched.kill()
     if folder is None or not was_ended(folder):
         raise LaunchError(f"the server of {name} ended\nlog {server.log}:\n{server.logs()}")
-    tell(f"{name} was ended by `lmconf kill`")
+    tell(f"{name} was stopped by `lmconf kill`")
 
 
 @contextmanager

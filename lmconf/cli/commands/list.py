@@ -97,7 +97,7 @@ _BOLD, _DIM, _RED, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m"
         ("lmconf list --format json", "for programs"),
     ),
 )
-@format_option("text", "json", help="How to write it.")
+@format_option("text", "json", help="Output format.")
 @click.pass_context
 def command(ctx: click.Context, *, form: str) -> None:
     """List every profile that can be named here, nearest first, with its LMs.
@@ -141,7 +141,7 @@ def _lines(profile: ProfileListing, widths: tuple[int, int], color: bool) -> Ite
         yield f"    {red}broken{plain}: {fit(f'{place}{first.message}')}{rest}"
         return
     if not profile.lms:
-        yield f"    {dim}no LMs: it is there to be extended{plain}"
+        yield f"    {dim}no LMs: other profiles extend it{plain}"
     for lm, model in profile.lms.items():
         if profile.flat:
             yield f"{'':<{width}}{fit(model)}"

@@ -25,12 +25,12 @@ _LOOK = 0.2
     "logs",
     (
         ("lmconf logs support:llama", "the last lines"),
-        ("lmconf logs support:llama -f", "and what comes, until the server ends"),
+        ("lmconf logs support:llama -f", "follow the log until the server ends"),
         ("lmconf logs support:llama -n 500", ""),
     ),
 )
 @click.argument("name", metavar="NAME|PID", shell_complete=complete_server)
-@click.option("-f", "--follow", is_flag=True, help="Go on as the server writes.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the log.")
 @click.option(
     "-n",
     "--lines",
@@ -38,7 +38,7 @@ _LOOK = 0.2
     default=50,
     show_default=True,
     metavar="N",
-    help="How many lines to begin with.",
+    help="The number of lines to start with.",
 )
 def command(*, name: str, follow: bool, lines: int) -> None:
     """Print the last lines that a server wrote; what looks to be a key is masked.

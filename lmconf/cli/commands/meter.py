@@ -44,7 +44,7 @@ _HEADS = (
     callback=not_empty,
     shell_complete=complete_name,
 )
-@format_option("text", "json", help="How to write it.")
+@format_option("text", "json", help="Output format.")
 def command(*, name: str | None, form: str) -> None:
     """Print what the `meter` callbacks have added up: calls, tokens, cost, latency, LM by LM.
 
@@ -59,10 +59,10 @@ def command(*, name: str | None, form: str) -> None:
         try:
             totals = read(path)
         except FileNotFoundError:
-            tell(f"nothing was counted yet: there is no {fit(str(path))}")
+            tell(f"nothing is recorded yet: {fit(str(path))} does not exist")
             continue
         except (OSError, ValueError) as error:
-            tell(f"error: {fit(str(path))} cannot be read as a meter's file: {fit(str(error))}")
+            tell(f"error: {fit(str(path))} is not a valid meter file: {fit(str(error))}")
             click.get_current_context().exit(1)
         rows += [{"lm": lm, **found.report()} for lm, found in sorted(totals.items())]
     if form == "json":

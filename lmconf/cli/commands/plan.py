@@ -32,9 +32,9 @@ __all__ = ["command", "to_text"]
     type=click.IntRange(0),
     default=1000,
     show_default=True,
-    help="How long a prompt to reckon with.",
+    help="The length of the prompt to assume, in tokens.",
 )
-@format_option("text", "json", help="How to write it.")
+@format_option("text", "json", help="Output format.")
 @profile_options
 def command(
     *,
@@ -73,7 +73,7 @@ def _describe_lm(asked: LMForecast) -> Iterator[str]:
     model = "" if asked.model == asked.lm else f" ({asked.model})"
     yield f"{asked.lm}{model} at {asked.server}"
     if asked.looks:
-        yield f"  looks for a kept answer: {', then '.join(asked.looks)}"
+        yield f"  looks in the cache: {', then '.join(asked.looks)}"
     for step in asked.steps:
         yield f"  {_what(step):<18} up to {format_duration(step.most):<8} {_when(step)}".rstrip()
     for note in asked.notes:
@@ -97,7 +97,7 @@ def _when(step: ForecastStep) -> str:
         return ""
     if step.reached:
         return f"begins within {format_duration(step.latest)}"
-    return "only if those before it fail sooner: the deadline may pass first"
+    return "only if earlier attempts fail sooner: the deadline may pass first"
 
 
 def _worst(foreseen: CallForecast) -> Iterator[str]:

@@ -42,12 +42,12 @@ def match_servers(name: str, found: Sequence[ServerRecord]) -> list[ServerRecord
     if chosen:
         return chosen
     near = did_you_mean(name, [record.name for record in found])
-    hint = f"did you mean `{near}`?" if near else "`lmconf ps` lists those that run"
-    raise UsageError(f"no server named `{name}` runs; {hint}")
+    hint = f"did you mean `{near}`?" if near else "`lmconf ps` lists the running servers"
+    raise UsageError(f"no server named `{name}` is running; {hint}")
 
 
 @make_command("ps", (("lmconf ps", ""), ("lmconf ps --format json", "for programs")))
-@format_option("text", "json", help="How to write it.")
+@format_option("text", "json", help="Output format.")
 def command(*, form: str) -> None:
     """List the servers that lmconf runs for you: the latest first.
 
@@ -79,7 +79,7 @@ def command(*, form: str) -> None:
         )
         return
     if not found:
-        tell("no server runs")
+        tell("no server is running")
         return
     rows = [("NAME", "KIND", "MODEL", "URL", "PID", "UP", "KEPT BY")]
     rows += [

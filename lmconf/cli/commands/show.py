@@ -19,15 +19,17 @@ from lmconf.cli.terminal import say
     (
         ("lmconf show support", "the whole profile, resolved"),
         ("lmconf show support:gpt --origin", "one LM: where each value comes from"),
-        ("lmconf show support:gpt --minimal", "only what was said"),
+        ("lmconf show support:gpt --minimal", "only what the profile states"),
         ("lmconf show support:gpt --set temperature=1", "as it would be"),
         ("lmconf show --var tier=full", "the nearest lmconf.yaml with another `tier`"),
     ),
 )
 @name_argument(required=False)
-@click.option("--origin", is_flag=True, help="Tell file and line, or the default, of every value.")
+@click.option(
+    "--origin", is_flag=True, help="Show the file and line, or the default, of every value."
+)
 @minimal_option()
-@format_option("yaml", "json", help="How to write it.")
+@format_option("yaml", "json", help="Output format.")
 @profile_options
 @click.pass_context
 def command(

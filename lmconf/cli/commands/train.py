@@ -19,7 +19,7 @@ __all__ = ["command"]
     "train",
     (
         ("lmconf train support:gpt data.jsonl --follow", "wait for its end"),
-        ("lmconf train support:gpt data.jsonl --save-as ours", "declare what comes of it"),
+        ("lmconf train support:gpt data.jsonl --save-as ours", "declare the trained LM"),
         ("lmconf train demo data.jsonl --set train_kwargs.n_epochs=5", ""),
     ),
 )
@@ -29,9 +29,9 @@ __all__ = ["command"]
     "--format",
     "form",
     type=click.Choice(["chat", "completion", "preference"]),
-    help="What the rows are; read off the first one when left out.",
+    help="The format of the rows; detected from the first row by default.",
 )
-@click.option("--follow", is_flag=True, help="Wait for the end, and show how it goes.")
+@click.option("--follow", is_flag=True, help="Wait for the end, and show the progress.")
 @click.option(
     "--save-as",
     metavar="NAME",

@@ -61,7 +61,7 @@ class ValidationResult(Struct, frozen=True, eq=False):
     "paths", nargs=-1, metavar="[PATH|NAME]...", callback=not_empty, shell_complete=complete_name
 )
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-@format_option("text", "json", help="How to tell the diagnostics.")
+@format_option("text", "json", help="Output format.")
 @var_option()
 @allow_import_option()
 @click.pass_context
@@ -167,7 +167,7 @@ def _nothing_to_check(paths: Sequence[str], passed_over: int) -> Diagnostic:
         message = "there is nothing to check: no lmconf.yaml and no profiles/ in this project"
     else:
         message = f"there are no profiles in {', '.join(paths)}"
-    skipped = f" ({passed_over} other files were passed over)" if passed_over else ""
+    skipped = f" ({passed_over} other files were skipped)" if passed_over else ""
     return Diagnostic(
         code="no-profile",
         message=f"{message}{skipped}",
@@ -222,7 +222,7 @@ def _print_results(
     if passed_over:
         names = [fit(relative_path(path)) for path in passed_over]
         rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        say(f"passed over, not profiles: {', '.join(names[:5])}{rest}")
+        say(f"skipped, not profiles: {', '.join(names[:5])}{rest}")
 
 
 def _plain(

@@ -135,7 +135,7 @@ class Evaluator:
         read = self.readers.get(type(node))
         if read is None:
             kind = type(node).__name__
-            raise EvaluationError("template-operation", f"templates cannot do this ({kind})")
+            raise EvaluationError("template-operation", f"templates do not support this ({kind})")
         return read(node)
 
     def name(self, node: nodes.Name) -> Plain:
@@ -143,7 +143,7 @@ class Evaluator:
             return self.variables
         raise EvaluationError(
             "template-name",
-            f"`{node.name}` is not defined: templates see `vars` alone",
+            f"`{node.name}` is not defined: templates can read `vars` only",
             self.suggest_name(node.name),
             node.name,
             quoting=True,
@@ -205,7 +205,7 @@ class Evaluator:
                 f"{describe_type(whole)} has no `{key}`"
                 if "…" in written
                 else f"`{written}` is {describe_type(whole)} and has no `{key}`",
-                "there are no methods; filters are written `| upper`",
+                "templates have no methods; write filters as `| upper`",
                 f"{written}.{key}",
                 quoting=True,
             )
@@ -235,7 +235,7 @@ class Evaluator:
     def choice(self, node: nodes.CondExpr) -> Plain:
         if node.expr2 is None:
             raise EvaluationError(
-                "template-syntax", "`if` needs an `else`", "say what holds otherwise"
+                "template-syntax", "`if` needs an `else`", "add `else` with the other value"
             )
         return self.value(node.expr1 if self.value(node.test) else node.expr2)
 
@@ -315,7 +315,7 @@ class Evaluator:
     def filter(self, node: nodes.Filter) -> Plain:
         apply = FILTERS.get(node.name)
         if apply is None or node.node is None:
-            raise _no_such("filter", node.name, FILTERS)
+            raise _no_such("template-filter", node.name, FILTERS)
         positional, named = self.arguments(node)
         value = self.lenient(node.node) if node.name == "default" else self.value(node.node)
         if isinstance(value, str | list | dict):
@@ -338,7 +338,7 @@ class Evaluator:
 
     def test(self, node: nodes.Test) -> Plain:
         if node.name not in TESTS:
-            raise _no_such("test", node.name, TESTS)
+            raise _no_such("template-test", node.name, TESTS)
         if any(self.arguments(node)):
             raise EvaluationError("template-type", f"test `{node.name}` takes no arguments")
         if node.name == "none":
@@ -348,7 +348,7 @@ class Evaluator:
 
     def call(self, node: nodes.Call) -> Plain:
         name = spell_path(node.node).rpartition(".")[2]
-        help = "templates calculate with `vars`; filters are written `| upper`"
+        help = "templates compute with `vars`; write filters as `| upper`"
         if name in FILTERS:
             help = f"write it as a filter: `| {name}`"
         elif name in _OUTSIDE:
@@ -356,9 +356,9 @@ class Evaluator:
         raise EvaluationError("template-call", "templates cannot call functions", help, name)
 
 
-def _no_such(what: str, name: str, known: Iterable[str]) -> EvaluationError:
+def _no_such(code: str, name: str, known: Iterable[str]) -> EvaluationError:
     names = sorted(known)
     near = did_you_mean(name, names)
     help = f"did you mean `{near}`?" if near else f"there are: {', '.join(names)}"
-    message = f"there is no {what} `{name}`"
-    return EvaluationError(f"template-{what}", message, help, name, quoting=True)
+    message = f"there is no {code.removeprefix('template-')} `{name}`"
+    return EvaluationError(code, message, help, name, quoting=True)

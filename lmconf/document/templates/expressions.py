@@ -18,7 +18,7 @@ def parse_expression(text: str, environment: Environment) -> nodes.Expr:
     """Return the tree of the expression `text`.
 
     Raises:
-        EvaluationError: the text is no expression.
+        EvaluationError: the text is not an expression.
     """
     if not text.strip():
         raise EvaluationError("template-syntax", "this template is empty", "write {{ vars.name }}")
@@ -28,9 +28,9 @@ def parse_expression(text: str, environment: Environment) -> nodes.Expr:
     except TemplateSyntaxError as error:
         said = _translate_syntax_error(error.message or "")
         message = (
-            "this is no expression: it ends too early"
+            "this is not an expression: it ends too early"
             if "end of" in said
-            else f"this is no expression: {said}"
+            else f"this is not an expression: {said}"
         )
         raise EvaluationError("template-syntax", message, quoting=True) from None
     except (ValueError, SyntaxError):  # a literal that Python refuses, such as an odd escape
@@ -43,7 +43,7 @@ def parse_expression(text: str, environment: Environment) -> nodes.Expr:
             raise EvaluationError(
                 "template-syntax",
                 f"`{word}` begins a statement, and a template holds an expression",
-                "a choice is written `a if vars.x else b`" if word == "if" else "",
+                "write a choice as `a if vars.x else b`" if word == "if" else "",
                 word,
             )
         raise EvaluationError(

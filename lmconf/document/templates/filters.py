@@ -84,7 +84,7 @@ class Undefined(Struct, frozen=True):
         elif self.owner != "vars":
             help = f"`{self.owner}` has: {', '.join(self.known) or 'nothing'}"
         else:
-            help = f"templates see `vars` alone; declare `{self.name}` under `vars`"
+            help = f"templates can read `vars` only; declare `{self.name}` under `vars`"
         return EvaluationError(
             "template-undefined", f"`{self.path}` is not defined", help, self.path
         )
@@ -123,7 +123,7 @@ def format_value(value: Plain) -> str:
         return repr(value)
     raise EvaluationError(
         "template-shape",
-        f"{describe_type(value)} cannot stand inside text",
+        f"{describe_type(value)} cannot be part of a text",
         "take one of its items, or join a list: `vars.names | join(', ')`",
     )
 

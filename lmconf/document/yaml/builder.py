@@ -222,13 +222,13 @@ class _Builder:
         if not isinstance(node, Broken) and len(self.found) == before:
             kind = {Seq: "a list", Map: "a mapping"}.get(type(node), "no text")
             message = f"this key is {kind}, and keys must be text"
-            self._say("non-string-key", message, mark, path, help="quote it if text is meant")
+            self._say("non-string-key", message, mark, path, help="quote it to make it text")
         return _Key(None, mark)
 
     def _say_duplicate(self, key: _Key, first: Mark, path: Path) -> None:
         self._say(
             "duplicate-key",
-            f"the key `{_show_value(key.name or '')}` stands here a second time",
+            f"the key `{_show_value(key.name or '')}` occurs a second time",
             key.mark,
             (*path, key.name or ""),
             help="write `<<: [*one, *other]`" if key.merges else "remove one of the two",
@@ -243,7 +243,7 @@ class _Builder:
         if name in self._open:
             self._say(
                 "duplicate-anchor",
-                f"the anchor `&{_show_value(name)}` stands here a second time",
+                f"the anchor `&{_show_value(name)}` occurs a second time",
                 mark,
                 path,
                 notes=(Note("first given here", self._open[name]),),
@@ -259,7 +259,7 @@ class _Builder:
         if name in self._open:
             self._say(
                 "alias-cycle",
-                f"`*{_show_value(name)}` stands inside what it refers to",
+                f"`*{_show_value(name)}` refers to a value that contains it",
                 mark,
                 path,
                 notes=(Note("the anchor is here", self._open[name]),),
@@ -268,11 +268,11 @@ class _Builder:
             meant = did_you_mean(name, self._anchors)
             self._say(
                 "undefined-alias",
-                f"no anchor `&{_show_value(name)}` stands above this",
+                f"there is no anchor `&{_show_value(name)}` above this",
                 mark,
                 path,
                 label=f"did you mean `*{meant}`?" if meant else "",
-                help="" if meant else "quote the value if text is meant",
+                help="" if meant else "quote the value to make it text",
             )
         return Broken(mark)
 
@@ -296,7 +296,7 @@ class _Builder:
                     "`<<` takes a mapping or a list of mappings",
                     place,
                     (*path, "<<"),
-                    help='quote the key ("<<") if text is meant',
+                    help='quote the key ("<<") to make it text',
                 )
         return entries, keys
 

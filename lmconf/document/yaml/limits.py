@@ -147,7 +147,7 @@ class _Watch:
         else:
             fault = SyntaxFault(
                 code="too-large",
-                message=f"the text holds more than {NODES:,} keys and values, aliases followed",
+                message=f"the text holds more than {NODES:,} keys and values, with aliases followed",
                 start=event.start,
                 end=event.end,
                 label="the limit is passed here",
@@ -201,7 +201,7 @@ def _unreadable(text: str) -> SyntaxFault | None:
         what = "half of a surrogate pair" if surrogate else "a control character"
         return SyntaxFault(
             code="encoding" if surrogate else "control-character",
-            message=f"{what} (U+{number:04X}) cannot stand in a document",
+            message=f"{what} (U+{number:04X}) is not allowed in a document",
             start=match.start(),
             end=match.end(),
             help=""

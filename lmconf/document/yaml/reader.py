@@ -115,7 +115,7 @@ def _decode_text(text: str | bytes) -> tuple[str, SyntaxFault | None]:
         at = len(text[: error.start].decode("utf-8"))
         fault = SyntaxFault(
             code="encoding",
-            message=f"the byte 0x{text[error.start]:02x} is no valid UTF-8",
+            message=f"the byte 0x{text[error.start]:02x} is not valid UTF-8",
             start=at,
             end=at + 1,
             help="save the file as UTF-8",

@@ -84,8 +84,8 @@ def resolve(text: str) -> Atom:
     if _NO_NUMBER.fullmatch(text):
         raise InvalidNumber(
             "not-a-number",
-            "NaN and infinities are no values of a document",
-            "write a number; quote it if text is meant",
+            "NaN and infinities are not allowed in a document",
+            "write a number; quote it to make it text",
         )
     return text
 
@@ -97,7 +97,7 @@ def _integer(text: str, base: int) -> int:
         raise InvalidNumber(
             "number-out-of-range",
             "this number is out of range: integers go from -2^63 to 2^63 - 1",
-            "quote it if text is meant",
+            "quote it to make it text",
         )
     return value
 
@@ -108,7 +108,7 @@ def _float(text: str) -> float:
         raise InvalidNumber(
             "number-out-of-range",
             "this number is out of range: it does not fit a 64-bit float",
-            "quote it if text is meant",
+            "quote it to make it text",
         )
     return value
 

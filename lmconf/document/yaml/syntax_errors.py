@@ -99,7 +99,7 @@ def reword(failure: ParseFailure, text: str, events: Sequence[ParseEvent]) -> Sy
         if fault is not None:
             return fault
     said = f"{case.problem} {case.context}".strip() or "it cannot be parsed"
-    return case.fault(f"this is no valid YAML: {said}")
+    return case.fault(f"this is not valid YAML: {said}")
 
 
 def _template(case: _Case) -> SyntaxFault | None:
@@ -116,7 +116,7 @@ def _tab(case: _Case) -> SyntaxFault | None:
     if "tab character" not in case.problem and case.letter != "\t":
         return None
     return case.fault(
-        "a tab stands where YAML allows only spaces",
+        "YAML does not allow a tab here",
         help="indent with spaces",
     )
 
@@ -175,14 +175,14 @@ def _escape(case: _Case) -> SyntaxFault | None:
         letter = case.text[start + 1 : start + 2]
         digits = "four" if letter == "u" else "eight"
         return case.fault(
-            f"this escape names no character: after `\\{letter}` stand {digits} hexadecimal digits",
+            f"this escape is not valid: `\\{letter}` needs {digits} hexadecimal digits",
             code=BAD_ESCAPE,
             at=start,
             length=2,
             help="write `\\\\` for a backslash, or use single quotes",
         )
     return case.fault(
-        "YAML knows no such escape in double quotes",
+        "YAML has no such escape in double quotes",
         code=BAD_ESCAPE,
         at=start,
         length=2,
@@ -237,8 +237,8 @@ def _second_colon(case: _Case) -> SyntaxFault | None:
     content = case.text[case.key_on_line : case.at]
     if re.search(r":[ \t]", content):
         return case.fault(
-            "a second `: ` stands in an unquoted value",
-            label="YAML takes this for another key",
+            "an unquoted value contains a second `: `",
+            label="YAML reads this as another key",
             help="quote the value, or begin a line for the second key",
         )
     return case.fault(
@@ -258,7 +258,7 @@ def _indentation(case: _Case) -> SyntaxFault | None:
     if case.before.strip():
         return case.fault(
             "this cannot follow a value on the same line",
-            help="quote the whole value if text is meant",
+            help="quote the whole value to make it text",
         )
     is_map = "mapping" in case.context
     if case.letter == ":":
@@ -270,7 +270,7 @@ def _indentation(case: _Case) -> SyntaxFault | None:
         and _column(case, opened) == len(case.before)
     ):
         return case.fault(
-            "a list item stands among the keys of a mapping",
+            "a list item is among the keys of a mapping",
             label="expected a key",
             help="remove the `- `, or indent it below the key whose list it belongs to",
         )
@@ -306,7 +306,7 @@ def _anchor(case: _Case) -> SyntaxFault | None:
             return case.fault(
                 f"`{sign}` begins an {what}, and its name is missing or wrong",
                 at=case.opened,
-                help="quote the value if text is meant",
+                help="quote the value to make it text",
             )
     return None
 
@@ -316,7 +316,7 @@ def _no_content(case: _Case) -> SyntaxFault | None:
         return None
     return case.fault(
         f"a value is expected before `{case.letter}`" if case.letter else "a value is missing",
-        help="quote the value if text is meant" if case.letter else "",
+        help="quote the value to make it text" if case.letter else "",
     )
 
 
@@ -332,7 +332,7 @@ def _item_on_key_line(case: _Case) -> SyntaxFault | None:
 def _key_mark(case: _Case) -> SyntaxFault | None:
     if "mapping keys are not allowed" not in case.problem:
         return None
-    return case.fault("`? ` cannot begin a key here", help="quote the value if text is meant")
+    return case.fault("`? ` cannot begin a key here", help="quote the value to make it text")
 
 
 def _block_header(case: _Case) -> SyntaxFault | None:
@@ -351,7 +351,7 @@ def _tag(case: _Case) -> SyntaxFault | None:
         "tags (words that begin with `!`) are not used here",
         code="tag",
         at=case.opened,
-        help="quote the value if text is meant",
+        help="quote the value to make it text",
     )
 
 
@@ -359,7 +359,7 @@ def _directive(case: _Case) -> SyntaxFault | None:
     if "directive" not in case.context and "directive" not in case.problem:
         return None
     return case.fault(
-        "this directive is not understood",
+        "this directive is not known",
         at=case.opened,
         help="remove the line that begins with `%`",
     )

@@ -107,7 +107,7 @@ class Reservation:
             failure = error
         if failure is not None:
             raise CallError(
-                f"what {charge.label} has spent cannot be kept: {failure}",
+                f"the spending of {charge.label} cannot be recorded: {failure}",
                 setting="budget",
                 help=f"{failure.help}; a call that cannot be counted is not sent",
             )
@@ -142,7 +142,7 @@ class Reservation:
             self._charge.ledger.add(self._charge.account, self._period, more)
         except LedgerUnavailable as error:
             warnings.warn(
-                f"what {self._charge.label} has spent is not up to date: {error}",
+                f"the recorded spending of {self._charge.label} is not up to date: {error}",
                 BudgetWarning,
                 stacklevel=2,
             )

@@ -94,7 +94,7 @@ def _drop_settings(settings: dict[str, Any], names: set[str], parts: LMResources
     needed = sorted(names & _ESSENTIAL & settings.keys())
     if needed:
         raise BadRequest(
-            f"it was not asked: the call's `{needed[0]}` does not fit it",
+            f"not called: the call's `{needed[0]}` does not fit it",
             lm=parts.name,
             setting=needed[0],
         )

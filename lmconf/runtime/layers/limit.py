@@ -134,7 +134,7 @@ def _wait_for_permit(call: Call, permit: Permit) -> Generator[Command, Any, None
                 f" {format_duration(time.monotonic() - began)} for its turn under `limits.{permit.held_by}`",
                 retryable=False,
                 setting="deadline",
-                help="raise `limits` or `deadline`, or ask for less at once",
+                help="raise `limits` or `deadline`, or send fewer requests at once",
             )
         has_waited = True
         yield Wait(signal, min(seconds, left, _LONGEST_WAIT))

@@ -121,11 +121,11 @@ def _count(
 def _misfit(answer: Answer, why: FormatMismatch, call: Call) -> BadResponse:
     """Return the failure of an answer that has not the form that was asked for."""
     if answer.truncated:
-        message = "the answer was cut short by `max_tokens`, and is not whole"
+        message = "the answer was truncated by `max_tokens`"
         help_ = f"raise `max_tokens`, which is {call.spec.max_tokens}"
     else:
-        message = f"the answer has not the form that `response_format` asks for: {why}"
-        help_ = "name the form in the prompt too, or ask a model that keeps to it"
+        message = f"the answer does not have the form that `response_format` requires: {why}"
+        help_ = "describe the form in the prompt too, or use a model that follows it"
     return BadResponse(
         message,
         lm=answer.lm,

@@ -147,20 +147,20 @@ def _is_paid(failure: CallError, call: Call, watch: Watch) -> bool:
     if (isinstance(failure, RateLimited) and is_respected) or watch.pays():
         return True
     failure.help = (
-        "not tried again: too many calls to this server fail, and what may be spent on trying"
-        " again is used up (`retry.budget`)"
+        "not retried: too many calls to this server fail, and the retry budget is used up"
+        " (`retry.budget`)"
     )
     return False
 
 
 def _circuit_open(call: Call, watch: Watch) -> CircuitOpen:
     rest = watch.rests_for
-    soon = (
-        f"is left alone for another {format_duration(rest)}"
+    why = (
+        f"the circuit breaker is open for another {format_duration(rest)}"
         if rest
-        else "is being tried by another call"
+        else "another call is testing it"
     )
-    return CircuitOpen(f"nothing was sent: the server kept failing, and {soon}", retry_after=rest)
+    return CircuitOpen(f"nothing was sent: the server kept failing, and {why}", retry_after=rest)
 
 
 def _say_no_time(failure: CallError, call: Call) -> None:
@@ -172,6 +172,4 @@ def _say_no_time(failure: CallError, call: Call) -> None:
         why = f"the server asks to wait {format_duration(retry_after)}"
     else:
         why = "another attempt would wait"
-    failure.help = (
-        f"not tried again: {why}, and the call's `deadline` leaves {format_duration(left)}"
-    )
+    failure.help = f"not retried: {why}, and the call's `deadline` leaves {format_duration(left)}"

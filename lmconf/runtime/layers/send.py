@@ -58,7 +58,7 @@ def _start(call: Call, own: OwnServer) -> Generator[Command, Any, Server]:
     if not is_ready:
         raise Timeout(
             f"its server was not ready within the call's deadline of {format_duration(call.spec.deadline)}, and"
-            " goes on loading: raise `deadline`, or call launch() beforehand",
+            " is still loading: raise `deadline`, or call launch() beforehand",
             retryable=False,
             setting="deadline",
         )

@@ -90,7 +90,7 @@ def _check_provider(data: Data) -> Iterator[Fault]:
         yield Fault(
             "no-model",
             ("model",),
-            "`model` holds an address and no model",
+            "`model` is an address, not a model",
             help="state the address as `api_base`, with the `api_key` to send there",
         )
     elif not provider:
@@ -139,8 +139,8 @@ def _check_name_in_path(data: Data) -> Iterator[Fault]:
         yield Fault(
             "no-model",
             ("model",),
-            f"`{match[0] or '/'}` cannot stand in the name of a model of {provider}/: it would change"
-            " the address that is asked",
+            f"`{match[0] or '/'}` is not allowed in the name of a model of {provider}/: it would change"
+            " the address of the request",
             help="write the model's name alone",
         )
 
@@ -157,17 +157,17 @@ def _check_credential(data: Data) -> Iterator[Fault]:
             yield Fault(
                 "no-credential",
                 ("api_base",),
-                "this address is the profile's own, and which account's credentials to send there"
-                " is not said",
+                "the profile sets this address and does not state which account's credentials to"
+                " send there",
                 help="add `aws_profile_name`, `aws_access_key_id` and `aws_secret_access_key`, or"
-                " `vertex_credentials`: those of this machine go to the provider's own address"
+                " `vertex_credentials`: those of this machine are sent to the provider's own address"
                 " only",
             )
     elif provider.credentials == "unknown":
         yield Fault(
             "no-credential",
             ("model",),
-            f"which key to send to `{provider.name}` is not said",
+            f"the key for `{provider.name}` is not stated",
             help='add `api_key: {$env: NAME}`, or `api_key: ""` to send none',
             at_key=True,
         )
@@ -178,7 +178,7 @@ def _check_credential(data: Data) -> Iterator[Fault]:
         yield Fault(
             "no-credential",
             ("api_base",),
-            "this address is the profile's own, and which key to send there is not said",
+            "the profile sets this address and does not state which key to send there",
             help=f"add `api_key: {{$env: NAME}}` (`{usual}` is sent to {provider.name}'s own address"
             ' only), or `api_key: ""` to send none',
         )
@@ -219,7 +219,7 @@ def _check_address(data: Data) -> Iterator[Fault]:
             "bad-address",
             ("api_base",),
             "`api_base` does not name a host and a port",
-            help="an address is written `https://host` or `https://host:port/path`",
+            help="write `https://host` or `https://host:port/path`",
         )
         return
     parts = urlsplit(base)
@@ -227,7 +227,7 @@ def _check_address(data: Data) -> Iterator[Fault]:
         yield Fault(
             "bad-address",
             ("api_base",),
-            "`api_base` holds more than an address: what follows `?` or `#` is not sent",
+            "`api_base` contains more than an address: what follows `?` or `#` is not sent",
             help="end it with its path; `api_version` and `headers` have fields of their own",
         )
     if parts.scheme == "http" and not is_loopback(base) and data.get("allow_http") is not True:
@@ -266,8 +266,8 @@ def _check_control_characters(data: Data) -> Iterator[Fault]:
             yield Fault(
                 "bad-name",
                 ("headers", key),
-                f"the header `{key}` is not a profile's to set",
-                help="leave it out: it says whom a message is for or where it ends",
+                f"a profile cannot set the header `{key}`",
+                help="leave it out: the HTTP client sets it",
                 at_key=True,
             )
         if not _HEADER_NAME.match(key):

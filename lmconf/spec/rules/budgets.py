@@ -24,7 +24,7 @@ def check_budget(data: Data) -> Iterator[Fault]:
         yield Fault(
             "no-price",
             ("budget", "cost_usd"),
-            f"what {_display_name(data)} costs is not known",
+            f"the price of {_display_name(data)} is not known",
             help="add `pricing: {input: …, output: …}`, in dollars per million tokens, or limit"
             " `tokens`",
         )
@@ -38,7 +38,7 @@ def check_profile_budget(budget: Data, lms: Mapping[str, object]) -> Iterator[Fa
         yield Fault(
             "no-price",
             ("budget", "cost_usd"),
-            f"what these LMs cost is not known: {', '.join(unpriced)}",
+            f"the prices of these LMs are not known: {', '.join(unpriced)}",
             help="add `pricing: {input: …, output: …}` to each, in dollars per million tokens, or"
             " limit `tokens`",
         )
@@ -62,7 +62,7 @@ def _check_budget(budget: Data) -> Iterator[Fault]:
         yield Fault(
             "missing-key",
             ("budget",),
-            "`budget` says neither what may be paid nor how many tokens may be used",
+            "`budget` limits neither cost nor tokens",
             help="add `cost_usd: …` or `tokens: …`",
             at_key=True,
         )
@@ -70,7 +70,7 @@ def _check_budget(budget: Data) -> Iterator[Fault]:
         yield Fault(
             "contradiction",
             ("budget", "store"),
-            "a run is one process: what it spends is not kept for others",
+            "a run is one process: its spending is not shared with others",
             help="add `per: hour`, `per: day` or `per: month`, or leave `store` out",
             at_key=True,
         )

@@ -65,14 +65,14 @@ def check_family(data: Data) -> Iterator[Fault]:
         yield Fault(
             "family-rule",
             ("top_p",),
-            f"`{called}` takes no `top_p`",
+            f"`{called}` does not accept `top_p`",
             help=f"leave `top_p` out ({family.source})",
         )
     elif family.one_of_two and all(both):
         yield Fault(
             "family-rule",
             ("top_p",),
-            f"`{called}` takes either `temperature` or `top_p`",
+            f"`{called}` accepts either `temperature` or `top_p`",
             help="leave one of them out, or `null` it (Anthropic, `Migrating to Claude 4.5`)",
         )
     budget, most = thinking_budget({"thinking": data.get("thinking")}), data.get("max_tokens")
@@ -86,7 +86,7 @@ def check_family(data: Data) -> Iterator[Fault]:
             "family-rule",
             ("max_tokens",),
             f"`max_tokens` must be more than the {budget} of `thinking.budget_tokens`",
-            help="thoughts count as a part of the answer (Anthropic, `Extended thinking`)",
+            help="thinking counts as part of the answer (Anthropic, `Extended thinking`)",
         )
 
 
@@ -133,5 +133,5 @@ def _allowed_temperatures(family: Family) -> str:
 
 def _why(family: Family, data: Data) -> str:
     if family.claude and family.temperatures is None:
-        return "while it thinks, it takes none but 1"
+        return "while it thinks, it accepts only 1"
     return f"{text_of(data, 'base_model') or data['model']} has a default of its own"

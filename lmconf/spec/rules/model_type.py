@@ -77,7 +77,7 @@ def check_transport(data: Data) -> Iterator[Fault]:
         yield Fault(
             "contradiction",
             ("transport", "args"),
-            "`args` are LiteLLM's, and these requests do not go through it",
+            "`args` are for LiteLLM, which does not send these requests",
             help="write `use: litellm` beside them, or leave them out; keys of the request's body go"
             " under `extra`"
             if not find_obstacle(provider, route, "litellm")
@@ -109,7 +109,7 @@ def check_extra(data: Data) -> Iterator[Fault]:
                 ("extra", name),
                 f"LiteLLM sends to {provider}/ by its own client, and might act on `{name}` in place"
                 " of sending it",
-                help="leave it out; what is meant for LiteLLM goes under `transport: {use: litellm,"
+                help="leave it out; settings for LiteLLM go under `transport: {use: litellm,"
                 " args: …}`",
                 at_key=True,
             )
@@ -122,7 +122,7 @@ def _check_provider(provider: str) -> Iterator[Fault]:
         yield Fault(
             "no-such-api",
             ("model_type",),
-            f"`{provider}` has no Responses API that is known here",
+            f"`{provider}` has no known Responses API",
             label=f"`{near}` has one" if near else "",
             help="leave `model_type` out; a server that has one is `openai/<model>` with its"
             " `api_base`",

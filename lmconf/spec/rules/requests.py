@@ -84,7 +84,7 @@ def _check_tool_choice(data: Data) -> Iterator[Fault]:
         if choice in names:
             help_ = f"write {{type: function, function: {{name: {choice}}}}}"
         yield Fault(
-            "unknown-tool", ("tool_choice",), f"`{choice}` is no way to choose a tool", help=help_
+            "unknown-tool", ("tool_choice",), f"`{choice}` is not a valid `tool_choice`", help=help_
         )
         return
     name = _name_of(choice)
@@ -110,8 +110,8 @@ def _check_headers(data: Data) -> Iterator[Fault]:
             yield Fault(
                 "same-header",
                 ("headers", name),
-                f"`{other}` and `{name}` are one header",
-                help="state it once: case makes no difference",
+                f"`{other}` and `{name}` are the same header",
+                help="state it once: names of headers are not case-sensitive",
                 at_key=True,
             )
 

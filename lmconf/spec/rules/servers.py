@@ -39,7 +39,7 @@ def check_server(data: Data) -> Iterator[Fault]:
         yield Fault(
             "missing-key",
             ("launch_kwargs",),
-            "`launch_kwargs` does not say which kind of server is started",
+            "`launch_kwargs` does not state the kind of server",
             help=f"add `use: …` to it (one of {', '.join(launchers.names())}), or `provider: …`",
             at_key=True,
         )
@@ -50,7 +50,7 @@ def check_server(data: Data) -> Iterator[Fault]:
         yield Fault(
             "contradiction",
             ("api_base",),
-            "this LM's server is started by lmconf, which knows its address",
+            "lmconf starts this LM's server and knows its address",
             help="leave `api_base` out, or `launch_kwargs` if the server is started elsewhere",
             at_key=True,
         )
@@ -65,7 +65,7 @@ def _check_server_is_used(data: Data) -> Iterator[Fault]:
         yield Fault(
             "contradiction",
             ("launch_kwargs",),
-            f"`{provider}` is a service, and no server that answers for it can be started here",
+            f"`{provider}` is a hosted service: lmconf cannot start a server for it",
             help=f"leave `launch_kwargs` out, or write `model: openai/{name}` for a server of"
             " one's own",
             at_key=True,

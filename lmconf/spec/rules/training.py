@@ -91,7 +91,7 @@ def check_training(data: Data) -> Iterator[Fault]:
         yield Fault(
             "contradiction",
             ("train_kwargs", "max_steps"),
-            "`max_steps` and `n_epochs` both say how long is trained",
+            "`max_steps` and `n_epochs` both set the length of the training",
             help="leave one of them out",
             at_key=True,
         )
@@ -104,7 +104,7 @@ def _check_carried_out(data: Data, block: Data, kind: str) -> Iterator[Fault]:
         yield Fault(
             "not-carried-out",
             ("train_kwargs", "use") if named else ("train_kwargs",),
-            f"this version of lmconf cannot train by `use: {kind}`",
+            f"this version of lmconf cannot train with `use: {kind}`",
             help=f"use `{'`, `'.join(trainers.KINDS)}` or a trainer of your own, or leave"
             " `train_kwargs` out",
             at_key=not named,

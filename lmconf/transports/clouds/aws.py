@@ -59,9 +59,7 @@ def find_route(request: Request, *, streaming: bool) -> CloudRoute:
     service = "bedrock" if request.provider == "bedrock" else "sagemaker"
     keyless = connection.key is not None
     if keyless and connection.key and service == "sagemaker":
-        raise BadRequest(
-            "`api_key` is nothing that SageMaker takes: its requests are signed", help=_HELP
-        )
+        raise BadRequest("SageMaker does not accept `api_key`: its requests are signed", help=_HELP)
     region = _region(request, needed=not (keyless and connection.base))
     base = connection.base or f"https://{_HOSTS[service]}.{region}.{_suffix(region)}"
     sign: Sign | None = None
@@ -143,9 +141,7 @@ def _region(request: Request, *, needed: bool) -> str:
     if not found and not needed:
         return "us-east-1"  # where nothing is signed it leads nowhere
     if not found:
-        raise BadRequest(
-            "which AWS region to ask is not said", help="state `aws_region_name: us-east-1`"
-        )
+        raise BadRequest("the AWS region is not stated", help="state `aws_region_name: us-east-1`")
     if not _REGION.match(found):
         raise BadRequest(f"{found[:40]!r} is no AWS region", help="state `aws_region_name`")
     return str(found)
@@ -186,8 +182,8 @@ def _credentials(other: Mapping[str, str], elsewhere: bool) -> _Frozen:
         raise AuthenticationFailed(f"`{absent}` is not stated", help=_HELP)
     if elsewhere and not profile:
         raise AuthenticationFailed(
-            "the address is the profile's own, and which account's credentials to send there is"
-            " not said",
+            "the profile sets the address and does not state which account's credentials to send"
+            " there",
             help=_HELP,
         )
     return _machine_credentials(profile)

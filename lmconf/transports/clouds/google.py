@@ -50,7 +50,7 @@ def find_route(request: Request) -> CloudRoute:
     if request.route != "chat":
         raise BadRequest(
             f"{request.provider}/ has no API for `model_type: {request.route}`",
-            help="say `model_type: chat`",
+            help="set `model_type: chat`",
         )
     connection = request.connection
     sign: Sign | None = None
@@ -61,9 +61,7 @@ def find_route(request: Request) -> CloudRoute:
         project, secrets = project or owner, (token,)
         sign = _bearer_sign(token)
     if not project:
-        raise BadRequest(
-            "which Google Cloud project to ask is not said", help="state `vertex_project`"
-        )
+        raise BadRequest("which Google Cloud project is not stated", help="state `vertex_project`")
     location = (connection.other.get("vertex_location") or DEFAULT_LOCATION).lower()
     root = connection.base or _host(location)
     root = root if re.search(r"/v\d\w*\Z", root) else f"{root}/v1"
@@ -174,8 +172,8 @@ def _token(other: Mapping[str, str], elsewhere: bool) -> tuple[str, str | None]:
     said = other.get("vertex_credentials")
     if said is None and elsewhere:
         raise AuthenticationFailed(
-            "the address is the profile's own, and which account's credentials to send there is"
-            " not said",
+            "the profile sets the address and does not state which account's credentials to send"
+            " there",
             help=_HELP,
         )
     failure: AuthenticationFailed

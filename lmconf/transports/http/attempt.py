@@ -158,9 +158,9 @@ class Attempt:
         if interrupted := self.note_interrupt(error):
             return interrupted
         if self.connection.cancelled:
-            return self.halt(Closed("the call was given up while the answer was awaited"))
+            return self.halt(Closed("the call was cancelled while it waited for the answer"))
         if self.connection.closed:
-            return self.halt(Closed("the LM was closed while the answer was awaited"))
+            return self.halt(Closed("the LM was closed while a call waited for the answer"))
         if isinstance(error, httpcore.TimeoutException):
             if self.timer.phase == "connect":
                 return self.halt_overdue("no connection", self.timer.bound)

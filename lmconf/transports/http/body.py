@@ -277,7 +277,7 @@ def _unpacker(encoding: str, attempt: Attempt) -> _Unpacker | None:
         return None
     if not _is_known(encoding):
         shown = mask_secrets(encoding, attempt.secrets)[:40]
-        raise attempt.halt(BadResponse(f"the answer is packed as {shown!r}"))
+        raise attempt.halt(BadResponse(f"the answer is compressed as {shown!r}"))
     return _Unpacker(attempt)
 
 
@@ -313,6 +313,6 @@ class _Unpacker:
                 elif not raw:
                     break
         except zlib.error:
-            halt = self._attempt.halt(BadResponse("the answer is packed in a broken way"))
+            halt = self._attempt.halt(BadResponse("the compressed answer is damaged"))
         if halt is not None:
             raise halt

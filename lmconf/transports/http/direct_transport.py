@@ -30,7 +30,7 @@ _LINGER = 0.2
 """How many seconds a server may take to end the body of a stream whose answer has ended: the
 connection can then be used again."""
 
-_CUT = "the stream was cut short: the server never said that it ended"
+_CUT = "the stream was truncated: the server did not mark its end"
 
 
 class StreamReader(Protocol):
@@ -316,5 +316,5 @@ def _json(body: bytes) -> Json:
             raise
         value = None
     if not isinstance(value, dict):
-        raise BadResponse("the answer is no JSON object")
+        raise BadResponse("the answer is not a JSON object")
     return value

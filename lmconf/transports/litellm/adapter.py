@@ -306,12 +306,12 @@ def _kind(request: Request) -> Client | None:
     record = record_of(request.provider)
     if request.route == "chat" and record.chat is None and record.text is not None:
         raise BadRequest(
-            f"{request.provider}/ is an API for completions", help="say `model_type: text`"
+            f"{request.provider}/ is an API for completions", help="set `model_type: text`"
         )
     kind = client_of(request.provider, request.route, "litellm")
     if kind is None and request.connection.key == "":
         raise NotCarriedOut(
-            f"litellm lets no client of ours send to {request.provider}/, so it cannot be promised"
+            f"litellm lets no client of ours send to {request.provider}/, so lmconf cannot ensure"
             " that no credential is sent",
             help=f"name the credential that {request.provider} is to be sent",
         )
@@ -337,9 +337,9 @@ def _openly(request: Request) -> dict[str, Any]:
     variable = None if connection.base else _ambient_address(request.provider)
     if variable:
         raise ConnectionFailed(
-            f"the environment variable {variable} would lead the request elsewhere",
+            f"the environment variable {variable} would change the address of the request",
             retryable=False,
-            help=f"write `api_base: {{$env: {variable}}}` if it shall, or unset it",
+            help=f"write `api_base: {{$env: {variable}}}` to allow this, or unset it",
         )
     told: dict[str, Any] = {**connection.other, **thaw(request.extra)}
     told["api_key"] = connection.key

@@ -88,7 +88,7 @@ def check_end(
     if failure is None:
         failure = attempt.reported_error()
     if failure is None and kind is not None and not attempt.response.finished:
-        failure = BadResponse("the stream was cut short: the server never said that it ended")
+        failure = BadResponse("the stream was truncated: the server did not mark its end")
     if failure is None and not any(chunk["choices"] for chunk in seen):
         failure = BadResponse("the stream holds no answer")
     if failure is not None:

@@ -87,7 +87,7 @@ def check_parameters(request: Request) -> None:
     api = _api_of(request)
     for key, help_ in api.refused.items():
         if key in request.settings and not _is_default(key, request.settings[key]):
-            raise BadRequest(f"{request.provider}/ has no place for `{key}`", help=help_)
+            raise BadRequest(f"{request.provider}/ does not support `{key}`", help=help_)
     for rule in _RULES:
         for message, help_ in rule(request, api):
             raise BadRequest(message, help=help_)
@@ -183,8 +183,8 @@ def _names_have_a_place(request: Request, api: ApiRules) -> Iterator[tuple[str, 
     for index, message in enumerate(request.messages):
         if not api.named and message.get("name") and message.get("role") != "tool":
             yield (
-                f"messages[{index}]: {request.provider}/ has no place for `name`",
-                "leave it out, or say in the text who speaks",
+                f"messages[{index}]: {request.provider}/ does not support `name`",
+                "leave it out, or name the speaker in the text",
             )
 
 
@@ -194,13 +194,13 @@ def _anthropics_rules(request: Request, api: ApiRules) -> Iterator[tuple[str, st
     form = request.settings.get("response_format")
     if isinstance(form, Mapping) and form.get("type") == "json_object":
         yield (
-            "anthropic/ has no place for `response_format: {type: json_object}`",
+            "anthropic/ does not support `response_format: {type: json_object}`",
             "state the form of the answer: `{type: json_schema, json_schema: …}`",
         )
     if not request.settings.get("tools") and any("tool_calls" in m for m in request.messages):
         # litellm would offer the model a tool of its own invention.
         yield (
-            "the messages hold calls of tools, and `tools` does not say which there are",
+            "the messages contain tool calls, but `tools` is missing",
             "give the `tools` that the answer with the calls was asked with",
         )
 
@@ -210,7 +210,7 @@ def _googles_rules(request: Request, api: ApiRules) -> Iterator[tuple[str, str]]
     if api.house == "google" and "gemini-3" in request.model and isinstance(thinking, Mapping):
         # litellm asks for thoughts, and drops how many.
         yield (
-            f"{request.provider}/{request.model} thinks by levels and not by a budget",
+            f"{request.provider}/{request.model} has levels of thinking, not a budget",
             "write `reasoning_effort`",
         )
 

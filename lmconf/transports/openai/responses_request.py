@@ -19,7 +19,7 @@ __all__ = ["items_of", "limit_of", "make_request"]
 
 # What steers an answer in a chat message and has no place in an item.
 _NOWHERE = {
-    "name": "say who speaks in the content",
+    "name": "name the speaker in the content",
     "audio": "give the audio's transcript as content",
     "function_call": "write `tool_calls`",
 }
@@ -44,7 +44,7 @@ def items_of(messages: Sequence[Mapping[str, Any]]) -> list[Json]:
         for key, help_ in _NOWHERE.items():
             if message.get(key) is not None:
                 raise UsageError(
-                    f"messages[{index}]: the Responses API has no place for `{key}`: {help_}"
+                    f"messages[{index}]: the Responses API does not support `{key}`: {help_}"
                 )
         if role == "assistant":
             made.extend(_assistant(message, custom))
@@ -234,7 +234,7 @@ def _address(request: Request) -> httpx.URL:
     record = record_of(provider)
     if record.responses is None:
         raise BadRequest(
-            f"{provider}/ has no Responses API that is known here",
+            f"{provider}/ has no known Responses API",
             help="a server that has one is `openai/<model>` with its `api_base`",
         )
     if not connection.base:

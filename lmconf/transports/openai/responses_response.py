@@ -32,7 +32,7 @@ def response_of(found: Mapping[str, Any], limit: int | None, secrets: Iterable[s
     if status == "failed" or isinstance(found.get("error"), Mapping):
         raise failure_of(found.get("error"), secrets)
     if status == "cancelled":
-        raise ServerError("the server gave the answer up before it was whole")
+        raise ServerError("the server stopped before the answer was complete")
     if status in ("queued", "in_progress"):
         raise BadResponse(
             "the server answers later: answers in the background are not waited for",
@@ -84,7 +84,7 @@ def call_of(item: Mapping[str, Any]) -> Json | None:
 def failure_of(error: object, secrets: Iterable[str]) -> CallError:
     """Return the failure that an error inside an answer stands for."""
     if not isinstance(error, Mapping) or not (error.get("message") or error.get("code")):
-        return ServerError("the server says that it failed, and not why")
+        return ServerError("the server reported a failure without a reason")
     return error_in_answer(read_error_body(json.dumps(error).encode()), None, secrets)
 
 

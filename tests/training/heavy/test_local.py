@@ -144,7 +144,7 @@ def test_a_training_that_was_killed_goes_on_where_it_was(how: dict[str, Any]) ->
     found = checkpoints.newest(job.folder / "checkpoints")
     assert found is not None
     kept = found[1]["step"]
-    assert f"goes on after step {kept} of" in job.record.error
+    assert f"continues after step {kept} of" in job.record.error
     first = job.progress["first_loss"]
     lmconf.job(job.id).resume()
     trained = job.result(300)

@@ -213,7 +213,7 @@ def test_a_file_that_is_no_cache_is_left_as_it_is(tmp_path: Path, spoil: object)
     spoil(tmp_path / FILE)
     before = (tmp_path / FILE).read_bytes()
     store = DiskCache(tmp_path)
-    with pytest.warns(CacheWarning, match="no cache of lmconf's, and is left as it is") as said:
+    with pytest.warns(CacheWarning, match="not a cache of lmconf and was not changed") as said:
         store.put("a", b"1", ttl=None)
         assert store.get("a") is None
         store.clear()
@@ -254,7 +254,7 @@ sys.stdin.read()
 
 
 def test_a_corrupt_file_stays_while_another_process_has_it_open(tmp_path: Path) -> None:
-    """Renaming it then could mix the two files' logs; calls go on without a store."""
+    """Renaming it then could mix the two files' logs; calls continue without a store."""
     filled(tmp_path)
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)],
@@ -267,13 +267,13 @@ def test_a_corrupt_file_stays_while_another_process_has_it_open(tmp_path: Path) 
         assert other.stdout.readline() == b"open\n"
         spoil_with_garbage(tmp_path / FILE)
         store = DiskCache(tmp_path)
-        with pytest.warns(CacheWarning, match="corrupt; calls go on without it"):
+        with pytest.warns(CacheWarning, match="corrupt; calls continue without it"):
             assert store.get("1") is None
         store.put("1", b"2", ttl=None)
         assert store.get("1") is None
         assert set_aside(tmp_path) == []
     healed = DiskCache(tmp_path)
-    with pytest.warns(CacheWarning, match="set aside"):
+    with pytest.warns(CacheWarning, match="renamed"):
         healed.put("1", b"2", ttl=None)
     assert healed.get("1") == b"2"
 

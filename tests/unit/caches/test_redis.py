@@ -92,7 +92,7 @@ def test_a_server_that_refuses_costs_nothing_to_speak_of() -> None:
         assert seconds(lambda: [store.get("a") for _ in range(1000)]) < 0.25
         store.put("a", b"1", ttl=None)
     assert [warning.category for warning in said] == [CacheWarning]
-    assert "calls go on without it" in str(said[0].message)
+    assert "calls continue without it" in str(said[0].message)
     assert PASSWORD not in str(said[0].message)
 
 
@@ -120,7 +120,7 @@ def test_a_server_that_stops_answering_costs_one_wait_and_is_found_again(
     assert store.get("a") == b"1"
     os.kill(redis.pid, signal.SIGSTOP)
     try:
-        with pytest.warns(CacheWarning, match="calls go on without it") as said:
+        with pytest.warns(CacheWarning, match="calls continue without it") as said:
             assert seconds(lambda: store.get("a")) < 0.3
             assert seconds(lambda: [store.get("a") for _ in range(1000)]) < 0.25
     finally:
@@ -157,7 +157,7 @@ def test_a_wrong_password_is_told_without_it(redis: RedisServer) -> None:
 
 @pytest.mark.parametrize(
     ("address", "told"),
-    [("http://user:sesame@host", "none of a Redis server"), ("", "none of a Redis server")],
+    [("http://user:sesame@host", "not one of a Redis server"), ("", "not one of a Redis server")],
 )
 def test_an_address_that_is_none_is_told_without_it(address: str, told: str) -> None:
     store = RedisCache(lambda: address, "n")
@@ -185,7 +185,7 @@ def test_a_full_server_keeps_nothing_more_and_still_answers(
     with client.Redis.from_url(redis.url) as server:
         server.config_set("maxmemory", "1")
         try:
-            with pytest.warns(CacheWarning, match="calls go on without it"):
+            with pytest.warns(CacheWarning, match="calls continue without it"):
                 store.put("b", b"2", ttl=None)
         finally:
             server.config_set("maxmemory", "0")

@@ -89,7 +89,7 @@ def test_a_store_that_raises_is_passed_over_with_one_warning() -> None:
         assert found_in(tiers, "a") == b"1"
         assert found_in(tiers, "b") is None
     assert [str(warning.message) for warning in said] == [
-        "Broken: raised ConnectionError; the call went on without it"
+        "Broken: raised ConnectionError; the call continued without it"
     ]
 
 

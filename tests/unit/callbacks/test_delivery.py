@@ -219,7 +219,7 @@ def test_an_async_callback_that_raises_is_warned_of_once() -> None:
             call(dispatcher)
         dispatcher.close()
     assert [str(warning.message) for warning in said] == [
-        "callback Failing raised RuntimeError; calls go on"
+        "callback Failing raised RuntimeError; calls continue"
     ]
 
 

@@ -103,7 +103,7 @@ def test_a_failing_callback_harms_neither_the_call_nor_the_others() -> None:
         dispatcher.close()
     assert heard.heard == [END] * 3
     assert [str(warning.message) for warning in said] == [
-        "callback Failing raised RuntimeError; calls go on"
+        "callback Failing raised RuntimeError; calls continue"
     ]
 
 

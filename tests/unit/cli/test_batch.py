@@ -97,7 +97,7 @@ def test_every_wrong_line_is_told_with_its_number_and_nothing_is_sent(
     ran = lmconf("batch", "lmconf", "in.jsonl", "-o", "out.jsonl")
     assert (ran.code, ran.out) == (1, "")
     told = ran.err.splitlines()
-    assert told[0] == "error: in.jsonl: 8 lines do not fit, and nothing was sent"
+    assert told[0] == "error: in.jsonl: 8 lines are invalid; nothing was sent"
     assert [line.partition(":")[0] for line in told[1:]] == [
         f"  line {number}" for number in (2, 4, 5, 6, 7, 8, 9, 10)
     ]
@@ -144,7 +144,7 @@ def test_resume_asks_what_has_no_answer_yet(
     assert (ran.code, ran.err) == (
         0,
         "wrote out.jsonl: 3 answered, 1 there already\n"
-        "2 of its rows are of no line of in.jsonl any more: kept in out.jsonl.unmatched\n",
+        "2 of its rows no longer match a line of in.jsonl: moved to out.jsonl.unmatched\n",
     )
     assert (project / "out.jsonl.unmatched").read_text() == "".join(whole[1:3])
     assert sorted(prompts(server)) == ["changed", "d", "mended"]
@@ -164,11 +164,11 @@ def test_resume_without_a_file_begins_one(server: Loopback, lmconf: Lmconf, proj
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["-o", "there.jsonl"], "there.jsonl is there already: --resume adds"),
+        (["-o", "there.jsonl"], "there.jsonl already exists: --resume adds"),
         (["-o", "in.jsonl", "--force"], "in.jsonl is the input"),
         (["--resume"], "--resume has no meaning without -o FILE"),
         (["--force"], "--force has no meaning"),
-        (["-o", "x", "--force", "--resume"], "say one of them"),
+        (["-o", "x", "--force", "--resume"], "use one of them"),
         (["--max-concurrency", "0"], "--max-concurrency"),
     ],
 )
@@ -218,7 +218,7 @@ def test_answers_that_were_cut_short_are_counted(
     server.script = lambda _: Reply(json=chat("half of", finish_reason="length"))
     ran = lmconf("batch", "lmconf", write(project, "a", "b"), "-o", "out.jsonl")
     assert ran.code == 0
-    assert ran.err == "wrote out.jsonl: 2 answered (2 cut short by `max_tokens`)\n"
+    assert ran.err == "wrote out.jsonl: 2 answered (2 truncated by `max_tokens`)\n"
 
 
 @pytest.mark.slow
@@ -243,7 +243,7 @@ def test_a_signal_ends_it_at_once_and_keeps_what_was_answered(
     assert child.returncode == code
     assert time.monotonic() - begun < 10
     assert told == (
-        "stopped: 6 answers are kept in out.jsonl; go on with:"
+        "stopped: 6 answers are kept in out.jsonl; continue with:"
         " lmconf batch lmconf in.jsonl -o out.jsonl --max-concurrency 4 --resume\n"
         + ("interrupted\n" if number == signal.SIGINT else "")
     )

@@ -114,7 +114,7 @@ def test_a_changed_setting_is_refused_by_name_and_force_starts_over(
     before = begun(lmconf, server, project, "a", "b")
     ran = resumed(lmconf, *arguments)
     assert ran.code == 2
-    assert f"out.jsonl: 2 answers were asked with other settings: {told}" in ran.err
+    assert f"out.jsonl: 2 answers used other settings: {told}" in ran.err
     assert "--force" in ran.err
     assert not server.received
     assert (project / "out.jsonl").read_bytes() == before
@@ -179,7 +179,7 @@ def test_rows_follow_their_lines_wherever_these_stand(
     assert (ran.code, prompts(server)) == (0, [])
     assert answers(project / "out.jsonl") == before[1:]
     assert answers(project / "out.jsonl.unmatched") == before[:1]
-    assert "1 of its rows are of no line" in ran.err
+    assert "1 of its rows no longer match a line" in ran.err
     write(project, "new", *reversed(letters[1:]), "last")
     assert resumed(lmconf).code == 0
     assert sorted(prompts(server)) == ["last", "new"]
@@ -281,7 +281,7 @@ def test_a_file_of_others_beside_it_is_left_as_it_is(
     (project / "out.jsonl.unmatched").write_text("precious\n")
     write(project, "a", "c")
     ran = resumed(lmconf)
-    assert (ran.code, "out.jsonl.unmatched is no output" in ran.err) == (2, True)
+    assert (ran.code, "out.jsonl.unmatched is not the output" in ran.err) == (2, True)
     assert (project / "out.jsonl.unmatched").read_text() == "precious\n"
     assert (project / "out.jsonl").read_bytes() == before
     assert not server.received
@@ -335,8 +335,8 @@ LINES: dict[str, tuple[bytes, str]] = {
         b'{"prompt": "a", "extra": ' + b'{"a": ' * 70 + b"1" + b"}" * 70 + b"}",
         "nested more than",
     ),
-    "a key twice": (b'{"prompt": "a", "prompt": "b"}', "`prompt` stands twice"),
-    "a key twice within": (b'{"prompt": "a", "extra": {"x": 1, "x": 2}}', "`x` stands twice"),
+    "a key twice": (b'{"prompt": "a", "prompt": "b"}', "`prompt` occurs twice"),
+    "a key twice within": (b'{"prompt": "a", "extra": {"x": 1, "x": 2}}', "`x` occurs twice"),
     "NaN": (b'{"prompt": "a", "temperature": NaN}', "not JSON"),
     "a number out of range": (b'{"prompt": "a", "temperature": 1e999}', "not JSON"),
     "a number of 6,000 digits": (b'{"prompt": "a", "seed": ' + b"9" * 6000 + b"}", "not JSON"),
@@ -363,9 +363,7 @@ def test_a_malformed_line_is_one_clear_error_and_nothing_is_sent(
     (project / "in.jsonl").write_bytes(b'"good"\n' + line + b"\n")
     ran = lmconf("batch", "lmconf", "in.jsonl", *OUT)
     assert ran.code == 1
-    assert ran.err.startswith(
-        "error: in.jsonl: 1 line does not fit, and nothing was sent\n  line 2"
-    )
+    assert ran.err.startswith("error: in.jsonl: 1 line is invalid; nothing was sent\n  line 2")
     assert told in ran.err
     assert len(ran.err) < 2_000
     assert not server.received

@@ -64,19 +64,19 @@ def test_a_profiles_store_and_a_folder_can_be_named(lmconf: Lmconf, project: Pat
     assert "1 answers" in lmconf("cache", "stats", "support:gpt").out
     assert lmconf("cache", "stats", "--path", "profiles/answers", "--json").json["entries"] == 1
     both = lmconf("cache", "stats", "support", "--path", "x")
-    assert (both.code, "two stores" in both.err) == (2, True)
+    assert (both.code, "each name a store" in both.err) == (2, True)
 
 
 def test_a_store_in_memory_is_told_to_be_none(lmconf: Lmconf, project: Path) -> None:
     (project / "profiles/m.yaml").write_text("model: openai/a\ncache: {store: {backend: memory}}\n")
     ran = lmconf("cache", "stats", "m")
-    assert (ran.code, "end with their process" in ran.err) == (2, True)
+    assert (ran.code, "are lost when their process ends" in ran.err) == (2, True)
 
 
 def test_a_file_that_is_no_cache_is_told_and_left(lmconf: Lmconf, tmp_path: Path) -> None:
     (tmp_path / "answers.v1.sqlite3").write_text("notes")
     ran = lmconf("cache", "clear", "--yes", "--path", str(tmp_path))
-    assert (ran.code, "no cache of lmconf's" in ran.err) == (1, True)
+    assert (ran.code, "not a cache of lmconf" in ran.err) == (1, True)
     assert (tmp_path / "answers.v1.sqlite3").read_text() == "notes"
 
 
@@ -107,10 +107,10 @@ def test_an_export_comes_back_as_it_was(lmconf: Lmconf, default: Path, tmp_path:
     file = tmp_path / "answers.jsonl"
     assert lmconf("cache", "export", "-o", str(file)).code == 0
     assert file.read_text() == first
-    assert "3 answers kept" in lmconf("cache", "import", str(file), "--path", "other").out
+    assert "3 answers added" in lmconf("cache", "import", str(file), "--path", "other").out
     assert lmconf("cache", "export", "--path", "other").out == first
     again = lmconf("cache", "import", "-", "--path", "other", stdin=first.encode())
-    assert "0 answers kept, 3 were there already" in again.out
+    assert "0 answers added, 3 were there already" in again.out
 
 
 def test_what_is_kept_already_is_replaced_only_by_force(
@@ -162,9 +162,9 @@ def test_what_is_no_answer_is_told_and_breaks_no_command(
     store.close()
     assert len(lmconf("cache", "list").out.splitlines()) == 3
     shown = lmconf("cache", "show", "999", "--json")
-    assert (shown.code, "is no answer" in shown.err) == (1, True)
+    assert (shown.code, "is not an answer" in shown.err) == (1, True)
     exported = lmconf("cache", "export", "-o", str(tmp_path / "answers.jsonl"))
-    assert (exported.code, "1 answers written; 2 entries are no" in exported.err) == (0, True)
+    assert (exported.code, "1 answers written; 2 entries are not" in exported.err) == (0, True)
     assert "1 were there" in lmconf("cache", "import", str(tmp_path / "answers.jsonl")).out
 
 
@@ -176,10 +176,10 @@ def test_a_place_that_can_hold_no_store_is_told_once(
     file.write_text(json.dumps(line))
     for command in (["stats"], ["list"], ["import", str(file)]):
         ran = lmconf("cache", *command, "--path", str(file))
-        assert (ran.code, ran.out, "is no folder" in ran.err) == (1, "", True)
+        assert (ran.code, ran.out, "is not a folder" in ran.err) == (1, "", True)
     (tmp_path / "answers.v1.sqlite3").write_text("notes")
     ran = lmconf("cache", "import", str(file), "--path", str(tmp_path))
-    assert (ran.code, ran.out, ran.err.count("no cache of lmconf's")) == (1, "", 1)
+    assert (ran.code, ran.out, ran.err.count("not a cache of lmconf")) == (1, "", 1)
 
 
 def test_what_has_expired_is_neither_exported_nor_imported(
@@ -191,7 +191,7 @@ def test_what_has_expired_is_neither_exported_nor_imported(
     line = {"key": KEYS[0], "created": 1.0, "ttl": 5, "response": chat()}
     file.write_text(json.dumps(line))
     assert (
-        "0 answers kept, 0 were there already, 1 have expired"
+        "0 answers added, 0 were there already, 1 have expired"
         in lmconf("cache", "import", str(file)).out
     )
 

@@ -166,4 +166,4 @@ def test_a_profile_without_a_main_lm_wants_a_name(project: Path, lmconf: Lmconf)
 def test_json_and_stream_exclude_each_other(server: Loopback, lmconf: Lmconf) -> None:
     ran = lmconf("call", "lmconf", "hi", "--json", "--stream")
     assert ran.code == 2
-    assert "--stream has no meaning with --json" in ran.err
+    assert "--stream cannot be combined with --json" in ran.err

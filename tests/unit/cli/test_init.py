@@ -54,7 +54,7 @@ def test_init_replaces_nothing_unless_forced(project: Path, lmconf: Lmconf) -> N
     (project / "lmconf.yaml").write_text("mine\n")
     ran = lmconf("init")
     assert ran.code == 1
-    assert "lmconf.yaml is there already, and was left as it is" in ran.err
+    assert "lmconf.yaml already exists and was not changed" in ran.err
     assert (project / "lmconf.yaml").read_text() == "mine\n"
     assert not (project / ".lmconf").exists()
     assert lmconf("init", "--force").code == 0

@@ -33,7 +33,7 @@ def test_the_list_tells_place_lms_shadows_and_mistakes(shadows: Path, lmconf: Lm
         "extra              LMCONF_PATH  ~/first/extra.yaml\n"
         "                   openai/gpt-4o-mini\n"
         "base               project      profiles/base.yaml\n"
-        "    no LMs: it is there to be extended\n"
+        "    no LMs: other profiles extend it\n"
         "broken             project      profiles/broken.yaml\n"
         "    broken: profiles/broken.yaml:1:1: unknown key `temprature`"
         " (and 1 more: `lmconf validate profiles/broken.yaml`)\n"

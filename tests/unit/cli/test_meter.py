@@ -62,7 +62,7 @@ def test_for_programs_there_is_json(project: Path, lmconf: Lmconf) -> None:
 def test_without_a_name_it_is_the_meter_that_names_no_file(machine: Path, lmconf: Lmconf) -> None:
     ran = lmconf("meter")
     assert (ran.code, ran.out) == (0, "")
-    assert "nothing was counted yet" in ran.err
+    assert "nothing is recorded yet" in ran.err
     count(default_path(), "tiny")
     assert lmconf("meter").out.splitlines()[1].startswith("tiny")
 
@@ -84,4 +84,4 @@ def test_what_is_no_file_of_a_meter_is_told(project: Path, lmconf: Lmconf) -> No
     (project / "other.json").write_text('{"lms": 3}')
     ran = lmconf("meter", "other.json")
     assert ran.code == 1
-    assert "cannot be read as a meter's file" in ran.err
+    assert "is not a valid meter file" in ran.err

@@ -40,7 +40,7 @@ lms:
 
 TOLD = """\
 plans:gpt (openai/house) at the address in $HOUSE_BASE
-  looks for a kept answer: memory
+  looks in the cache: memory
   attempt 1 of 4     up to 20s      begins within 0s
   wait               up to 1s
   attempt 2 of 4     up to 20s      begins within 21s
@@ -49,24 +49,24 @@ plans:gpt (openai/house) at the address in $HOUSE_BASE
   wait               up to 3s
   attempt 4 of 4     up to 20s      begins within 66s
   - tries again after rate_limit, timeout, server_error, connection, bad_response
-  - waits longer where the server asks for it, within the deadline
-  - all calls to this server may spend 500 on trying again: 100 attempts in an outage
-  - after 5 failures in a row this server is left alone for 30s
+  - waits longer if the server requests it, within the deadline
+  - all calls to this server share a retry budget of 500: 100 attempts in an outage
+  - after 5 failures in a row the circuit breaker opens for 30s
   - up to $0.0070 an attempt
 
 then, after server_error, timeout:
 plans:mine (openai/weights) at a server of its own
   start its server   up to 60s      begins within 86s
-  attempt 1 of 1     up to 20s      only if those before it fail sooner: the deadline may pass first
-  - after 5 failures in a row this server is left alone for 30s
+  attempt 1 of 1     up to 20s      only if earlier attempts fail sooner: the deadline may pass first
+  - after 5 failures in a row the circuit breaker opens for 30s
   - no price is known: state `pricing` (of zeros where it costs nothing)
 
 then, after server_error, timeout:
 groq/llama3 at https://api.groq.com
-  looks for a kept answer: memory, then disk
-  attempt 1 of 1     up to 20s      only if those before it fail sooner: the deadline may pass first
+  looks in the cache: memory, then disk
+  attempt 1 of 1     up to 20s      only if earlier attempts fail sooner: the deadline may pass first
   - may wait for its turn under `limits` before each attempt, within the deadline
-  - `max_tokens` is null: nothing bounds the answer
+  - `max_tokens` is null: the length of the answer is not limited
 
 worst case
   time      100s (the deadline)

@@ -60,7 +60,7 @@ def test_the_version(lmconf: Lmconf) -> None:
         (["call"], "NAME"),
         (["show", ""], "it is empty"),
         (["validate", "support", ""], "it is empty"),
-        (["call", "support", "-1 + 2"], "stands after `--`"),
+        (["call", "support", "-1 + 2"], "Put `--` before"),
     ],
 )
 def test_wrong_usage_exits_with_2_and_says_how(

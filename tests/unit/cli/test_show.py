@@ -155,7 +155,7 @@ def test_a_dump_for_dspy_tells_what_it_cannot_carry(lmconf: Lmconf) -> None:
     ran = lmconf("dump", "support:claude", "--format", "dspy")
     assert ran.json["model"] == "anthropic/claude-3-opus-20240229"
     assert "api_key" not in ran.json
-    assert "warning: dspy.LM cannot be told: " in ran.err
+    assert "warning: dspy.LM has no argument for: " in ran.err
 
 
 def test_a_file_that_cannot_be_written_is_told_by_its_own_name(lmconf: Lmconf) -> None:

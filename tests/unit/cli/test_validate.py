@@ -71,7 +71,7 @@ def test_folders_are_searched_and_files_that_are_no_profiles_passed_over(
     ]
     assert ran.json["passed_over"] == ["conf/compose.yaml", "conf/package.json"]
     text = lmconf("validate", "conf").out
-    assert "passed over, not profiles: conf/compose.yaml, conf/package.json\n" in text
+    assert "skipped, not profiles: conf/compose.yaml, conf/package.json\n" in text
 
 
 def test_a_file_that_is_named_twice_is_checked_once(lmconf: Lmconf) -> None:

@@ -158,8 +158,8 @@ def test_a_field_of_one_lm_is_no_key_of_a_profile() -> None:
     ("argument", "said"),
     [
         ("lms.gpt.callbacks.0=x", "`lms.gpt.callbacks` is a list"),
-        ("stores.*.path=x", "`*` stands for nothing here"),
-        ("lms.gpt.model.*=x", "`*` stands for nothing here"),
+        ("stores.*.path=x", "`*` matches nothing here"),
+        ("lms.gpt.model.*=x", "`*` matches nothing here"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_told(argument: str, said: str) -> None:

@@ -60,7 +60,7 @@ def test_an_unknown_argument_gets_a_suggestion() -> None:
     ],
 )
 def test_an_argument_of_another_type_is_refused(name: str, value: object, wanted: str) -> None:
-    with pytest.raises(LaunchError, match=f"{name!r} wants {wanted}"):
+    with pytest.raises(LaunchError, match=f"{name!r} must be {wanted}"):
         parameters({name: value}, {})
 
 

@@ -245,7 +245,7 @@ def test_the_environment_reaches_the_server_and_no_more(
 def test_a_reference_that_leads_nowhere_is_named() -> None:
     with pytest.raises(LaunchError, match="environment variable NOT_SET is not set"):
         server_environment(LaunchSpec(env=FrozenMap({"A": Env(name="NOT_SET")})), {})
-    with pytest.raises(LaunchError, match="no value was given for 'key'"):
+    with pytest.raises(LaunchError, match="code must pass a value for 'key'"):
         server_environment(LaunchSpec(env=FrozenMap({"A": Given(name="key")})), {})
 
 

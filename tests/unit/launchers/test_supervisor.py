@@ -187,7 +187,7 @@ def test_a_log_is_a_file_and_no_device_or_pipe(tmp_path: Path, path: str) -> Non
     os.mkfifo(tmp_path / "pipe")
     before = Path("/dev/null").stat().st_mode
     spec = LaunchSpec(log=ServerLog(path=path.format(folder=tmp_path)))
-    with pytest.raises(LaunchError, match=r"is no regular file|cannot be written"):
+    with pytest.raises(LaunchError, match=r"is not a regular file|cannot be written"):
         start(models_server(tmp_path), spec)
     assert Path("/dev/null").stat().st_mode == before
 

@@ -194,7 +194,7 @@ def test_what_else_is_wrong_is_told_without_the_address(redis: RedisServer, name
         wrong.spend("a", HOUR, ONE, ANY)
     assert "sesame" not in str(caught.value)
     none = RedisLedger(lambda: "http://user:sesame@host", namespace)
-    with pytest.raises(LedgerUnavailable, match="none of a Redis server"):
+    with pytest.raises(LedgerUnavailable, match="not one of a Redis server"):
         none.spend("a", HOUR, ONE, ANY)
 
     def missing() -> str:

@@ -169,7 +169,7 @@ def test_what_an_editor_saves_meanwhile_is_not_lost(
 
 
 def test_a_name_that_is_none_is_refused(profile: Path) -> None:
-    with pytest.raises(CannotAddLM, match="is no name"):
+    with pytest.raises(CannotAddLM, match="is not a valid name"):
         add_to_profile(profile, "a b", NEW)
 
 

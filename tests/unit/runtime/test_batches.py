@@ -164,7 +164,7 @@ def test_no_inputs_have_no_answers(batch: Batch, server: Loopback) -> None:
         (3, r"inputs\[1\]: messages must be a list"),
         (["b"], r"inputs\[1\]: messages\[0\] must be a mapping, not str"),
         ([], r"inputs\[1\]: messages must hold at least one"),
-        ({"role": "user", "content": "b"}, r"inputs\[1\]: a message stands in a list"),
+        ({"role": "user", "content": "b"}, r"inputs\[1\]: messages must be in a list"),
         ({"temperature": 1}, r"inputs\[1\]: give a prompt"),
         ({"prompt": "b", "messages": [{"role": "user", "content": "b"}]}, "not both"),
         ({"prompt": "b", 3: 4}, r"inputs\[1\]: the name of a setting must be text, not int"),

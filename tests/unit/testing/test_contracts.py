@@ -65,7 +65,7 @@ class Contract(TransportContract):
         ("another text", "a_response_is_plain_json_with_a_choice", "'Bye.' is not 'Hello.'"),
         ("one thread", "it_is_used_from_many_threads_at_once", "RuntimeError"),
         ("retries", "a_refusal_is_one_attempt_and_a_call_error", "2 requests were sent for one"),
-        ("tells", "a_refusal_is_one_attempt_and_a_call_error", "tells the credential"),
+        ("tells", "a_refusal_is_one_attempt_and_a_call_error", "contains the credential"),
         ("own error", "a_refusal_is_one_attempt_and_a_call_error", "not a CallError: OSError"),
         ("nothing", "a_refusal_is_one_attempt_and_a_call_error", "nothing was raised"),
         ("not cut", "a_stream_that_is_cut_short_is_an_error", "nothing was raised"),

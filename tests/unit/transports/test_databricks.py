@@ -88,7 +88,7 @@ def test_a_stream_that_is_cut_is_no_whole_answer(
     way: Way, transport: Transport, workspace: Workspace
 ) -> None:
     workspace.answers(Reply(pieces=sse(*chat_chunks("Hel", finish=None, usage=False), done=False)))
-    with pytest.raises(BadResponse, match="cut short") as raised:
+    with pytest.raises(BadResponse, match="truncated") as raised:
         way(transport, asking("", "databricks", MODEL))
     assert raised.value.partial == "Hel"
 

@@ -66,7 +66,7 @@ def test_coheres_stream_is_read_as_events_and_as_lines(
     assert received.json["stream"] is True
     assert received.header("authorization") == f"Bearer {KEY}"
     cut = Reply(pieces=written(*EVENTS[:3]), headers={"content-type": kind})
-    with serving(cut) as server, pytest.raises(BadResponse, match="cut short") as raised:
+    with serving(cut) as server, pytest.raises(BadResponse, match="truncated") as raised:
         way(transport, asking(server, provider, "command-r", key=KEY))
     assert raised.value.partial.startswith("Hel")
 
