@@ -28,8 +28,8 @@ def unknown_extensions(data: Mapping[str, Any], inputs: CompilerInputs) -> Itera
     With `inputs.callback_names` None, names that an application may register later are passed.
     """
     callbacks = data.get("callbacks")
-    listed = callbacks if isinstance(callbacks, list) else []
-    items = callbacks.items() if isinstance(callbacks, Mapping) else enumerate(listed)
+    sequence = callbacks if isinstance(callbacks, list) else []
+    items = callbacks.items() if isinstance(callbacks, Mapping) else enumerate(sequence)
     own = inputs.callback_names
     names = None if own is None else {*CALLBACK_SPECS, *own}
     for key, callback in items:
@@ -118,13 +118,13 @@ def _check_kind(
                 " pyproject.toml under [tool.lmconf] allow-imports",
             )
     elif names is not None and kind not in names:
-        listed = sorted({*names} - {"*"})
-        near = did_you_mean(kind, listed)
+        known_kinds = sorted({*names} - {"*"})
+        near = did_you_mean(kind, known_kinds)
         yield Fault(
             "unknown-kind",
             path,
             f"there is no {what} of the kind `{kind}`",
             label=f"did you mean `{near}`?" if near else "",
-            help=f"known kinds: {', '.join(listed)}; your own are registered with"
+            help=f"known kinds: {', '.join(known_kinds)}; your own are registered with"
             f" `lmconf.register_{what}`",
         )

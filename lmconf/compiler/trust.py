@@ -159,8 +159,8 @@ class _Judge:
             for key, value in entries.items()
             if isinstance(value, Scalar | Verbatim)
         }
-        chosen = None if shape is None else choose(shape, tags)
-        type_ = _type_of(chosen, tags)
+        choice = None if shape is None else choose(shape, tags)
+        type_ = _type_of(choice, tags)
         if type_ is not None and not allows_block(type_) and self._has_theirs(node):
             risk = getattr(type_, "__risk__", "") or f"state a block of `{type_.__name__}`"
             yield path, node.mark, risk
@@ -169,7 +169,7 @@ class _Judge:
             if type_ is not None:
                 yield from self._field(node, key, value, type_, path)
             else:
-                inner = None if chosen is None else child(chosen, tags, key)
+                inner = None if choice is None else child(choice, tags, key)
                 yield from self.node(value, inner, (*path, key))
 
     def _field(
@@ -212,16 +212,16 @@ class _Judge:
 
     def _value(self, key: str, node: Node, type_: type[Struct], path: Path) -> Iterator[Found]:
         """Yield what is wrong with a value on the list: an address in a name, or a large number."""
-        stated = to_plain(node)
-        if key == "model" and isinstance(stated, str):
-            provider, name = provider_of(stated)
+        value = to_plain(node)
+        if key == "model" and isinstance(value, str):
+            provider, name = provider_of(value)
             aws = provider.startswith(_OF_AWS)
             if not _NAME.match(name) or (aws and ("/" in name or name.startswith("arn:"))):
                 yield path, node.mark, "name more than a model, such as a path, an address or text"
         elif (declared := fields(type_)[key]).untrusted == "lower":
             most = declared.default
             assert isinstance(most, int | float)
-            if build(declared.shape, stated) > most:
+            if build(declared.shape, value) > most:
                 yield path, node.mark, f"raise `{key}` above its default"
 
     def _is_theirs(self, mark: Mark) -> bool:

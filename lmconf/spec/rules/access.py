@@ -196,15 +196,15 @@ def _check_azure_credential(data: Data) -> Iterator[Fault]:
             help="leave one of them out",
             at_key=True,
         )
-    stated, model = text_of(data, "api_type"), text_of(data, "model")
-    if stated is None or model is None or transport_of(data) != "litellm":
+    api_type, model = text_of(data, "api_type"), text_of(data, "model")
+    if api_type is None or model is None or transport_of(data) != "litellm":
         return
     azure = provider_of(model)[0].startswith("azure")
-    if stated not in _API_TYPES or stated.startswith("azure") is not azure:
+    if api_type not in _API_TYPES or api_type.startswith("azure") is not azure:
         yield Fault(
             "unknown-value",
             ("api_type",),
-            f"`api_type` cannot be `{stated}` for `{model}`",
+            f"`api_type` cannot be `{api_type}` for `{model}`",
             help="leave it out; `azure_ad` says that an `azure/` LM's `api_key` is a token",
         )
 

@@ -51,12 +51,12 @@ def check_family(data: Data) -> Iterator[Fault]:
     if model is None or provider_of(model)[0] in GATEWAYS:
         return
     family = family_of(model, text_of(data, "base_model"))
-    called = text_of(data, "base_model") or model
+    model_name = text_of(data, "base_model") or model
     if not _is_allowed(family, "temperature", data):
         yield Fault(
             "family-rule",
             ("temperature",),
-            f"`temperature` must be {_allowed_temperatures(family)} for `{called}`",
+            f"`temperature` must be {_allowed_temperatures(family)} for `{model_name}`",
             help=f"leave `temperature` out: {_why(family, data)} ({family.source})",
         )
     if not family.claude:
@@ -66,14 +66,14 @@ def check_family(data: Data) -> Iterator[Fault]:
         yield Fault(
             "family-rule",
             ("top_p",),
-            f"`{called}` takes no `top_p`",
+            f"`{model_name}` takes no `top_p`",
             help=f"leave `top_p` out ({family.source})",
         )
     elif family.one_of_two and all(both):
         yield Fault(
             "family-rule",
             ("top_p",),
-            f"`{called}` takes either `temperature` or `top_p`",
+            f"`{model_name}` takes either `temperature` or `top_p`",
             help="leave one of them out, or `null` it (Anthropic, `Migrating to Claude 4.5`)",
         )
     budget, most = thinking_budget({"thinking": data.get("thinking")}), data.get("max_tokens")
