@@ -158,7 +158,7 @@ def _compile_documents(
     data = check_parts(rendered, inputs, diagnostics)
     if any(diagnostic.severity == "error" for diagnostic in diagnostics):
         return _make_result(None, diagnostics, rendered)
-    profile = _build_profile(data, rendered, bound.baked, inputs)
+    profile = _build_profile(data, rendered, bound.sources, inputs)
     diagnostics += find_store_conflicts(profile, {})
     if any(diagnostic.severity == "error" for diagnostic in diagnostics):
         return _make_result(None, diagnostics, rendered)

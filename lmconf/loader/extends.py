@@ -79,7 +79,7 @@ def read_file(path: Path, *, referrer: Mark | None = None) -> Document:
                 )
             ]
         ) from None
-    return read_document(content, relative_path(path), path=str(path.resolve()), reached=referrer)
+    return read_document(content, relative_path(path), path=str(path.resolve()), referrer=referrer)
 
 
 def relative_path(path: Path) -> str:
@@ -95,7 +95,7 @@ class _DocumentGraph:
         self.within = within.resolve() if within is not None else None
         self.documents: dict[str, Document] = {}
         self.parents: dict[str, list[tuple[str, Mark]]] = {}
-        self.found: list[Diagnostic] = []
+        self.diagnostics: list[Diagnostic] = []
 
     def take(self, path: Path, referrer: Mark | None) -> str:
         """Read the file and everything it extends; return the key of its document."""
@@ -107,7 +107,7 @@ class _DocumentGraph:
     def add(self, key: str, document: Document, path: Path | None) -> None:
         self.documents[key] = document
         self.parents[key] = []
-        for name, mark in _parent_names(document.root, self.found):
+        for name, mark in _parent_names(document.root, self.diagnostics):
             parent = self.take_parent(name, mark, path)
             if parent is not None:
                 self.parents[key].append((parent, mark))
@@ -123,7 +123,7 @@ class _DocumentGraph:
             self.refuse_outside(parent, name, mark)
             return self.take(parent, mark)
         except ProfileError as error:
-            self.found += error.diagnostics
+            self.diagnostics += error.diagnostics
             return None
 
     def refuse_outside(self, parent: Path, name: str, mark: Mark) -> None:
@@ -142,8 +142,8 @@ class _DocumentGraph:
             )
 
     def order(self, key: str) -> list[Document]:
-        if self.found:
-            raise ProfileError(self.found)
+        if self.diagnostics:
+            raise ProfileError(self.diagnostics)
         try:
             keys = self.linearise(key)
         except Cycle as cycle:

@@ -49,14 +49,14 @@ def find_unquoted_template(text: str, offset: int) -> Fault:
     """Return the fault of a `{{` at `offset` that stands outside quotes."""
     start, end = line_around(text, offset)
     closed = text.find("}}", offset, end)
-    mended = _with_quotes(text[start:end], offset - start)
+    suggestion = _with_quotes(text[start:end], offset - start)
     return Fault(
         code="unquoted-template",
         message="a template must be quoted: YAML reads `{{` as a mapping inside a mapping",
         start=offset,
         end=closed + 2 if closed >= 0 else end,
         label="quote the whole value",
-        help=f"quote it: {mended}" if mended else "put quotes around the whole value",
+        help=f"quote it: {suggestion}" if suggestion else "put quotes around the whole value",
     )
 
 
@@ -66,8 +66,8 @@ def _with_quotes(line: str, at: int) -> str | None:
         return None
     starts = [match.end() for match in _VALUE_STARTS.finditer(line, 0, at)]
     first = starts[-1] if starts else len(line) - len(line.lstrip())
-    opened = line[:first]
-    if opened.count("{") > opened.count("}") or opened.count("[") > opened.count("]"):
+    before = line[:first]
+    if before.count("{") > before.count("}") or before.count("[") > before.count("]"):
         closed = line.find("}}", at)
         last = closed + 2
         while 0 < last < len(line) and line[last] not in ",]}":
@@ -84,8 +84,8 @@ def _with_quotes(line: str, at: int) -> str | None:
         return None
     plain = '"' not in value and "\\" not in value
     quoted = f'"{value}"' if plain else "'" + value.replace("'", "''") + "'"
-    mended = (line[:first] + quoted + line[first + len(value) :]).strip()
-    return mended if len(mended) <= _LONGEST_MENDED else None
+    suggestion = (line[:first] + quoted + line[first + len(value) :]).strip()
+    return suggestion if len(suggestion) <= _LONGEST_MENDED else None
 
 
 def missing_space(text: str, start: int) -> Fault | None:
@@ -96,15 +96,15 @@ def missing_space(text: str, start: int) -> Fault | None:
     key = match[1]
     first, last = line_around(text, start)
     line = text[first:last]
-    mended = (line[: match.end() - first] + " " + line[match.end() - first :]).strip()
-    shown = len(mended) <= _LONGEST_MENDED and not find_possible_secrets(line)
+    suggestion = (line[: match.end() - first] + " " + line[match.end() - first :]).strip()
+    is_shown = len(suggestion) <= _LONGEST_MENDED and not find_possible_secrets(line)
     return Fault(
         code="missing-space",
         message=f"a space is missing after `{key}:`",
         start=start,
         end=match.end(),
         label="YAML reads this as text, not as a key and its value",
-        help=f"write: {mended}" if shown else f"put a space after `{key}:`",
+        help=f"write: {suggestion}" if is_shown else f"put a space after `{key}:`",
     )
 
 
