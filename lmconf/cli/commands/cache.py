@@ -45,7 +45,7 @@ class _Group(LazyGroup):
 @click.group(
     "cache",
     cls=_Group,
-    listed={name: LazyCommand(__name__, text) for name, text in _SUMMARIES.items()},
+    lazy_commands={name: LazyCommand(__name__, text) for name, text in _SUMMARIES.items()},
     examples=(
         ("lmconf cache stats", "of this machine's default store"),
         ("lmconf cache list support:gpt", "in the store of that LM"),
@@ -90,12 +90,12 @@ def stats(*, name: str | None, folder: str | None, form: str) -> None:
     """Tell how much is kept, and where."""
     from lmconf.cli.cache_store import open_store
 
-    with open_store(name, folder) as (store, called):
-        found = {"entries": 0, "bytes": 0} if store is None else store.stats()
+    with open_store(name, folder) as (store, label):
+        totals = {"entries": 0, "bytes": 0} if store is None else store.stats()
     if form == "json":
-        say(json.dumps({"store": called, **found}))
+        say(json.dumps({"store": label, **totals}))
     else:
-        say(f"{fit(called)}: {found['entries']:,} answers, {found['bytes']:,} bytes")
+        say(f"{fit(label)}: {totals['entries']:,} answers, {totals['bytes']:,} bytes")
 
 
 @make_command(
@@ -108,19 +108,19 @@ def list_(*, name: str | None, folder: str | None, limit: int, form: str) -> Non
     """List the answers that are kept, newest first: key, time, size, how long, model, words."""
     from lmconf.cli.cache_store import open_store, plain, summary
 
-    with open_store(name, folder) as (store, called):
-        found = _newest_first(store)
-    shown = found[:limit] if limit else found
+    with open_store(name, folder) as (store, label):
+        entries = _newest_first(store)
+    page = entries[:limit] if limit else entries
     if form == "json":
-        say(json.dumps([plain(kept) for kept in shown], indent=2, ensure_ascii=False))
+        say(json.dumps([plain(entry) for entry in page], indent=2, ensure_ascii=False))
         return
     now = time.time()
-    for kept in shown:
-        say(summary(kept, now))
-    if not found:
-        tell(f"nothing is kept in {fit(called)}")
-    elif len(shown) < len(found):
-        tell(f"and {len(found) - len(shown):,} more: --limit 0 lists them")
+    for entry in page:
+        say(summary(entry, now))
+    if not entries:
+        tell(f"nothing is kept in {fit(label)}")
+    elif len(page) < len(entries):
+        tell(f"and {len(entries) - len(page):,} more: --limit 0 lists them")
 
 
 @make_command(
@@ -137,16 +137,18 @@ def show(*, key: str, name: str | None, folder: str | None, form: str) -> None:
     """Print the answer under KEY, which may be cut short as long as it is clear."""
     from lmconf.cli.cache_store import StoreUnusable, open_store, response_in, texts_in
 
-    with open_store(name, folder) as (store, called):
-        found = [kept for kept in _entries(store) if kept.key.startswith(key.lower())]
-    if not found:
-        raise StoreUnusable(f"there is no answer under {fit(key)} in {called}")
-    if len(found) > 1:
-        keys = ", ".join(kept.key[:16] for kept in found[:5])
-        raise StoreUnusable(f"{len(found)} answers begin with {fit(key)}: {keys}")
-    response = response_in(found[0].value)
+    with open_store(name, folder) as (store, label):
+        matches = [entry for entry in _entries(store) if entry.key.startswith(key.lower())]
+    if not matches:
+        raise StoreUnusable(f"there is no answer under {fit(key)} in {label}")
+    if len(matches) > 1:
+        keys = ", ".join(entry.key[:16] for entry in matches[:5])
+        raise StoreUnusable(f"{len(matches)} answers begin with {fit(key)}: {keys}")
+    response = response_in(matches[0].value)
     if response is None:
-        raise StoreUnusable(f"what is kept under {found[0].key[:16]} is no answer: no call uses it")
+        raise StoreUnusable(
+            f"what is kept under {matches[0].key[:16]} is no answer: no call uses it"
+        )
     if form == "json":
         say(json.dumps(response, indent=2, ensure_ascii=False))
         return
@@ -181,15 +183,15 @@ def prune(
 
     age = None if older is None else quantity(parse_duration, older, "--older", "30d")
     size = None if max_size is None else quantity(parse_size, max_size, "--max-size", "500MiB")
-    with open_store(name, folder) as (store, called):
+    with open_store(name, folder) as (store, label):
         goes = _too_much(list(_entries(store)), age, size)
         if store is not None and not dry_run:
             for begin in range(0, len(goes), _BATCH):
-                store.drop(kept.key for kept in goes[begin : begin + _BATCH])
+                store.drop(entry.key for entry in goes[begin : begin + _BATCH])
             store.expire()
     what = "would be dropped" if dry_run else "dropped"
-    total = sum(len(kept.value) for kept in goes)
-    say(f"{fit(called)}: {len(goes):,} answers ({total:,} bytes) {what}, beside what had expired")
+    total = sum(len(entry.value) for entry in goes)
+    say(f"{fit(label)}: {len(goes):,} answers ({total:,} bytes) {what}, beside what had expired")
 
 
 @make_command("clear", (("lmconf cache clear", ""), ("lmconf cache clear support --yes", "")))
@@ -199,15 +201,15 @@ def clear(*, name: str | None, folder: str | None, yes: bool) -> None:
     """Drop everything that the store holds, also what other LMs keep there."""
     from lmconf.cli.cache_store import open_store
 
-    with open_store(name, folder) as (store, called):
+    with open_store(name, folder) as (store, label):
         count = 0 if store is None else store.stats()["entries"]
         if store is not None and count:
             if not yes:
                 if not sys.stdin.isatty():
                     raise UsageError(f"{count:,} answers would be dropped: say --yes")
-                click.confirm(f"Drop all {count:,} answers in {fit(called)}?", abort=True, err=True)
+                click.confirm(f"Drop all {count:,} answers in {fit(label)}?", abort=True, err=True)
             store.clear()
-    say(f"{fit(called)}: {count:,} answers dropped")
+    say(f"{fit(label)}: {count:,} answers dropped")
 
 
 @make_command(
@@ -231,14 +233,14 @@ def export(*, name: str | None, folder: str | None, output: str | None) -> None:
     from lmconf.cli.terminal import write_file
 
     with open_store(name, folder) as (store, _):
-        found = [line_of(kept) for kept in reversed(_newest_first(store))]
-    lines = [line for line in found if line is not None]
+        exports = [line_of(entry) for entry in reversed(_newest_first(store))]
+    lines = [line for line in exports if line is not None]
     if output is None:
         for line in lines:
             say(line)
     else:
         write_file(Path(output), "".join(f"{line}\n" for line in lines))
-    odd = len(found) - len(lines)
+    odd = len(exports) - len(lines)
     left_out = f"; {odd:,} entries are no answers, and were left out" if odd else ""
     tell(f"{len(lines):,} answers written{left_out}")
 
@@ -271,18 +273,18 @@ def import_(*, source: str, name: str | None, folder: str | None, force: bool) -
         else:
             entries[entry.key] = entry
     if faults:
-        told = [f"  line {number}: {faults[number]}" for number in sorted(faults)]
-        more = [f"  and {len(told) - _BATCH:,} more"] if len(told) > _BATCH else []
-        head = f"{source}: {len(told):,} of its lines are no answers, and nothing was kept"
-        raise StoreUnusable("\n".join([head, *told[:_BATCH], *more]))
+        problems = [f"  line {number}: {faults[number]}" for number in sorted(faults)]
+        more = [f"  and {len(problems) - _BATCH:,} more"] if len(problems) > _BATCH else []
+        head = f"{source}: {len(problems):,} of its lines are no answers, and nothing was kept"
+        raise StoreUnusable("\n".join([head, *problems[:_BATCH], *more]))
     now = time.time()
     fresh = {k: e for k, e in entries.items() if e.expires is None or e.expires > now}
-    with open_store(name, folder, make=True) as (store, called):
+    with open_store(name, folder, make=True) as (store, label):
         assert store is not None  # it was made
-        there = set() if force else {kept.key for kept in store.entries()} & set(fresh)
+        there = set() if force else {each.key for each in store.entries()} & set(fresh)
         store.put_all(entry for key, entry in fresh.items() if key not in there)
     say(
-        f"{fit(called)}: {len(fresh) - len(there):,} answers kept, {len(there):,} were there"
+        f"{fit(label)}: {len(fresh) - len(there):,} answers kept, {len(there):,} were there"
         f" already, {len(entries) - len(fresh):,} have expired"
     )
 
@@ -307,17 +309,17 @@ def _newest_first(store: OpenStore | None) -> list[StoredAnswer]:
 
 
 def _too_much(
-    found: list[StoredAnswer], age: float | None, size: float | None
+    entries: list[StoredAnswer], age: float | None, size: float | None
 ) -> list[StoredAnswer]:
     """Return what was not used for `age` seconds, and what exceeds `size` bytes beside that."""
-    found = sorted(found, key=lambda kept: kept.used)
+    entries = sorted(entries, key=lambda entry: entry.used)
     oldest = float("-inf") if age is None else time.time() - age
-    goes = [kept for kept in found if kept.used < oldest]
-    stays = found[len(goes) :]
-    excess = 0.0 if size is None else sum(len(kept.value) for kept in stays) - size
-    for kept in stays:
+    goes = [entry for entry in entries if entry.used < oldest]
+    stays = entries[len(goes) :]
+    excess = 0.0 if size is None else sum(len(entry.value) for entry in stays) - size
+    for entry in stays:
         if excess <= 0:
             break
-        goes.append(kept)
-        excess -= len(kept.value)
+        goes.append(entry)
+        excess -= len(entry.value)
     return goes

@@ -60,9 +60,9 @@ def command(
 
     if minimal and form == "dspy":
         raise click.UsageError("--minimal has no meaning with --format dspy.")
-    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports)
-    warn(ctx, chosen.warnings)
-    content = dspy_state(chosen) if form == "dspy" else state(chosen, minimal=minimal)
+    selection = choose(name, sets=sets, variables=variables, allow_imports=allow_imports)
+    warn(ctx, selection.warnings)
+    content = dspy_state(selection) if form == "dspy" else state(selection, minimal=minimal)
     text = to_text(content, form)
     if output is None:
         say(text, newline=False)

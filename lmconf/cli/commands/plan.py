@@ -63,10 +63,12 @@ def command(
     from lmconf.cli.select import choose, warn
     from lmconf.runtime import forecast_call
 
-    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True)
-    lm = chosen.lm
-    warn(ctx, chosen.warnings)
-    foreseen = forecast_call(chosen.profile.lms[lm], prompt_tokens)
+    selection = choose(
+        name, sets=sets, variables=variables, allow_imports=allow_imports, one_lm=True
+    )
+    lm = selection.lm
+    warn(ctx, selection.warnings)
+    foreseen = forecast_call(selection.profile.lms[lm], prompt_tokens)
     if form == "json":
         say(json.dumps(msgspec.to_builtins(foreseen), indent=2, ensure_ascii=False))
     else:
@@ -76,23 +78,25 @@ def command(
 def to_text(foreseen: CallForecast) -> str:
     """Return what is foreseen for a person to read."""
     lines: list[str] = []
-    for index, asked in enumerate(foreseen.asked):
+    for index, lm in enumerate(foreseen.asked):
         if index:
             lines += ["", f"then, after {', '.join(foreseen.after) or 'no failure at all'}:"]
-        lines += _describe_lm(asked)
+        lines += _describe_lm(lm)
     return "\n".join([*lines, "", *_worst(foreseen)]) + "\n"
 
 
-def _describe_lm(asked: LMForecast) -> Iterator[str]:
-    model = "" if asked.model == asked.lm else f" ({asked.model})"
-    yield f"{asked.lm}{model} at {asked.server}"
-    if asked.looks:
-        yield f"  looks for a kept answer: {', then '.join(asked.looks)}"
-    for step in asked.steps:
+def _describe_lm(forecast: LMForecast) -> Iterator[str]:
+    model = "" if forecast.model == forecast.lm else f" ({forecast.model})"
+    yield f"{forecast.lm}{model} at {forecast.server}"
+    if forecast.looks:
+        yield f"  looks for a kept answer: {', then '.join(forecast.looks)}"
+    for step in forecast.steps:
         yield f"  {_what(step):<18} up to {_seconds(step.most):<8} {_when(step)}".rstrip()
-    for note in asked.notes:
+    for note in forecast.notes:
         yield f"  - {note}"
-    cost = asked.why if asked.dollars is None else f"up to {_money(asked.dollars)} an attempt"
+    cost = (
+        forecast.why if forecast.dollars is None else f"up to {_money(forecast.dollars)} an attempt"
+    )
     yield f"  - {cost}"
 
 

@@ -31,16 +31,16 @@ def complete_server(_: click.Context, __: click.Parameter, incomplete: str) -> l
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def match_servers(name: str, found: Sequence[ServerRecord]) -> list[ServerRecord]:
-    """Return those of `found` that `name` means: a server's name, or its process id.
+def match_servers(name: str, records: Sequence[ServerRecord]) -> list[ServerRecord]:
+    """Return those of `records` that `name` means: a server's name, or its process id.
 
     Raises:
         UsageError: there is none.
     """
-    chosen = [record for record in found if name in (record.name, str(record.pid))]
-    if chosen:
-        return chosen
-    near = did_you_mean(name, [record.name for record in found])
+    matches = [record for record in records if name in (record.name, str(record.pid))]
+    if matches:
+        return matches
+    near = did_you_mean(name, [record.name for record in records])
     hint = f"did you mean `{near}`?" if near else "`lmconf ps` lists those that run"
     raise UsageError(f"no server named `{name}` runs; {hint}")
 
@@ -55,7 +55,7 @@ def command(*, form: str) -> None:
     """
     from lmconf.launchers.records import running_records
 
-    found = running_records()
+    records = running_records()
     if form == "json":
         say(
             json.dumps(
@@ -71,13 +71,13 @@ def command(*, form: str) -> None:
                         "log": record.log,
                         "launched": record.launched,
                     }
-                    for record in found
+                    for record in records
                 ],
                 indent=2,
             )
         )
         return
-    if not found:
+    if not records:
         tell("no server runs")
         return
     rows = [("NAME", "KIND", "MODEL", "URL", "PID", "UP", "KEPT BY")]
@@ -91,7 +91,7 @@ def command(*, form: str) -> None:
             _duration(time.time() - record.launched),
             f"process {record.owner}" if record.owner else "lmconf kill",
         )
-        for record in found
+        for record in records
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -56,9 +56,9 @@ def command(
     """
     from lmconf.cli.select import choose, state, to_text, warn
 
-    chosen = choose(name, sets=sets, variables=variables, allow_imports=allow_imports)
-    warn(ctx, chosen.warnings)
-    content = state(chosen, minimal=minimal)
+    selection = choose(name, sets=sets, variables=variables, allow_imports=allow_imports)
+    warn(ctx, selection.warnings)
+    content = state(selection, minimal=minimal)
     if not origin:
         say(to_text(content, form), newline=False)
         return
@@ -66,16 +66,16 @@ def command(
 
     if form == "yaml":
         color = terminal_of(ctx).colors(sys.stdout)
-        say(annotate_origins(chosen, content, color=color), newline=False)
+        say(annotate_origins(selection, content, color=color), newline=False)
         return
     rows = [
         {
-            "path": list(found.path),
-            "value": found.value,
-            "origin": str(found),
-            "file": found.mark.source.name if found.mark else None,
-            "line": found.mark.line or None if found.mark else None,
+            "path": list(each.path),
+            "value": each.value,
+            "origin": str(each),
+            "file": each.mark.source.name if each.mark else None,
+            "line": each.mark.line or None if each.mark else None,
         }
-        for found in origins(chosen, content)
+        for each in origins(selection, content)
     ]
     say(json.dumps(rows, indent=2, ensure_ascii=False))
