@@ -35,10 +35,10 @@ Example = tuple[str, str]
 
 def terminal_of(ctx: click.Context) -> Terminal:
     """Return the terminal of this run."""
-    found = ctx.find_root().obj
-    if not isinstance(found, Terminal):
-        found = ctx.find_root().obj = Terminal()
-    return found
+    terminal = ctx.find_root().obj
+    if not isinstance(terminal, Terminal):
+        terminal = ctx.find_root().obj = Terminal()
+    return terminal
 
 
 def _choose_color(ctx: click.Context, _: click.Parameter, value: ColorChoice | None) -> None:
@@ -124,44 +124,54 @@ class LazyGroup(click.Group):
     def __init__(
         self,
         *args: Any,
-        listed: Mapping[str, LazyCommand],
+        lazy_commands: Mapping[str, LazyCommand],
         examples: Sequence[Example] = (),
         notes: Mapping[str, Sequence[tuple[str, str]]],
         **attributes: Any,
     ) -> None:
         super().__init__(*args, **attributes)
-        self.listed = dict(listed)
+        self.lazy_commands = dict(lazy_commands)
         self.examples = tuple(examples)
         self.notes = dict(notes)
         self.params.append(color_option())
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, in the order of the table."""
-        return list(self.listed)
+        return list(self.lazy_commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command `cmd_name`, imported now, or None."""
-        if cmd_name not in self.listed:
+        if cmd_name not in self.lazy_commands:
             return None
-        loaded = importlib.import_module(self.listed[cmd_name].module).command
-        assert isinstance(loaded, click.Command)
-        return loaded
+        command = importlib.import_module(self.lazy_commands[cmd_name].module).command
+        assert isinstance(command, click.Command)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that `args` begin with; a wrong name is told with a near one."""
         name = args[0]
-        if name not in self.listed and not name.startswith("-") and not ctx.resilient_parsing:
-            near = did_you_mean(name, self.listed)
-            hint = f"Did you mean `{near}`?" if near else f"There are: {', '.join(self.listed)}."
+        if (
+            name not in self.lazy_commands
+            and not name.startswith("-")
+            and not ctx.resilient_parsing
+        ):
+            near = did_you_mean(name, self.lazy_commands)
+            hint = (
+                f"Did you mean `{near}`?"
+                if near
+                else f"There are: {', '.join(self.lazy_commands)}."
+            )
             ctx.fail(f"There is no command `{name}`. {hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, listed.summary) for name, listed in self.listed.items()])
+            formatter.write_dl(
+                [(name, command.summary) for name, command in self.lazy_commands.items()]
+            )
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples and the notes."""
@@ -226,7 +236,7 @@ EXIT_CODES = (
 @click.group(
     "lmconf",
     cls=LazyGroup,
-    listed=COMMANDS,
+    lazy_commands=COMMANDS,
     examples=(
         ("lmconf init", "a first profile in this folder"),
         ('lmconf call lmconf "Say hello."', "call its main LM"),

@@ -57,23 +57,23 @@ def open_store(
             f"there is no folder {folder}: --path names the folder of a store on disk"
         )
     spec = _spec_of(name, folder)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as records:
         warnings.simplefilter("always")
-        store, called = _open(spec, make=make)
+        store, label = _open(spec, make=make)
         try:
-            yield store, called
+            yield store, label
         finally:
             if store is not None:
                 store.close()
-    troubles = [str(each.message) for each in told if _is_trouble(each)]
+    troubles = [str(each.message) for each in records if _is_trouble(each)]
     if troubles:
         raise StoreUnusable(troubles[0].replace("; calls continue without it", ""))
 
 
-def _is_trouble(told: warnings.WarningMessage) -> bool:
+def _is_trouble(message: warnings.WarningMessage) -> bool:
     from lmconf.caches import CacheWarning
 
-    return issubclass(told.category, CacheWarning)
+    return issubclass(message.category, CacheWarning)
 
 
 def _spec_of(name: str | None, folder: str | None) -> StoreSpec:
@@ -83,8 +83,8 @@ def _spec_of(name: str | None, folder: str | None) -> StoreSpec:
         return DiskStore(path=folder)
     from lmconf.cli.select import choose
 
-    chosen = choose(name)
-    store = chosen.profile.lms[chosen.lm].spec.cache.store
+    selection = choose(name)
+    store = selection.profile.lms[selection.lm].spec.cache.store
     assert not isinstance(store, str)
     if isinstance(store, MemoryStore):
         raise UsageError(
@@ -108,7 +108,7 @@ def _open(spec: StoreSpec, *, make: bool) -> tuple[OpenStore | None, str]:
             )
         if not make and not (folder / FILE).exists():
             return None, str(folder)
-        called = str(folder)
+        label = str(folder)
     else:
         called = (
             f"Redis, namespace {spec.namespace}" if isinstance(spec, RedisStore) else spec.backend
@@ -124,16 +124,16 @@ def _open(spec: StoreSpec, *, make: bool) -> tuple[OpenStore | None, str]:
 # --- answers as data ---
 
 
-def plain(kept: StoredAnswer) -> dict[str, Any]:
+def plain(entry: StoredAnswer) -> dict[str, Any]:
     """Return what is known of an answer, without the answer, as data that json writes."""
-    response = response_in(kept.value) or {}
+    response = response_in(entry.value) or {}
     return {
-        "key": kept.key,
+        "key": entry.key,
         "model": response.get("model"),
-        "created": kept.created,
-        "used": kept.used,
-        "expires": kept.expires,
-        "size": len(kept.value),
+        "created": entry.created,
+        "used": entry.used,
+        "expires": entry.expires,
+        "size": len(entry.value),
         "words": _words(next(iter(texts_in(response)), "")),
     }
 
@@ -154,28 +154,28 @@ def _words(text: str) -> str:
     return words if len(words) <= 80 else f"{words[:79]}…"
 
 
-def summary(kept: StoredAnswer, now: float) -> str:
+def summary(entry: StoredAnswer, now: float) -> str:
     """Return the line of a list that tells of an answer."""
     told = plain(kept)
     left = "for ever" if kept.expires is None else f"{format_duration(kept.expires - now)} left"
     return (
-        f"{kept.key[:12]}  {_when(kept.created)}  {format_bytes(told['size']):>9}  {left:<10}"
-        f"  {fit(str(told['model'] or '?')):<20}  {fit(told['words'])}"
+        f"{entry.key[:12]}  {_when(entry.created)}  {format_bytes(facts['size']):>9}  {left:<10}"
+        f"  {fit(str(facts['model'] or '?')):<20}  {fit(facts['words'])}"
     )
 
 
-def line_of(kept: StoredAnswer) -> str | None:
+def line_of(entry: StoredAnswer) -> str | None:
     """Return the line of an export: keys of credentials' shapes in an answer are masked.
 
     What no call would take for an answer has none.
     """
     from lmconf.secrets.redaction import mask_key_shapes, mask_texts
 
-    response = mask_texts(response_in(kept.value), mask_key_shapes)
+    response = mask_texts(response_in(entry.value), mask_key_shapes)
     if response is None:
         return None
-    ttl = None if kept.expires is None else max(0.0, kept.expires - kept.created)
-    line = {"key": kept.key, "created": kept.created, "ttl": ttl, "response": response}
+    ttl = None if entry.expires is None else max(0.0, entry.expires - entry.created)
+    line = {"key": entry.key, "created": entry.created, "ttl": ttl, "response": response}
     return msgspec.json.encode(line).decode()
 
 

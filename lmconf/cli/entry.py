@@ -79,16 +79,16 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with group.make_context(PROGRAM, list(arguments), obj=terminal) as ctx:
             group.invoke(ctx)
-    except click.exceptions.Exit as finished:
-        return finished.exit_code
+    except click.exceptions.Exit as exit_request:
+        return exit_request.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         tell("interrupted")
         return INTERRUPTED
-    except Stopped as stopped:
-        return 128 + stopped.number
+    except Stopped as stop:
+        return 128 + stop.number
     except BrokenPipeError:
         return _abandon_output()
     except OSError as error:

@@ -20,14 +20,14 @@ def run_on_loop(work: Coroutine[Any, Any, None]) -> None:
     loop or of an import, and leave a lock taken. A second signal does what the system says.
     """
     before = {number: signal.getsignal(number) for number in _handled_signals()}
-    received: list[int] = []
+    numbers: list[int] = []
 
     async def main() -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
         def stop(number: int) -> None:
-            received.append(number)
+            numbers.append(number)
             for each in before:
                 loop.remove_signal_handler(each)
             task.cancel()
@@ -39,13 +39,13 @@ def run_on_loop(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(main())
     except asyncio.CancelledError:
-        if not received:
+        if not numbers:
             raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if received:
-        raise KeyboardInterrupt if received[0] == signal.SIGINT else Stopped(received[0])
+    if numbers:
+        raise KeyboardInterrupt if numbers[0] == signal.SIGINT else Stopped(numbers[0])
 
 
 def _handled_signals() -> list[int]:

@@ -61,7 +61,7 @@ def follow(job: TrainingJob, *, show: bool, timeout: float | None = None) -> boo
     log, last = _Log(job.folder / "log"), ""
     try:
         while True:
-            ended = job.done()
+            is_done = job.done()
             if show:
                 for line in log.fresh():
                     tell(fit(line))
@@ -69,7 +69,7 @@ def follow(job: TrainingJob, *, show: bool, timeout: float | None = None) -> boo
                 if now and now != last and not log.read:
                     tell(fit(now))
                 last = now
-            if ended:
+            if is_done:
                 return True
             if until is not None and time.monotonic() >= until:
                 return False
@@ -106,11 +106,11 @@ class _Log:
         try:
             with self.path.open("rb") as file:
                 file.seek(self.read)
-                said = file.read()
+                data = file.read()
         except FileNotFoundError:
             return []
-        self.read += len(said)
-        *whole, self.rest = (self.rest + said).split(b"\n")
+        self.read += len(data)
+        *whole, self.rest = (self.rest + data).split(b"\n")
         return [line.decode("utf-8", "replace") for line in whole]
 
 
@@ -121,28 +121,28 @@ def conclude(ctx: click.Context, job: TrainingJob) -> None:
         why = f": {record.error}" if record.error else ""
         tell(fit(f"error: the training {job.id} {record.status}{why}"))
         ctx.exit(FAILED)
-    trained = job.result()
-    say(f"{job.id} succeeded: {trained.model}")
+    lm = job.result()
+    say(f"{job.id} succeeded: {lm.model}")
     if record.save is None or record.saved:
         from lmconf.loader.save import dumps
 
-        say(dumps(trained, "minimal"), newline=False)
+        say(dumps(lm, "minimal"), newline=False)
         return
     from lmconf.loader.add_lm import CannotAddLM, add_to_profile
 
     profile, name = record.save
     try:
-        add_to_profile(Path(profile), name, trained)
+        add_to_profile(Path(profile), name, lm)
     except (CannotAddLM, OSError) as error:
         from lmconf.loader.add_lm import entry_of
 
         if isinstance(error, OSError):
-            told = f"{profile} cannot be written: {(error.strerror or 'unknown').lower()}"
+            message = f"{profile} cannot be written: {(error.strerror or 'unknown').lower()}"
         else:
-            told = str(error)
-        tell(fit(f"error: {told}"))
+            message = str(error)
+        tell(fit(f"error: {message}"))
         tell("add this under `lms:` by hand:")
-        say(entry_of(trained, name), newline=False)
+        say(entry_of(lm, name), newline=False)
         ctx.exit(1)
     job.note_saved()
     say(f"declared as `{name}` in {profile}")
@@ -150,16 +150,16 @@ def conclude(ctx: click.Context, job: TrainingJob) -> None:
 
 def progress_of(progress: Mapping[str, Any]) -> str:
     """Return what is told of a job's progress, on one line."""
-    told = []
+    parts = []
     if "step" in progress:
-        told.append(f"step {progress['step']} of {progress.get('steps', '?')}")
+        parts.append(f"step {progress['step']} of {progress.get('steps', '?')}")
     if isinstance(progress.get("loss"), float):
-        told.append(f"loss {progress['loss']:.4f}")
+        parts.append(f"loss {progress['loss']:.4f}")
     if isinstance(progress.get("validation_loss"), float):
-        told.append(f"on the validation data {progress['validation_loss']:.4f}")
-    told += [
+        parts.append(f"on the validation data {progress['validation_loss']:.4f}")
+    parts += [
         f"{name.replace('_', ' ')} {value}"
         for name, value in progress.items()
         if name in ("stage", "trained_tokens")
     ]
-    return ", ".join(told)
+    return ", ".join(parts)

@@ -119,11 +119,11 @@ class _DuplicateKey(Exception):
 
 def _reject_duplicates(pairs: list[tuple[str, object]]) -> None:
     if len(pairs) > 1:
-        seen: set[str] = set()
+        keys: set[str] = set()
         for key, _ in pairs:
-            if key in seen:
+            if key in keys:
                 raise _DuplicateKey(key)
-            seen.add(key)
+            keys.add(key)
 
 
 def _is_deeper(item: object, depth: int) -> bool:
@@ -142,9 +142,9 @@ def _is_deeper(item: object, depth: int) -> bool:
     return True
 
 
-def dump_line(said: Mapping[str, Any]) -> str:
+def dump_line(row: Mapping[str, Any]) -> str:
     """Return a row of an output as one line; half of a surrogate pair, which none reads, is lost."""
-    return _HALF.sub("\ufffd", json.dumps(said, ensure_ascii=False))
+    return _HALF.sub("\ufffd", json.dumps(row, ensure_ascii=False))
 
 
 def _digest(item: object) -> str:
@@ -172,27 +172,27 @@ def outcome_row(
 ) -> str:
     """Return the row that says what came of the input `line`, the one at `index`.
 
-    `asked` are the settings that steer its answer, and `mark` is the fingerprint of both.
+    `settings` steer its answer, and `mark` is the fingerprint of both.
     """
     head: dict[str, Any] = {
         "index": index,
         "input": line.digest,
         "fingerprint": mark,
-        "asked": asked,
+        "asked": settings,
     }
-    if isinstance(found, Answer):
-        return dump_line({**head, **plain(found)})
-    told: dict[str, Any] = {"type": type(found).__name__}
-    if isinstance(found, CallError):
-        told |= {
-            "message": fit(found.message),
-            "status": found.status,
-            "attempts": found.attempts,
-            "request_id": found.request_id,
+    if isinstance(outcome, Answer):
+        return dump_line({**head, **plain(outcome)})
+    error: dict[str, Any] = {"type": type(outcome).__name__}
+    if isinstance(outcome, CallError):
+        error |= {
+            "message": fit(outcome.message),
+            "status": outcome.status,
+            "attempts": outcome.attempts,
+            "request_id": outcome.request_id,
         }
     else:
-        told["message"] = fit(str(found))
-    return dump_line({**head, "error": told})
+        error["message"] = fit(str(outcome))
+    return dump_line({**head, "error": error})
 
 
 class Writer(Protocol):
@@ -228,12 +228,12 @@ class OrderedWriter:
 class FileWriter:
     """Writes each line at once, so that none is lost; at the end, all are put in order.
 
-    `kept` holds the rows of an earlier run: they stay until another takes their place.
+    `lines` holds the rows of an earlier run: they stay until another takes their place.
     """
 
-    def __init__(self, path: Path, kept: Mapping[int, str]) -> None:
+    def __init__(self, path: Path, lines: Mapping[int, str]) -> None:
         self._path = path
-        self._lines = dict(kept)
+        self._lines = dict(lines)
         self._write()
         self._ordered = True
         self._file: IO[str] = path.open("a", encoding="utf-8", newline="\n")

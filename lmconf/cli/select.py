@@ -30,32 +30,32 @@ if TYPE_CHECKING:
 __all__ = ["Selection", "choose", "dspy_state", "state", "to_text", "warn"]
 
 
-def state(chosen: Selection, *, minimal: bool) -> dict[str, Any]:
+def state(selection: Selection, *, minimal: bool) -> dict[str, Any]:
     """Return the state of the LM that was named, else of the profile in the form it was written."""
     from lmconf.spec.state import dump_lm, dump_profile
 
     style: Literal["minimal", "resolved"] = "minimal" if minimal else "resolved"
-    profile = chosen.profile
-    if is_one_lm(chosen):
-        return dump_lm(profile.lms[chosen.lm], style)
+    profile = selection.profile
+    if is_one_lm(selection):
+        return dump_lm(profile.lms[selection.lm], style)
     return dump_profile(profile.spec, profile.stated, style)
 
 
-def is_one_lm(chosen: Selection) -> bool:
-    """Say whether the state of `chosen` is that of one LM."""
-    return chosen.named is not None or chosen.profile.flat
+def is_one_lm(selection: Selection) -> bool:
+    """Say whether the state of `selection` is that of one LM."""
+    return selection.lm_name is not None or selection.profile.flat
 
 
-def dspy_state(chosen: Selection) -> dict[str, Any]:
+def dspy_state(selection: Selection) -> dict[str, Any]:
     """Return the arguments of `dspy.LM` that say what the LM says; what they cannot say is told."""
     from lmconf.spec.state import StateWarning, dump_lm
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", StateWarning)
-        made = dump_lm(chosen.profile.lms[chosen.lm], "dspy")
+        arguments = dump_lm(selection.profile.lms[selection.lm], "dspy")
     for warning in caught:
         tell(f"warning: {fit(str(warning.message))}")
-    return made
+    return arguments
 
 
 def to_text(value: dict[str, Any], form: str) -> str:
@@ -68,14 +68,14 @@ def to_text(value: dict[str, Any], form: str) -> str:
 
 
 class Selection(Struct, frozen=True, eq=False):
-    """A compiled profile, the LM of it that was named if one was, and what to warn of.
+    """A compiled profile, the name of the LM of it that was asked for, and its warnings.
 
-    `typed` is what the profile was called on the command line, or the file that was meant.
+    `profile_name` is what the profile was called on the command line, or the file that was meant.
     """
 
     profile: CompiledProfile
-    typed: str
-    named: str | None
+    profile_name: str
+    lm_name: str | None
     warnings: tuple[Diagnostic, ...]
 
     @property
@@ -85,10 +85,10 @@ class Selection(Struct, frozen=True, eq=False):
         Raises:
             ProfileError: none was named, and the profile does not say which is its main LM.
         """
-        if self.named is not None:
-            return self.named
+        if self.lm_name is not None:
+            return self.lm_name
         if self.profile.spec.main is None:
-            raise ProfileError([_no_main(self.typed, list(self.profile.lms))])
+            raise ProfileError([_no_main(self.profile_name, list(self.profile.lms))])
         return self.profile.spec.main
 
     @property
@@ -116,11 +116,11 @@ def choose(
 
     profile_name, lm_name = (None, None) if name is None else split_name(name)
     source = _source(profile_name)
-    assignments, given = parse_assignments(sets, variables)
+    assignments, values = parse_assignments(sets, variables)
     outcome = compile_source(
         source,
         _address_assignments(assignments, source, lm_name, one_lm=one_lm),
-        given,
+        values,
         allow_imports=frozenset(allow_imports),
         registered=False,
     )
@@ -152,12 +152,12 @@ def parse_assignments(
     from lmconf.document.command_line import parse_var
     from lmconf.document.overrides import parse_set
 
-    found: list[Diagnostic] = []
-    assignments = [parse_set(text, found) for text in sets]
-    given = [parse_var(text, found) for text in variables]
-    if found:
-        raise InvalidArgument(found)
-    return tuple(filter(None, assignments)), dict(filter(None, given))
+    diagnostics: list[Diagnostic] = []
+    assignments = [parse_set(text, diagnostics) for text in sets]
+    values = [parse_var(text, diagnostics) for text in variables]
+    if diagnostics:
+        raise InvalidArgument(diagnostics)
+    return tuple(filter(None, assignments)), dict(filter(None, values))
 
 
 # --- which LM a path of `--set` means -----------------------------------------------------------
@@ -206,9 +206,9 @@ def _form(source: str) -> tuple[bool, str | None]:
     roots = [document.root for document in gather_documents(find_profile(source, os.environ))]
     main = None
     for root in roots:
-        stated, lms = root.get("main"), root.get("lms")
-        if isinstance(stated, Scalar) and isinstance(stated.value, str):
-            main = stated.value
+        main_node, lms = root.get("main"), root.get("lms")
+        if isinstance(main_node, Scalar) and isinstance(main_node.value, str):
+            main = main_node.value
         elif main is None and isinstance(lms, Map):
             callable_ = [name for name, _ in lms if not name.startswith("_")]
             if "main" in callable_ or len(callable_) == 1:
@@ -225,9 +225,9 @@ def _source(name: str | None) -> str:
     Raises:
         ProfileError: there is none; an LM's name without its profile is told with it.
     """
-    wanted = default_profile(os.environ) if name is None else name
+    name_or_path = default_profile(os.environ) if name is None else name
     try:
-        return str(find_profile(wanted, os.environ))
+        return str(find_profile(name_or_path, os.environ))
     except ProfileError:
         owner = None if name is None or is_path(name) else _owner(name)
         if owner is None:
@@ -253,20 +253,20 @@ def _owner(lm: str) -> str | None:
     return None
 
 
-def no_lm(name: str, profile: str, known: Sequence[str]) -> Diagnostic:
-    """Return what to tell about an LM that `profile`, which has the LMs `known`, does not have."""
-    near = did_you_mean(name, known)
+def no_lm(name: str, profile: str, names: Sequence[str]) -> Diagnostic:
+    """Return what to tell about an LM that `profile`, which has the LMs `names`, does not have."""
+    near = did_you_mean(name, names)
     return Diagnostic(
         code="unknown-lm",
         message=f"`{profile}` has no LM named `{name}`",
-        help=f"did you mean `{profile}:{near}`?" if near else f"it has: {', '.join(known)}",
+        help=f"did you mean `{profile}:{near}`?" if near else f"it has: {', '.join(names)}",
     )
 
 
-def _no_main(profile: str, known: Sequence[str]) -> Diagnostic:
+def _no_main(profile: str, names: Sequence[str]) -> Diagnostic:
     return Diagnostic(
         code="no-main",
         message=f"`{profile}` has several LMs and no `main`",
-        help=f"name one, as `{profile}:{known[0]}`, or add `main: …` to it;"
-        f" it has: {', '.join(known)}",
+        help=f"name one, as `{profile}:{names[0]}`, or add `main: …` to it;"
+        f" it has: {', '.join(names)}",
     )

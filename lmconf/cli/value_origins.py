@@ -43,24 +43,24 @@ class Origin(Struct, frozen=True):
         return f"{self.mark.source.name}:{self.mark.line}" if in_file else self.mark.source.name
 
 
-def origins(chosen: Selection, state: dict[str, Any]) -> Iterator[Origin]:
-    """Yield the origin of each value of `state`, the state of `chosen`, in order."""
+def origins(selection: Selection, state: dict[str, Any]) -> Iterator[Origin]:
+    """Yield the origin of each value of `state`, the state of `selection`, in order."""
     for path, node in _leaves(read_document(write(state), "").root):
-        yield _origin(chosen, path, to_plain(node))
+        yield _origin(selection, path, to_plain(node))
 
 
-def annotate_origins(chosen: Selection, state: dict[str, Any], *, color: bool) -> str:
+def annotate_origins(selection: Selection, state: dict[str, Any], *, color: bool) -> str:
     """Return `state` as YAML with the origin of each value in a comment beside it."""
     text = write(state)
     lines = text.splitlines()
     # The first value that begins on a line tells that line's origin.
-    said: dict[int, str] = {}
+    origin_of_line: dict[int, str] = {}
     for path, node in _leaves(read_document(text, "").root):
-        said.setdefault(node.mark.line - 1, str(_origin(chosen, path, to_plain(node))))
-    widths = [len(lines[number]) for number in said]
+        origin_of_line.setdefault(node.mark.line - 1, str(_origin(selection, path, to_plain(node))))
+    widths = [len(lines[number]) for number in origin_of_line]
     width = min(max(widths, default=0), WIDEST)
     before, after = (_DIM, _PLAIN) if color else ("", "")
-    for number, origin in said.items():
+    for number, origin in origin_of_line.items():
         lines[number] = f"{lines[number]:<{width}}  {before}# {origin}{after}"
     return "\n".join(lines) + "\n"
 
@@ -77,19 +77,21 @@ def _leaves(node: Node, path: Path = ()) -> Iterator[tuple[Path, Node]]:
         yield path, node
 
 
-def _origin(chosen: Selection, path: Path, value: Any) -> Origin:
+def _origin(selection: Selection, path: Path, value: Any) -> Origin:
     from lmconf.cli.select import is_one_lm
 
-    profile = chosen.profile
+    profile = selection.profile
     # The format's version is said once, for a document of one LM too.
-    of_lm = is_one_lm(chosen) and path != ("lmconf",)
-    whole = ("lms", chosen.lm, *path) if of_lm else path
+    of_lm = is_one_lm(selection) and path != ("lmconf",)
+    whole = ("lms", selection.lm, *path) if of_lm else path
     node = _find_stated_node(profile, whole)
-    filled = _default_source(profile, whole, node, value)
-    if filled is not None:
-        return Origin(path, value, filled)
-    found = node if node is not None else _find_stated_node(profile, (*whole[:2], "provider"))
-    return Origin(path, value, "stated", found.mark if found is not None else None)
+    source = _default_source(profile, whole, node, value)
+    if source is not None:
+        return Origin(path, value, source)
+    provider_node = (
+        node if node is not None else _find_stated_node(profile, (*whole[:2], "provider"))
+    )
+    return Origin(path, value, "stated", provider_node.mark if provider_node is not None else None)
 
 
 def _find_stated_node(profile: CompiledProfile, path: Path) -> Node | None:

@@ -43,8 +43,8 @@ class _Form(ABC, Generic[T]):
         """Return a cache or a budget with its store in place of the store's name."""
 
     @abstractmethod
-    def map_items(self, listed: T, change: Callable[[T], T]) -> T | None:
-        """Return a list with each item changed; None where `listed` is no list."""
+    def map_items(self, listing: T, change: Callable[[T], T]) -> T | None:
+        """Return a list with each item changed; None where `listing` is no list."""
 
 
 def _inline(form: _Form[T], lm: T, *, alone: bool = False) -> T:
@@ -103,9 +103,9 @@ class _Specs(_Form[Any]):
         return msgspec.structs.replace(policy, store=self._profile.stores[policy.store])
 
     def map_items(
-        self, listed: tuple[object, ...], change: Callable[[Any], object]
+        self, listing: tuple[object, ...], change: Callable[[Any], object]
     ) -> tuple[object, ...]:
-        return tuple(map(change, listed))
+        return tuple(map(change, listing))
 
 
 class _Stated(_Form[Any]):
@@ -128,18 +128,20 @@ class _Stated(_Form[Any]):
             return policy
         return {**policy, "store": self._profile["stores"][policy["store"]]}
 
-    def map_items(self, listed: Any, change: Callable[[Any], object]) -> list[object]:
+    def map_items(self, listing: Any, change: Callable[[Any], object]) -> list[object]:
         # A list may also be stated as `{$value: […]}`.
-        items = listed["$value"] if isinstance(listed, Mapping) and "$value" in listed else listed
+        items = (
+            listing["$value"] if isinstance(listing, Mapping) and "$value" in listing else listing
+        )
         return [change(item) for item in items]
 
 
 class _Nodes(_Form[Node]):
-    """A profile as nodes; `stated` is its data: a value that is missing there gave way."""
+    """A profile as nodes; `statements` is its data: a value that is missing there gave way."""
 
-    def __init__(self, profile: Map, stated: Mapping[str, Any]) -> None:
+    def __init__(self, profile: Map, statements: Mapping[str, Any]) -> None:
         self._profile = profile
-        self._stated = stated
+        self._statements = statements
 
     def entries(self, lm: Node) -> dict[str, Node]:
         assert isinstance(lm, Map)
@@ -152,16 +154,16 @@ class _Nodes(_Form[Node]):
     def resolve(self, block: str, item: Node) -> Node:
         if not isinstance(item, Scalar) or not isinstance(item.value, str):
             return item
-        named = at(self._profile, (block, item.value))
-        if named is None:
+        definition = at(self._profile, (block, item.value))
+        if definition is None:
             return item
-        return self.lm(item.value) if block == "lms" else named
+        return self.lm(item.value) if block == "lms" else definition
 
     def lm(self, name: str) -> Map:
         """Return the LM `name` with the values that were stated alone."""
-        lm, stated = at(self._profile, ("lms", name)), self._stated["lms"][name]
+        lm, own_statements = at(self._profile, ("lms", name)), self._statements["lms"][name]
         assert isinstance(lm, Map)
-        return Map({key: value for key, value in lm if key in stated}, lm.keys, lm.mark)
+        return Map({key: value for key, value in lm if key in own_statements}, lm.keys, lm.mark)
 
     def resolve_store(self, policy: Node) -> Node:
         store = policy.get("store") if isinstance(policy, Map) else None
@@ -170,10 +172,10 @@ class _Nodes(_Form[Node]):
         entries = {**policy.entries, "store": self.resolve("stores", store)}
         return Map(entries, policy.keys, policy.mark)
 
-    def map_items(self, listed: Node, change: Callable[[Node], Node]) -> Seq | None:
-        if not isinstance(listed, Seq):
+    def map_items(self, listing: Node, change: Callable[[Node], Node]) -> Seq | None:
+        if not isinstance(listing, Seq):
             return None
-        return Seq(tuple(map(change, listed.items)), listed.mark)
+        return Seq(tuple(map(change, listing.items)), listing.mark)
 
 
 def inline_spec(profile: ProfileSpec, name: str) -> LMSpec:
@@ -183,21 +185,21 @@ def inline_spec(profile: ProfileSpec, name: str) -> LMSpec:
     return spec
 
 
-def inline_stated(stated: Mapping[str, Any], name: str) -> dict[str, Any]:
+def inline_stated(statements: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return what was stated of the LM `name`, and of the things that it names in place of them."""
-    lm: dict[str, Any] = _inline(_Stated(stated), stated["lms"][name])
+    lm: dict[str, Any] = _inline(_Stated(statements), statements["lms"][name])
     return lm
 
 
-def inline_nodes(profile: Map, stated: Mapping[str, Any], name: str) -> Map:
+def inline_nodes(profile: Map, statements: Mapping[str, Any], name: str) -> Map:
     """Return the nodes of the LM `name` of `profile` with those of the things that it names.
 
     Args:
         profile: The nodes of the whole profile.
-        stated: The data that was stated of it: a value that is missing there gave way.
+        statements: The data that was stated of it: a value that is missing there gave way.
         name: The name of the LM.
     """
-    form = _Nodes(profile, stated)
+    form = _Nodes(profile, statements)
     lm = form.lm(name)
     fallbacks = lm.get("fallbacks")
     if isinstance(fallbacks, Seq):

@@ -34,11 +34,11 @@ _IN_PLACE = {
 
 
 def find_unknown_names(
-    data: Data, known: Mapping[str, Collection[str]], *, alone: bool = False
+    data: Data, names: Mapping[str, Collection[str]], *, alone: bool = False
 ) -> Iterator[Fault]:
     """Yield a fault for each name in one LM's data that its profile lacks.
 
-    `known` are the names under `stores`, `callbacks` and `lms`; an LM that is `alone`, in a
+    `names` are the names under `stores`, `callbacks` and `lms`; an LM that is `alone`, in a
     document of its own, has no such blocks.
     """
     for each in find_mentions(data):
@@ -52,7 +52,7 @@ def find_unknown_names(
                 " `lms`",
             )
         else:
-            yield from _unknown_name(each.name, each.path, known[each.block], what, each.block)
+            yield from _unknown_name(each.name, each.path, names[each.block], what, each.block)
 
 
 def check_main(main: object, lms: Collection[str]) -> Iterator[Fault]:
@@ -84,17 +84,17 @@ def find_duplicate_names(data: Data) -> Iterator[Fault]:
             if isinstance(item, str) and item in seen:
                 yield Fault("contradiction", (field, index), f"`{item}` occurs twice", help=help_)
             elif isinstance(item, str):
-                seen.add(item)
+                names.add(item)
 
 
 def check_pool_members(name: str, lms: Data) -> Iterator[Fault]:
     """Yield a fault where the LM `name` names a pool as its fallback or as a pool's member."""
     data = lms[name]
     for field, what in (("fallbacks", "a fallback"), ("pool", "a member of a pool")):
-        listed = data.get(field) if isinstance(data, Mapping) else None
-        for index, item in enumerate(listed if isinstance(listed, list) else ()):
-            named = lms.get(item) if isinstance(item, str) else None
-            if isinstance(named, Mapping) and is_pool(named):
+        listing = data.get(field) if isinstance(data, Mapping) else None
+        for index, item in enumerate(listing if isinstance(listing, list) else ()):
+            member = lms.get(item) if isinstance(item, str) else None
+            if isinstance(member, Mapping) and is_pool(member):
                 yield Fault(
                     "contradiction",
                     (field, index),
@@ -114,15 +114,15 @@ def find_fallback_cycles(parts: ProfileParts, lms: Data) -> list[Diagnostic]:
         for name in lms
         if "fallbacks" not in parts.soft.get(name, ())
     }
-    found: list[Diagnostic] = []
-    told: set[frozenset[str]] = set()
+    diagnostics: list[Diagnostic] = []
+    reported: set[frozenset[str]] = set()
     steps = iter(range(_MOST_STEPS))
     for name in ways:
         chain = _find_cycle(name, ways, steps)
-        if chain is not None and frozenset(chain) not in told:
-            told.add(frozenset(chain))
-            found.append(_cycle(parts, chain))
-    return found
+        if chain is not None and frozenset(chain) not in reported:
+            reported.add(frozenset(chain))
+            diagnostics.append(_cycle(parts, chain))
+    return diagnostics
 
 
 def _names_in(data: object) -> list[str]:
@@ -140,23 +140,23 @@ def _find_cycle(
     None is found once there are no more `steps`: one is taken for each name that is looked at.
     """
     chains = [[start]]
-    seen = {start}
+    visited = {start}
     for chain in chains:
         for step in ways.get(chain[-1], ()):
             if next(steps, None) is None:
                 return None
             if step == start:
                 return chain
-            if step not in seen:
-                seen.add(step)
+            if step not in visited:
+                visited.add(step)
                 chains.append([*chain, step])
     return None
 
 
 def _cycle(parts: ProfileParts, chain: Sequence[str]) -> Diagnostic:
-    first, shown = chain[0], " → ".join((*chain, chain[0]))
+    first, text = chain[0], " → ".join((*chain, chain[0]))
     node = parts.entries[first]
-    stated = node.get("fallbacks") if isinstance(node, Map) else None
+    fallbacks = node.get("fallbacks") if isinstance(node, Map) else None
     return Diagnostic(
         code="fallback-cycle",
         severity="warning",
@@ -168,15 +168,15 @@ def _cycle(parts: ProfileParts, chain: Sequence[str]) -> Diagnostic:
 
 
 def _unknown_name(
-    name: str, path: tuple[str | int, ...], known: Collection[str], what: str, block: str
+    name: str, path: tuple[str | int, ...], names: Collection[str], what: str, block: str
 ) -> Iterator[Fault]:
-    if name in known:
+    if name in names:
         return
-    near = did_you_mean(name, known)
+    near = did_you_mean(name, names)
     if name.startswith("_"):
         help_ = "an LM whose name begins with `_` is only extended, never called"
-    elif known:
-        help_ = f"`{block}` has: {', '.join(known)}"
+    elif names:
+        help_ = f"`{block}` has: {', '.join(names)}"
     else:
         help_ = f"define it under `{block}`"
     yield Fault(

@@ -158,7 +158,7 @@ def _compile_documents(
     data = check_parts(rendered, inputs, diagnostics)
     if any(diagnostic.severity == "error" for diagnostic in diagnostics):
         return _make_result(None, diagnostics, rendered)
-    profile = _build_profile(data, rendered, bound.baked, inputs)
+    profile = _build_profile(data, rendered, bound.sources, inputs)
     diagnostics += find_store_conflicts(profile, {})
     if any(diagnostic.severity == "error" for diagnostic in diagnostics):
         return _make_result(None, diagnostics, rendered)
@@ -223,9 +223,11 @@ def _check_credentials(
     for name, node in parts.entries.items():
         if not isinstance(node, Map) or name not in parts.statements:
             continue
-        stated = parts.statements[name]
-        stated = msgspec.structs.replace(stated, values=tuple(map(render_statement, stated.values)))
-        for diagnostic in find_crossed(stated, node, parts.path(name)):
+        statements = parts.statements[name]
+        statements = msgspec.structs.replace(
+            statements, values=tuple(map(render_statement, statements.values))
+        )
+        for diagnostic in find_crossed(statements, node, parts.path(name)):
             # A mapping made in code has one place for everything.
             place = (
                 diagnostic.mark.key if diagnostic.mark and diagnostic.mark.line else diagnostic.path
@@ -237,24 +239,27 @@ def _check_credentials(
 
 
 def _build_profile(
-    data: dict[str, Any], parts: ProfileParts, baked: Mapping[str, str], inputs: CompilerInputs
+    data: dict[str, Any],
+    parts: ProfileParts,
+    variable_sources: Mapping[str, str],
+    inputs: CompilerInputs,
 ) -> CompiledProfile:
     data.pop("lmconf", None)
-    if baked:
-        data["provenance"] = {**data.get("provenance", {}), "vars": dict(baked)}
+    if variable_sources:
+        data["provenance"] = {**data.get("provenance", {}), "vars": dict(variable_sources)}
     spec = build(PROFILE, data)
     assert isinstance(spec, ProfileSpec)
-    stated = _collect_stated(parts, baked, data["lms"])
+    statements = _collect_stated(parts, variable_sources, data["lms"])
     entries = {name: node for name, node in parts.entries.items() if isinstance(node, Map)}
     lms = {
-        name: _compile_lm(name, spec, stated, entries[name], inputs, flat=parts.flat)
+        name: _compile_lm(name, spec, statements, entries[name], inputs, flat=parts.flat)
         for name in spec.lms
     }
     mark = parts.head.mark
     return CompiledProfile(
         name=inputs.name,
         spec=spec,
-        stated=stated,
+        stated=statements,
         lms=lms,
         nodes=Map({**parts.head.entries, "lms": Map(entries, {}, mark)}, {}, mark),
         flat=parts.flat,
@@ -262,14 +267,17 @@ def _build_profile(
 
 
 def _collect_stated(
-    parts: ProfileParts, baked: Mapping[str, str], data: Mapping[str, Mapping[str, Any]]
+    parts: ProfileParts, variable_sources: Mapping[str, str], data: Mapping[str, Mapping[str, Any]]
 ) -> FrozenMap[str, Any]:
     """Return what the documents say together, as plain data."""
     statements: dict[str, Any] = {
         key: to_plain(value) for key, value in parts.head if key != "lmconf"
     }
-    if baked:
-        statements["provenance"] = {**statements.get("provenance", {}), "vars": dict(baked)}
+    if variable_sources:
+        statements["provenance"] = {
+            **statements.get("provenance", {}),
+            "vars": dict(variable_sources),
+        }
     statements["lms"] = {
         name: _effective_statements(name, node, data) for name, node in parts.entries.items()
     }
@@ -298,7 +306,7 @@ def _effective_statements(name: str, node: Node, data: Mapping[str, Mapping[str,
 def _compile_lm(
     name: str,
     spec: ProfileSpec,
-    stated: Mapping[str, Any],
+    profile_statements: Mapping[str, Any],
     node: Map,
     inputs: CompilerInputs,
     *,
@@ -306,12 +314,12 @@ def _compile_lm(
 ) -> CompiledLM:
     full = inline_spec(spec, name)
     shared = profile_budget(spec)
-    statements = inline_stated(stated, name)
-    baked = spec.provenance.get("vars")
-    if baked is not None:
-        provenance = FrozenMap({**full.provenance, "vars": baked})
+    statements = inline_stated(profile_statements, name)
+    variable_sources = spec.provenance.get("vars")
+    if variable_sources is not None:
+        provenance = FrozenMap({**full.provenance, "vars": variable_sources})
         full = msgspec.structs.replace(full, provenance=provenance)
-        statements["provenance"] = {**statements.get("provenance", {}), "vars": baked}
+        statements["provenance"] = {**statements.get("provenance", {}), "vars": variable_sources}
     return CompiledLM(
         spec=full,
         name=inputs.name if flat else f"{inputs.name}:{name}",

@@ -270,5 +270,5 @@ def _unset(lm: Map, owns: Sequence[Node | None]) -> Mark | None:
     """Return where the address that `lm` has not was taken away."""
     if "api_base" in lm:
         return None
-    stated = (own.get("api_base") for own in owns if isinstance(own, Map))
-    return next((each.mark for each in stated if isinstance(each, Change)), None)
+    addresses = (own.get("api_base") for own in owns if isinstance(own, Map))
+    return next((each.mark for each in addresses if isinstance(each, Change)), None)

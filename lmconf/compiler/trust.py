@@ -158,8 +158,8 @@ class _Judge:
             for key, value in entries.items()
             if isinstance(value, Scalar | Verbatim)
         }
-        chosen = None if shape is None else choose(shape, tags)
-        type_ = _type_of(chosen, tags)
+        choice = None if shape is None else choose(shape, tags)
+        type_ = _type_of(choice, tags)
         if type_ is not None and not allows_block(type_) and self._has_theirs(node):
             risk = getattr(type_, "__risk__", "") or f"state a block of `{type_.__name__}`"
             yield path, node.mark, risk
@@ -168,7 +168,7 @@ class _Judge:
             if type_ is not None:
                 yield from self._field(node, key, value, type_, path)
             else:
-                inner = None if chosen is None else child(chosen, tags, key)
+                inner = None if choice is None else child(choice, tags, key)
                 yield from self.node(value, inner, (*path, key))
 
     def _field(
@@ -220,7 +220,7 @@ class _Judge:
         elif (declared := fields(type_)[key]).untrusted == "lower":
             most = declared.default
             assert isinstance(most, int | float)
-            if build(declared.shape, stated) > most:
+            if build(declared.shape, value) > most:
                 yield path, node.mark, f"raise `{key}` above its default"
 
     def _is_theirs(self, mark: Mark) -> bool:

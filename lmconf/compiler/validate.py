@@ -98,7 +98,7 @@ class _Checker:
             if not isinstance(node, Broken):
                 self.diagnostics.append(no_block(node, self.parts.path(name)))
             return UnreadableValue()
-        data, faults = complete_data(node, self.parts.soft.get(name, frozenset()), named=others)
+        data, faults = complete_data(node, self.parts.soft.get(name, frozenset()), others=others)
         self.report(name, node, self.with_extensions(node, faults))
         faulty = {fault.path[0] for fault in faults if fault.path}
         return {key: UnreadableValue() if key in faulty else value for key, value in data.items()}
@@ -162,16 +162,16 @@ class _Checker:
     def states_itself(self, name: str) -> bool:
         """Say whether the LM `name` itself names itself as its fallback: in `defaults`, it may."""
         own = self.parts.as_written.get(name) if self.parts.as_written is not None else None
-        stated = own.get("fallbacks") if isinstance(own, Map) else None
-        if isinstance(stated, Change):
-            items = (*stated.prepend, *stated.append)
+        fallbacks = own.get("fallbacks") if isinstance(own, Map) else None
+        if isinstance(fallbacks, Change):
+            items = (*fallbacks.prepend, *fallbacks.append)
             return any(isinstance(item, Scalar) and item.value == name for item in items)
-        return stated is not None
+        return fallbacks is not None
 
     def report(self, name: str, node: Node, faults: Iterable[Fault]) -> None:
         # One by one: when there are enough of them, no others are looked for.
         for fault in faults:
-            for diagnostic in to_diagnostics([fault], node, shown=self.parts.path(name)):
+            for diagnostic in to_diagnostics([fault], node, shown_prefix=self.parts.path(name)):
                 self.diagnostics.append(self.with_heir(name, diagnostic))
 
     def with_heir(self, name: str, diagnostic: Diagnostic) -> Diagnostic:

@@ -37,17 +37,17 @@ def find_ineffective_settings(
             yield _foreign_diagnostic(compiled, parts.path(name), *foreign)
         for path, message, help_ in _ineffective_fields(compiled.spec):
             # What an LM has from `defaults` or from a parent is meant for others.
-            stated = at(lms_as_written[name], path)
-            if stated is not None:
-                yield _no_effect(stated, (*parts.path(name), *path), message, help_)
+            node = at(lms_as_written[name], path)
+            if node is not None:
+                yield _no_effect(node, (*parts.path(name), *path), message, help_)
         for field, message, help_ in _against_the_family(compiled.spec):
-            stated = at(lms_as_written[name], (field,))
-            if stated is not None:
+            node = at(lms_as_written[name], (field,))
+            if node is not None:
                 yield Diagnostic(
                     code="family-rule",
                     severity="warning",
                     message=message,
-                    mark=stated.mark,
+                    mark=node.mark,
                     path=(*parts.path(name), field),
                     help=help_,
                 )
@@ -90,7 +90,7 @@ def _ineffective_fields(spec: LMSpec) -> Iterator[tuple[Path, str, str]]:
 
 def _against_the_family(spec: LMSpec) -> Iterator[tuple[str, str, str]]:
     """Yield field, message and help of what a model may well refuse, or answer with nothing."""
-    called = spec.base_model or spec.model
+    model = spec.base_model or spec.model
     floor = family_of(spec.model, spec.base_model).token_floor
     if spec.max_tokens is not None and spec.max_tokens < floor:
         yield (

@@ -26,7 +26,7 @@ class GivenText(Struct, frozen=True):
 
 
 def parse_var(
-    text: str, found: list[Diagnostic], *, option: str = "--var"
+    text: str, diagnostics: list[Diagnostic], *, option: str = "--var"
 ) -> tuple[str, GivenText] | None:
     """Return the name and the value that `--var name=value` gives, or None after reporting why."""
     name, equals, _ = text.partition("=")
@@ -35,7 +35,7 @@ def parse_var(
         source = Source(option, text=text, hidden=hidden)
         return name, GivenText(text, Mark(source, 1, len(name) + 2, len(text) + 1))
     hidden = ((len(name) + 1, len(text)),) if equals else ()
-    found.append(
+    diagnostics.append(
         Diagnostic(
             code="var-syntax",
             message=f"`{name}` is not a valid name of a variable"
@@ -49,7 +49,7 @@ def parse_var(
 
 
 def read_argument(
-    text: str, start: int, found: list[Diagnostic], *, option: str, key: str
+    text: str, start: int, diagnostics: list[Diagnostic], *, option: str, key: str
 ) -> Node | None:
     """Return the YAML value that begins at `start` of the argument `text` of `option`.
 
@@ -65,12 +65,12 @@ def read_argument(
     try:
         node = read_value(value, option, key=key)
     except ProfileError as error:
-        found.extend(_shift_diagnostics(error.diagnostics, text, start, option))
+        diagnostics.extend(_shift_diagnostics(error.diagnostics, text, start, option))
         return None
     node = _shift_node(node, _whole_source(node.mark.source, text, start, option), start)
     fault = _explain_one_line(node, value)
     if fault:
-        found.append(
+        diagnostics.append(
             Diagnostic(
                 code="set-value",
                 message=fault,
@@ -113,9 +113,9 @@ def _shift_node(node: Node, source: Source, start: int) -> Node:
         case Seq(items=items):
             return Seq(tuple(_shift_node(item, source, start) for item in items), mark)
         case Map(entries=entries, keys=keys):
-            moved = {key: _shift_node(value, source, start) for key, value in entries.items()}
+            nodes = {key: _shift_node(value, source, start) for key, value in entries.items()}
             return Map(
-                moved, {key: _shift_mark(at, source, start) for key, at in keys.items()}, mark
+                nodes, {key: _shift_mark(at, source, start) for key, at in keys.items()}, mark
             )
         case _:
             return Broken(mark)
@@ -134,7 +134,7 @@ def _explain_one_line(node: Node, value: str) -> str:
     if isinstance(node, Seq) and first != "[":
         return "`- ` makes this a list"
     if isinstance(node, Scalar) and not node.quoted and "#" in value:
-        shown = node.value if isinstance(node.value, str) else ""
-        if "#" not in shown or shown.count("#") < value.count("#"):
+        text = node.value if isinstance(node.value, str) else ""
+        if "#" not in text or text.count("#") < value.count("#"):
             return "`#` begins a comment here"
     return ""

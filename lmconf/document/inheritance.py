@@ -56,7 +56,7 @@ def inherit(
     entries: Map,
     defaults: Map | None,
     rules: Rules,
-    found: list[Diagnostic],
+    diagnostics: list[Diagnostic],
     path: Path,
     *,
     defaults_path: Path = ("defaults",),
@@ -69,7 +69,7 @@ def inherit(
         entries: the named entries, normalised, operators not yet settled.
         defaults: what lies under the root of every chain, from `defaults_path`.
         rules: those of the fold that made the document.
-        found: where unknown parents, cycles and operators without a list are reported.
+        diagnostics: where unknown parents, cycles and operators without a list are reported.
         path: where `entries` stands in its document.
         defaults_path: where `defaults` stands in its document.
         foreign: resolves parents whose names hold a colon. Such a parent is complete: it lies
@@ -79,16 +79,16 @@ def inherit(
     Raises:
         Enough: entries hold too much, with what they inherit.
     """
-    family = _InheritanceGraph(found, path, foreign)
+    family = _InheritanceGraph(diagnostics, path, foreign)
     family.read(entries)
-    base = _base(defaults, defaults_path, found)
+    base = _base(defaults, defaults_path, diagnostics)
     return _ChainFolder(family, base, rules, usual).all(entries)
 
 
-def _base(defaults: Map | None, path: Path, found: list[Diagnostic]) -> Map | None:
+def _base(defaults: Map | None, path: Path, diagnostics: list[Diagnostic]) -> Map | None:
     if defaults is None or "extends" not in defaults:
         return defaults
-    found.append(
+    diagnostics.append(
         Diagnostic(
             code="extends-in-defaults",
             message=f"`{'.'.join(map(str, path))}` cannot extend anything",
@@ -103,8 +103,8 @@ def _base(defaults: Map | None, path: Path, found: list[Diagnostic]) -> Map | No
 class _InheritanceGraph:
     """Who extends whom: each entry's own map, its parents, and which entries are unusable."""
 
-    def __init__(self, found: list[Diagnostic], path: Path, foreign: Foreign | None) -> None:
-        self.found = found
+    def __init__(self, diagnostics: list[Diagnostic], path: Path, foreign: Foreign | None) -> None:
+        self.diagnostics = diagnostics
         self.path = path
         self.foreign = foreign
         self.own: dict[str, Node] = {}
@@ -125,7 +125,7 @@ class _InheritanceGraph:
 
     def add(self, name: str, entry: Node) -> None:
         """Take `entry` apart into its parents and what it says itself."""
-        own = _unwrap_change(entry, self.found, (*self.path, name))
+        own = _unwrap_change(entry, self.diagnostics, (*self.path, name))
         if own is None:
             return
         self.own[name] = own
@@ -136,13 +136,13 @@ class _InheritanceGraph:
         extends = own.get("extends")
         if extends is not None:
             self.own[name] = _without(own, "extends")
-            self.parents[name] = self.named(name, extends)
+            self.parents[name] = self.parents_of(name, extends)
 
-    def named(self, name: str, extends: Node) -> tuple[Ancestor, ...]:
+    def parents_of(self, name: str, extends: Node) -> tuple[Ancestor, ...]:
         """Return the parents that `extends` names."""
         path = (*self.path, name, "extends")
-        stated = settle_value(extends, self.found, path)
-        items = stated.items if isinstance(stated, Seq) else (stated,)
+        parents = settle_value(extends, self.diagnostics, path)
+        items = parents.items if isinstance(parents, Seq) else (parents,)
         ancestors = []
         for item in items:
             if isinstance(item, Scalar) and isinstance(item.value, str) and "{{" not in item.value:
@@ -150,29 +150,29 @@ class _InheritanceGraph:
             elif item is not None:
                 self.broken.add(name)
                 if not isinstance(item, Broken):
-                    self.found.append(_no_name(item, path))
+                    self.diagnostics.append(_no_name(item, path))
         return tuple(ancestors)
 
     def is_known(self, name: str, ancestor: Ancestor, entries: Map) -> bool:
         if ancestor.name in self.own:
             return True
         if ":" in ancestor.name and self.foreign is not None:
-            whole = self.named_elsewhere(ancestor)
+            whole = self.foreign_parent(ancestor)
             if whole is not None:
                 self.own[ancestor.name] = _without(whole, "extends")
                 return True
         else:
             path = (*self.path, name, "extends")
-            self.found.append(_unknown(name, ancestor, {*self.own} - {name}, entries, path))
+            self.diagnostics.append(_unknown(name, ancestor, {*self.own} - {name}, entries, path))
         self.broken.add(name)
         return False
 
-    def named_elsewhere(self, ancestor: Ancestor) -> Map | None:
+    def foreign_parent(self, ancestor: Ancestor) -> Map | None:
         assert self.foreign is not None
         try:
             return self.foreign(ancestor.name, ancestor.mark)
         except ProfileError as error:
-            self.found += error.diagnostics
+            self.diagnostics += error.diagnostics
             return None
 
     def linearise_all(self) -> None:
@@ -191,7 +191,7 @@ class _InheritanceGraph:
             self.broken.add(name)
             if frozenset(order.chain) not in reported:
                 reported.add(frozenset(order.chain))
-                self.found.append(self.cyclic(order.chain))
+                self.diagnostics.append(self.cyclic(order.chain))
 
     def order(self, name: str) -> list[str] | Cycle[str]:
         try:
@@ -276,13 +276,13 @@ class _ChainFolder:
         assert below is not None
         return below
 
-    def measure(self, name: str, folded: Node) -> None:
+    def measure(self, name: str, entry: Node) -> None:
         """See that the entries are not too large together: each holds what many inherit.
 
         Raises:
             Enough: they are.
         """
-        self.size += size_of(folded, self.sizes)
+        self.size += size_of(entry, self.sizes)
         if self.size > NODES:
             raise Enough(_too_large(self.family, name))
 
@@ -298,30 +298,30 @@ class _ChainFolder:
         own = self.family.own[name]
         if name in self.family.broken:
             return Broken(own.mark) if isinstance(own, Map) else own
-        found: list[Diagnostic] = []
+        diagnostics: list[Diagnostic] = []
         path = (*self.family.path, name)
-        settled = settle_value(self.folded[name], found, path, self.usual)
+        settled = settle_value(self.folded[name], diagnostics, path, self.usual)
         if not isinstance(settled, Map):
             return Broken(own.mark)
-        self.report(found)
+        self.report(diagnostics)
         return settled
 
-    def report(self, found: list[Diagnostic]) -> None:
+    def report(self, diagnostics: list[Diagnostic]) -> None:
         """Report what was not reported before: children inherit their parents' mistakes."""
-        for diagnostic in found:
+        for diagnostic in diagnostics:
             key = (diagnostic.code, id(diagnostic.mark))
             if key not in self.reported:
                 self.reported.add(key)
-                self.family.found.append(diagnostic)
+                self.family.diagnostics.append(diagnostic)
 
 
-def _unwrap_change(entry: Node, found: list[Diagnostic], path: Path) -> Node | None:
+def _unwrap_change(entry: Node, diagnostics: list[Diagnostic], path: Path) -> Node | None:
     """Return `entry` itself rather than what it does to lower layers, or None if it was unset."""
     if not isinstance(entry, Change):
         return entry
     if isinstance(entry.base, Map) and not entry.prepend and not entry.append:
         return entry.base
-    return settle_value(entry, found, path)
+    return settle_value(entry, diagnostics, path)
 
 
 def _too_large(family: _InheritanceGraph, name: str) -> Diagnostic:
@@ -356,13 +356,13 @@ def _no_name(item: Node, path: Path) -> Diagnostic:
 
 
 def _unknown(
-    name: str, ancestor: Ancestor, known: set[str], entries: Map, path: Path
+    name: str, ancestor: Ancestor, names: set[str], entries: Map, path: Path
 ) -> Diagnostic:
-    near = did_you_mean(ancestor.name, sorted(known))
+    near = did_you_mean(ancestor.name, sorted(names))
     if near is not None:
         help = f"did you mean `{near}`?"
-    elif known:
-        help = f"known here: {', '.join(sorted(known)[:12])}"
+    elif names:
+        help = f"known here: {', '.join(sorted(names)[:12])}"
     else:
         help = "there is nothing else to extend here"
     notes = (Note(f"`{near}` is defined here", entries.keys.get(near)),) if near else ()

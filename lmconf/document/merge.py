@@ -121,14 +121,14 @@ def _is_empty(node: Node) -> bool:
 
 def _without_empty_blocks(value: dict[str, Plain], path: Path, rules: Rules) -> dict[str, Plain]:
     """Return the verbatim `value`, which stands at `path`, without the blocks that are empty."""
-    kept: dict[str, Plain] = {}
+    result: dict[str, Plain] = {}
     for key, item in value.items():
         within = (*path, key)
         block = isinstance(item, dict) and rules.is_block(within)
         inner = _without_empty_blocks(item, within, rules) if isinstance(item, dict) else item
         if inner or not block:
-            kept[key] = inner
-    return kept
+            result[key] = inner
+    return result
 
 
 def _normalise_items(items: tuple[Node, ...], path: Path, rules: Rules) -> tuple[Node, ...]:
@@ -215,11 +215,11 @@ def _merge_maps(lower: Map, upper: Map, path: Path, rules: Rules) -> Map | Chang
         return upper
     if _differ(lower, upper, rules.kind_key(path)):
         return _as_replacement(upper)
-    kept = rules.drop_bound_fields(path, lower, upper)
+    base = rules.drop_bound_fields(path, lower, upper)
     entries: dict[str, Node] = {}
     for key, value in lower:
         # A shed field is unset rather than left out: still lower layers must not bring it back.
-        entries[key] = kept.entries.get(key, Change(value.mark, reset=True))
+        entries[key] = base.entries.get(key, Change(value.mark, reset=True))
     for key, value in upper:
         entries[key] = merge(entries[key], value, (*path, key), rules) if key in lower else value
     return Map(entries, {**lower.keys, **upper.keys}, upper.mark)
@@ -236,7 +236,10 @@ def _differ(lower: Map, upper: Map, key: str | None) -> bool:
 
 
 def settle(
-    root: Map, found: list[Diagnostic], path: Path = (), usual: DefaultItems = no_default_items
+    root: Map,
+    diagnostics: list[Diagnostic],
+    path: Path = (),
+    usual: DefaultItems = no_default_items,
 ) -> Map:
     """Return `root` without operators, after its last layer was folded.
 
@@ -245,61 +248,61 @@ def settle(
     """
     entries: dict[str, Node] = {}
     for key, value in root.entries.items():
-        settled = settle_value(value, found, (*path, key), usual)
+        settled = settle_value(value, diagnostics, (*path, key), usual)
         if settled is not None:
             entries[key] = settled
     return Map(entries, {key: root.keys[key] for key in entries}, root.mark)
 
 
 def settle_value(
-    node: Node, found: list[Diagnostic], path: Path, usual: DefaultItems = no_default_items
+    node: Node, diagnostics: list[Diagnostic], path: Path, usual: DefaultItems = no_default_items
 ) -> Node | None:
     """Return `node` without operators, or None where it was unset."""
     match node:
         case Map():
-            return settle(node, found, path, usual)
+            return settle(node, diagnostics, path, usual)
         case Seq(items=items, mark=mark):
-            settled = _settle_items(items, found, path, usual)
+            settled = _settle_items(items, diagnostics, path, usual)
             same = all(old is new for old, new in zip(items, settled, strict=True))
             # The same node, so that it is known where it was stated.
             return node if same else Seq(settled, mark)
         case Change():
-            return _settle_change(node, found, path, usual)
+            return _settle_change(node, diagnostics, path, usual)
         case _:
             return node
 
 
 def _settle_items(
-    items: tuple[Node, ...], found: list[Diagnostic], path: Path, usual: DefaultItems
+    items: tuple[Node, ...], diagnostics: list[Diagnostic], path: Path, usual: DefaultItems
 ) -> tuple[Node, ...]:
     settled = []
     for index, item in enumerate(items):
-        node = settle_value(item, found, (*path, index), usual)
+        node = settle_value(item, diagnostics, (*path, index), usual)
         settled.append(Broken(item.mark) if node is None else node)
     return tuple(settled)
 
 
 def _settle_change(
-    change: Change, found: list[Diagnostic], path: Path, usual: DefaultItems
+    change: Change, diagnostics: list[Diagnostic], path: Path, usual: DefaultItems
 ) -> Node | None:
     base = change.base
     if not change.prepend and not change.append:
         if base is None:
             return None if change.reset else Seq((), change.mark)
-        return settle_value(base, found, path, usual)
+        return settle_value(base, diagnostics, path, usual)
     match base:
         case None:
-            stated = () if change.reset else usual(path)
-            middle = tuple(Verbatim(value, change.mark) for value in stated)
+            defaults = () if change.reset else usual(path)
+            middle = tuple(Verbatim(value, change.mark) for value in defaults)
         case Verbatim(value=list() as values, mark=mark):
             middle = tuple(Verbatim(value, mark) for value in values)
         case Broken():
             return base
         case _:
-            found.append(_no_list(change, base, path))
+            diagnostics.append(_no_list(change, base, path))
             return Broken(change.mark)
     items = (*change.prepend, *middle, *change.append)
-    return Seq(_settle_items(items, found, path, usual), change.mark)
+    return Seq(_settle_items(items, diagnostics, path, usual), change.mark)
 
 
 def _no_list(change: Change, base: Node, path: Path) -> Diagnostic:

@@ -139,14 +139,14 @@ def to_plain(node: Node) -> Plain:
 def _change_to_plain(change: Change) -> Plain:
     if change.reset and change.base is None:
         return {"$unset": True}
-    written: dict[str, Plain] = {}
+    plain: dict[str, Plain] = {}
     if change.base is not None:
-        written["$value"] = to_plain(change.base)
+        plain["$value"] = to_plain(change.base)
     if change.prepend:
-        written["$prepend"] = [to_plain(item) for item in change.prepend]
+        plain["$prepend"] = [to_plain(item) for item in change.prepend]
     if change.append:
-        written["$append"] = [to_plain(item) for item in change.append]
-    return written
+        plain["$append"] = [to_plain(item) for item in change.append]
+    return plain
 
 
 def from_plain(value: object, mark: Mark) -> Node:
@@ -175,27 +175,27 @@ def from_plain(value: object, mark: Mark) -> Node:
     raise TypeError(f"{type(value).__name__} is not a value that a profile can hold")
 
 
-def size_of(node: Node, known: dict[int, int]) -> int:
+def size_of(node: Node, sizes: dict[int, int]) -> int:
     """Return how many keys and values `node` holds, itself among them.
 
-    `known` remembers sizes by the identity of nodes, which must live as long as it does: what
+    `sizes` remembers sizes by the identity of nodes, which must live as long as it does: what
     many nodes share is looked through once.
     """
-    size = known.get(id(node))
+    size = sizes.get(id(node))
     if size is None:
         match node:
             case Map(entries=entries):
-                size = 1 + sum(1 + size_of(value, known) for value in entries.values())
+                size = 1 + sum(1 + size_of(value, sizes) for value in entries.values())
             case Seq(items=items):
-                size = 1 + sum(size_of(item, known) for item in items)
+                size = 1 + sum(size_of(item, sizes) for item in items)
             case Change(base=base, prepend=prepend, append=append):
                 parts = (*prepend, *append) if base is None else (base, *prepend, *append)
-                size = 1 + sum(size_of(part, known) for part in parts)
+                size = 1 + sum(size_of(part, sizes) for part in parts)
             case Verbatim(value=value):
                 size = _size_of_plain(value)
             case _:
                 size = 1
-        known[id(node)] = size
+        sizes[id(node)] = size
     return size
 
 
@@ -209,23 +209,23 @@ def _size_of_plain(value: Plain) -> int:
 
 def at(node: Node, path: Path) -> Node | None:
     """Return the node at `path` below `node`, or None where there is none."""
-    found: Node | None = node
+    current: Node | None = node
     for step in path:
-        if isinstance(found, Map) and isinstance(step, str):
-            found = found.get(step)
-        elif isinstance(found, Seq) and isinstance(step, int) and 0 <= step < len(found.items):
-            found = found.items[step]
+        if isinstance(current, Map) and isinstance(step, str):
+            current = current.get(step)
+        elif isinstance(current, Seq) and isinstance(step, int) and 0 <= step < len(current.items):
+            current = current.items[step]
         else:
             return None
-    return found
+    return current
 
 
 def nearest_mark(node: Node, path: Path) -> Mark:
     """Return the mark of the value at `path`, or of its nearest existing ancestor."""
     for end in range(len(path), 0, -1):
-        found = at(node, path[:end])
-        if found is not None:
-            return found.mark
+        match = at(node, path[:end])
+        if match is not None:
+            return match.mark
     return node.mark
 
 
@@ -239,7 +239,7 @@ def map_scalars(node: Node, path: Path, change: Callable[[Path, Scalar], Node]) 
                 tuple(map_scalars(item, (*path, i), change) for i, item in enumerate(items)), mark
             )
         case Map(entries=entries, keys=keys, mark=mark):
-            changed = {k: map_scalars(v, (*path, k), change) for k, v in entries.items()}
-            return Map(changed, keys, mark)
+            nodes = {k: map_scalars(v, (*path, k), change) for k, v in entries.items()}
+            return Map(nodes, keys, mark)
         case _:
             return node

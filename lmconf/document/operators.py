@@ -62,20 +62,22 @@ _TYPES_ELSEWHERE: dict[str, EnvType] = {
 _KIND_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-def recognise_operators(root: Map, found: list[Diagnostic], *, folder: str | None = None) -> Map:
+def recognise_operators(
+    root: Map, diagnostics: list[Diagnostic], *, folder: str | None = None
+) -> Map:
     """Return `root` with every dollar word turned into its node.
 
     Args:
         root: a document as it was read.
-        found: where mistakes are reported; what is wrong stands as `Broken` in the result.
+        diagnostics: where mistakes are reported; what is wrong stands as `Broken` in the result.
         folder: where relative paths of `$file` start; they stay relative without it.
     """
-    node = recognise_value_operators(root, (), found, folder=folder)
+    node = recognise_value_operators(root, (), diagnostics, folder=folder)
     if isinstance(node, Map):
         return node
     if not isinstance(node, Broken):
         word = next(key for key in root.entries if key in OPTIONS)
-        found.append(
+        diagnostics.append(
             Diagnostic(
                 code="dollar-root",
                 message=f"a document cannot be `{word}` as a whole",
@@ -87,10 +89,10 @@ def recognise_operators(root: Map, found: list[Diagnostic], *, folder: str | Non
 
 
 def recognise_value_operators(
-    node: Node, path: Path, found: list[Diagnostic], *, folder: str | None = None
+    node: Node, path: Path, diagnostics: list[Diagnostic], *, folder: str | None = None
 ) -> Node:
     """Return `node`, which stands at `path`, with every dollar word in it turned into its node."""
-    return _Recogniser(found, folder).visit(node, path)
+    return _Recogniser(diagnostics, folder).visit(node, path)
 
 
 class _Operator(Struct, frozen=True):
@@ -103,8 +105,8 @@ class _Operator(Struct, frozen=True):
 
 
 class _Recogniser:
-    def __init__(self, found: list[Diagnostic], folder: str | None) -> None:
-        self.found = found
+    def __init__(self, diagnostics: list[Diagnostic], folder: str | None) -> None:
+        self.diagnostics = diagnostics
         self.folder = folder
         self.readers: dict[str, Callable[[_Operator], Node]] = {
             "$env": self.env,
@@ -114,7 +116,7 @@ class _Recogniser:
             "$append": self.change,
             "$prepend": self.change,
             "$unset": self.unset,
-            "$given": self.given,
+            "$given": self.secret,
         }
 
     def visit(self, node: Node, path: Path) -> Node:
@@ -140,36 +142,36 @@ class _Recogniser:
     def items(self, node: Seq, path: Path) -> tuple[Node, ...]:
         items = []
         for index, item in enumerate(node.items):
-            visited = self.visit(item, (*path, index))
-            if isinstance(visited, Change):
-                visited = self.broken(
+            node_of_item = self.visit(item, (*path, index))
+            if isinstance(node_of_item, Change):
+                node_of_item = self.broken(
                     "dollar-in-list",
                     "an item of a list has no inherited value to change",
                     visited.mark,
                     (*path, index),
                     help="`$append`, `$prepend` and `$unset` must be the value of a key",
                 )
-            items.append(visited)
+            items.append(node_of_item)
         return tuple(items)
 
     def operator(self, op: _Operator) -> Node:
         options = OPTIONS[op.word]
         strays = [key for key in op.whole.entries if key != op.word and key not in options]
         for key in strays:
-            self.found.append(_stray(op, key))
+            self.diagnostics.append(_stray(op, key))
         if strays or any(isinstance(value, Broken) for value in op.whole.entries.values()):
             return Broken(op.whole.mark)
         return self.readers[op.word](op)
 
     def env(self, op: _Operator) -> Node:
-        before = len(self.found)
+        before = len(self.diagnostics)
         name = self.name(op, "the name of an environment variable, such as OPENAI_API_KEY")
         kind = self.env_type(op)
         format = self.format(op)
         if format is not None and kind != "str":
             self.option(op, "format", "`format` makes text", "leave out `type`, or `format`")
         default = self.default(op, name, kind)
-        if len(self.found) > before:
+        if len(self.diagnostics) > before:
             return Broken(op.whole.mark)
         reference = Env(name=name, default=default, type=kind, format=format)
         return Reference(reference, op.whole.mark)
@@ -178,13 +180,13 @@ class _Recogniser:
         node = op.whole.get("type")
         if node is None:
             return "str"
-        stated = node.value if isinstance(node, Scalar) else None
+        name = node.value if isinstance(node, Scalar) else None
         for kind in _TYPES:
-            if stated == kind:
+            if name == kind:
                 return kind
         near = None
-        if isinstance(stated, str):
-            near = _TYPES_ELSEWHERE.get(stated.lower()) or did_you_mean(stated, _TYPES)
+        if isinstance(name, str):
+            near = _TYPES_ELSEWHERE.get(name.lower()) or did_you_mean(name, _TYPES)
         hint = f"did you mean `{near}`?" if near else ""
         self.option(op, "type", "`type` must be str, int, float or bool", hint)
         return "str"
@@ -215,10 +217,10 @@ class _Recogniser:
         return value
 
     def file(self, op: _Operator) -> Node:
-        before = len(self.found)
+        before = len(self.diagnostics)
         path = self.text(op, "the path of a file")
         format = self.format(op)
-        if len(self.found) > before:
+        if len(self.diagnostics) > before:
             return Broken(op.whole.mark)
         pure = PurePath(path)
         if self.folder is not None and not pure.is_absolute() and not path.startswith("~"):
@@ -240,10 +242,10 @@ class _Recogniser:
         )
         return None
 
-    def given(self, op: _Operator) -> Node:
-        before = len(self.found)
+    def secret(self, op: _Operator) -> Node:
+        before = len(self.diagnostics)
         name = self.name(op, "the name under which code passes the value, such as api_key", _PLACE)
-        if len(self.found) > before:
+        if len(self.diagnostics) > before:
             return Broken(op.whole.mark)
         return Reference(Given(name=name), op.whole.mark)
 
@@ -264,8 +266,8 @@ class _Recogniser:
             if isinstance(node, Seq):
                 parts[word] = self.items(node, op.path)
             elif node is not None:
-                stated = _Operator(word, node, op.whole, op.path)
-                self.argument(stated, "a list", f"write `{word}: […]`, also around a single item")
+                operator = _Operator(word, node, op.whole, op.path)
+                self.argument(operator, "a list", f"write `{word}: […]`, also around a single item")
         if len(parts) < len(op.whole.entries):
             return Broken(op.whole.mark)
         return Change(
@@ -304,7 +306,9 @@ class _Recogniser:
         self.broken("dollar-option", message, mark, op.path, help=help)
 
     def broken(self, code: str, message: str, mark: Mark, path: Path, *, help: str) -> Broken:
-        self.found.append(Diagnostic(code=code, message=message, mark=mark, path=path, help=help))
+        self.diagnostics.append(
+            Diagnostic(code=code, message=message, mark=mark, path=path, help=help)
+        )
         return Broken(mark)
 
 
@@ -345,7 +349,7 @@ def _disagreement(value: str | int | float | bool, kind: EnvType, stated: bool) 
         if isinstance(value, float)
         else "str"
     )
-    if stated:
+    if is_explicit:
         message = f"`type` is {kind}, but `default` is {_KIND_NAMES[type(value)]}"
         return message, f"state a default of type {kind}"
     message = f"without `type` the variable is text, but `default` is {_KIND_NAMES[type(value)]}"

@@ -44,7 +44,9 @@ class Assignment(Struct, frozen=True):
     steps: tuple[Mark, ...]
 
 
-def parse_set(text: str, found: list[Diagnostic], *, option: str = "--set") -> Assignment | None:
+def parse_set(
+    text: str, diagnostics: list[Diagnostic], *, option: str = "--set"
+) -> Assignment | None:
     """Return what `--set 'lms.gpt.temperature=0.7'` says, or None after reporting its mistake.
 
     The value is read as YAML in one line (`[a, b]` and `{$append: [a]}` work; nothing is the
@@ -53,11 +55,11 @@ def parse_set(text: str, found: list[Diagnostic], *, option: str = "--set") -> A
     source = Source(option, text=text)
     steps, end = _steps(text)
     if end >= len(text) or text[end] != "=" or not steps:
-        found.append(_malformed_path(text, steps, end, source, option))
+        diagnostics.append(_malformed_path(text, steps, end, source, option))
         return None
     path = tuple(step for step, _, _ in steps)
     key = next((step for step in path if is_secret_name(step)), path[-1])
-    node = read_argument(text, end + 1, found, option=option, key=key)
+    node = read_argument(text, end + 1, diagnostics, option=option, key=key)
     if node is None:
         return None
     source = node.mark.source
@@ -100,7 +102,7 @@ def _malformed_path(
 
 
 def from_mapping(
-    overrides: Mapping[str, object], found: list[Diagnostic], *, name: str = "overrides"
+    overrides: Mapping[str, object], diagnostics: list[Diagnostic], *, name: str = "overrides"
 ) -> list[Assignment]:
     """Return the assignments that a mapping made in code says, under the name of `name`.
 
@@ -113,7 +115,7 @@ def from_mapping(
     for key, value in items:
         steps, end = _steps(key) if isinstance(key, str) else ([], 0)
         if not isinstance(key, str) or not steps or end < len(key):
-            found.append(
+            diagnostics.append(
                 Diagnostic(
                     code="set-path",
                     message=f"a key of `{name}` is not a path",
@@ -124,7 +126,7 @@ def from_mapping(
             continue
         path = tuple(step for step, _, _ in steps)
         for whole, leaf in _leaves(path, value):
-            node = _node_from_code(whole, leaf, mark, found)
+            node = _node_from_code(whole, leaf, mark, diagnostics)
             if node is not None:
                 assignments.append(Assignment(whole, node, mark, (mark,) * len(whole)))
     return assignments
@@ -143,12 +145,12 @@ def _is_walked(value: Mapping[object, object]) -> bool:
 
 
 def _node_from_code(
-    path: tuple[str, ...], value: object, mark: Mark, found: list[Diagnostic]
+    path: tuple[str, ...], value: object, mark: Mark, diagnostics: list[Diagnostic]
 ) -> Node | None:
     try:
         return from_plain(value, mark)
     except TypeError as error:
-        found.append(
+        diagnostics.append(
             Diagnostic(
                 code="set-value",
                 message=f"`{'.'.join(path)}` has a value that a document cannot hold: {error}",
@@ -163,7 +165,7 @@ def _node_from_code(
 def overlay(
     document: Map,
     assignments: Sequence[Assignment],
-    found: list[Diagnostic],
+    diagnostics: list[Diagnostic],
     rules: Rules,
     *,
     entries: str = "lms",
@@ -175,20 +177,20 @@ def overlay(
     Args:
         document: all files folded; it says which entries there are.
         assignments: in order: later ones win.
-        found: where paths that lead nowhere are reported.
+        diagnostics: where paths that lead nowhere are reported.
         rules: those of the fold that the layer is made for.
         entries: the key of the map of named entries; in a document without it, which is one
             entry by itself, `lms.*` stands for the document.
         top: the keys that a document with entries may have; none given, none checked.
         folder: where relative paths of `$file` start.
     """
-    laying = _OverlayBuilder(document, found, entries, top)
+    laying = _OverlayBuilder(document, diagnostics, entries, top)
     layers = []
     for assignment in assignments:
         path = laying.path(assignment)
         if path is None:
             continue
-        node = recognise_value_operators(assignment.node, path, found, folder=folder)
+        node = recognise_value_operators(assignment.node, path, diagnostics, folder=folder)
         steps = assignment.steps[len(assignment.steps) - len(path) :]
         found_places = laying.layers(document, path, steps, node, assignment)
         layers += [normalise(layer, rules) for layer in found_places]
@@ -199,10 +201,10 @@ class _OverlayBuilder:
     """Finds the places of a document that paths name."""
 
     def __init__(
-        self, document: Map, found: list[Diagnostic], entries: str, top: Collection[str]
+        self, document: Map, diagnostics: list[Diagnostic], entries: str, top: Collection[str]
     ) -> None:
         self.document = document
-        self.found = found
+        self.diagnostics = diagnostics
         self.entries = entries
         self.top = top
 
@@ -224,18 +226,18 @@ class _OverlayBuilder:
         return path[2:]
 
     def entry(self, assignment: Assignment) -> tuple[str, ...] | None:
-        named = self.document.entries[self.entries]
+        entries = self.document.entries[self.entries]
         path = assignment.path
-        if len(path) < 2 or path[1] == _EVERY or not isinstance(named, Map) or path[1] in named:
+        if len(path) < 2 or path[1] == _EVERY or not isinstance(entries, Map) or path[1] in entries:
             return path
-        near = did_you_mean(path[1], named.entries)
-        known = ", ".join([*named.entries][:12])
+        near = did_you_mean(path[1], entries.entries)
+        names = ", ".join([*entries.entries][:12])
         self.say(
             assignment,
             1,
             f"there is no `{path[1]}` in `{self.entries}`",
-            f"did you mean `{near}`?" if near else f"there are: {known}" if known else "",
-            (Note(f"`{near}` is defined here", named.keys[near]),) if near else (),
+            f"did you mean `{near}`?" if near else f"there are: {names}" if names else "",
+            (Note(f"`{near}` is defined here", entries.keys[near]),) if near else (),
         )
         return None
 
@@ -260,7 +262,7 @@ class _OverlayBuilder:
         help: str,
         notes: tuple[Note, ...] = (),
     ) -> None:
-        self.found.append(
+        self.diagnostics.append(
             Diagnostic(
                 code="set-path",
                 message=message,
@@ -290,19 +292,19 @@ class _OverlayBuilder:
         if isinstance(below, Seq):
             self.say_list(assignment, len(assignment.path) - len(path))
             return
-        known = below if isinstance(below, Map) else None
-        if path[0] == _EVERY and not (known and known.entries):
+        base = below if isinstance(below, Map) else None
+        if path[0] == _EVERY and not (base and base.entries):
             step = len(assignment.path) - len(path)
             self.say(assignment, step, "`*` matches nothing here", "name the key")
             return
-        names = tuple(known.entries) if known and path[0] == _EVERY else (path[0],)
+        names = tuple(base.entries) if base and path[0] == _EVERY else (path[0],)
         for name in names:
-            inner = known.get(name) if known else None
-            place = known.mark if known else assignment.mark
+            inner = base.get(name) if base else None
+            place = base.mark if base else assignment.mark
             if len(path) == 1:
                 yield Map({name: node}, {name: steps[0]}, place)
                 continue
-            key = known.keys[name] if known and name in known else steps[0]
+            key = base.keys[name] if base and name in base else steps[0]
             for deeper in self.layers(inner, path[1:], steps[1:], node, assignment):
                 yield Map({name: deeper}, {name: key}, place)
 

@@ -55,49 +55,49 @@ Kind: TypeAlias = Literal["str", "int", "float", "bool", "list", "map", "any"]
 class BoundVariables(Struct, frozen=True):
     """What templates see.
 
-    `baked` says which variable took its value from which environment variable (parts of a
+    `sources` says which variable took its value from which environment variable (parts of a
     variable by dotted path). `broken` names the variables whose mistakes were reported.
     """
 
     values: Mapping[str, Plain]
-    baked: Mapping[str, str]
+    sources: Mapping[str, str]
     broken: frozenset[str] = frozenset()
 
 
 def bind_variables(
     declared: Map | None,
-    given: Mapping[str, object],
+    values: Mapping[str, object],
     environment: Mapping[str, str],
-    found: list[Diagnostic],
+    diagnostics: list[Diagnostic],
 ) -> BoundVariables:
     """Return the values of all declared variables.
 
     Args:
         declared: the document's `vars`, settled; None where it has none.
-        given: values that overrule the declared ones: plain data, or `GivenText`.
+        values: values that overrule the declared ones: plain data, or `GivenText`.
         environment: where `{$env: …}` is looked up, now and never again.
-        found: where mistakes are reported.
+        diagnostics: where mistakes are reported.
     """
-    binder = _Binder(environment, found)
+    binder = _Binder(environment, diagnostics)
     entries: Mapping[str, Node] = {} if declared is None else declared.entries
     keys: Mapping[str, Mark] = {} if declared is None else declared.keys
-    for name, value in given.items():
+    for name, value in values.items():
         if name not in entries:
-            found.append(_undeclared_variable(name, value, entries))
+            diagnostics.append(_undeclared_variable(name, value, entries))
     for name, node in entries.items():
-        binder.declare(name, node, keys[name], given)
-    return BoundVariables(binder.values, binder.baked, frozenset(binder.broken))
+        binder.declare(name, node, keys[name], values)
+    return BoundVariables(binder.values, binder.sources, frozenset(binder.broken))
 
 
 class _Binder:
-    def __init__(self, environment: Mapping[str, str], found: list[Diagnostic]) -> None:
+    def __init__(self, environment: Mapping[str, str], diagnostics: list[Diagnostic]) -> None:
         self.environment = environment
-        self.found = found
+        self.diagnostics = diagnostics
         self.values: dict[str, Plain] = {}
-        self.baked: dict[str, str] = {}
+        self.sources: dict[str, str] = {}
         self.broken: set[str] = set()
 
-    def declare(self, name: str, node: Node, key: Mark, given: Mapping[str, object]) -> None:
+    def declare(self, name: str, node: Node, key: Mark, values: Mapping[str, object]) -> None:
         """Bind the variable `name`, or report why that cannot be."""
         path: Path = ("vars", name)
         value: Plain | Broken
@@ -111,8 +111,8 @@ class _Binder:
             )
         elif self.is_secret(name, node, key, path):
             value = Broken(key)
-        elif name in given:
-            value = self.given(given[name], node, path)
+        elif name in values:
+            value = self.bind(values[name], node, path)
         else:
             value = self.plain(node, path)
         if isinstance(value, Broken):
@@ -140,7 +140,7 @@ class _Binder:
             case Map():
                 return self.mapping(node, path)
             case Reference(to=Env() as reference):
-                return self.environmental(reference, node.mark, path)
+                return self.read_environment(reference, node.mark, path)
             case Reference():
                 return self.broken_at(
                     "var-reference",
@@ -175,7 +175,7 @@ class _Binder:
         )
         return True
 
-    def environmental(self, reference: Env, mark: Mark, path: Path) -> Plain | Broken:
+    def read_environment(self, reference: Env, mark: Mark, path: Path) -> Plain | Broken:
         """Return the value of an environment variable, and remember that it was taken."""
         if is_secret_name(reference.name):
             return self.broken_at(
@@ -198,34 +198,36 @@ class _Binder:
                 path,
                 f"set {reference.name}, add a `default`, or give the variable by `--var`",
             )
-        value = self.typed(text, reference.type, mark, path, f"`{reference.name}`")
+        value = self.convert(text, reference.type, mark, path, f"`{reference.name}`")
         if not isinstance(value, Broken):
-            self.baked[_join_path(path[1:])] = reference.name
+            self.sources[_join_path(path[1:])] = reference.name
             if isinstance(value, str) and reference.format is not None:
                 return reference.format.replace("{}", value, 1)
         return value
 
-    def typed(self, text: str, kind: EnvType, mark: Mark, path: Path, name: str) -> Plain | Broken:
+    def convert(
+        self, text: str, kind: EnvType, mark: Mark, path: Path, name: str
+    ) -> Plain | Broken:
         """Return `text` as a value of the type `kind`."""
         value = convert_text(text, kind)
         if value is not None and (kind != "str" or not _CONTROL.search(text)):
             return value
-        found = "is empty" if not text.strip() else "is something else"
+        problem = "is empty" if not text.strip() else "is something else"
         if kind == "str":
-            found = "holds control characters"
+            problem = "holds control characters"
         return self.broken_at(
             "var-type",
-            f"`{_join_path(path)}` must be {_EXPECTED[kind]}, and {name} {found}",
+            f"`{_join_path(path)}` must be {_EXPECTED[kind]}, and {name} {problem}",
             mark,
             path,
             "booleans are true, false, 1, 0, yes, no, on or off" if kind == "bool" else "",
         )
 
-    def given(self, value: object, declared: Node, path: Path) -> Plain | Broken:
-        """Return what was given for a variable, in the type that the document declares."""
+    def bind(self, value: object, declared: Node, path: Path) -> Plain | Broken:
+        """Return `value`, a variable of the caller, in the type that the document declares."""
         kind = _kind(declared)
         if isinstance(value, GivenText):
-            return self.given_text(value, kind, declared, path)
+            return self.bind_text(value, kind, declared, path)
         try:
             node = from_plain(value, Mark(Source("vars")))
         except TypeError as error:
@@ -244,23 +246,25 @@ class _Binder:
                 path,
                 "give the value itself, or write the reference in the field that uses it",
             )
-        return self.fitting(data, kind, node.mark, declared, path)
+        return self.fit(data, kind, node.mark, declared, path)
 
-    def given_text(
-        self, given: GivenText, kind: Kind, declared: Node, path: Path
+    def bind_text(
+        self, argument: GivenText, kind: Kind, declared: Node, path: Path
     ) -> Plain | Broken:
-        start = given.mark.column - 1
+        start = argument.mark.column - 1
         exact = isinstance(declared, Reference)
         if kind in ("str", "bool") or (exact and kind in ("int", "float")):
             name = "the value given"
-            return self.typed(given.text[start:], kind, given.mark, path, name)
+            return self.convert(argument.text[start:], kind, argument.mark, path, name)
         name = str(path[-1])
-        node = read_argument(given.text, start, self.found, option=given.mark.source.name, key=name)
+        node = read_argument(
+            argument.text, start, self.diagnostics, option=argument.mark.source.name, key=name
+        )
         if node is None:
-            return Broken(given.mark)
-        return self.fitting(_data(node), kind, node.mark, declared, path)
+            return Broken(argument.mark)
+        return self.fit(_data(node), kind, node.mark, declared, path)
 
-    def fitting(
+    def fit(
         self, value: Plain | Broken, kind: Kind, mark: Mark, declared: Node, path: Path
     ) -> Plain | Broken:
         exact = isinstance(declared, Reference)
@@ -288,7 +292,7 @@ class _Binder:
         *,
         notes: tuple[Note, ...] = (),
     ) -> Broken:
-        self.found.append(
+        self.diagnostics.append(
             Diagnostic(code=code, message=message, mark=mark, path=path, help=help, notes=notes)
         )
         return Broken(mark)
@@ -303,8 +307,8 @@ def _name_mark(value: object, name: str) -> Mark:
 
 def _undeclared_variable(name: str, value: object, entries: Mapping[str, Node]) -> Diagnostic:
     near = did_you_mean(name, entries)
-    known = ", ".join(entries)
-    help = f"the document declares: {known}" if known else "the document declares no variables"
+    names = ", ".join(entries)
+    help = f"the document declares: {names}" if names else "the document declares no variables"
     return Diagnostic(
         code="var-unknown",
         message=f"there is no variable `{name}`",

@@ -42,14 +42,14 @@ def own_kwargs(lm: LM) -> dict[str, Any]:
     return {**kwargs, "max_tokens": tokens, **rollout}
 
 
-def changed_settings(own: Mapping[str, Any], wanted: Mapping[str, Any], lm: LM) -> dict[str, Any]:
-    """Return the settings with which `lm`, whose own kwargs are `own`, does what is wanted.
+def changed_settings(own: Mapping[str, Any], target: Mapping[str, Any], lm: LM) -> dict[str, Any]:
+    """Return the settings with which `lm`, whose own kwargs are `own`, matches `target`.
 
-    What `own` has and `wanted` lacks was taken away: it is left to the provider.
+    What `own` has and `target` lacks was taken away: it is left to the provider.
     """
     settings: dict[str, Any] = {}
     extra: dict[str, Any] = dict(lm.spec.extra)
-    for name, value in wanted.items():
+    for name, value in target.items():
         if name in own and own[name] == value:
             continue
         if name == "extra":
@@ -62,7 +62,7 @@ def changed_settings(own: Mapping[str, Any], wanted: Mapping[str, Any], lm: LM) 
             field = "max_tokens" if name == "max_completion_tokens" else name
             settings[field] = plain(value)
     for name in own:
-        if name not in wanted:
+        if name not in target:
             if name in lm.spec.extra:
                 extra.pop(name, None)
             else:

@@ -85,11 +85,11 @@ class Engine(_EngineBase):
         try:
             plan = self._plan(request)
             with open_stream(self._lm, plan) as pieces:
-                started = False
+                is_started = False
                 for chunk in chunks(pieces):
-                    yield from _events_of(chunk, started)
-                    started = True
-                yield from _ending(pieces.answer, started)
+                    yield from _events_of(chunk, is_started)
+                    is_started = True
+                yield from _ending(pieces.answer, is_started)
         except Error as error:
             failure = self._to_dspy_error(error)
         else:
@@ -121,12 +121,12 @@ class AsyncEngine(_EngineBase):
         try:
             plan = self._plan(request)
             async with aopen_stream(self._lm, plan) as pieces:
-                started = False
+                is_started = False
                 async for chunk in achunks(pieces):
-                    for event in _events_of(chunk, started):
+                    for event in _events_of(chunk, is_started):
                         yield event
-                    started = True
-                for event in _ending(pieces.answer, started):
+                    is_started = True
+                for event in _ending(pieces.answer, is_started):
                     yield event
         except Error as error:
             failure = self._to_dspy_error(error)
@@ -168,8 +168,8 @@ def _response_of(answer: Answer) -> Any:
     return lm15.response_from_openai_chat(body, model=answer.model)
 
 
-def _events_of(chunk: dict[str, Any], started: bool) -> Iterator[Any]:
-    if not started:
+def _events_of(chunk: dict[str, Any], is_started: bool) -> Iterator[Any]:
+    if not is_started:
         yield lm15.StreamStartEvent(id=chunk.get("id"), model=chunk.get("model"))
     choice = chunk["choices"][0]
     delta = choice.get("delta") or {"content": choice.get("text")}
@@ -188,9 +188,9 @@ def _events_of(chunk: dict[str, Any], started: bool) -> Iterator[Any]:
         yield lm15.StreamDeltaEvent(delta=call_delta)
 
 
-def _ending(answer: Answer, started: bool) -> Iterator[Any]:
+def _ending(answer: Answer, is_started: bool) -> Iterator[Any]:
     response = _response_of(answer)
-    if not started:
+    if not is_started:
         yield from lm15.response_to_events(response)
         return
     yield lm15.StreamEndEvent(finish_reason=response.finish_reason, usage=response.usage)

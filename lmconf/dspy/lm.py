@@ -162,9 +162,9 @@ class AdaptedLM(dspy.LM):
 
     def update_history(self, entry: dict[str, Any]) -> None:
         """Keep `entry`; that of a typed request gets the price and cache hit of this LM's own."""
-        typed = TYPED.get()
-        if entry.get("request") is not None and typed is not None and typed.answers:
-            answer = typed.answers[-1]
+        call = TYPED.get()
+        if entry.get("request") is not None and call is not None and call.answers:
+            answer = call.answers[-1]
             entry.pop("cost_details", None)
             entry.update(
                 cost=answer.cost,
@@ -172,7 +172,7 @@ class AdaptedLM(dspy.LM):
                 # The `cache` in it is what this class told DSPy.
                 kwargs={
                     **{k: v for k, v in entry["kwargs"].items() if k != "cache"},
-                    **typed.settings,
+                    **call.settings,
                 },
             )
         super().update_history(entry)
@@ -180,15 +180,15 @@ class AdaptedLM(dspy.LM):
     def _plan(self, prompt: Any, messages: Any, kwargs: Mapping[str, Any]) -> CallPlan:
         arguments = dict(kwargs)
         cache = arguments.pop("cache", self.cache)
-        wanted = {**self.kwargs, **arguments}
-        settings = changed_settings(self._own, wanted, self._lm)
+        all_settings = {**self.kwargs, **arguments}
+        settings = changed_settings(self._own, all_settings, self._lm)
         if cache != self._keeps:
             settings["cache"] = cache
         return CallPlan(
             prompt=None if messages else prompt,
             messages=plain(messages) or None,
             settings=settings,
-            logprobs=bool(wanted.get("logprobs")),
+            logprobs=bool(all_settings.get("logprobs")),
         )
 
     def _ask(self, plan: CallPlan) -> Answer:

@@ -176,8 +176,8 @@ def _end(node: yaml.Node) -> int:
         return max(_end(part) for part in below)
     mark = node.end_mark
     # A block of text ends where the next line begins.
-    ended = mark.column == 0 and mark.line > node.start_mark.line
-    return int(mark.line if ended else mark.line + 1)
+    is_line_start = mark.column == 0 and mark.line > node.start_mark.line
+    return int(mark.line if is_line_start else mark.line + 1)
 
 
 def _is_comment(line: str, indent: int) -> bool:
@@ -187,7 +187,7 @@ def _is_comment(line: str, indent: int) -> bool:
 _OTHER_MAIN = "another LM would be the profile's main one"
 
 
-def _find_problem(path: Path, after: str, name: str, wanted: LMSpec, was: Profile) -> str:
+def _find_problem(path: Path, after: str, name: str, spec: LMSpec, was: Profile) -> str:
     """Return what is wrong with `after` in the place of the file's text; nothing if all is well."""
     beside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.yaml")
     if name in was:
@@ -204,7 +204,7 @@ def _find_problem(path: Path, after: str, name: str, wanted: LMSpec, was: Profil
         return problem
     if set(now) != {*was, name} or any(now[each].spec != was[each].spec for each in was):
         return "other LMs would change"
-    if now[name].spec != wanted:
+    if now[name].spec != spec:
         return "`defaults` of the profile would change the new LM"
     return "" if now.spec.main == was.spec.main else _OTHER_MAIN
 

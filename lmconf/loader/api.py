@@ -64,14 +64,14 @@ def load(
         raise UsageError(
             f"lmconf.load takes a name, a path or a mapping, not {type(source).__name__}"
         )
-    given = _mapping(overrides, "overrides", '{"temperature": 0.7}')
+    settings = _mapping(overrides, "overrides", '{"temperature": 0.7}')
     variables = _mapping(vars, "vars", '{"tier": "full"}')
     allowed = _names(allow_imports, "allow_imports", '["acme_lm.*"]')
     trusted = None if not untrusted else _names(allow_env, "allow_env", '["ACME_KEY"]')
 
     def compile_again() -> CompiledProfile:
         diagnostics: list[Diagnostic] = []
-        assignments = tuple(from_mapping(given, diagnostics))
+        assignments = tuple(from_mapping(settings, diagnostics))
         if diagnostics:
             raise ProfileError(diagnostics)
         outcome = compile_source(
@@ -82,18 +82,18 @@ def load(
     return Profile(compile_again(), compile_again)
 
 
-def _mapping(given: object, name: str, example: str) -> dict[str, Any]:
-    """Return `given`, an argument that is a mapping or None."""
-    if not isinstance(given, Mapping | None):
-        raise UsageError(f"{name} is a mapping such as {example}, not {type(given).__name__}")
-    return dict(given or {})
+def _mapping(argument: object, name: str, example: str) -> dict[str, Any]:
+    """Return `argument`, which must be a mapping or None."""
+    if not isinstance(argument, Mapping | None):
+        raise UsageError(f"{name} is a mapping such as {example}, not {type(argument).__name__}")
+    return dict(argument or {})
 
 
-def _names(given: object, name: str, example: str) -> frozenset[str]:
-    """Return `given`, an argument that is a collection of texts: one text alone is a slip."""
-    if isinstance(given, str) or not isinstance(given, Collection):
-        raise UsageError(f"{name} is a list such as {example}, not {type(given).__name__}")
-    return frozenset(given)
+def _names(argument: object, name: str, example: str) -> frozenset[str]:
+    """Return `argument`, which must be a collection of texts: one text alone is a slip."""
+    if isinstance(argument, str) or not isinstance(argument, Collection):
+        raise UsageError(f"{name} is a list such as {example}, not {type(argument).__name__}")
+    return frozenset(argument)
 
 
 def _finish(outcome: CompileResult, *, stacklevel: int) -> CompiledProfile:

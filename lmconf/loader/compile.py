@@ -39,18 +39,18 @@ def compile_source(
     trusted_env: frozenset[str] | None = None,
     registered: bool = True,
     chain: tuple[Path, ...] = (),
-    reached: Mark | None = None,
+    referrer: Mark | None = None,
 ) -> CompileResult:
     """Return what `source` compiles to, with every diagnostic; nothing is made live.
 
     `trusted_env` is None for a trusted document. With `registered` False, kinds that an
     application may register are not reported. `chain` are the files that this one was reached
-    through by `extends: profile:lm`, `reached` the last of those places.
+    through by `extends: profile:lm`, `referrer` the last of those places.
 
     Raises:
         ProfileError: the documents cannot be read at all.
     """
-    name, documents = _documents(source, reached, alone=trusted_env is not None)
+    name, documents = _documents(source, referrer, alone=trusted_env is not None)
     if trusted_env is not None:
         _refuse_untrusted(documents, trusted_env)
     inputs = CompilerInputs(
@@ -69,35 +69,37 @@ def compile_source(
     )
     outcome = compile_documents(documents, inputs)
     if trusted_env is not None and outcome.profile is not None:
-        found = check_profile(outcome.profile, documents, trusted_env)
-        if found:
-            raise ProfileError(found)
+        diagnostics = check_profile(outcome.profile, documents, trusted_env)
+        if diagnostics:
+            raise ProfileError(diagnostics)
     return outcome
 
 
 def _documents(
     source: str | os.PathLike[str] | Mapping[str, Any] | None,
-    reached: Mark | None,
+    referrer: Mark | None,
     *,
     alone: bool,
 ) -> tuple[str, list[Document]]:
     if isinstance(source, Mapping):
         here = Path.cwd() if alone else None
         return "<mapping>", gather_mapping(source, "<mapping>", within=here)
-    wanted = default_profile(os.environ) if source is None else os.fspath(source)
-    path = find_profile(wanted, os.environ)
-    return path.stem, gather_documents(path, within=path.parent if alone else None, reached=reached)
+    name = default_profile(os.environ) if source is None else os.fspath(source)
+    path = find_profile(name, os.environ)
+    return path.stem, gather_documents(
+        path, within=path.parent if alone else None, referrer=referrer
+    )
 
 
 def _refuse_untrusted(documents: list[Document], allow_env: frozenset[str]) -> None:
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     recognised = [
-        Document(recognise_operators(document.root, found), document.source)
+        Document(recognise_operators(document.root, diagnostics), document.source)
         for document in documents
     ]
-    found += check_documents(recognised, allow_env)
-    if found:
-        raise ProfileError(found)
+    diagnostics += check_documents(recognised, allow_env)
+    if diagnostics:
+        raise ProfileError(diagnostics)
 
 
 def _files(documents: list[Document]) -> tuple[Path, ...]:
@@ -116,13 +118,13 @@ def _foreign_of(
         if path in chain:
             raise ProfileError([_circle(name, mark)])
         outcome = compile_source(
-            path, allow_imports=allow_imports, registered=registered, chain=chain, reached=mark
+            path, allow_imports=allow_imports, registered=registered, chain=chain, referrer=mark
         )
-        found = outcome.profile
-        if found is None:
+        compiled = outcome.profile
+        if compiled is None:
             raise ProfileError(outcome.diagnostics)
-        if lm_name in found.lms:
-            return inline_nodes(found.nodes, found.stated, lm_name)
+        if lm_name in compiled.lms:
+            return inline_nodes(compiled.nodes, compiled.stated, lm_name)
         raise ProfileError([_no_such_lm(name, lm_name, outcome, mark)])
 
     return foreign

@@ -94,9 +94,9 @@ def default_profile(environment: Mapping[str, str]) -> str:
     Raises:
         ProfileError: neither exists.
     """
-    named = environment.get("LMCONF_PROFILE")
-    if named:
-        return named
+    name = environment.get("LMCONF_PROFILE")
+    if name:
+        return name
     for folder in upwards():
         if (folder / NEAREST_NAME).is_file():
             return str(folder / NEAREST_NAME)
@@ -132,22 +132,22 @@ def find_parent(name: str, child: Path | None, place: Mark) -> Path:
         raise ProfileError([_no_parent(name, place, [path], near)])
     folders = [start, *(folder / "profiles" for folder in upwards(start))]
     for folder in folders:
-        found = _in_folder(folder, name)
-        if found is not None:
-            return found
+        match = _in_folder(folder, name)
+        if match is not None:
+            return match
     near = did_you_mean(name, {f.stem for folder in folders for f in _files(folder)})
     raise ProfileError([_no_parent(name, place, folders, near)])
 
 
 def find_all(environment: Mapping[str, str]) -> list[ProfileFile]:
     """Return every profile that can be named, nearest first; later ones of a name are shadowed."""
-    found = []
+    profiles = []
     for folder, place in _folders(environment):
         alone = folder.parent / NEAREST_NAME
         if place == "project" and alone.is_file():
-            found.append(ProfileFile(alone.stem, alone, place))
-        found += [ProfileFile(path.stem, path, place) for path in _files(folder)]
-    return found
+            profiles.append(ProfileFile(alone.stem, alone, place))
+        profiles += [ProfileFile(path.stem, path, place) for path in _files(folder)]
+    return profiles
 
 
 def find_packaged() -> tuple[list[ProfileFile], list[UsageError]]:
@@ -171,15 +171,15 @@ def search_folders(environment: Mapping[str, str]) -> list[Path]:
 
 def _folders(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     """Yield each folder once, where it comes first, with the kind of place that it is."""
-    listed = [entry for entry in environment.get("LMCONF_PATH", "").split(os.pathsep) if entry]
-    folders = [(with_home(entry), "LMCONF_PATH") for entry in listed]
+    entries = [entry for entry in environment.get("LMCONF_PATH", "").split(os.pathsep) if entry]
+    folders = [(with_home(entry), "LMCONF_PATH") for entry in entries]
     folders += [(folder / "profiles", "project") for folder in upwards()]
     folders += [(_user_folder(environment), "user"), (shipped_folder("profiles"), "shipped")]
-    seen = set()
+    visited = set()
     for folder, place in folders:
         whole = os.path.realpath(folder)
-        if whole not in seen:
-            seen.add(whole)
+        if whole not in visited:
+            visited.add(whole)
             yield folder, place
 
 
@@ -281,7 +281,7 @@ def _no_file(path: Path, name: str) -> Diagnostic:
 
 
 def _no_profile(name: str, environment: Mapping[str, str]) -> Diagnostic:
-    near = did_you_mean(name, {found.name for found in find_all(environment)})
+    near = did_you_mean(name, {each.name for each in find_all(environment)})
     folders = ", ".join(_show_path(folder) for folder in search_folders(environment))
     profile, lm_name = split_name(name)
     if lm_name is not None:
@@ -297,16 +297,16 @@ def _no_profile(name: str, environment: Mapping[str, str]) -> Diagnostic:
     )
 
 
-def _no_parent(name: str, place: Mark, tried: list[Path], near: str | None) -> Diagnostic:
-    looked = ", ".join(_show_path(path) for path in tried)
-    looked = looked if is_path(name) else f"{looked.replace(', ', '/, ')}/"
+def _no_parent(name: str, place: Mark, paths: list[Path], near: str | None) -> Diagnostic:
+    places = ", ".join(_show_path(path) for path in paths)
+    places = places if is_path(name) else f"{places.replace(', ', '/, ')}/"
     return Diagnostic(
         code="unknown-parent",
         message=f"there is no profile `{name}` to extend",
         mark=place,
         path=("extends",),
         label=f"did you mean `{near}`?" if near else "",
-        help=f"looked for it at {looked}" if is_path(name) else f"looked for it in {looked}",
+        help=f"looked for it at {places}" if is_path(name) else f"looked for it in {places}",
     )
 
 

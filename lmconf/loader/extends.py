@@ -21,11 +21,11 @@ __all__ = ["gather_documents", "gather_mapping", "read_file"]
 
 
 def gather_documents(
-    path: Path, *, within: Path | None = None, reached: Mark | None = None
+    path: Path, *, within: Path | None = None, referrer: Mark | None = None
 ) -> list[Document]:
     """Return the document in `path` and those that it extends, the lowest layer first.
 
-    With `within`, parents outside that folder are refused. `reached` is the place that named the
+    With `within`, parents outside that folder are refused. `referrer` is the place that named the
     document, if another one did.
 
     Raises:
@@ -33,7 +33,7 @@ def gather_documents(
             in a circle.
     """
     gathering = _DocumentGraph(within)
-    return gathering.order(gathering.take(path, reached))
+    return gathering.order(gathering.take(path, referrer))
 
 
 def gather_mapping(
@@ -59,7 +59,7 @@ def gather_mapping(
     return gathering.order(key)
 
 
-def read_file(path: Path, *, reached: Mark | None = None) -> Document:
+def read_file(path: Path, *, referrer: Mark | None = None) -> Document:
     """Return the document in `path`; its name is the path as a person would type it.
 
     Raises:
@@ -74,12 +74,12 @@ def read_file(path: Path, *, reached: Mark | None = None) -> Document:
                 Diagnostic(
                     code="unreadable",
                     message=f"{path} cannot be read: {reason}",
-                    mark=reached,
+                    mark=referrer,
                     help="check the path and its permissions",
                 )
             ]
         ) from None
-    return read_document(content, relative_path(path), path=str(path.resolve()), reached=reached)
+    return read_document(content, relative_path(path), path=str(path.resolve()), referrer=referrer)
 
 
 def relative_path(path: Path) -> str:
@@ -95,19 +95,19 @@ class _DocumentGraph:
         self.within = within.resolve() if within is not None else None
         self.documents: dict[str, Document] = {}
         self.parents: dict[str, list[tuple[str, Mark]]] = {}
-        self.found: list[Diagnostic] = []
+        self.diagnostics: list[Diagnostic] = []
 
-    def take(self, path: Path, reached: Mark | None) -> str:
+    def take(self, path: Path, referrer: Mark | None) -> str:
         """Read the file and everything it extends; return the key of its document."""
         key = str(path.resolve())
         if key not in self.documents:
-            self.add(key, read_file(path, reached=reached), path)
+            self.add(key, read_file(path, referrer=referrer), path)
         return key
 
     def add(self, key: str, document: Document, path: Path | None) -> None:
         self.documents[key] = document
         self.parents[key] = []
-        for name, mark in _parent_names(document.root, self.found):
+        for name, mark in _parent_names(document.root, self.diagnostics):
             parent = self.take_parent(name, mark, path)
             if parent is not None:
                 self.parents[key].append((parent, mark))
@@ -123,7 +123,7 @@ class _DocumentGraph:
             self.refuse_outside(parent, name, mark)
             return self.take(parent, mark)
         except ProfileError as error:
-            self.found += error.diagnostics
+            self.diagnostics += error.diagnostics
             return None
 
     def refuse_outside(self, parent: Path, name: str, mark: Mark) -> None:
@@ -142,8 +142,8 @@ class _DocumentGraph:
             )
 
     def order(self, key: str) -> list[Document]:
-        if self.found:
-            raise ProfileError(self.found)
+        if self.diagnostics:
+            raise ProfileError(self.diagnostics)
         try:
             keys = self.linearise(key)
         except Cycle as cycle:
@@ -161,13 +161,13 @@ class _DocumentGraph:
         return linearise(key, lambda child: [parent for parent, _ in self.parents[child]])
 
     def cyclic(self, chain: Sequence[str]) -> Diagnostic:
-        named = [self.documents[key].source.name for key in chain]
+        names = [self.documents[key].source.name for key in chain]
         alone = len(chain) == 2
         links = list(itertools.pairwise(chain))
         marks = [dict(self.parents[child])[parent] for child, parent in links]
         return Diagnostic(
             code="extends-cycle",
-            message=f"{named[0]} extends itself"
+            message=f"{names[0]} extends itself"
             if alone
             else f"documents extend each other in a cycle: {' -> '.join(named)}",
             mark=marks[0],
@@ -177,17 +177,17 @@ class _DocumentGraph:
         )
 
 
-def _parent_names(root: Map, found: list[Diagnostic]) -> list[tuple[str, Mark]]:
+def _parent_names(root: Map, diagnostics: list[Diagnostic]) -> list[tuple[str, Mark]]:
     """Return the names under `extends` with their places."""
     extends = root.get("extends")
     if extends is None:
         return []
-    named = []
+    names = []
     for item in extends.items if isinstance(extends, Seq) else (extends,):
         if isinstance(item, Scalar) and isinstance(item.value, str) and item.value:
-            named.append((item.value, item.mark))
+            names.append((item.value, item.mark))
         else:
-            found.append(
+            diagnostics.append(
                 Diagnostic(
                     code="wrong-type",
                     message="`extends` must be a profile's name or a ./path, or a list of them",
@@ -195,4 +195,4 @@ def _parent_names(root: Map, found: list[Diagnostic]) -> list[tuple[str, Mark]]:
                     path=("extends",),
                 )
             )
-    return named
+    return names

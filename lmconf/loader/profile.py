@@ -97,13 +97,13 @@ class Profile:
 
     def _no_lm(self, name: str) -> ProfileError:
         near = did_you_mean(name, self._compiled.lms)
-        known = ", ".join(self._compiled.lms)
+        names = ", ".join(self._compiled.lms)
         return ProfileError(
             [
                 Diagnostic(
                     code="unknown-lm",
                     message=f"`{self.name}` has no LM named `{name}`",
-                    help=f"did you mean `{near}`?" if near else f"it has: {known}",
+                    help=f"did you mean `{near}`?" if near else f"it has: {names}",
                 )
             ]
         )
@@ -162,14 +162,14 @@ class Profile:
             raise UsageError("this profile was made from a state: there is nothing to reload")
         fresh = self._again()
         with self._lock:
-            kept: dict[str, LM] = {}
+            lms: dict[str, LM] = {}
             for name, lm in self._live.items():
                 after = fresh.lms.get(name)
                 if after is not None and after.spec == lm.spec:
-                    kept[name] = lm
-            gone = [lm for name, lm in self._live.items() if name not in kept]
-            self._compiled, self._live = fresh, kept
-        for lm in gone:
+                    lms[name] = lm
+            stale = [lm for name, lm in self._live.items() if name not in lms]
+            self._compiled, self._live = fresh, lms
+        for lm in stale:
             lm.close()
 
     @hide_frames

@@ -88,12 +88,12 @@ def make_lm(settings: Mapping[str, object], *, name: str | None = None) -> Compi
 
 
 @hide_frames
-def make_from_stated(stated: Mapping[str, Any], *, name: str | None = None) -> CompiledLM:
-    """Return the LM that `stated`, plain data as a document spells it, describes.
+def make_from_stated(state: Mapping[str, Any], *, name: str | None = None) -> CompiledLM:
+    """Return the LM that `state`, plain data as a document spells it, describes.
 
     Unlike in `make_lm`, a literal secret is a mistake.
     """
-    root = _recognise_plain(stated, mark := Mark(Source("the state")))
+    root = _recognise_plain(state, mark := Mark(Source("the state")))
     return _compile(root, {}, (), name, mark)
 
 
@@ -110,31 +110,35 @@ def change_lm(
     Raises:
         ProfileError: the changed LM does not fit.
     """
-    said, given, live, dropped = split_settings(settings)
+    plain, secrets, live, unset = split_settings(settings)
     mark = Mark(Source("copy(…)"))
     lower = _recognise_plain(compiled.stated, Mark(Source(compiled.name)))
-    kept = Map({key: node for key, node in lower if key not in dropped}, lower.keys, lower.mark)
-    kept = without_credentials(kept) if elsewhere else kept
-    found: list[Diagnostic] = []
-    root = settle(fold([kept, _settings_root(said, mark)], _RULES), found, usual=_RULES.usual)
+    base = Map({key: node for key, node in lower if key not in unset}, lower.keys, lower.mark)
+    base = without_credentials(base) if elsewhere else base
+    diagnostics: list[Diagnostic] = []
+    root = settle(
+        fold([base, _settings_root(plain, mark)], _RULES), diagnostics, usual=_RULES.usual
+    )
     kept_from_lower = node_identities(lower)
-    stated = tuple(
+    statements = tuple(
         Statement(path, node, lower if id(node) in kept_from_lower else root)
         for path, node in leaves_of(root)
     )
-    found += find_crossed(StatedValue(stated, unset=mark if "api_base" in lower else None), root)
-    if found:
-        raise ProfileError(found)
+    diagnostics += find_crossed(
+        StatedValue(statements, unset=mark if "api_base" in lower else None), root
+    )
+    if diagnostics:
+        raise ProfileError(diagnostics)
     objects = live if "callbacks" in settings else compiled.live
-    changed = _compile(root, {**compiled.given, **given}, objects, compiled.name, mark)
+    result = _compile(root, {**compiled.given, **secrets}, objects, compiled.name, mark)
     # What was not said anew still stands where it stood.
     places = {
         path: place
         for path, place in compiled.places.items()
-        if not path or (path[0] not in settings and path[0] in changed.stated)
+        if not path or (path[0] not in settings and path[0] in result.stated)
     }
     return structs.replace(
-        changed,
+        result,
         places=places,
         allow_imports=compiled.allow_imports,
         fallback_names=() if "fallbacks" in settings else compiled.fallback_names,
@@ -151,11 +155,11 @@ def spec_for_call(compiled: CompiledLM, settings: Mapping[str, object]) -> LMSpe
         ProfileError: a setting is unknown, has the wrong type, or breaks the model's rules.
         UsageError: a setting belongs to the LM and not to a call.
     """
-    fixed = [name for name in settings if name in fields(LMSpec) and name not in CALL_FIELDS]
-    if fixed:
+    names = [name for name in settings if name in fields(LMSpec) and name not in CALL_FIELDS]
+    if names:
         raise UsageError(
-            f"`{fixed[0]}` belongs to the LM and cannot change in one call:"
-            f" use lm.copy({fixed[0]}=…)"
+            f"`{names[0]}` belongs to the LM and cannot change in one call:"
+            f" use lm.copy({names[0]}=…)"
         )
     cache = settings.get("cache")
     if isinstance(cache, Mapping) and cache.get("store", {}) != {}:
@@ -163,19 +167,19 @@ def spec_for_call(compiled: CompiledLM, settings: Mapping[str, object]) -> LMSpe
             "`cache.store` belongs to the LM and cannot change in one call: use lm.copy(cache=…)"
         )
     mark = Mark(Source("this call"))
-    said, given, _, _ = split_settings(settings)
-    if given:
+    plain, secrets, _, _ = split_settings(settings)
+    if secrets:
         raise UsageError(
-            f"`{next(iter(given))}` is a secret: pass it with lm.copy(…), not in a call"
+            f"`{next(iter(secrets))}` is a secret: pass it with lm.copy(…), not in a call"
         )
-    layer = _settings_root(said, mark, for_one_call=True)
+    layer = _settings_root(plain, mark, for_one_call=True)
     # Blocks merge as they do between files; what goes into the request's body replaces.
-    below = {key: compiled.stated[key] for key in said if key in _BLOCKS & compiled.stated.keys()}
+    below = {key: compiled.stated[key] for key in plain if key in _BLOCKS & compiled.stated.keys()}
     lower = _recognise_plain(below, Mark(Source(compiled.name)))
-    found: list[Diagnostic] = []
-    root = settle(fold([lower, layer], _RULES), found, usual=_RULES.usual)
-    if found:
-        raise ProfileError(found)
+    diagnostics: list[Diagnostic] = []
+    root = settle(fold([lower, layer], _RULES), diagnostics, usual=_RULES.usual)
+    if diagnostics:
+        raise ProfileError(diagnostics)
     node = with_absolute_paths(root, LM, str(FilePath.cwd()))
     data = to_data(node)
     assert isinstance(data, Mapping)
@@ -185,35 +189,35 @@ def spec_for_call(compiled: CompiledLM, settings: Mapping[str, object]) -> LMSpe
     spec = compiled.spec
     if not faults:
         declared = fields(LMSpec)
-        built = {key: build(declared[key].shape, value) for key, value in data.items()}
-        spec = _with_defaults(compiled, msgspec.structs.replace(spec, **built), said.keys())
-        ruled = {key: getattr(spec, key) for key in _RULED}
+        values = {key: build(declared[key].shape, value) for key, value in data.items()}
+        spec = _with_defaults(compiled, msgspec.structs.replace(spec, **values), plain.keys())
+        rule_data = {key: getattr(spec, key) for key in _RULED}
         faults = [
-            placed
-            for fault in check_lm({**ruled, "api_key": ""})
-            if (placed := _of_call(fault, data)) is not None
+            own_fault
+            for fault in check_lm({**rule_data, "api_key": ""})
+            if (own_fault := _of_call(fault, data)) is not None
         ]
     if faults:
         raise ProfileError(to_diagnostics(faults, node))
     return spec
 
 
-def _with_defaults(compiled: CompiledLM, spec: LMSpec, said: Collection[str]) -> LMSpec:
-    """Return `spec`, that of a call, with the defaults that what the call `said` decides anew."""
-    if not DECIDING.intersection(said):
+def _with_defaults(compiled: CompiledLM, spec: LMSpec, names: Collection[str]) -> LMSpec:
+    """Return `spec`, that of a call, with the defaults that the call's settings, `names`, decide."""
+    if not DECIDING.intersection(names):
         return spec
     family = family_of(spec.model, spec.base_model)
     before, after = (
         {name: getattr(each, name) for name in DECIDING} for each in (compiled.spec, spec)
     )
-    changed = {
+    defaults = {
         name: default_of(family, name, after)
         for name in DEFAULTED
-        if name not in said
+        if name not in names
         and name not in compiled.stated
         and getattr(spec, name) == default_of(family, name, before)
     }
-    return structs.replace(spec, **changed)
+    return structs.replace(spec, **defaults)
 
 
 def _of_call(fault: Fault, data: Mapping[str, Any]) -> Fault | None:
@@ -237,26 +241,26 @@ def complete_data(
     soft: frozenset[str] = frozenset(),
     *,
     abstract: bool = False,
-    named: Mapping[str, object] = FrozenMap(),
+    others: Mapping[str, object] = FrozenMap(),
 ) -> tuple[dict[str, Any], list[Fault]]:
     """Return the plain data of one LM, completed by what its model decides, and its faults.
 
     `node` is normalised, settled and rendered; `soft` names the fields that came from `defaults`.
-    An `abstract` LM need not have a model, and is not completed. `named` is the data of the other
+    An `abstract` LM need not have a model, and is not completed. `others` is the data of the other
     LMs, which a pool may have as members.
     """
     data = to_data(node)
     assert isinstance(data, dict)
-    taken: frozenset[str] = frozenset()
+    member_fields: frozenset[str] = frozenset()
     if is_pool(data) and not abstract:
-        data, taken = complete_pool(data, soft, lambda item: _member(item, named))
+        data, member_fields = complete_pool(data, soft, lambda item: _member(item, others))
     faults = name_usual_variable(check(LM, data, partial=abstract), data)
-    if taken:
+    if member_fields:
         # What is wrong with a member is told there.
         faults = [
             fault
             for fault in faults
-            if not (fault.path and fault.path[0] in taken)
+            if not (fault.path and fault.path[0] in member_fields)
             and not (fault.code == "missing-key" and fault.path == ())
         ]
     if abstract:
@@ -278,12 +282,12 @@ def complete_data(
     return full, faults
 
 
-def _member(item: object, named: Mapping[str, object]) -> Mapping[str, Any] | None:
+def _member(item: object, others: Mapping[str, object]) -> Mapping[str, Any] | None:
     """Return the data of a pool's member, None where it has no model to go by."""
-    found = named.get(item) if isinstance(item, str) else item
-    if not isinstance(found, Mapping) or not isinstance(found.get("model"), str):
+    member = others.get(item) if isinstance(item, str) else item
+    if not isinstance(member, Mapping) or not isinstance(member.get("model"), str):
         return None
-    return complete_lm(found)
+    return complete_lm(member)
 
 
 def _below(fault: Fault, path: Path) -> Fault:
@@ -291,68 +295,68 @@ def _below(fault: Fault, path: Path) -> Fault:
 
 
 def _compile_statement(
-    said: dict[str, Any],
-    given: dict[str, str],
+    plain: dict[str, Any],
+    secrets: dict[str, str],
     live: tuple[object, ...],
-    dropped: list[str],
+    unset: list[str],
     *,
     name: str | None,
 ) -> CompiledLM:
     mark = Mark(Source("lmconf.LM(…)"))
-    if said.get("lmconf") == FORMAT_VERSION:
-        stated = {key: value for key, value in said.items() if key != "lmconf"}
-        return _compile(_recognise_plain(stated, mark), given, live, name, mark)
-    return _compile(_settings_root(said, mark), given, live, name, mark)
+    if plain.get("lmconf") == FORMAT_VERSION:
+        document = {key: value for key, value in plain.items() if key != "lmconf"}
+        return _compile(_recognise_plain(document, mark), secrets, live, name, mark)
+    return _compile(_settings_root(plain, mark), secrets, live, name, mark)
 
 
-def _settings_root(said: Mapping[str, Any], mark: Mark, *, for_one_call: bool = False) -> Map:
-    """Return the node of what was `said` in code.
+def _settings_root(plain: Mapping[str, Any], mark: Mark, *, for_one_call: bool = False) -> Map:
+    """Return the node of `plain`, settings given in code as plain data.
 
     Raises:
         ProfileError, UsageError: it does not fit.
     """
-    found: list[Diagnostic] = []
-    root = normalise(settings_node(said, mark, found, for_one_call=for_one_call), _RULES)
-    if found:
-        raise ProfileError(found)
+    diagnostics: list[Diagnostic] = []
+    root = normalise(settings_node(plain, mark, diagnostics, for_one_call=for_one_call), _RULES)
+    if diagnostics:
+        raise ProfileError(diagnostics)
     return root
 
 
 def _recognise_plain(plain: Mapping[str, Any], mark: Mark) -> Map:
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     try:
         root = from_plain(plain, mark)
     except TypeError as error:
         raise UsageError(f"{mark.source.name}: {error}") from None
     assert isinstance(root, Map)
-    recognised = normalise(recognise_operators(root, found), _RULES)
-    if found:
-        raise ProfileError(found)
+    recognised = normalise(recognise_operators(root, diagnostics), _RULES)
+    if diagnostics:
+        raise ProfileError(diagnostics)
     return recognised
 
 
 def _compile(
-    root: Map, given: Mapping[str, str], live: tuple[object, ...], name: str | None, mark: Mark
+    root: Map, secrets: Mapping[str, str], live: tuple[object, ...], name: str | None, mark: Mark
 ) -> CompiledLM:
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     # A block may have become empty by what was unset in it.
-    settled = normalise(settle(root, found, usual=_RULES.usual), _RULES)
+    settled = normalise(settle(root, diagnostics, usual=_RULES.usual), _RULES)
     whole = with_absolute_paths(settled, LM, str(FilePath.cwd()))
     assert isinstance(whole, Map)
     data, faults = complete_data(whole)
     faults += [fault for fault in _names_in(data) if not faults]
-    found += to_diagnostics(faults, whole)
-    if found or any(isinstance(value, Broken) for _, value in whole):
-        raise ProfileError(found)
+    diagnostics += to_diagnostics(faults, whole)
+    if diagnostics or any(isinstance(value, Broken) for _, value in whole):
+        raise ProfileError(diagnostics)
     spec = build(LM, data)
-    stated = to_plain(whole)
-    used = set(given_names(data))
+    state = to_plain(whole)
+    names = set(given_names(data))
     assert isinstance(spec, LMSpec)
     return CompiledLM(
         spec=spec,
         name=name or spec.model,
-        stated=freeze(stated),
-        given=HiddenValues({key: value for key, value in given.items() if key in used}),
+        stated=freeze(state),
+        given=HiddenValues({key: value for key, value in secrets.items() if key in names}),
         live=live,
     )
 

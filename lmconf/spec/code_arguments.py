@@ -37,7 +37,7 @@ def split_settings(
     Raises:
         UsageError: something is nested too deeply, or a class has no JSON Schema.
     """
-    given: dict[str, str] = {}
+    secrets: dict[str, str] = {}
     plain: dict[str, Any] = {}
     unset: list[str] = []
     declared = fields(LMSpec)
@@ -50,16 +50,16 @@ def split_settings(
         if name == "callbacks" and isinstance(value, list | tuple):
             data = [item for item in value if isinstance(item, str | Mapping | Struct)]
             live = tuple(item for item in value if not isinstance(item, str | Mapping | Struct))
-            plain[name] = [_without_secrets(item, (name,), False, given) for item in data]
+            plain[name] = [_without_secrets(item, (name,), False, secrets) for item in data]
             continue
         if name == "response_format":
             value = format_as_data(value)  # noqa: PLW2901 - a class stands for its schema
         secret = field is not None and isinstance(choose(field.shape, value), Secret)
-        plain[name] = _without_secrets(value, (name,), secret or is_secret_name(name), given)
-    return plain, given, live, unset
+        plain[name] = _without_secrets(value, (name,), secret or is_secret_name(name), secrets)
+    return plain, secrets, live, unset
 
 
-def _without_secrets(value: object, path: Path, secret: bool, given: dict[str, str]) -> Any:
+def _without_secrets(value: object, path: Path, secret: bool, secrets: dict[str, str]) -> Any:
     """Return `value` with each literal secret in it replaced by `Given(its dotted path)`."""
     if len(path) > DEPTH:
         raise UsageError(f"`{path[0]}` is nested more than {DEPTH} deep")
@@ -68,17 +68,17 @@ def _without_secrets(value: object, path: Path, secret: bool, given: dict[str, s
         if any(word in value for word in ("$env", "$file", "$given", "$public")):
             return dict(value)
         return {
-            key: _without_secrets(item, (*path, key), secret or is_secret_name(str(key)), given)
+            key: _without_secrets(item, (*path, key), secret or is_secret_name(str(key)), secrets)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
         return [
-            _without_secrets(item, (*path, index), secret, given)
+            _without_secrets(item, (*path, index), secret, secrets)
             for index, item in enumerate(value)
         ]
     if secret and isinstance(value, str) and value:
         name = _name_of(path)
-        given[name] = value
+        secrets[name] = value
         return Given(name=name)
     return value
 

@@ -113,13 +113,13 @@ class _Reader:
     def value(self, value: object, shape: Shape | None, path: Path) -> Node:
         """Return the node of `value`, which stands at `path` and has `shape`."""
         _check_depth(path)
-        chosen = None if shape is None else choose(shape, value)
+        choice = None if shape is None else choose(shape, value)
         if isinstance(value, Mapping):
-            return self.mapping(value, shape, chosen, path)
+            return self.mapping(value, shape, choice, path)
         if isinstance(value, list | tuple):
-            if isinstance(chosen, Json):
+            if isinstance(choice, Json):
                 return self.data(value, path)
-            inner = child(chosen, value, 0) if isinstance(chosen, ListOf) else None
+            inner = child(choice, value, 0) if isinstance(choice, ListOf) else None
             return Seq(tuple(self.items(value, inner, path)), self.mark)
         return document_node(value, path, self.mark, self.diagnostics)
 
@@ -127,22 +127,22 @@ class _Reader:
         return (self.value(item, shape, (*path, index)) for index, item in enumerate(values))
 
     def mapping(
-        self, value: Mapping[Any, Any], shape: Shape | None, chosen: Shape | None, path: Path
+        self, value: Mapping[Any, Any], shape: Shape | None, choice: Shape | None, path: Path
     ) -> Node:
-        if isinstance(chosen, Json):
+        if isinstance(choice, Json):
             return self.data(value, path)
-        if isinstance(chosen, MapOf):
+        if isinstance(choice, MapOf):
             entries = {
-                _name(key): self.value(item, chosen.value, (*path, key))
+                _name(key): self.value(item, choice.value, (*path, key))
                 for key, item in value.items()
             }
             return self.literal(entries, value, path)
         if holds_word(value):
             return self.operator(value, shape, path)
-        if self.for_one_call or (isinstance(chosen, Record) and chosen.type in _LMS):
+        if self.for_one_call or (isinstance(choice, Record) and choice.type in _LMS):
             entries = {
                 _name(key): self.value(
-                    item, None if chosen is None else child(chosen, value, key), (*path, key)
+                    item, None if choice is None else child(choice, value, key), (*path, key)
                 )
                 for key, item in value.items()
             }

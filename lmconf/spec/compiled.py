@@ -65,19 +65,23 @@ def compiled_fallback(
         index: which of them.
         field: whether it is a fallback, or a member of a pool.
     """
-    pooled = field == "pool"
-    sole = (compiled.spec.pool if pooled else compiled.spec.fallbacks)[index]
+    is_member = field == "pool"
+    sole = (compiled.spec.pool if is_member else compiled.spec.fallbacks)[index]
     assert isinstance(sole, SoleLMSpec)
     spec = LMSpec(**{name: getattr(sole, name) for name in SoleLMSpec.__struct_fields__})
-    stated = compiled.stated.get(field, ())
-    stated = stated["$value"] if isinstance(stated, Mapping) and "$value" in stated else stated
+    statements = compiled.stated.get(field, ())
+    statements = (
+        statements["$value"]
+        if isinstance(statements, Mapping) and "$value" in statements
+        else statements
+    )
     mark = compiled.place(field)
-    names = compiled.member_names if pooled else compiled.fallback_names
+    names = compiled.member_names if is_member else compiled.fallback_names
     name = names[index] if names else None
     return CompiledLM(
         spec=spec,
         name=spec.model if name is None else f"{compiled.name.rpartition(':')[0]}:{name}",
-        stated=stated[index],
+        stated=statements[index],
         places={} if mark is None else {(): mark},
         given=compiled.given,
         allow_imports=compiled.allow_imports,
@@ -88,7 +92,7 @@ def compiled_fallback(
 def _compile_inline(
     spec: LMSpec,
     name: str,
-    stated: FrozenMap[str, Any],
+    statements: FrozenMap[str, Any],
     profile_budget: tuple[str, Budget] | None = None,
 ) -> CompiledLM:
-    return CompiledLM(spec=spec, name=name, stated=stated, profile_budget=profile_budget)
+    return CompiledLM(spec=spec, name=name, stated=statements, profile_budget=profile_budget)

@@ -143,10 +143,10 @@ def destination_of(data: Mapping[str, Any], provider: str = "") -> Destination |
         return Destination(name, base)
     if isinstance(base, str):
         return Destination(name, _own(base) or base)
-    known = PROVIDERS.get(name)
-    if known is None:
+    entry = PROVIDERS.get(name)
+    if entry is None:
         return Destination(name, "")
-    return Destination(name, Env(known.base_env) if known.base_env else _own(known.base))
+    return Destination(name, Env(entry.base_env) if entry.base_env else _own(entry.base))
 
 
 def may_be_sent(path: Path, one: Destination, other: Destination) -> bool:
@@ -274,21 +274,21 @@ def node_identities(node: Node | None, identities: set[int] | None = None) -> se
     return identities
 
 
-def find_crossed(stated: StatedValue, lm: Map, path: Path = ()) -> list[Diagnostic]:
+def find_crossed(statements: StatedValue, lm: Map, path: Path = ()) -> list[Diagnostic]:
     """Return a diagnostic for each value that would be sent elsewhere than where it belongs.
 
     Args:
-        stated: what the LM has, with the block that states each value; templates are rendered.
+        statements: what the LM has, with the block that states each value; templates are rendered.
         lm: the LM as it is in the end.
         path: where it stands in its document.
     """
     now = destination_of(_plain(lm))
-    if now is None or "model" not in lm or not stated.values:
+    if now is None or "model" not in lm or not statements.values:
         return []
     credentials = dict(credentials_in(lm))
     homes: dict[int, Destination] = {}
     diagnostics = []
-    for statement in stated.values:
+    for statement in statements.values:
         if id(statement.beside) not in homes:
             homes[id(statement.beside)] = _home(statement.beside, now)
         was = homes[id(statement.beside)]
@@ -298,7 +298,7 @@ def find_crossed(stated: StatedValue, lm: Map, path: Path = ()) -> list[Diagnost
             if statement.path[0] in CREDENTIALS or statement.path in credentials:
                 diagnostics.append(_to_another_provider(statement, was, now, lm, path))
         elif statement.path in credentials:
-            place = place_of(lm, stated.unset)
+            place = place_of(lm, statements.unset)
             diagnostics.append(_to_another_address(statement, was, now, place, path))
     return diagnostics
 

@@ -26,9 +26,9 @@ def authored_schema() -> Schema:
     for name in (LMDocument.__name__, ProfileDocument.__name__):
         writer.defs[name]["patternProperties"] = _PARKED
     words = ("use", "$append", "$prepend", "$unset", "$value")
-    named = {"type": "object", "not": {"anyOf": [{"required": [word]} for word in words]}}
+    block = {"type": "object", "not": {"anyOf": [{"required": [word]} for word in words]}}
     several: list[Schema] = [{"required": [key]} for key in SEVERAL]
-    several.append({"required": ["callbacks"], "properties": {"callbacks": named}})
+    several.append({"required": ["callbacks"], "properties": {"callbacks": block}})
     return writer.finish(
         "An lmconf document",
         AUTHORED_ID,

@@ -86,16 +86,16 @@ class LMRules:
         """Return `lower` without what its model decides when `upper` states another model."""
         if not self._is_lm(path):
             return lower
-        dropped = {
+        names = {
             name
             for name, decides in _KIND_FROM.items()
             if _restates(lower, upper, decides) and not _states_kind(lower.get(name))
         }
         if _restates(lower, upper, "model"):
-            dropped |= _BOUND
-        if not dropped & set(lower.entries):
+            names |= _BOUND
+        if not names & set(lower.entries):
             return lower
-        entries = {key: value for key, value in lower.entries.items() if key not in dropped}
+        entries = {key: value for key, value in lower.entries.items() if key not in names}
         return Map(entries, lower.keys, lower.mark)
 
     def _is_lm(self, path: Path) -> bool:

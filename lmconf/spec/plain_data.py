@@ -78,9 +78,9 @@ def with_absolute_paths(node: Node, shape: Shape | None, folder: str) -> Node:
         case Map(keys=keys, mark=mark):
             # Only the tag, a scalar, decides which kind's fields stand here.
             tags = {key: value.value for key, value in node if isinstance(value, Scalar)}
-            chosen = choose(shape, tags)
+            choice = choose(shape, tags)
             absolute_entries = {
-                key: with_absolute_paths(value, child(chosen, tags, key), folder)
+                key: with_absolute_paths(value, child(choice, tags, key), folder)
                 for key, value in node
             }
             return Map(absolute_entries, keys, mark)
@@ -89,10 +89,10 @@ def with_absolute_paths(node: Node, shape: Shape | None, folder: str) -> Node:
 
 
 def _absolute_path(value: str, shape: Shape, mark: Mark, folder: str) -> str:
-    chosen = choose(shape, value)
-    if not isinstance(chosen, Text) or not chosen.path or not value:
+    choice = choose(shape, value)
+    if not isinstance(choice, Text) or not choice.path or not value:
         return value
-    if chosen.path == "dotted" and not re.match(r"\.\.?([/\\]|$)", value):
+    if choice.path == "dotted" and not re.match(r"\.\.?([/\\]|$)", value):
         return value
     return _join_folder(value, mark, folder)
 
@@ -111,7 +111,7 @@ def field_marks(node: Map) -> dict[Path, Mark]:
 
 
 def to_diagnostics(
-    faults: Iterable[Fault], node: Node, prefix: Path = (), *, shown: Path | None = None
+    faults: Iterable[Fault], node: Node, prefix: Path = (), *, shown_prefix: Path | None = None
 ) -> list[Diagnostic]:
     """Return faults as diagnostics at their places.
 
@@ -119,9 +119,12 @@ def to_diagnostics(
         faults: their paths begin at `node`.
         node: the node of the data that has the faults.
         prefix: the path of `node` in the document.
-        shown: takes the place of `prefix` where people know the document by other paths.
+        shown_prefix: takes the place of `prefix` where people know the document by other paths.
     """
-    return [_to_diagnostic(fault, node, prefix if shown is None else shown) for fault in faults]
+    return [
+        _to_diagnostic(fault, node, prefix if shown_prefix is None else shown_prefix)
+        for fault in faults
+    ]
 
 
 def _to_diagnostic(fault: Fault, node: Node, prefix: Path) -> Diagnostic:

@@ -42,12 +42,12 @@ class FormatMismatch(ValueError):
 
 
 class ResponseFormat(Struct, frozen=True, eq=False):
-    """A class as a form of answers: `written` is what is sent, `read` makes an object of a text.
+    """A class as a form of answers: `data` is what is sent, `read` makes an object of a text.
 
     `read` raises `FormatMismatch`.
     """
 
-    written: Mapping[str, Any]
+    data: Mapping[str, Any]
     read: Read
 
 
@@ -62,7 +62,7 @@ def format_as_data(value: object) -> object:
     Raises:
         UsageError: the class has no schema.
     """
-    return thaw(format_of(value).written) if is_class(value) else value
+    return thaw(format_of(value).data) if is_class(value) else value
 
 
 @functools.lru_cache(maxsize=256)
@@ -87,17 +87,17 @@ def format_of(kind: Any) -> ResponseFormat:
     return ResponseFormat({"type": "json_schema", "json_schema": form}, read)
 
 
-def reader_for(written: Mapping[str, Any]) -> Read | None:
-    """Return what reads answers of the form `written`, as data; None where any text will do.
+def reader_for(data: Mapping[str, Any]) -> Read | None:
+    """Return what reads answers of the `response_format` that `data` is; None where any text will do.
 
     Raises:
         UsageError: the JSON Schema in it is none.
     """
-    match written.get("type"):
+    match data.get("type"):
         case "json_object":
             return _decode_json
         case "json_schema":
-            schema = (written.get("json_schema") or {}).get("schema")
+            schema = (data.get("json_schema") or {}).get("schema")
             if isinstance(schema, Mapping):
                 return _by_schema(json.dumps(thaw(schema), sort_keys=True))
             return _decode_json
@@ -105,17 +105,17 @@ def reader_for(written: Mapping[str, Any]) -> Read | None:
             return None
 
 
-def reader_for_request(asked: object, written: Mapping[str, Any]) -> Read | None:
+def reader_for_request(response_format: object, data: Mapping[str, Any]) -> Read | None:
     """Return what reads the answers to one request, None where any text will do.
 
     Args:
-        asked: the `response_format` as it was given: a class, or data.
-        written: the same as data.
+        response_format: as the caller passed it: a class, or data.
+        data: the same `response_format` as data.
 
     Raises:
         UsageError: the JSON Schema is none.
     """
-    return format_of(asked).read if is_class(asked) else reader_for(written)
+    return format_of(response_format).read if is_class(response_format) else reader_for(data)
 
 
 def _pydantic(kind: Any) -> tuple[dict[str, Any], Read]:
@@ -243,7 +243,7 @@ def _by_schema(schema: str) -> Read:
         if why is not None:
             raise UsageError(f"response_format: the pattern `{pattern}` {why}")
     extend: Callable[..., Any] = validators.extend
-    bounded = extend(
+    validator_class = extend(
         validator,
         {
             "pattern": _pattern,
@@ -256,7 +256,7 @@ def _by_schema(schema: str) -> Read:
             },
         },
     )
-    checker = bounded(plain, registry=Registry())
+    checker = validator_class(plain, registry=Registry())
 
     def read(text: str) -> object:
         value = _decode_json(text)

@@ -55,28 +55,28 @@ def dump_lm(compiled: CompiledLM, style: Style | Literal["dspy"] = "resolved") -
             StateWarning,
             stacklevel=3,
         )
-    stated = compiled.stated if style == "minimal" else None
-    state = write(LM, compiled.spec, stated)
-    if stated is None:
+    statements = compiled.stated if style == "minimal" else None
+    state = write(LM, compiled.spec, statements)
+    if statements is None:
         state |= _pool_differences(compiled.spec, {}, state)
     return {"lmconf": FORMAT_VERSION, **state}
 
 
 def dump_profile(
-    spec: ProfileSpec, stated: Mapping[str, Any], style: Style = "resolved"
+    spec: ProfileSpec, statements: Mapping[str, Any], style: Style = "resolved"
 ) -> dict[str, Any]:
     """Return the state of a profile as plain data: composed, rendered, self-contained.
 
     Args:
         spec: the profile.
-        stated: what its documents state together.
+        statements: what its documents state together.
         style: `resolved` writes every value that has an effect, `minimal` what was stated.
 
     Raises:
         UsageError: there is no such style.
     """
     _check_style(style, get_args(Style))
-    state = write(PROFILE, spec, stated if style == "minimal" else None)
+    state = write(PROFILE, spec, statements if style == "minimal" else None)
     if style == "resolved":
         for name, lm in spec.lms.items():
             state["lms"][name] |= _pool_differences(lm, spec.lms, state["lms"][name])
@@ -84,7 +84,7 @@ def dump_profile(
 
 
 def _pool_differences(
-    spec: LMSpec, lms: Mapping[str, LMSpec], written: Mapping[str, Any]
+    spec: LMSpec, lms: Mapping[str, LMSpec], data: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what a pool has as nothing, and its first member not: unsaid, it would have that."""
     first = spec.pool[0] if spec.pool else None
@@ -93,7 +93,7 @@ def _pool_differences(
         name: None if getattr(spec, name) is None else write(field.shape, getattr(spec, name))
         for name, field in fields(LMSpec).items()
         if member is not None
-        and name in SHARED - written.keys()
+        and name in SHARED - data.keys()
         and getattr(spec, name) != getattr(member, name)
     }
 
@@ -129,14 +129,14 @@ def from_dspy(state: Mapping[str, Any]) -> dict[str, Any]:
     declared = fields(LMSpec)
     document: dict[str, Any] = {}
     extra: dict[str, Any] = {}
-    dropped = [key for key in _DSPY_ONLY if state.get(key) and key != _DSPY_CLASS]
+    omissions = [key for key in _DSPY_ONLY if state.get(key) and key != _DSPY_CLASS]
     for key, value in state.items():
         if key in _DSPY_ONLY:
             continue
         if key == "max_completion_tokens":
             document["max_tokens"] = value
         elif key in declared and declared[key].kind_from:
-            document.update(_server_block(key, value, dropped))
+            document.update(_server_block(key, value, omissions))
         elif key in declared:
             field = declared[key]
             # Null is said where it means something else than leaving the field out.
@@ -151,24 +151,24 @@ def from_dspy(state: Mapping[str, Any]) -> dict[str, Any]:
     if "api_base" in document and "api_key" not in document:
         # A state excludes keys: the call says which one is missing.
         document["api_key"] = {"$given": "api_key"}
-    if dropped:
+    if omissions:
         warnings.warn(
-            f"the DSPy state's {', '.join(sorted(dropped))} has no counterpart here",
+            f"the DSPy state's {', '.join(sorted(omissions))} has no counterpart here",
             StateWarning,
             stacklevel=3,
         )
     return document
 
 
-def _server_block(key: str, value: Any, dropped: list[str]) -> dict[str, Any]:
+def _server_block(key: str, value: Any, omissions: list[str]) -> dict[str, Any]:
     """Return `value` under `key`; DSPy's launch arguments without a kind cannot be launched."""
     if not value:
         return {}
     if key == "launch_kwargs" and "use" not in value:
-        dropped.append(key)
+        omissions.append(key)
         return {"provenance": {"dspy_launch_kwargs": _without_secrets(value)}}
     if key == "train_kwargs" and (unknown := value.keys() - fields(TrainSpec).keys()):
-        dropped += [f"{key}.{name}" for name in unknown]
+        omissions += [f"{key}.{name}" for name in unknown]
         value = {name: item for name, item in value.items() if name not in unknown}
     return {key: value} if value else {}
 
@@ -183,28 +183,28 @@ _SWITCH = (CachePolicy(mode="read_write"), CachePolicy(mode="disabled"))
 def _dump_dspy(spec: LMSpec) -> dict[str, Any]:
     """Return the keyword arguments of `dspy.LM` that say what `spec` says."""
     state: dict[str, Any] = {"cache": spec.cache.mode != "disabled"}
-    dropped: list[str] = [] if spec.cache in _SWITCH else ["cache"]
+    omissions: list[str] = [] if spec.cache in _SWITCH else ["cache"]
     if spec.timeout != TimeoutSpec():
         state["timeout"] = spec.timeout.total
-        dropped += [] if spec.timeout == TimeoutSpec(total=spec.timeout.total) else ["timeout"]
+        omissions += [] if spec.timeout == TimeoutSpec(total=spec.timeout.total) else ["timeout"]
     for name, field in fields(LMSpec).items():
         value = getattr(spec, name)
-        if name == "extra" or name in state or name in dropped:
+        if name == "extra" or name in state or name in omissions:
             continue
         if field.role == "secret" or _refers(value):
             # A state never holds a secret: DSPy reads the provider's usual variable by itself.
             if value == "":
                 state[name] = value
             elif value is not None and not _is_usual(spec, value):
-                dropped.append(name)
+                omissions.append(name)
         elif field.in_dspy:
             if field.required or value != field.default or field.in_dspy == "always":
                 state[name] = thaw(value) if name != "train_kwargs" else write(TRAIN, value)
         elif value != field.default:
-            dropped.append(name)
+            omissions.append(name)
     for key, value in spec.extra.items():
         if _refers(value):
-            dropped.append(f"extra.{key}")
+            omissions.append(f"extra.{key}")
         else:
             state[key] = thaw(value)
     if dropped:

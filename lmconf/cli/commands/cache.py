@@ -90,12 +90,12 @@ def stats(*, name: str | None, folder: str | None, form: str) -> None:
     """Print the size and place of a store."""
     from lmconf.cli.cache_store import open_store
 
-    with open_store(name, folder) as (store, called):
-        found = {"entries": 0, "bytes": 0} if store is None else store.stats()
+    with open_store(name, folder) as (store, label):
+        totals = {"entries": 0, "bytes": 0} if store is None else store.stats()
     if form == "json":
-        say(json.dumps({"store": called, **found}))
+        say(json.dumps({"store": label, **totals}))
     else:
-        say(f"{fit(called)}: {found['entries']:,} answers, {found['bytes']:,} bytes")
+        say(f"{fit(label)}: {totals['entries']:,} answers, {totals['bytes']:,} bytes")
 
 
 @make_command(
@@ -108,19 +108,19 @@ def list_(*, name: str | None, folder: str | None, limit: int, form: str) -> Non
     """List the answers that are kept, newest first: key, time, size, how long, model, words."""
     from lmconf.cli.cache_store import open_store, plain, summary
 
-    with open_store(name, folder) as (store, called):
-        found = _newest_first(store)
-    shown = found[:limit] if limit else found
+    with open_store(name, folder) as (store, label):
+        entries = _newest_first(store)
+    page = entries[:limit] if limit else entries
     if form == "json":
-        say(json.dumps([plain(kept) for kept in shown], indent=2, ensure_ascii=False))
+        say(json.dumps([plain(entry) for entry in page], indent=2, ensure_ascii=False))
         return
     now = time.time()
-    for kept in shown:
-        say(summary(kept, now))
-    if not found:
-        tell(f"nothing is kept in {fit(called)}")
-    elif len(shown) < len(found):
-        tell(f"and {len(found) - len(shown):,} more: --limit 0 lists them")
+    for entry in page:
+        say(summary(entry, now))
+    if not entries:
+        tell(f"nothing is kept in {fit(label)}")
+    elif len(page) < len(entries):
+        tell(f"and {len(entries) - len(page):,} more: --limit 0 lists them")
 
 
 @make_command(
@@ -137,14 +137,14 @@ def show(*, key: str, name: str | None, folder: str | None, form: str) -> None:
     """Print the answer under KEY, which may be cut short as long as it is clear."""
     from lmconf.cli.cache_store import StoreUnusable, open_store, response_in, texts_in
 
-    with open_store(name, folder) as (store, called):
-        found = [kept for kept in _entries(store) if kept.key.startswith(key.lower())]
-    if not found:
-        raise StoreUnusable(f"there is no answer under {fit(key)} in {called}")
-    if len(found) > 1:
-        keys = ", ".join(kept.key[:16] for kept in found[:5])
-        raise StoreUnusable(f"{len(found)} answers begin with {fit(key)}: {keys}")
-    response = response_in(found[0].value)
+    with open_store(name, folder) as (store, label):
+        matches = [entry for entry in _entries(store) if entry.key.startswith(key.lower())]
+    if not matches:
+        raise StoreUnusable(f"there is no answer under {fit(key)} in {label}")
+    if len(matches) > 1:
+        keys = ", ".join(entry.key[:16] for entry in matches[:5])
+        raise StoreUnusable(f"{len(matches)} answers begin with {fit(key)}: {keys}")
+    response = response_in(matches[0].value)
     if response is None:
         raise StoreUnusable(
             f"what is kept under {found[0].key[:16]} is not an answer: no call uses it"
@@ -191,11 +191,11 @@ def prune(
 
     age = None if older is None else quantity(parse_duration, older, "--older", "30d")
     size = None if max_size is None else quantity(parse_size, max_size, "--max-size", "500MiB")
-    with open_store(name, folder) as (store, called):
+    with open_store(name, folder) as (store, label):
         goes = _too_much(list(_entries(store)), age, size)
         if store is not None and not dry_run:
             for begin in range(0, len(goes), _BATCH):
-                store.drop(kept.key for kept in goes[begin : begin + _BATCH])
+                store.drop(entry.key for entry in goes[begin : begin + _BATCH])
             store.expire()
     what = "would be removed" if dry_run else "removed"
     total = sum(len(kept.value) for kept in goes)
@@ -209,7 +209,7 @@ def clear(*, name: str | None, folder: str | None, yes: bool) -> None:
     """Drop everything that the store holds, also what other LMs keep there."""
     from lmconf.cli.cache_store import open_store
 
-    with open_store(name, folder) as (store, called):
+    with open_store(name, folder) as (store, label):
         count = 0 if store is None else store.stats()["entries"]
         if store is not None and count:
             if not yes:
@@ -241,8 +241,8 @@ def export(*, name: str | None, folder: str | None, output: str | None) -> None:
     from lmconf.cli.terminal import write_file
 
     with open_store(name, folder) as (store, _):
-        found = [line_of(kept) for kept in reversed(_newest_first(store))]
-    lines = [line for line in found if line is not None]
+        exports = [line_of(entry) for entry in reversed(_newest_first(store))]
+    lines = [line for line in exports if line is not None]
     if output is None:
         for line in lines:
             say(line)
@@ -287,9 +287,9 @@ def import_(*, source: str, name: str | None, folder: str | None, force: bool) -
         raise StoreUnusable("\n".join([head, *told[:_BATCH], *more]))
     now = time.time()
     fresh = {k: e for k, e in entries.items() if e.expires is None or e.expires > now}
-    with open_store(name, folder, make=True) as (store, called):
+    with open_store(name, folder, make=True) as (store, label):
         assert store is not None  # it was made
-        there = set() if force else {kept.key for kept in store.entries()} & set(fresh)
+        there = set() if force else {each.key for each in store.entries()} & set(fresh)
         store.put_all(entry for key, entry in fresh.items() if key not in there)
     say(
         f"{fit(called)}: {len(fresh) - len(there):,} answers added, {len(there):,} were there"
@@ -317,17 +317,17 @@ def _newest_first(store: OpenStore | None) -> list[StoredAnswer]:
 
 
 def _too_much(
-    found: list[StoredAnswer], age: float | None, size: float | None
+    entries: list[StoredAnswer], age: float | None, size: float | None
 ) -> list[StoredAnswer]:
     """Return what was not used for `age` seconds, and what exceeds `size` bytes beside that."""
-    found = sorted(found, key=lambda kept: kept.used)
+    entries = sorted(entries, key=lambda entry: entry.used)
     oldest = float("-inf") if age is None else time.time() - age
-    goes = [kept for kept in found if kept.used < oldest]
-    stays = found[len(goes) :]
-    excess = 0.0 if size is None else sum(len(kept.value) for kept in stays) - size
-    for kept in stays:
+    goes = [entry for entry in entries if entry.used < oldest]
+    stays = entries[len(goes) :]
+    excess = 0.0 if size is None else sum(len(entry.value) for entry in stays) - size
+    for entry in stays:
         if excess <= 0:
             break
-        goes.append(kept)
-        excess -= len(kept.value)
+        goes.append(entry)
+        excess -= len(entry.value)
     return goes

@@ -78,7 +78,7 @@ def command(
     settings: dict[str, Any] = {"cache": False} if no_cache else {}
     # Only one answer can be shown while it comes.
     live = (sys.stdout.isatty() if stream is None else stream) and (compiled.spec.n or 1) == 1
-    begun = time.monotonic()
+    started_at = time.monotonic()
     with LM.of(compiled) as lm:
         if live and not as_json:
             answer = _print_stream(lm, messages, settings)
@@ -86,20 +86,20 @@ def command(
             answer = lm.ask(messages=messages, **settings)
             _print_whole(answer, as_json=as_json)
     if verbose:
-        tell(_summary(answer, time.monotonic() - begun))
+        tell(_summary(answer, time.monotonic() - started_at))
 
 
-def _prompt(given: str | None) -> str:
+def _prompt(argument: str | None) -> str:
     """Return the prompt that was given, or what is piped in.
 
     Raises:
         click.UsageError: there is none.
     """
-    if given is not None and given != "-":
-        if not given.strip():
+    if argument is not None and argument != "-":
+        if not argument.strip():
             raise click.UsageError("The prompt is empty.")
-        return given
-    if given is None and sys.stdin.isatty():
+        return argument
+    if argument is None and sys.stdin.isatty():
         raise click.UsageError(
             "There is no prompt: give one, pipe one in, or pass `-` to type it (end with Ctrl-D)."
         )
@@ -117,14 +117,14 @@ def _prompt(given: str | None) -> str:
 
 def _print_stream(lm: LM, messages: list[dict[str, str]], settings: dict[str, Any]) -> Answer:
     """Print the answer while it comes, and return it."""
-    shown = visible if sys.stdout.isatty() else str
+    escape = visible if sys.stdout.isatty() else str
     last = ""
     try:
         with lm.stream(messages=messages, **settings) as stream:
             for piece in stream:
                 # Noted first: a signal may come right after the terminal has it.
                 last = piece or last
-                say(shown(piece), newline=False)
+                say(escape(piece), newline=False)
             answer = stream.answer
             _print_tool_calls(answer)
     finally:
@@ -138,10 +138,10 @@ def _print_whole(answer: Answer, *, as_json: bool) -> None:
     if as_json:
         say(json.dumps(plain(answer), indent=2, ensure_ascii=False))
         return
-    shown = visible if sys.stdout.isatty() else str
+    escape = visible if sys.stdout.isatty() else str
     text = "\n".join(answer.texts)
     if text:
-        say(shown(text), newline=not text.endswith("\n"))
+        say(escape(text), newline=not text.endswith("\n"))
     _print_tool_calls(answer)
 
 
@@ -156,8 +156,10 @@ def _summary(answer: Answer, seconds: float) -> str:
     if answer.cache_hit:
         facts.append("from the cache")
     else:
-        sent, got = (answer.usage.get(key) for key in ("prompt_tokens", "completion_tokens"))
-        facts.append(f"{_count(sent)} + {_count(got)} tokens")
+        prompt, completion = (
+            answer.usage.get(key) for key in ("prompt_tokens", "completion_tokens")
+        )
+        facts.append(f"{_count(prompt)} + {_count(completion)} tokens")
         facts.append("cost unknown" if answer.cost is None else f"${answer.cost:.6f}")
         if answer.attempts > 1:
             facts.append(f"{answer.attempts} attempts")

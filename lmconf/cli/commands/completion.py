@@ -59,10 +59,10 @@ def _models(profile: str) -> dict[str, str]:
     except ProfileError:
         # What is broken has nothing to offer; the command itself will say why.
         return {}
-    found = outcome.profile
-    if found is None or found.flat:
+    compiled = outcome.profile
+    if compiled is None or compiled.flat:
         return {}
-    return {name: lm.model for name, lm in found.spec.lms.items()}
+    return {name: lm.model for name, lm in compiled.spec.lms.items()}
 
 
 def complete_set_paths(name: str | None, incomplete: str) -> list[CompletionItem]:
@@ -75,9 +75,9 @@ def complete_set_paths(name: str | None, incomplete: str) -> list[CompletionItem
     if "=" in incomplete or (steps and not (len(steps) == 2 and steps[0] == "lms")):
         return []
     return [
-        CompletionItem(f"{prefix}{dot}{known}=", help=declared.doc)
-        for known, declared in fields(LMSpec).items()
-        if known.startswith(field)
+        CompletionItem(f"{prefix}{dot}{key}=", help=declared.doc)
+        for key, declared in fields(LMSpec).items()
+        if key.startswith(field)
     ]
 
 
@@ -139,8 +139,8 @@ def complete(root: click.Command, program: str, variable: str, instruction: str)
     kind = _shell(shell)
     if kind is None or what not in ("source", "complete"):
         return 1
-    asked = kind(root, {}, program, variable)
-    click.echo(asked.source() if what == "source" else asked.complete())
+    completion = kind(root, {}, program, variable)
+    click.echo(completion.source() if what == "source" else completion.complete())
     return 0
 
 

@@ -40,8 +40,8 @@ def command(*, folder: Path, force: bool) -> None:
     profile, schema = folder / PROFILE, folder / SCHEMA_FOLDER / AUTHORED
     if profile.exists() and not force:
         raise ProfileError([_is_there(profile)])
-    written = [(schema, schema_text(AUTHORED)), (profile, starter())]
-    for path, text in written:
+    files = [(schema, schema_text(AUTHORED)), (profile, starter())]
+    for path, text in files:
         write_file(path, text, make_folders=True)
     say(f"wrote {profile}")
     say(f"wrote {schema} (completion and checks in your editor)")

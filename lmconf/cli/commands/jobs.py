@@ -45,8 +45,8 @@ class _Rule(Struct, frozen=True):
             return "it contains trained weights: --weights removes them"
         if needed or self.age is not None:
             return needed
-        awaited = prospect(job, record)
-        return awaited and f"{awaited}: --older removes it"
+        reason = prospect(job, record)
+        return reason and f"{reason}: --older removes it"
 
 
 def _end_time(record: JobRecord) -> float:
@@ -106,22 +106,22 @@ def prune(
     if weights and "succeeded" not in chosen:
         raise click.UsageError("--weights applies to succeeded jobs: add --state succeeded.")
     age = None if older is None else quantity(parse_duration, older, "--older", "30d")
-    going = _select_jobs(_Rule(chosen, age, keep, weights))
-    freed = count = 0
+    going = _select_jobs(_Rule(statuses, age, keep, weights))
+    total = count = 0
     for job, record in going:
         size = bytes_in(job.path)
         if dry_run or _remove_job(job):
-            begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
+            start = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
             say(
                 fit(
-                    f"{job.id}  {record.status:9}  {begun}  {format_bytes(size):>9}  {record.model}"
+                    f"{job.id}  {record.status:9}  {start}  {format_bytes(size):>9}  {record.model}"
                 )
             )
-            freed, count = freed + size, count + 1
-    freed += _remove_leftovers(dry_run=dry_run)
+            total, count = total + size, count + 1
+    total += _remove_leftovers(dry_run=dry_run)
     jobs = "job" if count == 1 else "jobs"
     would = "would be " if dry_run else ""
-    say(f"{count:,} {jobs} {would}removed, {format_bytes(freed)} {would}freed")
+    say(f"{count:,} {jobs} {would}removed, {format_bytes(total)} {would}freed")
     if count < len(going):
         ctx.exit(1)
 
@@ -130,13 +130,13 @@ def _remove_leftovers(*, dry_run: bool) -> int:
     """Remove what earlier removals left; return how many bytes that frees."""
     from lmconf.trainers.removal import bytes_in, leftovers
 
-    freed = 0
+    total = 0
     for path in leftovers():
-        freed += bytes_in(path)
+        total += bytes_in(path)
         if not dry_run:
             shutil.rmtree(path, ignore_errors=True)
-            freed -= bytes_in(path)
-    return freed
+            total -= bytes_in(path)
+    return total
 
 
 def _select_jobs(rule: _Rule) -> list[tuple[JobFolder, JobRecord]]:
@@ -144,15 +144,15 @@ def _select_jobs(rule: _Rule) -> list[tuple[JobFolder, JobRecord]]:
     from lmconf.cli.job_follow import read_all_jobs
 
     now = time.time()
-    asked = []
+    candidates = []
     for job, record, trouble in read_all_jobs():
         if record is None:
             tell(fit(f"kept {job.id}: it cannot be read: {trouble}"))
         elif rule.chooses(record, now):
-            asked.append((job, record))
-    asked.sort(key=lambda each: _end_time(each[1]))
+            candidates.append((job, record))
+    candidates.sort(key=lambda each: _end_time(each[1]))
     going = []
-    for job, record in asked[: len(asked) - rule.keep if rule.keep else None]:
+    for job, record in candidates[: len(candidates) - rule.keep if rule.keep else None]:
         why = rule.spares(job, record)
         if why:
             tell(fit(f"kept {job.id}: {why}"))
@@ -225,9 +225,9 @@ def list_(*, form: str) -> None:
     """
     from lmconf.cli.job_follow import progress_of, read_all_jobs
 
-    found = list(read_all_jobs())
+    jobs = list(read_all_jobs())
     if form == "json":
-        say(json.dumps([_plain(job, record, trouble) for job, record, trouble in found], indent=2))
+        say(json.dumps([_plain(job, record, trouble) for job, record, trouble in jobs], indent=2))
         return
     if not found:
         tell("there are no jobs")
@@ -235,8 +235,8 @@ def list_(*, form: str) -> None:
         if record is None:
             say(fit(f"{job.id}  cannot be read: {trouble}"))
             continue
-        begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
-        parts = [job.id, f"{record.status:9}", begun, record.model, progress_of(record.progress)]
+        start = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
+        parts = [job.id, f"{record.status:9}", start, record.model, progress_of(record.progress)]
         say(fit("  ".join(part for part in parts if part)))
 
 
@@ -256,15 +256,15 @@ def show(*, job: str, form: str) -> None:
     from lmconf.cli.job_follow import progress_of
     from lmconf.training.job import job as found_job
 
-    found = found_job(job)
-    found.done()
-    record = found.record
+    training_job = found_job(job)
+    training_job.done()
+    record = training_job.record
     plain = msgspec.to_builtins(record)
     if form == "json":
-        say(json.dumps({**plain, "folder": str(found.folder)}, indent=2))
+        say(json.dumps({**plain, "folder": str(training_job.folder)}, indent=2))
         return
-    told = {
-        "job": found.id,
+    facts = {
+        "job": training_job.id,
         "status": record.status,
         "trainer": record.kind,
         "model": record.model,
@@ -272,12 +272,12 @@ def show(*, job: str, form: str) -> None:
         "progress": progress_of(record.progress),
         "save as": " in ".join(reversed(record.save)) if record.save else "",
         "error": record.error,
-        "folder": str(found.folder),
+        "folder": str(training_job.folder),
     }
-    for name, value in told.items():
+    for name, value in facts.items():
         if value:
             say(fit(f"{name + ':':10}{value}"))
-    log = found.log()
+    log = training_job.log()
     if log:
         say("log:")
         say(fit("\n".join(f"  {line}" for line in log.splitlines()[-15:])))
@@ -330,7 +330,7 @@ def wait(
     if not follow(found, show=not quiet, timeout=seconds):
         tell(f"the job {found.id} is still running")
         ctx.exit(GOES_ON)
-    conclude(ctx, found)
+    conclude(ctx, training_job)
 
 
 @make_command("cancel", (("lmconf jobs cancel 583fac", ""),))
@@ -367,14 +367,14 @@ def resume(ctx: click.Context, *, job: str, follow: bool) -> None:
     from lmconf.cli.job_follow import follow as followed
     from lmconf.training.job import job as found_job
 
-    found = found_job(job)
-    found.resume()
+    training_job = found_job(job)
+    training_job.resume()
     if follow:
-        followed(found, show=True)
+        followed(training_job, show=True)
     else:
-        say(found.id)
-    if found.done() and (follow or found.record.status == "failed"):
-        conclude(ctx, found)
+        say(training_job.id)
+    if training_job.done() and (follow or training_job.record.status == "failed"):
+        conclude(ctx, training_job)
 
 
 _COMMANDS: dict[str, click.Command] = {

@@ -63,12 +63,12 @@ def command(
     spec = compiled.spec.launch_kwargs
     if spec is None:
         raise InvalidArgument([_no_server(name, compiled.place("model"))])
-    launched = LaunchedServer(spec, provider_of(compiled.spec.model)[1], compiled.given, name)
-    _check_no_other_runs(name, spec, launched.model)
-    server, ours = _start_or_attach(launched, name, detach=detach)
+    launch = LaunchedServer(spec, provider_of(compiled.spec.model)[1], compiled.given, name)
+    _check_no_other_runs(name, spec, launch.model)
+    server, ours = _start_or_attach(launch, name, detach=detach)
     show = functools.partial(_show, server, name, form, ours=ours, detach=detach)
     if ours and not detach:
-        _serve_until_ended(launched, server, name, show)
+        _serve_until_ended(launch, server, name, show)
     else:
         show()
 
@@ -111,7 +111,7 @@ def _check_no_other_runs(name: str, spec: LaunchSpec, model: str) -> None:
             )
 
 
-def _start_or_attach(launched: LaunchedServer, name: str, *, detach: bool) -> tuple[Server, bool]:
+def _start_or_attach(launch: LaunchedServer, name: str, *, detach: bool) -> tuple[Server, bool]:
     """Return the running server, and whether it was started now."""
     from lmconf.launchers.records import AttachedServer
     from lmconf.launchers.server_protocol import StartOptions
@@ -143,7 +143,7 @@ def _show(server: Server, name: str, form: str, *, ours: bool, detach: bool) -> 
 
 
 def _serve_until_ended(
-    launched: LaunchedServer, server: Server, name: str, show: Callable[[], None]
+    launch: LaunchedServer, server: Server, name: str, show: Callable[[], None]
 ) -> None:
     """Show the server, and keep it until it ends, or until this program is told to end.
 
@@ -162,7 +162,7 @@ def _serve_until_ended(
         tell("ending it")
         return
     finally:
-        launched.kill()
+        launch.kill()
     if folder is None or not was_ended(folder):
         raise LaunchError(f"the server of {name} ended\nlog {server.log}:\n{server.logs()}")
     tell(f"{name} was stopped by `lmconf kill`")
@@ -171,15 +171,15 @@ def _serve_until_ended(
 @contextmanager
 def _loading(name: str) -> Iterator[_LoadingIndicator]:
     """Show, on a terminal, how long it takes and the last line of the log; elsewhere one line."""
-    shown = _LoadingIndicator(name)
-    thread = threading.Thread(target=shown.run, daemon=True)
+    indicator = _LoadingIndicator(name)
+    thread = threading.Thread(target=indicator.run, daemon=True)
     thread.start()
     try:
-        yield shown
+        yield indicator
     finally:
-        shown.over.set()
+        indicator.over.set()
         thread.join()
-        shown.clear()
+        indicator.clear()
 
 
 class _LoadingIndicator:

@@ -45,7 +45,9 @@ class ProfileListing(Struct, frozen=True, eq=False, kw_only=True):
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
         """Why the profile cannot be used."""
-        return tuple(found for found in self.diagnostics if found.severity == "error")
+        return tuple(
+            diagnostic for diagnostic in self.diagnostics if diagnostic.severity == "error"
+        )
 
 
 def list_profiles() -> Iterator[ProfileListing]:
@@ -59,19 +61,19 @@ def list_profiles() -> Iterator[ProfileListing]:
         meant.setdefault(found.name, found.path)
 
 
-def _list_profile(found: ProfileFile, shadowed_by: Path | None) -> ProfileListing:
+def _list_profile(file: ProfileFile, shadowed_by: Path | None) -> ProfileListing:
     from lmconf.loader.compile import compile_source
 
     profile = None
     try:
-        outcome: CompileResult = compile_source(found.path, registered=False)
+        outcome: CompileResult = compile_source(file.path, registered=False)
         diagnostics, profile = outcome.diagnostics, outcome.profile
     except ProfileError as error:
         diagnostics = error.diagnostics
     return ProfileListing(
-        name=found.name,
-        place=found.place,
-        path=found.path,
+        name=file.name,
+        place=file.place,
+        path=file.path,
         shadowed_by=shadowed_by,
         lms={} if profile is None else {name: lm.model for name, lm in profile.spec.lms.items()},
         main=None if profile is None else profile.spec.main,
@@ -105,22 +107,22 @@ def command(ctx: click.Context, *, form: str) -> None:
     The main LM has a `*`. A profile that is shadowed has a nearer one of its name, which is the
     one that the name means. Broken ones are listed with what is wrong first.
     """
-    found = list(list_profiles())
+    profiles = list(list_profiles())
     if form == "json":
-        say(json.dumps([_plain(profile) for profile in found], indent=2, ensure_ascii=False))
+        say(json.dumps([_plain(profile) for profile in profiles], indent=2, ensure_ascii=False))
         return
-    if not found:
+    if not profiles:
         tell(f"no profiles; looked in {', '.join(_places())}")
         tell("`lmconf init` writes a first one")
         return
     color = terminal_of(ctx).colors(sys.stdout)
-    names = [profile.name for profile in found]
-    names += [f"  * {name}" for profile in found for name in profile.lms]
+    names = [profile.name for profile in profiles]
+    names += [f"  * {name}" for profile in profiles for name in profile.lms]
     widths = (
         min(max(len(name) for name in names), 40) + 2,
-        max(len(profile.place) for profile in found) + 2,
+        max(len(profile.place) for profile in profiles) + 2,
     )
-    say("\n".join(line for profile in found for line in _lines(profile, widths, color)))
+    say("\n".join(line for profile in profiles for line in _lines(profile, widths, color)))
 
 
 def _lines(profile: ProfileListing, widths: tuple[int, int], color: bool) -> Iterator[str]:
@@ -146,8 +148,8 @@ def _lines(profile: ProfileListing, widths: tuple[int, int], color: bool) -> Ite
         if profile.flat:
             yield f"{'':<{width}}{fit(model)}"
         else:
-            marked = f"  * {lm}" if lm == profile.main else f"    {lm}"
-            yield f"{marked:<{width}}{fit(model)}"
+            label = f"  * {lm}" if lm == profile.main else f"    {lm}"
+            yield f"{label:<{width}}{fit(model)}"
 
 
 def _plain(profile: ProfileListing) -> dict[str, object]:

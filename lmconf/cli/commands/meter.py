@@ -64,7 +64,7 @@ def command(*, name: str | None, form: str) -> None:
         except (OSError, ValueError) as error:
             tell(f"error: {fit(str(path))} is not a valid meter file: {fit(str(error))}")
             click.get_current_context().exit(1)
-        rows += [{"lm": lm, **found.report()} for lm, found in sorted(totals.items())]
+        rows += [{"lm": lm, **total.report()} for lm, total in sorted(totals.items())]
     if form == "json":
         say(json.dumps(rows, indent=2, ensure_ascii=False))
     elif rows:
@@ -81,24 +81,24 @@ def _paths(name: str | None) -> list[str]:
     from lmconf.callbacks.specs import MeterCallback
     from lmconf.cli.select import choose
 
-    chosen = choose(name)
-    lms = chosen.profile.lms
-    wanted = [lms[chosen.lm]] if chosen.named is not None else list(lms.values())
-    found = {
+    selection = choose(name)
+    lms = selection.profile.lms
+    selected_lms = [lms[selection.lm]] if selection.lm_name is not None else list(lms.values())
+    paths = {
         callback.path or default_path()
-        for compiled in wanted
+        for compiled in selected_lms
         for callback in compiled.spec.callbacks
         if isinstance(callback, MeterCallback)
     }
-    if not found:
+    if not paths:
         tell(f"error: {fit(name)} has no meter: add `{{use: meter}}` to its `callbacks`")
         click.get_current_context().exit(1)
-    return sorted(found)
+    return sorted(paths)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     rate = "" if row["hit_rate"] is None else f" ({row['hit_rate']:.0%})"
-    unpriced = f" +{row['unpriced']:,} unpriced" if row["unpriced"] else ""
+    unpriced_note = f" +{row['unpriced']:,} unpriced" if row["unpriced"] else ""
     return (
         fit(row["lm"]),
         f"{row['calls']:,}",
@@ -107,7 +107,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['retries']:,}",
         f"{row['input_tokens']:,}",
         f"{row['output_tokens']:,}",
-        f"${row['cost']:,.4f}{unpriced}",
+        f"${row['cost']:,.4f}{unpriced_note}",
         *(_seconds(row[name]) for name in ("p50", "p95", "p99")),
     )
 

@@ -62,10 +62,10 @@ def command(
 def to_text(foreseen: CallForecast) -> str:
     """Return what is foreseen for a person to read."""
     lines: list[str] = []
-    for index, asked in enumerate(foreseen.asked):
+    for index, lm in enumerate(foreseen.asked):
         if index:
             lines += ["", f"then, after {', '.join(foreseen.after) or 'no failure at all'}:"]
-        lines += _describe_lm(asked)
+        lines += _describe_lm(lm)
     return "\n".join([*lines, "", *_worst(foreseen)]) + "\n"
 
 
@@ -78,7 +78,9 @@ def _describe_lm(asked: LMForecast) -> Iterator[str]:
         yield f"  {_what(step):<18} up to {format_duration(step.most):<8} {_when(step)}".rstrip()
     for note in asked.notes:
         yield f"  - {note}"
-    cost = asked.why if asked.dollars is None else f"up to {_money(asked.dollars)} an attempt"
+    cost = (
+        forecast.why if forecast.dollars is None else f"up to {_money(forecast.dollars)} an attempt"
+    )
     yield f"  - {cost}"
 
 

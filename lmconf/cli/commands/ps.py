@@ -32,8 +32,8 @@ def complete_server(_: click.Context, __: click.Parameter, incomplete: str) -> l
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def match_servers(name: str, found: Sequence[ServerRecord]) -> list[ServerRecord]:
-    """Return those of `found` that `name` means: a server's name, or its process id.
+def match_servers(name: str, records: Sequence[ServerRecord]) -> list[ServerRecord]:
+    """Return those of `records` that `name` means: a server's name, or its process id.
 
     Raises:
         UsageError: there is none.
@@ -56,7 +56,7 @@ def command(*, form: str) -> None:
     """
     from lmconf.launchers.records import running_records
 
-    found = running_records()
+    records = running_records()
     if form == "json":
         say(
             json.dumps(
@@ -72,7 +72,7 @@ def command(*, form: str) -> None:
                         "log": record.log,
                         "launched": record.launched,
                     }
-                    for record in found
+                    for record in records
                 ],
                 indent=2,
             )
@@ -92,7 +92,7 @@ def command(*, form: str) -> None:
             format_duration(time.time() - record.launched),
             f"process {record.owner}" if record.owner else "lmconf kill",
         )
-        for record in found
+        for record in records
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -57,16 +57,16 @@ def command(
 
     if form == "yaml":
         color = terminal_of(ctx).colors(sys.stdout)
-        say(annotate_origins(chosen, content, color=color), newline=False)
+        say(annotate_origins(selection, content, color=color), newline=False)
         return
     rows = [
         {
-            "path": list(found.path),
-            "value": found.value,
-            "origin": str(found),
-            "file": found.mark.source.name if found.mark else None,
-            "line": found.mark.line or None if found.mark else None,
+            "path": list(each.path),
+            "value": each.value,
+            "origin": str(each),
+            "file": each.mark.source.name if each.mark else None,
+            "line": each.mark.line or None if each.mark else None,
         }
-        for found in origins(chosen, content)
+        for each in origins(selection, content)
     ]
     say(json.dumps(rows, indent=2, ensure_ascii=False))

@@ -68,12 +68,12 @@ def command(
     profile = None
     if save_as is not None:
         # Better said now than after hours; the trained LM is one like this.
-        profile = find_profile(chosen.typed, os.environ).resolve()
+        profile = find_profile(selection.profile_name, os.environ).resolve()
         try:
             check_can_add(profile, save_as, lm)
         except CannotAddLM as error:
-            told = f"--save-as: {error}. Without it the trained LM is printed."
-            raise click.UsageError(told) from None
+            message = f"--save-as: {error}. Without it the trained LM is printed."
+            raise click.UsageError(message) from None
     job = lm.finetune(data, form)
     if save_as is not None and profile is not None:
         job.save_as(str(profile), save_as)

@@ -45,7 +45,7 @@ class ValidationResult(Struct, frozen=True, eq=False):
 
     def valid(self, *, strict: bool) -> bool:
         """Say whether the profile may be used; when `strict`, a warning is a mistake."""
-        return not any(strict or found.severity == "error" for found in self.diagnostics)
+        return not any(strict or diagnostic.severity == "error" for diagnostic in self.diagnostics)
 
 
 @make_command(
@@ -81,15 +81,15 @@ def command(
     all are valid and with 1 otherwise.
     """
     files, missing, passed_over = _files(paths)
-    checked = [*_validate_files(files, variables, frozenset(allow_imports)), *missing]
-    if not checked:
+    results = [*_validate_files(files, variables, frozenset(allow_imports)), *missing]
+    if not results:
         raise ProfileError([_nothing_to_check(paths, len(passed_over))])
-    valid = [profile for profile in checked if profile.valid(strict=strict)]
+    valid = [profile for profile in results if profile.valid(strict=strict)]
     if form == "json":
-        say(json.dumps(_plain(checked, passed_over, strict), indent=2, ensure_ascii=False))
+        say(json.dumps(_plain(results, passed_over, strict), indent=2, ensure_ascii=False))
     else:
-        _print_results(ctx, checked, valid, passed_over)
-    ctx.exit(0 if len(valid) == len(checked) else 1)
+        _print_results(ctx, results, valid, passed_over)
+    ctx.exit(0 if len(valid) == len(results) else 1)
 
 
 # --- which files --------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def _files(paths: Sequence[str]) -> tuple[list[Path], list[ValidationResult], li
     missing: list[ValidationResult] = []
     passed_over: list[Path] = []
     if not paths:
-        files = [found.path for found in find_all(os.environ) if found.place == "project"]
+        files = [profile.path for profile in find_all(os.environ) if profile.place == "project"]
     for text in paths:
         folder = with_home(text)
         if folder.is_dir() and (is_path(text) or not _is_profile_name(text)):
@@ -170,7 +170,7 @@ def _nothing_to_check(paths: Sequence[str], passed_over: int) -> Diagnostic:
     skipped = f" ({passed_over} other files were skipped)" if passed_over else ""
     return Diagnostic(
         code="no-profile",
-        message=f"{message}{skipped}",
+        message=f"{message}{note}",
         help="`lmconf init` writes a first one; `lmconf validate PATH` checks a file",
     )
 
@@ -186,12 +186,12 @@ def _validate_files(
     from lmconf.compiler.pipeline import Declared, find_store_conflicts
     from lmconf.loader.compile import compile_source
 
-    _, given = parse_assignments((), variables)
+    _, values = parse_assignments((), variables)
     stores: Declared = {}
     for path in files:
         try:
             outcome = compile_source(
-                path, variables=given, allow_imports=allow_imports, registered=False
+                path, variables=values, allow_imports=allow_imports, registered=False
             )
         except ProfileError as error:
             yield ValidationResult(relative_path(path), error.diagnostics)
@@ -202,23 +202,23 @@ def _validate_files(
 
 def _print_results(
     ctx: click.Context,
-    checked: Sequence[ValidationResult],
+    results: Sequence[ValidationResult],
     valid: Sequence[ValidationResult],
     passed_over: Sequence[Path],
 ) -> None:
     from lmconf.diagnostics.render import to_text
 
     # A mistake in a file that several profiles extend is told once.
-    found = [diagnostic for profile in checked for diagnostic in profile.diagnostics]
-    if found:
-        say(to_text(found, color=terminal_of(ctx).colors(sys.stdout)) + "\n")
-    if len(checked) == 1:
-        say(f"{fit(checked[0].path)} is {'valid' if valid else 'not valid'}")
-    elif len(valid) == len(checked):
-        say(f"{len(checked)} profiles, all valid")
+    diagnostics = [diagnostic for profile in results for diagnostic in profile.diagnostics]
+    if diagnostics:
+        say(to_text(diagnostics, color=terminal_of(ctx).colors(sys.stdout)) + "\n")
+    if len(results) == 1:
+        say(f"{fit(results[0].path)} is {'valid' if valid else 'not valid'}")
+    elif len(valid) == len(results):
+        say(f"{len(results)} profiles, all valid")
     else:
-        wrong = [fit(profile.path) for profile in checked if profile not in valid]
-        say(f"{len(valid)} of {len(checked)} profiles valid; not valid: {', '.join(wrong)}")
+        wrong = [fit(profile.path) for profile in results if profile not in valid]
+        say(f"{len(valid)} of {len(results)} profiles valid; not valid: {', '.join(wrong)}")
     if passed_over:
         names = [fit(relative_path(path)) for path in passed_over]
         rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -226,13 +226,13 @@ def _print_results(
 
 
 def _plain(
-    checked: Sequence[ValidationResult], passed_over: Sequence[Path], strict: bool
+    results: Sequence[ValidationResult], passed_over: Sequence[Path], strict: bool
 ) -> dict[str, object]:
     from lmconf.diagnostics.render import to_json
 
-    severities = [found.severity for profile in checked for found in profile.diagnostics]
+    severities = [diagnostic.severity for profile in results for diagnostic in profile.diagnostics]
     return {
-        "valid": all(profile.valid(strict=strict) for profile in checked),
+        "valid": all(profile.valid(strict=strict) for profile in results),
         "errors": severities.count("error"),
         "warnings": severities.count("warning"),
         "profiles": [
@@ -241,7 +241,7 @@ def _plain(
                 "valid": profile.valid(strict=strict),
                 "diagnostics": to_json(profile.diagnostics),
             }
-            for profile in checked
+            for profile in results
         ],
         "passed_over": [relative_path(path) for path in passed_over],
     }

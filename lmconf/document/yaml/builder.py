@@ -36,7 +36,7 @@ def build(
     """
     builder = _Builder(_with_json_strings(events, places) if json else events, places)
     root = builder.node((), None)
-    return root, builder.found
+    return root, builder.diagnostics
 
 
 def _with_json_strings(events: Sequence[ParseEvent], places: MarkMaker) -> Sequence[ParseEvent]:
@@ -100,8 +100,8 @@ class _Builder:
             return self._text_of(event, mark, path)
         try:
             return Scalar(resolve(event.value), mark)
-        except InvalidNumber as refused:
-            self._say(refused.code, refused.message, mark, path, help=refused.help)
+        except InvalidNumber as error:
+            self._say(error.code, error.message, mark, path, help=error.help)
             return Broken(mark)
 
     def _text_of(self, event: ParseEvent, mark: Mark, path: Path) -> Scalar | Broken:
@@ -158,9 +158,9 @@ class _Builder:
         event = next(self._events)
         below = path if key.name is None else (*path, key.name)
         if event.kind == "scalar" and not event.style and key_event.kind == "scalar":
-            glued = self._find_glued_key(key_event, event)
-            if glued is not None:
-                self._say_fault(glued, below if event.value else path)
+            fault = self._find_glued_key(key_event, event)
+            if fault is not None:
+                self._say_fault(fault, below if event.value else path)
                 return Broken(self._mark(event.start, event.end))
         return self.node(below, event)
 
@@ -212,14 +212,14 @@ class _Builder:
 
     def _odd_key(self, event: ParseEvent, path: Path) -> _Key:
         """Return a key that is an alias or a collection, or that has an anchor or a tag."""
-        before = len(self.found)
+        before = len(self.diagnostics)
         node = self.node(path, event)
         mark = node.mark
         if event.kind == "alias":
             mark = self._mark(event.start, event.end)
         if isinstance(node, Scalar) and isinstance(node.value, str):
             return _Key(node.value, mark)
-        if not isinstance(node, Broken) and len(self.found) == before:
+        if not isinstance(node, Broken) and len(self.diagnostics) == before:
             kind = {Seq: "a list", Map: "a mapping"}.get(type(node), "no text")
             message = f"this key is {kind}, and keys must be text"
             self._say("non-string-key", message, mark, path, help="quote it to make it text")
@@ -265,7 +265,7 @@ class _Builder:
                 notes=(Note("the anchor is here", self._open[name]),),
             )
         else:
-            meant = did_you_mean(name, self._anchors)
+            suggestion = did_you_mean(name, self._anchors)
             self._say(
                 "undefined-alias",
                 f"there is no anchor `&{_show_value(name)}` above this",
@@ -345,7 +345,7 @@ class _Builder:
         help: str = "",
         notes: tuple[Note, ...] = (),
     ) -> None:
-        self.found.append(
+        self.diagnostics.append(
             Diagnostic(
                 code=code,
                 message=message,
@@ -360,12 +360,12 @@ class _Builder:
     def _say_fault(self, fault: SyntaxFault, path: Path) -> None:
         said = self._places.diagnostic(fault)
         self._say(
-            said.code,
-            said.message,
-            said.mark or Mark(self._places.source),
+            diagnostic.code,
+            diagnostic.message,
+            diagnostic.mark or Mark(self._places.source),
             path,
-            label=said.label,
-            help=said.help,
+            label=diagnostic.label,
+            help=diagnostic.help,
         )
 
 

@@ -54,11 +54,11 @@ def scan(text: str) -> Scan:
     fault = _unreadable(text)
     if fault is not None:
         return Scan([], [fault], whole=False)
-    found = _watch_events(text)
-    if not found.whole and (readable := _json_for_yaml(text, found.faults[-1])) is not None:
+    result = _watch_events(text)
+    if not result.whole and (readable := _json_for_yaml(text, result.faults[-1])) is not None:
         again = _watch_events(readable)
         return Scan(again.events, again.faults, whole=again.whole, json=True)
-    return found
+    return result
 
 
 def _watch_events(text: str) -> Scan:

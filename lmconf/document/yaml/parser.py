@@ -55,12 +55,12 @@ class ParseEvent(Struct, frozen=True, gc=False):
 class ParseFailure(Exception):
     """The parser gave up: its words, and the offsets of the error and of what it was reading."""
 
-    def __init__(self, problem: str, at: int, context: str = "", opened: int | None = None) -> None:
+    def __init__(self, problem: str, at: int, context: str = "", start: int | None = None) -> None:
         super().__init__(problem)
         self.problem = problem
         self.at = at
         self.context = context
-        self.opened = opened
+        self.start = start
 
 
 def events(text: str) -> Iterator[ParseEvent]:
@@ -91,7 +91,7 @@ def _failure(error: yaml.MarkedYAMLError, length: int, at: int) -> ParseFailure:
     found = problem or context
     return ParseFailure(
         error.problem or "",
-        min(found.index, length) if found is not None else at,
+        min(mark.index, length) if mark is not None else at,
         error.context or "",
         min(context.index, length) if context is not None else None,
     )

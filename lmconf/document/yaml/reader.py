@@ -24,7 +24,7 @@ __all__ = ["read_document", "read_value"]
 
 
 def read_document(
-    text: str | bytes, name: str, *, path: str | None = None, reached: Mark | None = None
+    text: str | bytes, name: str, *, path: str | None = None, referrer: Mark | None = None
 ) -> Document:
     """Return the document that `text` spells: a mapping and where each part of it stands.
 
@@ -32,13 +32,13 @@ def read_document(
         text: YAML or JSON; bytes must be UTF-8, with or without a byte order mark.
         name: what a person is shown as the text's place: a path as they would type it.
         path: the file that the text comes from, if any.
-        reached: the place whose `extends` brought this text in.
+        referrer: the place whose `extends` brought this text in.
 
     Raises:
         ProfileError: the text is not well-formed, or its root is no mapping. All mistakes are
             told at once; a syntax error hides what comes after it.
     """
-    source, outcome = _nodes(text, Source(name=name, path=path, reached=reached), "")
+    source, outcome = _nodes(text, Source(name=name, path=path, reached=referrer), "")
     # The frames that an exception carries must not hold the text: it may hold secrets.
     del text
     if isinstance(outcome, list):
@@ -71,19 +71,19 @@ def _nodes(
 ) -> tuple[Source, Node | list[Diagnostic] | None]:
     """Return the source and its root, None for an empty document, or what is wrong with it."""
     decoded, fault = _decode_text(text)
-    found = scan(decoded) if fault is None else Scan([], [fault], whole=False)
-    hidden = list(hidden_spans(found.events, key))
-    if not found.whole:
+    result = scan(decoded) if fault is None else Scan([], [fault], whole=False)
+    hidden = list(hidden_spans(result.events, key))
+    if not result.whole:
         secret = bool(key) and is_secret_name(key)
         hidden += [(0, len(decoded))] if secret else find_possible_secrets(decoded[:LENGTH])
     source = _with_text(source, decoded, with_repetitions(decoded, hidden))
     places = MarkMaker(source)
-    diagnostics = [places.diagnostic(fault) for fault in found.faults]
-    if not found.whole:
+    diagnostics = [places.diagnostic(fault) for fault in result.faults]
+    if not result.whole:
         return source, diagnostics
-    if not found.events:
+    if not result.events:
         return source, diagnostics or None
-    root, mistakes = build(found.events, places, json=found.json)
+    root, mistakes = build(result.events, places, json=result.json)
     return source, diagnostics + mistakes or root
 
 
@@ -134,9 +134,9 @@ def _not_a_mapping(root: Node | None, source: Source) -> Diagnostic:
         )
     if isinstance(root, Scalar) and not root.quoted:
         places = MarkMaker(source)
-        glued = missing_space(source.text or "", places.offset(root.mark))
-        if glued is not None:
-            return places.diagnostic(glued)
+        fault = missing_space(source.text or "", places.offset(root.mark))
+        if fault is not None:
+            return places.diagnostic(fault)
     return Diagnostic(
         code="not-a-mapping",
         message=f"the document is {_kind(root)}, not a mapping",

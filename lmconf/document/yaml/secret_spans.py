@@ -158,17 +158,17 @@ class _Walk:
             return False
         if inherited:
             return True
-        known = self._names.get(name)
-        if known is None:
-            known = is_secret_name(name) or name.lower() in _LIKELY_NAMES
-            self._names[name] = known
-        return known
+        is_secret = self._names.get(name)
+        if is_secret is None:
+            is_secret = is_secret_name(name) or name.lower() in _LIKELY_NAMES
+            self._names[name] = is_secret
+        return is_secret
 
     def follow_aliases(self) -> None:
         """Hide also what the aliases under secret names lead to."""
-        seen: set[str] = set()
+        visited: set[str] = set()
         while self._aliases:
             name = self._aliases.pop()
-            if name not in seen and name in self._anchors:
-                seen.add(name)
+            if name not in visited and name in self._anchors:
+                visited.add(name)
                 self.over(*self._anchors[name], secret=True)

@@ -91,7 +91,7 @@ def reword(failure: ParseFailure, text: str, events: Sequence[ParseEvent]) -> Sy
         problem=failure.problem,
         context=failure.context,
         at=failure.at,
-        opened=failure.opened,
+        start=failure.start,
         last=last if last is not None and last.kind == "scalar" else None,
     )
     for rule in _RULES:
@@ -105,10 +105,10 @@ def reword(failure: ParseFailure, text: str, events: Sequence[ParseEvent]) -> Sy
 def _template(case: _Case) -> SyntaxFault | None:
     if case.context.endswith("quoted scalar"):
         return None
-    for offset in (case.at, case.opened):
-        found = None if offset is None else template_in(case.text, offset)
-        if found is not None:
-            return find_unquoted_template(case.text, found)
+    for offset in (case.at, case.start):
+        place = None if offset is None else template_in(case.text, offset)
+        if place is not None:
+            return find_unquoted_template(case.text, place)
     return None
 
 
@@ -123,8 +123,8 @@ def _tab(case: _Case) -> SyntaxFault | None:
 
 def _find_glued_key(case: _Case) -> SyntaxFault | None:
     """Find a key without a space after its colon, which YAML notices a line too late."""
-    if case.opened is not None and "simple key" in case.context:
-        return missing_space(case.text, case.opened)
+    if case.start is not None and "simple key" in case.context:
+        return missing_space(case.text, case.start)
     if "mapping values are not allowed" not in case.problem:
         return None
     starts = [case.key_on_line]
@@ -144,11 +144,11 @@ def _find_glued_key(case: _Case) -> SyntaxFault | None:
 def _no_colon(case: _Case) -> SyntaxFault | None:
     if "simple key" not in case.context or case.opened is None:
         return None
-    end = line_around(case.text, case.opened)[1]
+    end = line_around(case.text, case.start)[1]
     return case.fault(
         "a key and its `:` are expected here",
-        at=case.opened,
-        length=max(1, end - case.opened),
+        at=case.start,
+        length=max(1, end - case.start),
         label="no `: ` follows on this line",
     )
 
@@ -156,11 +156,11 @@ def _no_colon(case: _Case) -> SyntaxFault | None:
 def _open_quote(case: _Case) -> SyntaxFault | None:
     if "quoted scalar" not in case.context or case.opened is None:
         return None
-    quote = case.text[case.opened : case.opened + 1]
+    quote = case.text[case.start : case.start + 1]
     if "end of stream" in case.problem or "document indicator" in case.problem:
         return case.fault(
             f"this quote is never closed: a second {quote} is missing",
-            at=case.opened,
+            at=case.start,
             label="opened here",
         )
     return None
@@ -169,7 +169,7 @@ def _open_quote(case: _Case) -> SyntaxFault | None:
 def _escape(case: _Case) -> SyntaxFault | None:
     if "quoted scalar" not in case.context:
         return None
-    escape = case.text.rfind("\\", case.opened or 0, case.at + 1)
+    escape = case.text.rfind("\\", case.start or 0, case.at + 1)
     start = escape if escape >= 0 else case.at
     if case.text[start + 1 : start + 2] in "uU":
         letter = case.text[start + 1 : start + 2]
@@ -215,19 +215,19 @@ def _after_quote(case: _Case) -> SyntaxFault | None:
 def _open_bracket(case: _Case) -> SyntaxFault | None:
     if "flow" not in case.context or case.opened is None or "',' or" not in case.problem:
         return None
-    opening = case.text[case.opened : case.opened + 1]
+    opening = case.text[case.start : case.start + 1]
     closing = "]" if "sequence" in case.context else "}"
-    if "\n" in case.text[case.opened : case.at] or case.at >= len(case.text):
-        stopped = Remark("reading stopped here", case.at, case.at + 1)
+    if "\n" in case.text[case.start : case.at] or case.at >= len(case.text):
+        remark = Remark("reading stopped here", case.at, case.at + 1)
         return case.fault(
             f"this `{opening}` is never closed: a `{closing}` or a `,` is missing",
-            at=case.opened,
+            at=case.start,
             label="opened here",
-            notes=(stopped,) if case.text[case.at :].strip() else (),
+            notes=(remark,) if case.text[case.at :].strip() else (),
         )
     return case.fault(
         f"a `,` or a `{closing}` is missing before this",
-        notes=(Remark(f"the `{opening}` opened here", case.opened, case.opened + 1),),
+        notes=(Remark(f"the `{opening}` opened here", case.start, case.start + 1),),
     )
 
 
@@ -252,7 +252,7 @@ def _second_colon(case: _Case) -> SyntaxFault | None:
 def _indentation(case: _Case) -> SyntaxFault | None:
     if "parsing a block" not in case.context or "node" in case.context:
         return None
-    opened = case.opened
+    start = case.start
     if case.letter in ("}", "]"):
         return case.fault(f"this `{case.letter}` closes nothing", help="remove it")
     if case.before.strip():
@@ -266,8 +266,8 @@ def _indentation(case: _Case) -> SyntaxFault | None:
     if (
         is_map
         and case.letter == "-"
-        and opened is not None
-        and _column(case, opened) == len(case.before)
+        and start is not None
+        and _column(case, start) == len(case.before)
     ):
         return case.fault(
             "a list item is among the keys of a mapping",
@@ -276,13 +276,13 @@ def _indentation(case: _Case) -> SyntaxFault | None:
         )
     here = "a list item" if case.letter == "-" else "this line"
     fits = "the mapping" if is_map else "the list"
-    remark = Remark(f"{fits} began here", opened or 0, (opened or 0) + 1)
+    remark = Remark(f"{fits} began here", start or 0, (start or 0) + 1)
     return case.fault(
         f"{here} does not fit the lines above it: {fits} that it stands in begins elsewhere",
         label="expected a key, indented like the others"
         if is_map
         else "expected `- `, indented like the others",
-        notes=(remark,) if opened is not None else (),
+        notes=(remark,) if start is not None else (),
     )
 
 

@@ -56,7 +56,7 @@ def find_unquoted_template(text: str, offset: int) -> SyntaxFault:
         start=offset,
         end=closed + 2 if closed >= 0 else end,
         label="quote the whole value",
-        help=f"quote it: {mended}" if mended else "put quotes around the whole value",
+        help=f"quote it: {suggestion}" if suggestion else "put quotes around the whole value",
     )
 
 
@@ -66,8 +66,8 @@ def _with_quotes(line: str, at: int) -> str | None:
         return None
     starts = [match.end() for match in _VALUE_STARTS.finditer(line, 0, at)]
     first = starts[-1] if starts else len(line) - len(line.lstrip())
-    opened = line[:first]
-    if opened.count("{") > opened.count("}") or opened.count("[") > opened.count("]"):
+    before = line[:first]
+    if before.count("{") > before.count("}") or before.count("[") > before.count("]"):
         closed = line.find("}}", at)
         last = closed + 2
         while 0 < last < len(line) and line[last] not in ",]}":
@@ -84,8 +84,8 @@ def _with_quotes(line: str, at: int) -> str | None:
         return None
     plain = '"' not in value and "\\" not in value
     quoted = f'"{value}"' if plain else "'" + value.replace("'", "''") + "'"
-    mended = (line[:first] + quoted + line[first + len(value) :]).strip()
-    return mended if len(mended) <= _LONGEST_MENDED else None
+    suggestion = (line[:first] + quoted + line[first + len(value) :]).strip()
+    return suggestion if len(suggestion) <= _LONGEST_MENDED else None
 
 
 def missing_space(text: str, start: int) -> SyntaxFault | None:
@@ -104,7 +104,7 @@ def missing_space(text: str, start: int) -> SyntaxFault | None:
         start=start,
         end=match.end(),
         label="YAML reads this as text, not as a key and its value",
-        help=f"write: {mended}" if shown else f"put a space after `{key}:`",
+        help=f"write: {suggestion}" if is_shown else f"put a space after `{key}:`",
     )
 
 

@@ -205,7 +205,7 @@ def _check_azure_credential(data: Data) -> Iterator[Fault]:
         yield Fault(
             "unknown-value",
             ("api_type",),
-            f"`api_type` cannot be `{stated}` for `{model}`",
+            f"`api_type` cannot be `{api_type}` for `{model}`",
             help="leave it out; `azure_ad` says that an `azure/` LM's `api_key` is a token",
         )
 

@@ -33,8 +33,8 @@ def check_budget(data: Data) -> Iterator[Fault]:
 def check_profile_budget(budget: Data, lms: Mapping[str, object]) -> Iterator[Fault]:
     """Yield what is wrong with the budget of a whole profile, to which all `lms` are charged."""
     yield from _check_budget(budget)
-    unpriced = [called for name, data in lms.items() for called in _unpriced_lms(name, data)]
-    if _counts_dollars(budget) and unpriced:
+    names = [lm for name, data in lms.items() for lm in _unpriced_lms(name, data)]
+    if _counts_dollars(budget) and names:
         yield Fault(
             "no-price",
             ("budget", "cost_usd"),

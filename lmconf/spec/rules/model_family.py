@@ -50,12 +50,12 @@ def check_family(data: Data) -> Iterator[Fault]:
     if model is None or record_of(provider_of(model)[0]).gateway:
         return
     family = family_of(model, text_of(data, "base_model"))
-    called = text_of(data, "base_model") or model
+    model_name = text_of(data, "base_model") or model
     if not _is_allowed(family, "temperature", data):
         yield Fault(
             "family-rule",
             ("temperature",),
-            f"`temperature` must be {_allowed_temperatures(family)} for `{called}`",
+            f"`temperature` must be {_allowed_temperatures(family)} for `{model_name}`",
             help=f"leave `temperature` out: {_why(family, data)} ({family.source})",
         )
     if not family.claude:

@@ -103,9 +103,9 @@ def _check_tool_choice(data: Data) -> Iterator[Fault]:
 def _check_headers(data: Data) -> Iterator[Fault]:
     """Yield a fault for a header that is stated twice: case makes no difference in their names."""
     headers = data.get("headers")
-    seen: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in headers if isinstance(headers, Mapping) else ():
-        other = seen.setdefault(str(name).lower(), str(name))
+        other = names.setdefault(str(name).lower(), str(name))
         if other != name:
             yield Fault(
                 "same-header",

@@ -79,8 +79,8 @@ def _check_first_wait(data: Data) -> Iterator[Fault]:
 
 
 def _timeout(data: Data) -> Mapping[str, object]:
-    stated = data.get("timeout", {})
-    return stated if isinstance(stated, Mapping) else timeout_shorthand(stated) or {}
+    timeout = data.get("timeout", {})
+    return timeout if isinstance(timeout, Mapping) else timeout_shorthand(timeout) or {}
 
 
 def _seconds(value: object) -> float | None:

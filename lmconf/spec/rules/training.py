@@ -99,15 +99,15 @@ def check_training(data: Data) -> Iterator[Fault]:
 
 def _check_carried_out(data: Data, block: Data, kind: str) -> Iterator[Fault]:
     """Yield a fault where a kind that cannot train yet was asked for, not only inferred."""
-    named = "use" in block
-    if named or data.get("provider") == kind:
+    is_explicit = "use" in block
+    if is_explicit or data.get("provider") == kind:
         yield Fault(
             "not-carried-out",
             ("train_kwargs", "use") if named else ("train_kwargs",),
             f"this version of lmconf cannot train with `use: {kind}`",
             help=f"use `{'`, `'.join(trainers.KINDS)}` or a trainer of your own, or leave"
             " `train_kwargs` out",
-            at_key=not named,
+            at_key=not is_explicit,
         )
 
 
@@ -116,15 +116,15 @@ def _check_trained_model(data: Data) -> Iterator[Fault]:
 
     Azure has the models of OpenAI, and they may be called so.
     """
-    trained, own = _provider(data.get("finetuning_model")), _provider(data.get("model"))
-    same = trained in (own, "") or not own or (own, trained) == ("azure", "openai")
+    provider, own = _provider(data.get("finetuning_model")), _provider(data.get("model"))
+    same = provider in (own, "") or not own or (own, provider) == ("azure", "openai")
     if not same and trainer_of(data) == "openai":
         yield Fault(
             "contradiction",
             ("finetuning_model",),
-            f"`finetuning_model` is a model of `{trained}`, and the LM's address and key are those"
+            f"`finetuning_model` is a model of `{provider}`, and the LM's address and key are those"
             f" of `{own}`",
-            help=f"name a model of `{own}`, or train an LM whose `model` is one of `{trained}`",
+            help=f"name a model of `{own}`, or train an LM whose `model` is one of `{provider}`",
         )
 
 

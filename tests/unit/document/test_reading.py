@@ -109,7 +109,7 @@ def test_places_count_characters_and_the_lines_of_editors() -> None:
 def test_the_source_keeps_the_text_and_where_it_came_from() -> None:
     child = read_document("extends: base", "child.yaml")
     parent = read_document(
-        "a: 1", "base.yaml", path="/x/base.yaml", reached=child.root.keys["extends"]
+        "a: 1", "base.yaml", path="/x/base.yaml", referrer=child.root.keys["extends"]
     )
     assert parent.source.text == "a: 1"
     assert parent.source.path == "/x/base.yaml"

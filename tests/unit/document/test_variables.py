@@ -47,7 +47,7 @@ def test_plain_values_are_taken_as_they_stand() -> None:
         "g": {"h": 2},
         "i": "{{",
     }
-    assert result.baked == {}
+    assert result.sources == {}
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,17 @@ def test_an_environment_variable_is_converted_and_baked(
     assert found == []
     assert result.values == {"a": value}
     assert type(result.values["a"]) is type(value)
-    assert result.baked == {"a": "X"}
+    assert result.sources == {"a": "X"}
 
 
 def test_a_default_stands_in_for_an_unset_variable_and_is_not_baked() -> None:
     result, found = bound("a: {$env: X, type: int, default: 1}")
-    assert (result.values, result.baked, found) == ({"a": 1}, {}, [])
+    assert (result.values, result.sources, found) == ({"a": 1}, {}, [])
 
 
 def test_parts_of_a_variable_may_come_from_the_environment() -> None:
     result, found = bound("a: {b: [{$env: X}]}", environment={"X": "v"})
-    assert (result.values, result.baked, found) == ({"a": {"b": ["v"]}}, {"a.b.0": "X"}, [])
+    assert (result.values, result.sources, found) == ({"a": {"b": ["v"]}}, {"a.b.0": "X"}, [])
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_secrets_have_no_place_in_vars(text: str) -> None:
     assert "in the field itself" in found[0].help
     assert "hunter2" not in to_text(found)
     assert result.values == {}
-    assert result.baked == {}
+    assert result.sources == {}
 
 
 def test_a_public_value_may_be_named_like_a_secret() -> None:
@@ -189,7 +189,7 @@ def test_a_value_given_in_code_overrules_the_declared_one(
     declared: str, given: object, value: Plain
 ) -> None:
     result, found = bound(declared, {"a": given}, {"X": "9"})
-    assert (result.values, result.baked, found) == ({"a": value}, {}, [])
+    assert (result.values, result.sources, found) == ({"a": value}, {}, [])
 
 
 @pytest.mark.parametrize(
