@@ -110,15 +110,15 @@ def _open(spec: StoreSpec, *, make: bool) -> tuple[OpenStore | None, str]:
             return None, str(folder)
         label = str(folder)
     else:
-        called = (
+        label = (
             f"Redis, namespace {spec.namespace}" if isinstance(spec, RedisStore) else spec.backend
         )
     store = open_store(spec)
     if isinstance(store, WriteBehindStore):
-        return store.store, called
+        return store.store, label
     if not isinstance(store, OpenStore):
         raise UsageError(f"a store of the kind `{spec.backend}` does not show what it holds")
-    return store, called
+    return store, label
 
 
 # --- answers as data ---
@@ -156,8 +156,8 @@ def _words(text: str) -> str:
 
 def summary(entry: StoredAnswer, now: float) -> str:
     """Return the line of a list that tells of an answer."""
-    told = plain(kept)
-    left = "for ever" if kept.expires is None else f"{format_duration(kept.expires - now)} left"
+    facts = plain(entry)
+    left = "for ever" if entry.expires is None else f"{format_duration(entry.expires - now)} left"
     return (
         f"{entry.key[:12]}  {_when(entry.created)}  {format_bytes(facts['size']):>9}  {left:<10}"
         f"  {fit(str(facts['model'] or '?')):<20}  {fit(facts['words'])}"

@@ -101,10 +101,10 @@ def decode_line(text: bytes) -> tuple[object, str]:
     except UnicodeDecodeError as error:
         return None, f"it is not UTF-8 text (byte {error.start + 1})"
     except DecodeError as error:
-        told = str(error).removeprefix("JSON is malformed: ")
-        return None, f"it is not JSON: {told[:1].lower()}{told[1:]}"
-    except _DuplicateKey as doubled:
-        return None, f"the key `{fit(str(doubled))}` occurs twice in one object"
+        message = str(error).removeprefix("JSON is malformed: ")
+        return None, f"it is not JSON: {message[:1].lower()}{message[1:]}"
+    except _DuplicateKey as duplicate:
+        return None, f"the key `{fit(str(duplicate))}` occurs twice in one object"
     except RecursionError:
         return None, _TOO_DEEP
     return (None, _TOO_DEEP) if _is_deeper(item, DEPTH) else (item, "")
@@ -159,16 +159,16 @@ def refuse_lines(source: str, faults: Mapping[int, str]) -> None:
     """
     if not faults:
         return
-    told = [f"  line {number}: {faults[number]}" for number in sorted(faults)]
-    if len(told) > _SHOWN:
-        told = [*told[:_SHOWN], f"  and {len(told) - _SHOWN:,} more"]
+    problems = [f"  line {number}: {faults[number]}" for number in sorted(faults)]
+    if len(problems) > _SHOWN:
+        problems = [*problems[:_SHOWN], f"  and {len(problems) - _SHOWN:,} more"]
     what = "1 line is" if len(faults) == 1 else f"{len(faults):,} lines are"
     name = "standard input" if source == "-" else source
-    raise InvalidLines("\n".join([f"{name}: {what} invalid; nothing was sent", *told]))
+    raise InvalidLines("\n".join([f"{name}: {what} invalid; nothing was sent", *problems]))
 
 
 def outcome_row(
-    index: int, line: InputLine, asked: Mapping[str, Any], mark: str, found: Answer | Exception
+    index: int, line: InputLine, settings: Mapping[str, Any], mark: str, outcome: Answer | Exception
 ) -> str:
     """Return the row that says what came of the input `line`, the one at `index`.
 

@@ -31,8 +31,8 @@ def unknown_extensions(data: Mapping[str, Any], inputs: CompilerInputs) -> Itera
     With `inputs.callback_names` None, names that an application may register later are passed.
     """
     callbacks = data.get("callbacks")
-    listed = callbacks if isinstance(callbacks, list) else []
-    items = callbacks.items() if isinstance(callbacks, Mapping) else enumerate(listed)
+    sequence = callbacks if isinstance(callbacks, list) else []
+    items = callbacks.items() if isinstance(callbacks, Mapping) else enumerate(sequence)
     for key, callback in items:
         if isinstance(callback, Mapping):
             path = ("callbacks", key, "use")

@@ -79,9 +79,9 @@ def find_duplicate_names(data: Data) -> Iterator[Fault]:
         ("fallbacks", "remove it: an LM that has failed is not called again"),
         ("pool", "remove it; `pick: weighted` gives a member a larger share"),
     ):
-        listed, seen = data.get(field), set[str]()
-        for index, item in enumerate(listed if isinstance(listed, list) else ()):
-            if isinstance(item, str) and item in seen:
+        listing, names = data.get(field), set[str]()
+        for index, item in enumerate(listing if isinstance(listing, list) else ()):
+            if isinstance(item, str) and item in names:
                 yield Fault("contradiction", (field, index), f"`{item}` occurs twice", help=help_)
             elif isinstance(item, str):
                 names.add(item)
@@ -160,8 +160,8 @@ def _cycle(parts: ProfileParts, chain: Sequence[str]) -> Diagnostic:
     return Diagnostic(
         code="fallback-cycle",
         severity="warning",
-        message=f"fallbacks form a cycle: {shown}",
-        mark=node.mark if stated is None else stated.mark,
+        message=f"fallbacks form a cycle: {text}",
+        mark=node.mark if fallbacks is None else fallbacks.mark,
         path=(*parts.path(first), "fallbacks"),
         help="a call uses the fallbacks of the LM that is called, not those of a fallback",
     )

@@ -211,9 +211,9 @@ class _Judge:
 
     def _value(self, key: str, node: Node, type_: type[Struct], path: Path) -> Iterator[Found]:
         """Yield what is wrong with a value on the list: an address in a name, or a large number."""
-        stated = to_plain(node)
-        if key == "model" and isinstance(stated, str):
-            provider, name = provider_of(stated)
+        value = to_plain(node)
+        if key == "model" and isinstance(value, str):
+            provider, name = provider_of(value)
             aws = record_of(provider).cloud == "aws"
             if not _NAME.match(name) or (aws and ("/" in name or name.startswith("arn:"))):
                 yield path, node.mark, "name more than a model, such as a path, an address or text"

@@ -95,7 +95,7 @@ def _against_the_family(spec: LMSpec) -> Iterator[tuple[str, str, str]]:
     if spec.max_tokens is not None and spec.max_tokens < floor:
         yield (
             "max_tokens",
-            f"`{called}` may spend all of {spec.max_tokens} tokens on thinking and return no answer",
+            f"`{model}` may spend all of {spec.max_tokens} tokens on thinking and return no answer",
             f"raise it to {floor} or more, or lower `reasoning_effort`",
         )
     effort = spec.reasoning_effort
@@ -110,7 +110,7 @@ def _against_the_family(spec: LMSpec) -> Iterator[tuple[str, str, str]]:
     elif effort is not None and effort in efforts_refused(spec.model, spec.base_model):
         yield (
             "reasoning_effort",
-            f"`{called}` is not known to support the effort `{effort}`",
+            f"`{model}` is not known to support the effort `{effort}`",
             "LiteLLM's table of models does not list it; it is sent anyway",
         )
 

@@ -127,14 +127,14 @@ class _Recogniser:
         word = next((key for key in node.entries if key in OPTIONS), None)
         if word is not None:
             return self.operator(_Operator(word, node.entries[word], node, path))
-        meant = find_misspelt_word(node.entries)
-        if meant is not None:
+        suggestion = find_misspelt_word(node.entries)
+        if suggestion is not None:
             return self.broken(
                 "dollar-unknown",
-                f"`{meant[0]}` is not a dollar word",
-                node.keys[meant[0]],
+                f"`{suggestion[0]}` is not a dollar word",
+                node.keys[suggestion[0]],
                 path,
-                help=suggest_word(*meant),
+                help=suggest_word(*suggestion),
             )
         entries = {key: self.visit(value, (*path, key)) for key, value in node.entries.items()}
         return Map(entries, node.keys, node.mark)
@@ -147,7 +147,7 @@ class _Recogniser:
                 node_of_item = self.broken(
                     "dollar-in-list",
                     "an item of a list has no inherited value to change",
-                    visited.mark,
+                    node_of_item.mark,
                     (*path, index),
                     help="`$append`, `$prepend` and `$unset` must be the value of a key",
                 )
@@ -339,7 +339,9 @@ def _stray(op: _Operator, key: str) -> Diagnostic:
     )
 
 
-def _disagreement(value: str | int | float | bool, kind: EnvType, stated: bool) -> tuple[str, str]:
+def _disagreement(
+    value: str | int | float | bool, kind: EnvType, is_explicit: bool
+) -> tuple[str, str]:
     is_kind: EnvType = (
         "bool"
         if isinstance(value, bool)

@@ -78,9 +78,9 @@ def find_profile(name: str, environment: Mapping[str, str]) -> Path:
     """
     if is_path(name):
         path = with_home(name)
-        found = path if _is_file(path) else _in_package(name)
-        if found is not None:
-            return found
+        file = path if _is_file(path) else _in_package(name)
+        if file is not None:
+            return file
         raise ProfileError([_no_file(path, name)])
     for profile in find_all(environment):
         if profile.name == name:
@@ -124,9 +124,9 @@ def find_parent(name: str, child: Path | None, place: Mark) -> Path:
     start = child.parent if child is not None else Path.cwd()
     if is_path(name):
         path = resolve_links(start / with_home(name))
-        found = path if _is_file(path) else _in_package(name)
-        if found is not None:
-            return found
+        file = path if _is_file(path) else _in_package(name)
+        if file is not None:
+            return file
         beside = did_you_mean(path.name, [other.name for other in _files(path.parent)])
         near = name.removesuffix(Path(name).name) + beside if beside else None
         raise ProfileError([_no_parent(name, place, [path], near)])

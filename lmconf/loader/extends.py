@@ -169,7 +169,7 @@ class _DocumentGraph:
             code="extends-cycle",
             message=f"{names[0]} extends itself"
             if alone
-            else f"documents extend each other in a cycle: {' -> '.join(named)}",
+            else f"documents extend each other in a cycle: {' -> '.join(names)}",
             mark=marks[0],
             path=("extends",),
             help="remove this `extends`" if alone else "remove one of these `extends`",

@@ -249,8 +249,8 @@ def _no_operator(value: Mapping[Any, Any], path: Path, mark: Mark) -> Diagnostic
         message = f"`{name}` cannot be unset in one call"
         help_ = f"give a value, or use lm.copy({path[0]}={{'$unset': True}})"
     else:
-        shown = word or next(iter(value))
-        message = f"`{name}` is a mapping with `{shown}`, which has no meaning here"
+        word = word or next(iter(value))
+        message = f"`{name}` is a mapping with `{word}`, which has no meaning here"
         help_ = "pass the value itself: dollar words belong to documents"
         if word in ("$env", "$file"):
             kind = "Env" if word == "$env" else "File"

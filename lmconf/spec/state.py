@@ -207,9 +207,9 @@ def _dump_dspy(spec: LMSpec) -> dict[str, Any]:
             omissions.append(f"extra.{key}")
         else:
             state[key] = thaw(value)
-    if dropped:
+    if omissions:
         warnings.warn(
-            f"dspy.LM has no argument for: {', '.join(dropped)}", StateWarning, stacklevel=4
+            f"dspy.LM has no argument for: {', '.join(omissions)}", StateWarning, stacklevel=4
         )
     return state
 

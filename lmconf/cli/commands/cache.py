@@ -147,7 +147,7 @@ def show(*, key: str, name: str | None, folder: str | None, form: str) -> None:
     response = response_in(matches[0].value)
     if response is None:
         raise StoreUnusable(
-            f"what is kept under {found[0].key[:16]} is not an answer: no call uses it"
+            f"what is kept under {matches[0].key[:16]} is not an answer: no call uses it"
         )
     if form == "json":
         say(json.dumps(response, indent=2, ensure_ascii=False))
@@ -198,8 +198,8 @@ def prune(
                 store.drop(entry.key for entry in goes[begin : begin + _BATCH])
             store.expire()
     what = "would be removed" if dry_run else "removed"
-    total = sum(len(kept.value) for kept in goes)
-    say(f"{fit(called)}: {len(goes):,} answers ({total:,} bytes) {what}, and all expired answers")
+    total = sum(len(entry.value) for entry in goes)
+    say(f"{fit(label)}: {len(goes):,} answers ({total:,} bytes) {what}, and all expired answers")
 
 
 @make_command("clear", (("lmconf cache clear", ""), ("lmconf cache clear support --yes", "")))
@@ -215,9 +215,9 @@ def clear(*, name: str | None, folder: str | None, yes: bool) -> None:
             if not yes:
                 if not sys.stdin.isatty():
                     raise UsageError(f"{count:,} answers would be removed: add --yes")
-                click.confirm(f"Drop all {count:,} answers in {fit(called)}?", abort=True, err=True)
+                click.confirm(f"Drop all {count:,} answers in {fit(label)}?", abort=True, err=True)
             store.clear()
-    say(f"{fit(called)}: {count:,} answers removed")
+    say(f"{fit(label)}: {count:,} answers removed")
 
 
 @make_command(
@@ -248,7 +248,7 @@ def export(*, name: str | None, folder: str | None, output: str | None) -> None:
             say(line)
     else:
         write_file(Path(output), "".join(f"{line}\n" for line in lines))
-    odd = len(found) - len(lines)
+    odd = len(exports) - len(lines)
     left_out = f"; {odd:,} entries are not answers and were left out" if odd else ""
     tell(f"{len(lines):,} answers written{left_out}")
 
@@ -281,10 +281,10 @@ def import_(*, source: str, name: str | None, folder: str | None, force: bool) -
         else:
             entries[entry.key] = entry
     if faults:
-        told = [f"  line {number}: {faults[number]}" for number in sorted(faults)]
-        more = [f"  and {len(told) - _BATCH:,} more"] if len(told) > _BATCH else []
-        head = f"{source}: {len(told):,} of its lines are not answers; nothing was imported"
-        raise StoreUnusable("\n".join([head, *told[:_BATCH], *more]))
+        problems = [f"  line {number}: {faults[number]}" for number in sorted(faults)]
+        more = [f"  and {len(problems) - _BATCH:,} more"] if len(problems) > _BATCH else []
+        head = f"{source}: {len(problems):,} of its lines are not answers; nothing was imported"
+        raise StoreUnusable("\n".join([head, *problems[:_BATCH], *more]))
     now = time.time()
     fresh = {k: e for k, e in entries.items() if e.expires is None or e.expires > now}
     with open_store(name, folder, make=True) as (store, label):
@@ -292,7 +292,7 @@ def import_(*, source: str, name: str | None, folder: str | None, force: bool) -
         there = set() if force else {each.key for each in store.entries()} & set(fresh)
         store.put_all(entry for key, entry in fresh.items() if key not in there)
     say(
-        f"{fit(called)}: {len(fresh) - len(there):,} answers added, {len(there):,} were there"
+        f"{fit(label)}: {len(fresh) - len(there):,} answers added, {len(there):,} were there"
         f" already, {len(entries) - len(fresh):,} have expired"
     )
 

@@ -29,10 +29,10 @@ def complete_names(incomplete: str) -> list[CompletionItem]:
     profile, colon, _ = incomplete.partition(":")
     if colon:
         return _lms(profile, incomplete)
-    found = list(
-        dict.fromkeys(found.name for found in (*find_all(os.environ), *find_packaged()[0]))
+    names = list(
+        dict.fromkeys(names.name for names in (*find_all(os.environ), *find_packaged()[0]))
     )
-    matching = [name for name in found if name.startswith(incomplete)]
+    matching = [name for name in names if name.startswith(incomplete)]
     if is_path(incomplete) or not matching:
         return [CompletionItem(incomplete, type="file")]
     if len(matching) == 1 and split_name(matching[0])[1] is None:

@@ -48,8 +48,8 @@ def command(
 
     if minimal and form == "dspy":
         raise click.UsageError("--minimal cannot be combined with --format dspy.")
-    chosen = choose()
-    content = dspy_state(chosen) if form == "dspy" else state(chosen, minimal=minimal)
+    selection = choose()
+    content = dspy_state(selection) if form == "dspy" else state(selection, minimal=minimal)
     text = to_text(content, form)
     if output is None:
         say(text, newline=False)

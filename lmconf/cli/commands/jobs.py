@@ -102,8 +102,8 @@ def prune(
     from lmconf.system.durations import parse_duration
     from lmconf.trainers.removal import bytes_in
 
-    chosen = states or ("failed", "cancelled")
-    if weights and "succeeded" not in chosen:
+    statuses = states or ("failed", "cancelled")
+    if weights and "succeeded" not in statuses:
         raise click.UsageError("--weights applies to succeeded jobs: add --state succeeded.")
     age = None if older is None else quantity(parse_duration, older, "--older", "30d")
     going = _select_jobs(_Rule(statuses, age, keep, weights))
@@ -229,9 +229,9 @@ def list_(*, form: str) -> None:
     if form == "json":
         say(json.dumps([_plain(job, record, trouble) for job, record, trouble in jobs], indent=2))
         return
-    if not found:
+    if not jobs:
         tell("there are no jobs")
-    for job, record, trouble in found:
+    for job, record, trouble in jobs:
         if record is None:
             say(fit(f"{job.id}  cannot be read: {trouble}"))
             continue
@@ -324,11 +324,11 @@ def wait(
     seconds = None if timeout is None else quantity(parse_duration, timeout, "--timeout", "10min")
     if (save_as is None) != (profile is None):
         raise click.UsageError("--save-as and --profile must be used together.")
-    found = found_job(job)
+    training_job = found_job(job)
     if save_as is not None and profile is not None:
-        found.save_as(profile, save_as)
-    if not follow(found, show=not quiet, timeout=seconds):
-        tell(f"the job {found.id} is still running")
+        training_job.save_as(profile, save_as)
+    if not follow(training_job, show=not quiet, timeout=seconds):
+        tell(f"the job {training_job.id} is still running")
         ctx.exit(GOES_ON)
     conclude(ctx, training_job)
 
@@ -339,10 +339,12 @@ def cancel(*, job: str) -> None:
     """End JOB, here or at its provider."""
     from lmconf.training.job import job as found_job
 
-    found = found_job(job)
-    ended = found.cancel()
+    training_job = found_job(job)
+    is_cancelled = training_job.cancel()
     say(
-        f"{found.id} cancelled" if ended else f"{found.id} has already ended: {found.record.status}"
+        f"{training_job.id} cancelled"
+        if is_cancelled
+        else f"{training_job.id} has already ended: {training_job.record.status}"
     )
 
 

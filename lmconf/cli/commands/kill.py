@@ -32,12 +32,14 @@ def command(*, names: tuple[str, ...], every: bool) -> None:
 
     if every == bool(names):
         raise UsageError("give a NAME, a process id, or --all")
-    found = running_records()
-    chosen = found if every else [record for name in names for record in match_servers(name, found)]
-    if not chosen:
+    records = running_records()
+    matches = (
+        records if every else [record for name in names for record in match_servers(name, records)]
+    )
+    if not matches:
         tell("no server is running")
-    left = [record for record in dict.fromkeys(chosen) if not record.end()]
-    for record in chosen:
+    left = [record for record in dict.fromkeys(matches) if not record.end()]
+    for record in matches:
         if record not in left:
             tell(f"stopped {fit(record.name)} ({record.url or 'it was loading'})")
     if left:

@@ -116,11 +116,11 @@ def _start_or_attach(launch: LaunchedServer, name: str, *, detach: bool) -> tupl
     from lmconf.launchers.records import AttachedServer
     from lmconf.launchers.server_protocol import StartOptions
 
-    with _loading(name) as told:
+    with _loading(name) as indicator:
         manner = StartOptions(
-            name=name, detached=detach, shared=True, on_log=told, on_progress=told.hear
+            name=name, detached=detach, shared=True, on_log=indicator, on_progress=indicator.hear
         )
-        server = launched.start(manner=manner)
+        server = launch.start(manner=manner)
     return server, not isinstance(server, AttachedServer)
 
 

@@ -52,13 +52,13 @@ class ProfileListing(Struct, frozen=True, eq=False, kw_only=True):
 
 def list_profiles() -> Iterator[ProfileListing]:
     """Yield every profile that can be named, nearest first, each examined when it is asked for."""
-    meant: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     packaged, failures = find_packaged()
     for failure in failures:
         tell(str(failure))
-    for found in (*find_all(os.environ), *packaged):
-        yield _list_profile(found, meant.get(found.name))
-        meant.setdefault(found.name, found.path)
+    for profile in (*find_all(os.environ), *packaged):
+        yield _list_profile(profile, paths.get(profile.name))
+        paths.setdefault(profile.name, profile.path)
 
 
 def _list_profile(file: ProfileFile, shadowed_by: Path | None) -> ProfileListing:

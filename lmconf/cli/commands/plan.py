@@ -69,14 +69,14 @@ def to_text(foreseen: CallForecast) -> str:
     return "\n".join([*lines, "", *_worst(foreseen)]) + "\n"
 
 
-def _describe_lm(asked: LMForecast) -> Iterator[str]:
-    model = "" if asked.model == asked.lm else f" ({asked.model})"
-    yield f"{asked.lm}{model} at {asked.server}"
-    if asked.looks:
-        yield f"  looks in the cache: {', then '.join(asked.looks)}"
-    for step in asked.steps:
+def _describe_lm(forecast: LMForecast) -> Iterator[str]:
+    model = "" if forecast.model == forecast.lm else f" ({forecast.model})"
+    yield f"{forecast.lm}{model} at {forecast.server}"
+    if forecast.looks:
+        yield f"  looks in the cache: {', then '.join(forecast.looks)}"
+    for step in forecast.steps:
         yield f"  {_what(step):<18} up to {format_duration(step.most):<8} {_when(step)}".rstrip()
-    for note in asked.notes:
+    for note in forecast.notes:
         yield f"  - {note}"
     cost = (
         forecast.why if forecast.dollars is None else f"up to {_money(forecast.dollars)} an attempt"

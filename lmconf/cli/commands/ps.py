@@ -38,10 +38,10 @@ def match_servers(name: str, records: Sequence[ServerRecord]) -> list[ServerReco
     Raises:
         UsageError: there is none.
     """
-    chosen = [record for record in found if name in (record.name, str(record.pid))]
-    if chosen:
-        return chosen
-    near = did_you_mean(name, [record.name for record in found])
+    matches = [record for record in records if name in (record.name, str(record.pid))]
+    if matches:
+        return matches
+    near = did_you_mean(name, [record.name for record in records])
     hint = f"did you mean `{near}`?" if near else "`lmconf ps` lists the running servers"
     raise UsageError(f"no server named `{name}` is running; {hint}")
 
@@ -78,7 +78,7 @@ def command(*, form: str) -> None:
             )
         )
         return
-    if not found:
+    if not records:
         tell("no server is running")
         return
     rows = [("NAME", "KIND", "MODEL", "URL", "PID", "UP", "KEPT BY")]

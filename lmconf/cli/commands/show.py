@@ -48,8 +48,8 @@ def command(
     """
     from lmconf.cli.select import state, to_text
 
-    chosen = choose()
-    content = state(chosen, minimal=minimal)
+    selection = choose()
+    content = state(selection, minimal=minimal)
     if not origin:
         say(to_text(content, form), newline=False)
         return

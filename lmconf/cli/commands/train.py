@@ -62,8 +62,8 @@ def command(
     from lmconf.loader.discovery import find_profile
     from lmconf.runtime import LM
 
-    chosen = choose(one_lm=True)
-    compiled = chosen.compiled
+    selection = choose(one_lm=True)
+    compiled = selection.compiled
     lm = LM.of(compiled)
     profile = None
     if save_as is not None:

@@ -167,7 +167,7 @@ def _nothing_to_check(paths: Sequence[str], passed_over: int) -> Diagnostic:
         message = "there is nothing to check: no lmconf.yaml and no profiles/ in this project"
     else:
         message = f"there are no profiles in {', '.join(paths)}"
-    skipped = f" ({passed_over} other files were skipped)" if passed_over else ""
+    note = f" ({passed_over} other files were skipped)" if passed_over else ""
     return Diagnostic(
         code="no-profile",
         message=f"{message}{note}",

@@ -60,7 +60,7 @@ class _Key(Struct, frozen=True):
 
 class _Builder:
     def __init__(self, events: Sequence[ParseEvent], places: MarkMaker) -> None:
-        self.found: list[Diagnostic] = []
+        self.diagnostics: list[Diagnostic] = []
         self._events: Iterator[ParseEvent] = iter(events)
         self._places = places
         self._mark = places.mark
@@ -271,8 +271,8 @@ class _Builder:
                 f"there is no anchor `&{_show_value(name)}` above this",
                 mark,
                 path,
-                label=f"did you mean `*{meant}`?" if meant else "",
-                help="" if meant else "quote the value to make it text",
+                label=f"did you mean `*{suggestion}`?" if suggestion else "",
+                help="" if suggestion else "quote the value to make it text",
             )
         return Broken(mark)
 
@@ -358,7 +358,7 @@ class _Builder:
         )
 
     def _say_fault(self, fault: SyntaxFault, path: Path) -> None:
-        said = self._places.diagnostic(fault)
+        diagnostic = self._places.diagnostic(fault)
         self._say(
             diagnostic.code,
             diagnostic.message,

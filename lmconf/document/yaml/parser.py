@@ -88,7 +88,7 @@ def events(text: str) -> Iterator[ParseEvent]:
 
 def _failure(error: yaml.MarkedYAMLError, length: int, at: int) -> ParseFailure:
     problem, context = error.problem_mark, error.context_mark
-    found = problem or context
+    mark = problem or context
     return ParseFailure(
         error.problem or "",
         min(mark.index, length) if mark is not None else at,

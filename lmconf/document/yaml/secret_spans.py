@@ -76,8 +76,8 @@ def with_repetitions(text: str, spans: Sequence[Span]) -> list[Span]:
     short = [re.escape(word) for word in words if len(word) <= _LONG]
     # A pattern of a long text takes a hundred times as long to make as the text to look through.
     again = re.finditer("|".join(short), text) if short else ()
-    found = occurrences(text, long, overlapping=False)
-    return [*spans, *found, *(match.span() for match in again)]
+    repetitions = occurrences(text, long, overlapping=False)
+    return [*spans, *repetitions, *(match.span() for match in again)]
 
 
 class _Walk:

@@ -38,7 +38,7 @@ class _Case(Struct, frozen=True):
     problem: str
     context: str
     at: int
-    opened: int | None
+    start: int | None
     last: ParseEvent | None
 
     @property
@@ -98,8 +98,8 @@ def reword(failure: ParseFailure, text: str, events: Sequence[ParseEvent]) -> Sy
         fault = rule(case)
         if fault is not None:
             return fault
-    said = f"{case.problem} {case.context}".strip() or "it cannot be parsed"
-    return case.fault(f"this is not valid YAML: {said}")
+    problem = f"{case.problem} {case.context}".strip() or "it cannot be parsed"
+    return case.fault(f"this is not valid YAML: {problem}")
 
 
 def _template(case: _Case) -> SyntaxFault | None:
@@ -142,7 +142,7 @@ def _find_glued_key(case: _Case) -> SyntaxFault | None:
 
 
 def _no_colon(case: _Case) -> SyntaxFault | None:
-    if "simple key" not in case.context or case.opened is None:
+    if "simple key" not in case.context or case.start is None:
         return None
     end = line_around(case.text, case.start)[1]
     return case.fault(
@@ -154,7 +154,7 @@ def _no_colon(case: _Case) -> SyntaxFault | None:
 
 
 def _open_quote(case: _Case) -> SyntaxFault | None:
-    if "quoted scalar" not in case.context or case.opened is None:
+    if "quoted scalar" not in case.context or case.start is None:
         return None
     quote = case.text[case.start : case.start + 1]
     if "end of stream" in case.problem or "document indicator" in case.problem:
@@ -213,7 +213,7 @@ def _after_quote(case: _Case) -> SyntaxFault | None:
 
 
 def _open_bracket(case: _Case) -> SyntaxFault | None:
-    if "flow" not in case.context or case.opened is None or "',' or" not in case.problem:
+    if "flow" not in case.context or case.start is None or "',' or" not in case.problem:
         return None
     opening = case.text[case.start : case.start + 1]
     closing = "]" if "sequence" in case.context else "}"
@@ -305,7 +305,7 @@ def _anchor(case: _Case) -> SyntaxFault | None:
         if f"an {what}" in case.context:
             return case.fault(
                 f"`{sign}` begins an {what}, and its name is missing or wrong",
-                at=case.opened,
+                at=case.start,
                 help="quote the value to make it text",
             )
     return None
@@ -350,7 +350,7 @@ def _tag(case: _Case) -> SyntaxFault | None:
     return case.fault(
         "tags (words that begin with `!`) are not used here",
         code="tag",
-        at=case.opened,
+        at=case.start,
         help="quote the value to make it text",
     )
 
@@ -360,7 +360,7 @@ def _directive(case: _Case) -> SyntaxFault | None:
         return None
     return case.fault(
         "this directive is not known",
-        at=case.opened,
+        at=case.start,
         help="remove the line that begins with `%`",
     )
 

@@ -49,7 +49,7 @@ def find_unquoted_template(text: str, offset: int) -> SyntaxFault:
     """Return the fault of a `{{` at `offset` that stands outside quotes."""
     start, end = line_around(text, offset)
     closed = text.find("}}", offset, end)
-    mended = _with_quotes(text[start:end], offset - start)
+    suggestion = _with_quotes(text[start:end], offset - start)
     return SyntaxFault(
         code="unquoted-template",
         message="a template must be quoted: YAML reads `{{` as a mapping inside a mapping",
@@ -96,8 +96,8 @@ def missing_space(text: str, start: int) -> SyntaxFault | None:
     key = match[1]
     first, last = line_around(text, start)
     line = text[first:last]
-    mended = (line[: match.end() - first] + " " + line[match.end() - first :]).strip()
-    shown = len(mended) <= _LONGEST_MENDED and not find_possible_secrets(line)
+    suggestion = (line[: match.end() - first] + " " + line[match.end() - first :]).strip()
+    is_shown = len(suggestion) <= _LONGEST_MENDED and not find_possible_secrets(line)
     return SyntaxFault(
         code="missing-space",
         message=f"a space is missing after `{key}:`",

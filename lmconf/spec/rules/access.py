@@ -197,11 +197,11 @@ def _check_azure_credential(data: Data) -> Iterator[Fault]:
             help="leave one of them out",
             at_key=True,
         )
-    stated, model = text_of(data, "api_type"), text_of(data, "model")
-    if stated is None or model is None or not has_built_in_transport(data):
+    api_type, model = text_of(data, "api_type"), text_of(data, "model")
+    if api_type is None or model is None or not has_built_in_transport(data):
         return
     azure = record_of(provider_of(model)[0]).azure
-    if stated not in _API_TYPES or stated.startswith("azure") is not azure:
+    if api_type not in _API_TYPES or api_type.startswith("azure") is not azure:
         yield Fault(
             "unknown-value",
             ("api_type",),

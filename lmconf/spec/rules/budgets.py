@@ -38,7 +38,7 @@ def check_profile_budget(budget: Data, lms: Mapping[str, object]) -> Iterator[Fa
         yield Fault(
             "no-price",
             ("budget", "cost_usd"),
-            f"the prices of these LMs are not known: {', '.join(unpriced)}",
+            f"the prices of these LMs are not known: {', '.join(names)}",
             help="add `pricing: {input: …, output: …}` to each, in dollars per million tokens, or"
             " limit `tokens`",
         )

@@ -65,14 +65,14 @@ def check_family(data: Data) -> Iterator[Fault]:
         yield Fault(
             "family-rule",
             ("top_p",),
-            f"`{called}` does not accept `top_p`",
+            f"`{model_name}` does not accept `top_p`",
             help=f"leave `top_p` out ({family.source})",
         )
     elif family.one_of_two and all(both):
         yield Fault(
             "family-rule",
             ("top_p",),
-            f"`{called}` accepts either `temperature` or `top_p`",
+            f"`{model_name}` accepts either `temperature` or `top_p`",
             help="leave one of them out, or `null` it (Anthropic, `Migrating to Claude 4.5`)",
         )
     budget, most = thinking_budget({"thinking": data.get("thinking")}), data.get("max_tokens")

@@ -133,10 +133,10 @@ def _check_api_version(data: Mapping[str, Any]) -> Iterator[Fault]:
     model, version = data.get("model"), data.get("api_version")
     if not isinstance(model, str) or not isinstance(version, str):
         return
-    dated = re.match(r"\d{4}-\d{2}-\d{2}", version)
+    match = re.match(r"\d{4}-\d{2}-\d{2}", version)
     provider = record_of(provider_of(model)[0])
     known = provider.azure and provider.responses is not None
-    if known and dated and dated[0] < _FIRST_ON_AZURE:
+    if known and match and match[0] < _FIRST_ON_AZURE:
         yield Fault(
             "no-such-api",
             ("api_version",),

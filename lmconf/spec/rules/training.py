@@ -103,7 +103,7 @@ def _check_carried_out(data: Data, block: Data, kind: str) -> Iterator[Fault]:
     if is_explicit or data.get("provider") == kind:
         yield Fault(
             "not-carried-out",
-            ("train_kwargs", "use") if named else ("train_kwargs",),
+            ("train_kwargs", "use") if is_explicit else ("train_kwargs",),
             f"this version of lmconf cannot train with `use: {kind}`",
             help=f"use `{'`, `'.join(trainers.KINDS)}` or a trainer of your own, or leave"
             " `train_kwargs` out",
