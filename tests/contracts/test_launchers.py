@@ -309,5 +309,5 @@ def test_a_start_that_failed_can_be_tried_again(spec: LaunchSpec, tmp_path: Path
 
 
 def test_without_a_kind_nothing_starts() -> None:
-    with pytest.raises(LaunchError, match="nothing says which kind of server to start"):
+    with pytest.raises(LaunchError, match="the kind of server is not stated"):
         LaunchedServer(LaunchSpec(), "tiny", {}).start()

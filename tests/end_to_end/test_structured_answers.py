@@ -192,7 +192,7 @@ def test_what_does_not_fit_says_where_and_is_not_kept(server: Loopback, kind: An
     server.answers(chat('{"name": 7, "city": 7, "number": 7}'))
     lm = lm_at(server)
     for _ in range(2):
-        with pytest.raises(BadResponse, match="has not the form") as caught:
+        with pytest.raises(BadResponse, match="does not have the form") as caught:
             lm.ask("?", response_format=kind)
         assert "$" in str(caught.value)
         assert not caught.value.retryable

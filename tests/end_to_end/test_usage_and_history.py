@@ -251,7 +251,7 @@ def test_a_history_without_content_holds_nothing_that_was_said(server: Loopback)
     assert lm.history[0]["usage"]["total_tokens"] == 7
     out = io.StringIO()
     lm.inspect_history(file=out)
-    assert "is not kept" in out.getvalue()
+    assert "is not recorded" in out.getvalue()
 
 
 def test_a_cut_answer_is_returned_marked_and_warned_of(server: Loopback) -> None:

@@ -109,7 +109,7 @@ def test_arguments_are_litellms() -> None:
         with pytest.raises(UsageError, match="do not go through"):
             transport.complete(request_to(server, "openai"))
         assert server.received == []
-    with pytest.raises(lmconf.ProfileError, match="do not go through it"):
+    with pytest.raises(lmconf.ProfileError, match="does not send these requests"):
         lmconf.LM("openai/tiny", transport={"args": arguments})
 
 
