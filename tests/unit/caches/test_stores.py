@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 def test_a_store_without_its_client_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     redis = RedisStore(backend="redis", url=Env(name="REDIS_URL"), namespace="n")
-    with pytest.raises(UsageError, match=r"install `lmconf-runtime\[redis\]`"):
+    with pytest.raises(UsageError, match=r"pip install 'lmconf-runtime\[redis\]'"):
         open_store(redis)
 
 

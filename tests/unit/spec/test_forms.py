@@ -51,7 +51,7 @@ def test_a_form_that_cannot_be_followed_is_an_error_of_the_call(
     server: Loopback, schema: object
 ) -> None:
     begun = time.process_time()
-    with pytest.raises(lmconf.BadResponse, match="has not the form"):
+    with pytest.raises(lmconf.BadResponse, match="does not have the form"):
         lm(server, schema).ask("x")
     assert time.process_time() - begun < 10
 
