@@ -318,7 +318,7 @@ class Alarm:
         return error is self.made if self.made is not None else type(error) is KINDS[self.kind]
 
 
-dropped: list[BaseException | None] = []
+dropped: list[BaseException] = []
 """What fell into a finalizer: Python tells of it, and nobody can raise it."""
 
 
@@ -342,7 +342,7 @@ def troubles_of(  # noqa: PLR0917 - the arguments of the command line
             prompt = f"{pace} {form} {seed} {number}"
             delay = chance.choice([0.1, 1.0, 1.1]) * chance.random() * takes
             outcome: object = None
-            raised_at = 0.0
+            raised_at, finalized = 0.0, len(dropped)
             try:
                 try:
                     alarm.set(delay)
@@ -366,7 +366,7 @@ def troubles_of(  # noqa: PLR0917 - the arguments of the command line
                         f"{number} after {delay:.4f}: late by {raised_at - alarm.at:.2f}"
                     )
                 fell += 1
-            elif alarm.rang and not any(one is alarm.made for one in dropped):
+            elif alarm.rang and not any(map(alarm.is_it, dropped[finalized:])):
                 troubles.append(
                     f"{number} after {delay:.4f}: the signal was swallowed: {outcome!r} {alarm.where}"
                 )
@@ -390,7 +390,8 @@ def main(*arguments: str) -> None:
     lmconf.register_transport("slow", Slow)
 
     def drop(told: sys.UnraisableHookArgs) -> None:
-        dropped.append(told.exc_value)
+        if told.exc_value is not None:
+            dropped.append(told.exc_value)
         where.append(repr(told.object))
         if kind != "interrupt" and Alarm.is_set:
             signal.setitimer(signal.ITIMER_REAL, 1e-3)  # once more
