@@ -45,7 +45,7 @@ class _CacheGroup(LazyGroup):
 @click.group(
     "cache",
     cls=_CacheGroup,
-    listed={name: LazyCommand(__name__, text) for name, text in _SUMMARIES.items()},
+    lazy_commands={name: LazyCommand(__name__, text) for name, text in _SUMMARIES.items()},
     examples=(
         ("lmconf cache stats", "of this machine's default store"),
         ("lmconf cache list support:gpt", "in the store of that LM"),

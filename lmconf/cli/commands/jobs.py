@@ -194,7 +194,7 @@ class _JobsGroup(LazyGroup):
 @click.group(
     "jobs",
     cls=_JobsGroup,
-    listed={name: LazyCommand(__name__, text) for name, text in _SUMMARIES.items()},
+    lazy_commands={name: LazyCommand(__name__, text) for name, text in _SUMMARIES.items()},
     examples=(
         ("lmconf jobs list", ""),
         ("lmconf jobs show 20261120-203727-583fac", "the last part of the name is enough"),
