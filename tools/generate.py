@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lmconf.schema.json_schema import Schema
 from lmconf.spec.document_schemas import authored_schema, resolved_schema
+from tools.generate_commands import commands_page
 from tools.generate_diagnostics import codes_reference
 from tools.generate_keywords import keywords_module
 from tools.generate_providers import providers_page
@@ -39,6 +40,7 @@ def diagnostics_page() -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "schemas/lmconf.v1.json": lambda: as_text(authored_schema()),
     "schemas/lmconf.resolved.v1.json": lambda: as_text(resolved_schema()),
+    "docs/commands.md": commands_page,
     "docs/format.md": format_page,
     "docs/providers.md": providers_page,
     "docs/diagnostics.md": diagnostics_page,

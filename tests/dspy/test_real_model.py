@@ -16,7 +16,7 @@ import dspy
 import pytest
 
 import lmconf
-from tests.end_to_end.test_readme import _checked
+from tests.pages import with_assertions
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/dspy.md").read_text(encoding="utf-8")
@@ -62,7 +62,7 @@ def test_the_model_answers_in_dspys_formats(profile: lmconf.Profile) -> None:
 
 def test_the_python_shown_runs_and_comes_to_what_is_shown(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    script = "".join(map(_checked, blocks))
+    script = "".join(map(with_assertions, blocks))
     assert script.count("assert repr(") == PAGE.count("# -> ") > 0
     (tmp_path / "shown.py").write_text(script, encoding="utf-8")
     ran = subprocess.run(

@@ -11,7 +11,7 @@ import lmconf
 from lmconf.testing import TransportContract
 from lmconf.transports import REGISTRY, Request
 from lmconf.transports.transport import Connection, Phases
-from tests.end_to_end.test_readme import _checked
+from tests.pages import with_assertions
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,7 +27,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_python_shown_runs_and_comes_to_what_is_shown(tmp_path: Path) -> None:
-    script = "".join(map(_checked, blocks("python")))
+    script = "".join(map(with_assertions, blocks("python")))
     assert script.count("assert repr(") == PAGE.count("# -> ") > 0
     (tmp_path / "test_shown.py").write_text(script, encoding="utf-8")
     ran = subprocess.run(

@@ -12,8 +12,8 @@ from lmconf.launchers import REGISTRY as LAUNCHERS
 from lmconf.loader.profile_folders import REGISTRY as PROFILES
 from lmconf.trainers import REGISTRY as TRAINERS
 from lmconf.transports import REGISTRY as TRANSPORTS
-from tests.end_to_end.test_readme import _checked
 from tests.installed import install
+from tests.pages import with_assertions
 from tests.programs import run
 
 if sys.version_info >= (3, 11):
@@ -49,7 +49,7 @@ def test_the_package_shown_brings_every_kind(tmp_path: Path) -> None:
     assert set(entry_points) == {registry.group for registry in registries}
     files = {"acme_lm/__init__.py": package, "acme_lm/profiles/support.yaml": profile}
     install(tmp_path, "acme-lm", entry_points, files)
-    program = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n{_checked(use)}\n{USE}"
+    program = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n{with_assertions(use)}\n{USE}"
     ran = run(program)
     assert (ran.stdout.strip(), ran.stderr) == ("done", "")
     ran = run(

@@ -8,27 +8,21 @@ the file holds. The providers' models of `profiles/support.yaml` are played by t
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.pages import NAMED, blocks, commands, lmconf, with_assertions
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WEIGHTS = ROOT / "profiles/models/lmconf-tiny-f16.gguf"
 NOT_RUN = {"make demo", "make test", "pip install .[local]"}
 """Commands that install or run these tests; that `make` knows them is checked."""
-
-NAMED = re.compile(r"# (profiles/\S+\.yaml)\n")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -42,19 +36,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def lmconf(*words: str) -> str:
-    """Return what a command prints, on either stream."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "lmconf", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return ran.stdout
-
-
-@pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.splitlines()[0][:30])
+@pytest.mark.parametrize(
+    "block", blocks(README, "yaml"), ids=lambda block: block.splitlines()[0][:30]
+)
 def test_every_profile_shown_is_valid(block: str, project: Path) -> None:
     # The base that the README's example extends.
     (project / "profiles/base.yaml").write_text("lmconf: 1\ndefaults: {seed: 7}\n")
@@ -66,9 +50,8 @@ def test_every_profile_shown_is_valid(block: str, project: Path) -> None:
 
 @pytest.mark.slow
 def test_every_command_prints_what_is_shown(project: Path) -> None:
-    commands = [command for block in blocks("console") for command in _commands(block)]
     ran = []
-    for words, shown in commands:
+    for words, shown in [each for block in blocks(README, "console") for each in commands(block)]:
         if words[0] == "cat":
             (project / words[1]).write_text(shown, encoding="utf-8")
         elif words[0] == "lmconf":
@@ -83,21 +66,13 @@ def test_every_command_prints_what_is_shown(project: Path) -> None:
     assert ran == ["call", "validate", "show"]
 
 
-def _commands(block: str) -> list[tuple[list[str], str]]:
-    """Return the words of each command in a console block, and the output shown below it."""
-    parts = re.split(r"^\$ (.*)\n", block, flags=re.MULTILINE)
-    assert parts[0] == ""
-    pairs = zip(parts[1::2], parts[2::2], strict=True)
-    return [(shlex.split(line, comments=True), shown) for line, shown in pairs]
-
-
 @pytest.mark.slow
 def test_the_python_shown_runs_and_comes_to_what_is_shown(project: Path) -> None:
-    (support,) = [block for block in blocks("yaml") if NAMED.match(block)]
+    (support,) = [block for block in blocks(README, "yaml") if NAMED.match(block)]
     server = f"launch_kwargs: {{use: llama_cpp, weights: {WEIGHTS}}}"
     played = re.sub(r"model: openai/[\w.-]+", f"model: openai/lmconf-tiny, {server}", support)
     (project / "profiles/support.yaml").write_text(played, encoding="utf-8")
-    script = "".join(map(_checked, blocks("python")))
+    script = "".join(map(with_assertions, blocks(README, "python")))
     assert script.count("assert repr(") == README.count("# -> ") > 0
     (project / "shown.py").write_text(script, encoding="utf-8")
     ran = subprocess.run(
@@ -105,21 +80,6 @@ def test_the_python_shown_runs_and_comes_to_what_is_shown(project: Path) -> None
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("Once upon a time")
-
-
-def _checked(block: str) -> str:
-    """Return Python that asserts what the comments `# -> value` of `block` say."""
-    lines = block.splitlines()
-    for node in ast.walk(ast.parse(block)):
-        if not isinstance(node, ast.Expr) or node.end_lineno is None:
-            continue
-        _, arrow, shown = lines[node.end_lineno - 1].partition("# -> ")
-        if arrow:
-            assert node.lineno == node.end_lineno, "a shown value belongs to one line"
-            got = f"repr({ast.unparse(node.value)})"
-            indent = " " * node.col_offset
-            lines[node.lineno - 1] = f"{indent}assert {got} == {shown.strip()!r}, {got}"
-    return "\n".join(lines) + "\n"
 
 
 def test_the_table_of_commands_is_the_help() -> None:
