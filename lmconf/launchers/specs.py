@@ -76,7 +76,7 @@ class LaunchSpec(Spec, frozen=True, kw_only=True):
     use: Annotated[
         str | None,
         identity(
-            Text(what="a kind of server"),
+            Text(what="a kind of server", suggestions=LAUNCHER_NAMES),
             "The kind of server: `llama_cpp`, `sglang`, `vllm`, `transformers`, `ollama`,"
             " `command`, or one of your own; left out, the LM's `provider` says it.",
             examples=("vllm",),

@@ -209,7 +209,10 @@ class SchemaWriter:
         if shape.path:
             pattern = WORD_PATTERN if shape.empty else PATH_PATTERN
             return {"type": "string", "pattern": self._pattern(pattern)}
-        return {"type": "string"} if shape.empty else {"type": "string", "minLength": 1}
+        text: Schema = {"type": "string"} if shape.empty else {"type": "string", "minLength": 1}
+        if shape.suggestions and self.reading != "checked":
+            return {"anyOf": [{"enum": list(shape.suggestions)}, text]}
+        return text
 
     def _or_reference(self, other: Schema) -> Schema:
         if self.reading == "checked":

@@ -46,13 +46,15 @@ class Text(Struct, frozen=True):
     """A string; `what` names it in messages ("an LM's name").
 
     A `path` that is relative belongs to the file that states it; with `dotted`, only text that
-    begins with a dot is a path, and other text is a name.
+    begins with a dot is a path, and other text is a name. `suggestions` are values that an editor
+    offers; others are valid, too.
     """
 
     pattern: str | None = None
     what: str = "text"
     empty: bool = False
     path: Literal["", "path", "dotted"] = ""
+    suggestions: tuple[str, ...] = ()
 
 
 class Choice(Struct, frozen=True):

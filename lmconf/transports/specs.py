@@ -18,7 +18,7 @@ class TransportSpec(Spec, frozen=True, kw_only=True):
     use: Annotated[
         str,
         operations(
-            Text(what="a transport's name"),
+            Text(what="a transport's name", suggestions=BUILT_IN),
             "`auto` (lmconf's own client for servers that speak the OpenAI API, LiteLLM for the others),"
             " `litellm` or `openai` (that one for all), a registered name, or `module:attribute` where"
             " that is allowed.",

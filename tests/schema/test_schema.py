@@ -176,6 +176,7 @@ def reachable(schema: dict[str, Any], root: dict[str, Any], seen: set[str]) -> I
         ("CachePolicy", "mode", {"read_write", "disabled"}),
         ("CachePolicy", "store", {"disk", "memory", "redis", "max_entries", "path"}),
         ("LaunchSpec", "use", {"llama_cpp", "sglang"}),
+        ("TransportSpec", "use", {"auto", "litellm"}),
         ("SoleLMSpec", "verbosity", {"low", "high"}),
     ],
 )
