@@ -101,17 +101,26 @@ REGISTRY = Registry(
 
 
 def register_cache(name: str, factory: Callable[..., object]) -> None:
-    """Have `backend: <name>` in profiles keep answers in what `factory(**args)` makes, a `Store`.
+    """Register a kind of store for `backend: <name>` in profiles.
+
+    Args:
+        name: letters, digits, `_` and `-`.
+        factory: a class or function that is called with the store's `args` as keywords and returns
+            a `Store`.
 
     Raises:
-        UsageError: the name is no name, is built in, or stands for another factory; or the factory
-            cannot make a store.
+        UsageError: the name is not valid, is a built-in kind or belongs to another factory, or
+            the factory is not callable.
     """
     REGISTRY.register(name, factory)
 
 
 def unregister_cache(name: str) -> None:
-    """Forget the kind of store that code has registered as `name`, if there is one."""
+    """Remove a registered kind of store.
+
+    Args:
+        name: the kind's name. A name that is not registered has no effect.
+    """
     REGISTRY.unregister(name)
 
 

@@ -136,7 +136,11 @@ def register_callback(name: str, factory: Callable[..., object]) -> None:
 
 
 def unregister_callback(name: str) -> None:
-    """Forget the callback that code has registered as `name`, if there is one."""
+    """Remove a registered callback.
+
+    Args:
+        name: the callback's name. A name that is not registered has no effect.
+    """
     REGISTRY.unregister(name)
 
 

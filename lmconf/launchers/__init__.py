@@ -43,17 +43,25 @@ REGISTRY = Registry(
 
 
 def register_launcher(name: str, factory: Callable[[], object]) -> None:
-    """Have `launch_kwargs: {use: <name>}` start servers by what `factory()` returns, a `Launcher`.
+    """Register a kind of server for `launch_kwargs: {use: <name>}` in profiles.
+
+    Args:
+        name: letters, digits, `_` and `-`.
+        factory: a class or function that is called without arguments and returns a `Launcher`.
 
     Raises:
-        UsageError: the name is no name, is built in, or stands for another factory; or the factory
-            cannot make a launcher.
+        UsageError: the name is not valid, is a built-in kind or belongs to another factory, or
+            the factory is not callable.
     """
     REGISTRY.register(name, factory)
 
 
 def unregister_launcher(name: str) -> None:
-    """Forget the launcher that code has registered as `name`, if there is one."""
+    """Remove a registered launcher.
+
+    Args:
+        name: the launcher's name. A name that is not registered has no effect.
+    """
     REGISTRY.unregister(name)
 
 

@@ -35,14 +35,14 @@ REGISTRY = Registry("profile", (), resolve=_package_folder)
 
 
 def register_profile(name: str, folder: str | os.PathLike[str]) -> None:
-    """Have `name/profile` mean the file `profile.yaml` in `folder`.
+    """Register a folder of profiles: `name/profile` is the file `profile.yaml` in it.
 
     Args:
-        name: The first part of the profiles' names.
-        folder: A path, or `package:folder`.
+        name: the first part of the profiles' names.
+        folder: a path, or `package:folder`.
 
     Raises:
-        UsageError: the name is no name, or stands for another folder; or there is no such folder.
+        UsageError: the name is not valid or belongs to another folder, or the folder does not exist.
     """
     path = with_home(os.fspath(folder)).absolute()
     if not path.is_dir():
@@ -56,5 +56,9 @@ def register_profile(name: str, folder: str | os.PathLike[str]) -> None:
 
 
 def unregister_profile(name: str) -> None:
-    """Forget the folder of profiles that code has registered as `name`, if there is one."""
+    """Remove a registered folder of profiles.
+
+    Args:
+        name: the first part of the profiles' names. A name that is not registered has no effect.
+    """
     REGISTRY.unregister(name)

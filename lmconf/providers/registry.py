@@ -18,7 +18,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 def register_provider(provider: Provider) -> None:
-    """Let models name a provider of one's own: `model: acme/some-model`.
+    """Register a provider for models such as `acme/some-model`.
 
         lmconf.register_provider(
             lmconf.Provider("acme", "https://api.acme.example/v1", "ACME_API_KEY")
@@ -27,6 +27,9 @@ def register_provider(provider: Provider) -> None:
     The record is all that is needed for a server that speaks the OpenAI API. Profiles that name
     the provider are loaded after it is registered. Registering an equal record again has no
     effect.
+
+    Args:
+        provider: the record: name, address, variables and what its APIs take.
 
     Raises:
         UsageError: the name is taken, or the record contradicts itself.

@@ -52,7 +52,11 @@ def register_trainer(name: str, factory: Callable[[], object]) -> None:
 
 
 def unregister_trainer(name: str) -> None:
-    """Forget the trainer that code has registered as `name`, if there is one."""
+    """Remove a registered trainer.
+
+    Args:
+        name: the trainer's name. A name that is not registered has no effect.
+    """
     REGISTRY.unregister(name)
 
 

@@ -121,7 +121,11 @@ def register_transport(
 
 
 def unregister_transport(name: str) -> None:
-    """Forget the transport that code has registered as `name`, if there is one."""
+    """Remove a registered transport.
+
+    Args:
+        name: the transport's name. A name that is not registered has no effect.
+    """
     REGISTRY.unregister(name)
 
 

@@ -136,6 +136,7 @@ def test_a_block_with_a_risk_is_refused_as_a_whole() -> None:
     refused = {type_ for type_ in TYPES if getattr(type_, "__risk__", "")}
     assert {type_.__name__ for type_ in refused} == {
         "CustomCallback",
+        "CustomStore",
         "DiskStore",
         "JsonlCallback",
         "LiteLLMLogger",
