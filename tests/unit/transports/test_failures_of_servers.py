@@ -202,7 +202,7 @@ def test_a_packed_body_of_several_parts_is_unpacked_and_nothing_may_follow_it(
         response = way(transport, request_to(server.v1))
         assert response["choices"][0]["message"]["content"] == "Packed."
         server.answers(Reply(body=parts + b"more", headers=headers))
-        assert "broken" in failure(way, transport, server).message
+        assert "damaged" in failure(way, transport, server).message
 
 
 @pytest.mark.parametrize("way", WHOLE)
