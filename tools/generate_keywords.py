@@ -5,25 +5,6 @@ from __future__ import annotations
 import textwrap
 
 from lmconf.schema.declaration import DeclaredField, fields
-from lmconf.schema.shapes import (
-    Choice,
-    Duration,
-    Either,
-    Flag,
-    Integer,
-    Json,
-    Kinds,
-    ListOf,
-    MapOf,
-    Null,
-    Number,
-    Record,
-    Referable,
-    Secret,
-    Shape,
-    Size,
-    Text,
-)
 from lmconf.spec.build import CALL_FIELDS
 from lmconf.spec.lm import LMSpec
 
@@ -52,19 +33,6 @@ __all__ = ["CallSettings", "CopySettings", "LMSettings"]
 _IN_CODE = {
     "callbacks": "Sequence[object] | str",
     "response_format": "Mapping[str, Any] | type | None",
-}
-
-_PLAIN: dict[type[Shape], tuple[str, ...]] = {
-    Text: ("str",),
-    Flag: ("bool",),
-    Null: ("None",),
-    Integer: ("int",),
-    Number: ("float",),
-    Duration: ("float", "str"),
-    Size: ("int", "str"),
-    Kinds: ("Mapping[str, Any]", "Spec"),
-    Referable: ("str", "Reference", "Mapping[str, Any]"),
-    Secret: ("str", "Reference", "Mapping[str, Any]"),
 }
 
 
@@ -101,7 +69,7 @@ def _class(name: str, base: str, doc: str, own: list[DeclaredField]) -> str:
 def _type_of(field: DeclaredField) -> str:
     if field.name in _IN_CODE:
         return _IN_CODE[field.name]
-    options = _options(field.shape)
+    options = field.shape.annotations()
     if field.default is None and not field.required:
         options.append("None")
     unique = list(dict.fromkeys(options))
@@ -109,37 +77,6 @@ def _type_of(field: DeclaredField) -> str:
         # An int is a float to a type checker.
         unique = [option for option in unique if option != "int"]
     return " | ".join(sorted(unique, key=lambda option: option == "None"))
-
-
-MOST_TOLD = 8
-"""Of how many words a list's items may be for a type to name them all."""
-
-
-def _options(shape: Shape) -> list[str]:
-    """Return the types that Python may pass where `shape` is, without repetition in mind."""
-    match shape:
-        case Choice(values=values):
-            return [f"Literal[{', '.join(map(_quoted, values))}]"]
-        case ListOf(item=Choice(values=values), single=single) if len(values) > MOST_TOLD:
-            return ["Sequence[str]", *(("str",) if single else ()), "Mapping[str, Any]"]
-        case ListOf(item=item, single=single):
-            one = " | ".join(dict.fromkeys(_options(item)))
-            # A mapping is an operator: `{"$append": […]}`.
-            return [f"Sequence[{one}]", *(_options(item) if single else ()), "Mapping[str, Any]"]
-        case MapOf(value=value):
-            return [f"Mapping[str, {' | '.join(dict.fromkeys(_options(value)))}]"]
-        case Record(short=short):
-            return ["Mapping[str, Any]", "Spec", *(_options(short) if short is not None else ())]
-        case Json(mapping=mapping):
-            return ["Mapping[str, Any]" if mapping else "Any"]
-        case Either(options=several):
-            return [option for each in several for option in _options(each)]
-        case _:
-            return list(_PLAIN[type(shape)])
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"'
 
 
 def _docstring(text: str) -> list[str]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from msgspec import Struct
 
+from lmconf.schema import Shape
 from lmconf.schema.declaration import DeclaredField, fields
-from lmconf.schema.description import describe
-from lmconf.schema.serialize import write
-from lmconf.schema.shapes import Either, Kinds, ListOf, MapOf, Record, Shape
 from lmconf.spec.profile import MANY_LMS, ONE_LM
 
 __all__ = ["blocks", "reference", "untrusted_fields"]
@@ -47,27 +45,11 @@ def blocks() -> Collection[type[Struct]]:
 
 
 def _collect(shape: Shape, types: dict[str, type[Struct]]) -> None:
-    for type_ in _blocks(shape):
+    for type_ in shape.blocks():
         if type_.__name__ not in types:
             types[type_.__name__] = type_
             for field in fields(type_).values():
                 _collect(field.shape, types)
-
-
-def _blocks(shape: Shape) -> Iterator[type[Struct]]:
-    """Yield the types of the blocks that may stand where `shape` is, without what they hold."""
-    match shape:
-        case Record(type=type_):
-            yield type_
-        case Kinds(table=table):
-            yield from table.values()
-        case ListOf(item=inner) | MapOf(value=inner):
-            yield from _blocks(inner)
-        case Either(options=options):
-            for option in options:
-                yield from _blocks(option)
-        case _:
-            return
 
 
 def _section(type_: type[Struct]) -> str:
@@ -102,14 +84,14 @@ def _prose(doc: str) -> str:
 
 
 def _row(field: DeclaredField) -> str:
-    takes = describe(field.shape)
-    blocks = list(_blocks(field.shape))
+    takes = field.shape.describe()
+    blocks = list(field.shape.blocks())
     if blocks:
         links = ", ".join(f"[{type_.__name__}](#{type_.__name__.lower()})" for type_ in blocks)
         takes = f"{takes}: {links}"
     default = "required"
     if not field.required:
-        written = None if field.default is None else write(field.shape, field.default)
+        written = None if field.default is None else field.shape.write(field.default)
         default = "left out" if written is None else f"`{_yaml(written)}`"
     meaning = field.doc
     if field.examples:

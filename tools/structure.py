@@ -67,8 +67,7 @@ OPEN: Mapping[str, str] = {
     "providers": "catalogue families prices routes",
     "retries": "breaker origins policy reasons specs",
     "schema": (
-        "check construct declaration description fault fault_messages frozen json_schema"
-        " lookup patterns quantities serialize shapes user_patterns"
+        "check declaration fault fault_messages frozen json_schema patterns quantities user_patterns"
     ),
     "secrets": "redaction redactor references secret_names",
     "spec": (

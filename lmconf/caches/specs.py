@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from lmconf.schema.declaration import Spec, connection, identity, operations
-from lmconf.schema.shapes import (
+from lmconf.schema import (
     Choice,
     Duration,
     Either,
@@ -18,6 +17,7 @@ from lmconf.schema.shapes import (
     Size,
     Text,
 )
+from lmconf.schema.declaration import Spec, connection, identity, operations
 from lmconf.secrets.references import Reference
 
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from lmconf.callbacks.litellm_names import LITELLM_LOGGERS
 from lmconf.callbacks.record_redaction import ENTRY
+from lmconf.schema import Choice, Flag, Integer, Json, Kinds, ListOf, Record, Size, Text
 from lmconf.schema.declaration import Spec, operations
 from lmconf.schema.frozen import FrozenMap
-from lmconf.schema.shapes import Choice, Flag, Integer, Json, Kinds, ListOf, Record, Size, Text
 
 
 class LogCallback(Spec, frozen=True, kw_only=True):

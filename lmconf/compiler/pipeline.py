@@ -30,7 +30,6 @@ from lmconf.document.merge import normalise
 from lmconf.document.nodes import Document, Map, Node, Path, at, to_plain
 from lmconf.document.templates.renderer import Renderer
 from lmconf.document.variables import bind_variables
-from lmconf.schema.construct import build
 from lmconf.schema.frozen import FrozenMap, freeze
 from lmconf.secrets.references import Masked
 from lmconf.spec.compiled import CompiledLM
@@ -242,7 +241,7 @@ def _build_profile(
     data.pop("lmconf", None)
     if baked:
         data["provenance"] = {**data.get("provenance", {}), "vars": dict(baked)}
-    spec = build(PROFILE, data)
+    spec = PROFILE.build(data)
     assert isinstance(spec, ProfileSpec)
     stated = _collect_stated(parts, baked, data["lms"])
     entries = {name: node for name, node in parts.entries.items() if isinstance(node, Map)}

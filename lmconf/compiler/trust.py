@@ -34,10 +34,8 @@ from lmconf.document.nodes import (
 )
 from lmconf.providers.catalogue import provider_of
 from lmconf.providers.routes import MODEL_PARAMETERS
-from lmconf.schema.construct import build
+from lmconf.schema import Json, Record, Shape
 from lmconf.schema.declaration import fields
-from lmconf.schema.lookup import child, choose, kind_of
-from lmconf.schema.shapes import Json, Kinds, ListOf, Record, Secret, Shape
 from lmconf.secrets.references import Env
 from lmconf.spec.profile import LMDocument, ProfileDocument
 
@@ -127,19 +125,19 @@ class _Judge:
 
     def node(self, node: Node, shape: Shape | None, path: Path) -> Iterator[Found]:
         """Yield what `node`, which is to have `shape`, may not state."""
-        if isinstance(shape, ListOf) and shape.single and isinstance(node, Map):
-            shape = shape.item
+        if shape is not None and shape.form == "array" and isinstance(node, Map):
+            shape = shape.short_form or shape
         match node:
             case Map(entries=entries):
                 yield from self._map(node, entries, shape, path)
             case Seq(items=items):
-                inner = None if shape is None else child(choose(shape, []), [], 0)
+                inner = None if shape is None else shape.child([], 0)
                 for index, item in enumerate(items):
                     yield from self.node(item, inner, (*path, index))
             case Change(base=base, prepend=prepend, append=append):
                 if base is not None:
                     yield from self.node(base, shape, path)
-                inner = None if shape is None else child(choose(shape, []), [], 0)
+                inner = None if shape is None else shape.child([], 0)
                 for item in (*prepend, *append):
                     yield from self.node(item, inner, path)
             case Verbatim(value=value, mark=mark) if isinstance(value, dict | list):
@@ -159,8 +157,8 @@ class _Judge:
             for key, value in entries.items()
             if isinstance(value, Scalar | Verbatim)
         }
-        chosen = None if shape is None else choose(shape, tags)
-        type_ = _type_of(chosen, tags)
+        chosen = None if shape is None else shape.choose(tags)
+        type_ = None if chosen is None else chosen.type_of(tags)
         if type_ is not None and not allows_block(type_) and self._has_theirs(node):
             risk = getattr(type_, "__risk__", "") or f"state a block of `{type_.__name__}`"
             yield path, node.mark, risk
@@ -169,7 +167,7 @@ class _Judge:
             if type_ is not None:
                 yield from self._field(node, key, value, type_, path)
             else:
-                inner = None if chosen is None else child(chosen, tags, key)
+                inner = None if chosen is None else chosen.child(tags, key)
                 yield from self.node(value, inner, (*path, key))
 
     def _field(
@@ -188,7 +186,7 @@ class _Judge:
             yield from self.node(value, declared.shape, here)
             if key in ("extra", "tools") and isinstance(declared.shape, Json) is (key == "extra"):
                 yield from self._body(key, value, here)
-            if isinstance(declared.shape, Secret) and not _is_reference(value):
+            if declared.shape.is_secret and not _is_reference(value):
                 yield here, value.mark, "bring a credential of its own"
             if self._sources is not None and id(value.mark.source) in self._sources:
                 yield from self._value(key, value, type_, here)
@@ -221,7 +219,7 @@ class _Judge:
         elif (declared := fields(type_)[key]).untrusted == "lower":
             most = declared.default
             assert isinstance(most, int | float)
-            if build(declared.shape, stated) > most:
+            if declared.shape.build(stated) > most:
                 yield path, node.mark, f"raise `{key}` above its default"
 
     def _is_theirs(self, mark: Mark) -> bool:
@@ -233,12 +231,6 @@ class _Judge:
             return True
         below = [*_entries(node).values(), *_items(node)]
         return any(self._has_theirs(item) for item in below)
-
-
-def _type_of(shape: Shape | None, tags: Mapping[str, object]) -> type[Struct] | None:
-    if isinstance(shape, Record):
-        return shape.type
-    return kind_of(shape, tags) if isinstance(shape, Kinds) else None
 
 
 def _by_name(value: Node) -> bool:

@@ -23,7 +23,7 @@ from lmconf.compiler.shared_credentials import find_shared_credentials
 from lmconf.diagnostics.model import Diagnostic, Note
 from lmconf.document.nodes import Broken, Change, Map, Node, Scalar
 from lmconf.schema.check import Fault, check
-from lmconf.schema.lookup import UnreadableValue
+from lmconf.schema.fault import UnreadableValue
 from lmconf.spec.build import complete_data
 from lmconf.spec.plain_data import to_data, to_diagnostics
 from lmconf.spec.profile import MANY_LMS, ONE_LM

@@ -10,8 +10,7 @@ from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.launchers.flags import Flags, explain_mismatch, find_flag
 from lmconf.launchers.specs import LAUNCHER_NAMES, LaunchSpec
 from lmconf.schema.declaration import fields
-from lmconf.schema.fault import Fault
-from lmconf.schema.lookup import UnreadableValue
+from lmconf.schema.fault import Fault, UnreadableValue
 from lmconf.secrets.secret_names import is_secret_name
 
 __all__ = ["check_launch", "field_applies", "flags_of", "kind_of_model"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from lmconf.schema.declaration import Spec, identity, operations
-from lmconf.schema.frozen import FrozenMap
-from lmconf.schema.shapes import (
+from lmconf.schema import (
     Choice,
     Duration,
     Either,
@@ -22,6 +20,8 @@ from lmconf.schema.shapes import (
     Size,
     Text,
 )
+from lmconf.schema.declaration import Spec, identity, operations
+from lmconf.schema.frozen import FrozenMap
 from lmconf.secrets.references import Reference
 
 LAUNCHER_NAMES = ("llama_cpp", "sglang", "vllm", "transformers", "ollama", "command")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from lmconf.schema import Choice, Either, Integer
 from lmconf.schema.declaration import Spec, operations
-from lmconf.schema.shapes import Choice, Either, Integer
 
 
 class Limits(Spec, frozen=True, kw_only=True):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from lmconf.schema import Choice, Duration, Either, Flag, Integer, ListOf, Number, Record
 from lmconf.schema.declaration import Spec, operations
-from lmconf.schema.shapes import Choice, Duration, Either, Flag, Integer, ListOf, Number, Record
 
 REASONS = ("rate_limit", "timeout", "server_error", "connection", "bad_response")
 """The failures that may be tried again, by the names that `retry.when` uses."""

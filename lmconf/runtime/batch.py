@@ -23,9 +23,8 @@ from lmconf.runtime.messages import Messages, as_messages
 from lmconf.runtime.progress import Progress, Tell, progress_reporter
 from lmconf.runtime.spec_memo import SpecMemo
 from lmconf.runtime.worker_pool import run_in_tasks, run_in_threads
+from lmconf.schema import Record
 from lmconf.schema.declaration import Spec, fields
-from lmconf.schema.description import describe
-from lmconf.schema.shapes import Record
 from lmconf.spec.build import ROW_FIELDS
 from lmconf.spec.lm import LMSpec
 from lmconf.system.tracebacks import hide_frames, strip_frames
@@ -330,7 +329,7 @@ def _check_setting(name: object, value: object) -> None:
     shape = None if declared is None else declared.shape
     if isinstance(shape, Record) and shape.short is not None and isinstance(value, Mapping | Spec):
         raise UsageError(
-            f"`{name}` of an input is {describe(shape.short)}: a block belongs to the LM"
+            f"`{name}` of an input is {shape.short.describe()}: a block belongs to the LM"
         )
 
 

@@ -13,9 +13,9 @@ from lmconf.diagnostics.model import Mark
 from lmconf.errors import AuthenticationFailed, CallError, ConnectionFailed
 from lmconf.providers.catalogue import PROVIDERS, is_loopback, provider_of
 from lmconf.schema.declaration import field_names
-from lmconf.schema.lookup import REFERENCES
 from lmconf.schema.patterns import matches
 from lmconf.secrets.references import (
+    REFERENCES,
     Env,
     File,
     Given,

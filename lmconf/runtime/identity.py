@@ -31,8 +31,7 @@ from lmconf.runtime.connection import (
     resolve_references,
 )
 from lmconf.schema.declaration import field_names
-from lmconf.schema.lookup import REFERENCES
-from lmconf.secrets.references import Env, File
+from lmconf.secrets.references import REFERENCES, Env, File
 from lmconf.secrets.secret_names import is_secret_name
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec

@@ -14,8 +14,7 @@ from lmconf.runtime.identity import identity_settings
 from lmconf.runtime.messages import Messages, as_prompt
 from lmconf.schema.declaration import field_names
 from lmconf.schema.frozen import freeze
-from lmconf.schema.lookup import REFERENCES
-from lmconf.secrets.references import Public
+from lmconf.secrets.references import REFERENCES, Public
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LMSpec
 from lmconf.system.tracebacks import hide_frames

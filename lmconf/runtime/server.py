@@ -19,7 +19,6 @@ from lmconf.launchers import LAUNCH, LaunchSpec, launcher
 from lmconf.launchers.server_protocol import StartOptions
 from lmconf.providers.catalogue import provider_of
 from lmconf.schema.declaration import field_names
-from lmconf.schema.serialize import write
 from lmconf.system.fork import Mutex
 from lmconf.system.interrupts import start_thread
 from lmconf.system.paths import with_home
@@ -356,7 +355,7 @@ def fingerprint_of(spec: LaunchSpec, model: str) -> str:
     References count by what they name, weights by where they are; a file that changed since is
     another.
     """
-    written = write(LAUNCH, spec)
+    written = LAUNCH.write(spec)
     stated = {name: written[name] for name in _OF_THE_PROCESS if name in written}
     weights = with_home(spec.weights or model)
     try:

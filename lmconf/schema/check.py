@@ -9,32 +9,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from msgspec import Struct
-
 from lmconf.diagnostics.suggest import did_you_mean
+from lmconf.schema.block import Kinds, Record, fields_fit
+from lmconf.schema.containers import Json, MapOf
 from lmconf.schema.declaration import fields
-from lmconf.schema.description import describe
-from lmconf.schema.fault import Fault, Path
-from lmconf.schema.fault_messages import describe_kind, name_value, shorten, show_value, suggest_fix
+from lmconf.schema.fault import Fault, Path, UnreadableValue
 from lmconf.schema.json_schema import SchemaWriter
 from lmconf.schema.literals import literal_secrets
-from lmconf.schema.lookup import REFERENCES, UnreadableValue, choose, kind_of, shape_at, step_into
+from lmconf.schema.primitives import Choice, Text
 from lmconf.schema.quantities import LEAST, MOST
-from lmconf.schema.quick_check import surely_fits
-from lmconf.schema.shapes import (
-    Choice,
-    Duration,
-    Integer,
-    Json,
-    Kinds,
-    MapOf,
-    Number,
-    Record,
-    Shape,
-    Size,
-    Text,
-)
-from lmconf.secrets.references import File
+from lmconf.schema.value import Shape, step_into
+from lmconf.secrets.references import REFERENCES, File
 from lmconf.secrets.secret_names import is_secret_name
 from lmconf.system.paths import with_home
 
@@ -88,15 +73,15 @@ def _homeless(shape: Shape | None, value: object, path: Path) -> Iterator[Fault]
         return
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _homeless(shape_at(shape, value, (key,)), item, (*path, key))
+            yield from _homeless(shape.child(value, key), item, (*path, key))
     elif isinstance(value, list | tuple):
-        inner = shape_at(shape, value, (0,))
+        inner = shape.child(value, 0)
         for index, item in enumerate(value):
             yield from _homeless(inner, item, (*path, index))
     elif isinstance(value, File):
         yield from _no_home(value.path, path)
     elif isinstance(value, str) and value:
-        chosen = choose(shape, value)
+        chosen = shape.choose(value)
         if isinstance(chosen, Text) and chosen.path == "path":
             yield from _no_home(value, path)
 
@@ -137,7 +122,11 @@ def _find_unserialisable(value: object, path: Path) -> Iterator[Fault]:
 def _schema_faults(
     shape: Record | Kinds | MapOf, data: Mapping[str, object], partial: bool
 ) -> Iterator[Fault]:
-    if surely_fits(shape, data, partial=partial):
+    if partial and isinstance(shape, Record):
+        sure = fields_fit(shape.type, data, partial=True)
+    else:
+        sure = shape.quick_check(data)
+    if sure:
         return
     errors = _validator(shape).iter_errors(cast(Any, _tuples_as_lists(data)))
     # An error may have a fault for each of very many keys.
@@ -194,12 +183,12 @@ def _at(data: object, path: Path) -> object:
 def _translate(
     shape: Shape, data: Mapping[str, object], path: Path, error: ValidationError
 ) -> Iterator[Fault]:
-    here = shape_at(shape, data, path)
+    here = shape.at(data, path)
     value = _at(data, path)
     if error.validator == "additionalProperties" and isinstance(value, Mapping):
         yield from _unknown_keys(here, value, path)
     elif error.validator == "required" and isinstance(value, Mapping) and here is not None:
-        type_ = _record_type(here, value)
+        type_ = here.choose(value).type_of(value)
         known = fields(type_) if type_ is not None else {}
         misspelt = {did_you_mean(key, known) for key in value if key not in known}
         for key in cast(list[str], error.validator_value):
@@ -222,46 +211,18 @@ def _translate(
             at_key=True,
         )
     elif here is not None:
-        yield _value_fault(here, value, path)
+        hidden = any(isinstance(step, str) and is_secret_name(step) for step in path)
+        yield here.choose(value).fault(value, path, here, hidden=hidden)
 
 
 def _addition(key: str, shape: Shape) -> str:
     """Return how a missing `key` is added; `shape` is its own, or that of the kinds it tells."""
-    if isinstance(shape, Kinds):
-        return f"add `{key}`: {describe(Choice(tuple(k for k in shape.table if k != '*')))}"
-    return f"add `{key}`: {describe(shape)}"
-
-
-def _value_fault(shape: Shape, value: object, path: Path) -> Fault:
-    chosen = choose(shape, value)
-    name = name_value(path)
-    expected = describe(shape)
-    secret = any(isinstance(step, str) and is_secret_name(step) for step in path)
-    if isinstance(chosen, Choice) and isinstance(value, str) and not secret:
-        near = did_you_mean(value, chosen.values)
-        return Fault(
-            "unknown-value",
-            path,
-            f"{name} cannot be `{shorten(value)}`",
-            label=f"did you mean `{near}`?" if near else "",
-            help=f"expected {expected}",
-        )
-    if isinstance(chosen, Integer | Number) and describe_kind(value) == "a number":
-        code = "out-of-range"
-    elif isinstance(chosen, Duration | Size):
-        code = "bad-quantity"
-    else:
-        code = "wrong-type"
-    return Fault(
-        code,
-        path,
-        f"{name} must be {expected}, not {describe_kind(value) if secret else show_value(value)}",
-        help="" if secret else suggest_fix(shape, value, path),
-    )
+    added = Choice(tuple(shape.names)) if isinstance(shape, Kinds) else shape
+    return f"add `{key}`: {added.describe()}"
 
 
 def _unknown_keys(shape: Shape | None, value: Mapping[str, object], path: Path) -> Iterator[Fault]:
-    type_ = _record_type(shape, value)
+    type_ = None if shape is None else shape.choose(value).type_of(value)
     if type_ is None:
         return
     known = fields(type_)
@@ -299,13 +260,6 @@ def _replacement_help(key: str, value: Mapping[str, object], known: Mapping[str,
     if "extra" in known:
         return "keys for the request's body go under `extra`; `lmconf schema` lists those of lmconf"
     return f"known keys: {', '.join(known)}"
-
-
-def _record_type(shape: Shape | None, value: Mapping[str, object]) -> type[Struct] | None:
-    chosen = choose(shape, value) if shape is not None else None
-    if isinstance(chosen, Record):
-        return chosen.type
-    return kind_of(chosen, value) if isinstance(chosen, Kinds) else None
 
 
 def _inside(path: Path) -> str:

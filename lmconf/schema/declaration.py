@@ -19,7 +19,7 @@ from typing import ClassVar, Literal, TypeAlias
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from lmconf.schema.shapes import Shape
+from lmconf.schema.value import Shape
 
 __all__ = [
     "DeclaredField",

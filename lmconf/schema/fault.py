@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-__all__ = ["Fault", "Path"]
+__all__ = ["Fault", "Path", "UnreadableValue"]
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -20,3 +20,7 @@ class Fault(Struct, frozen=True):
     label: str = ""
     help: str = ""
     at_key: bool = False
+
+
+class UnreadableValue(Struct, frozen=True):
+    """Stands in plain data where a mistake was already reported; no fault is found in it."""

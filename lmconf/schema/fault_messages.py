@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from lmconf.schema.declaration import fields
-from lmconf.schema.description import describe
-from lmconf.schema.lookup import REFERENCES, choose, fits
-from lmconf.schema.shapes import Choice, Duration, Either, Flag, ListOf, Record, Shape, Size
-from lmconf.secrets.references import Env
+from lmconf.secrets.references import REFERENCES, Env
+
+if TYPE_CHECKING:
+    from lmconf.schema.value import Shape
 
 __all__ = ["describe_kind", "name_value", "shorten", "show_value", "suggest_fix"]
 
 _TRUE = frozenset("true yes on y 1".split())
 _FALSE = frozenset("false no off n 0".split())
-_DURATION_UNITS = "`ms`, `s`, `min`, `h` and `d`"
-_SIZE_UNITS = "`B`, `KiB`, `MiB`, `GiB` and `TiB`, or `kB`, `MB`, `GB` and `TB` for powers of 1000"
 _LONGEST_SHOWN = 40
 
 
@@ -69,7 +67,7 @@ def describe_kind(value: object) -> str:
 
 def suggest_fix(shape: Shape, value: object, path: tuple[str | int, ...]) -> str:
     """Return how `value`, which `shape` does not admit at `path`, becomes what was meant."""
-    options = shape.options if isinstance(shape, Either) else (shape,)
+    atoms = _atoms(shape)
     if isinstance(value, Env) and path and isinstance(path[-1], str):
         written = f"{{{', '.join(f'{key}: {item}' for key, item in value.written().items())}}}"
         return (
@@ -80,49 +78,42 @@ def suggest_fix(shape: Shape, value: object, path: tuple[str | int, ...]) -> str
         return "write the value itself: references stand in addresses, headers and secrets"
     if value is None and path and isinstance(path[-1], str):
         return f"leave `{path[-1]}` out to keep its default"
-    if any(map(_is_flag, options)) and isinstance(value, str | int | float):
+    if any(atom.fits(True) for atom in atoms) and isinstance(value, str | int | float):
         word = str(value).strip().lower()
         if word in _TRUE | _FALSE:
             unquoted = ", without quotes" if word in ("true", "false") else ""
             return f"write `{'true' if word in _TRUE else 'false'}`{unquoted}"
     if isinstance(value, str):
-        return _of_text(options, value)
-    if isinstance(value, bool | int | float) and "text" in describe(shape):
+        return _of_text(shape, value)
+    if isinstance(value, bool | int | float) and "text" in shape.describe():
         return f'put it in quotes: "{str(value).lower()}"'
     if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], str):
-        return "write it without brackets" if fits(shape, value[0]) else ""
+        return "write it without brackets" if shape.fits(value[0]) else ""
     return ""
 
 
-def _of_text(options: tuple[Shape, ...], text: str) -> str:
-    shorts = [o.short if isinstance(o, Record) and o.short is not None else o for o in options]
-    if text.strip()[:1].isdigit() and any(isinstance(o, Duration | Size) for o in shorts):
-        return f"units are {_DURATION_UNITS if Duration() in shorts else _SIZE_UNITS}"
+def _of_text(shape: Shape, text: str) -> str:
+    options = shape.alternatives
+    units = next((atom.units for atom in _atoms(shape) if atom.units), "")
+    if units and text.strip()[:1].isdigit():
+        return f"units are {units}"
     try:
         float(text)
     except ValueError:
         pass
     else:
         return f"write it without quotes: {text.strip()}"
-    if re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?(/\S*)?", text) and "http" in describe(options[0]):
+    link = re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?(/\S*)?", text)
+    if link and "http" in options[0].describe():
         return f"write `https://{text}`"
     words = text.split()
-    if len(words) > 1 and any(isinstance(o, ListOf) and not o.single for o in options):
+    if len(words) > 1 and any(o.form == "array" and o.short_form is None for o in options):
         return f"write it as a list: `[{', '.join(words)}]`"
-    for block in options:
-        for name in _choices_with(block, text):
-            return f"write `{{{name}: {text}}}`"
-    return ""
+    key = next((key for option in options for key in option.keys_for(text)), None)
+    return "" if key is None else f"write `{{{key}: {text}}}`"
 
 
-def _choices_with(block: Shape, word: str) -> Iterator[str]:
-    """Yield the fields of a block that may have the value `word`."""
-    if isinstance(block, Record):
-        for name, field in fields(block.type).items():
-            chosen = choose(field.shape, word)
-            if isinstance(chosen, Choice) and word in chosen.values:
-                yield name
-
-
-def _is_flag(shape: Shape) -> bool:
-    return isinstance(shape, Flag) or (isinstance(shape, Record) and isinstance(shape.short, Flag))
+def _atoms(shape: Shape) -> list[Shape]:
+    """Return the alternatives of `shape`, blocks by what may stand for them."""
+    short = (o.short_form if o.form == "object" else None for o in shape.alternatives)
+    return [atom or option for atom, option in zip(short, shape.alternatives, strict=True)]

@@ -11,37 +11,13 @@ meant, and an editor offers that one's keys and values.
 
 from __future__ import annotations
 
-from types import UnionType
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
 from lmconf.schema.declaration import DeclaredField, fields
-from lmconf.schema.description import describe
 from lmconf.schema.patterns import python_pattern
-from lmconf.schema.quantities import DURATION_PATTERN, LEAST, MOST, SIZE_PATTERN
-from lmconf.schema.serialize import write
-from lmconf.schema.shapes import (
-    PATH_PATTERN,
-    WORD_PATTERN,
-    Choice,
-    Duration,
-    Either,
-    Flag,
-    Integer,
-    Json,
-    Kinds,
-    ListOf,
-    MapOf,
-    Null,
-    Number,
-    Record,
-    Referable,
-    Secret,
-    Shape,
-    Size,
-    Text,
-)
+from lmconf.schema.value import Shape
 
 Reading: TypeAlias = Literal["checked", "resolved", "authored"]
 Schema: TypeAlias = dict[str, Any]
@@ -133,10 +109,6 @@ def _looks_like(word: str) -> Schema:
     return {"type": "object", "anyOf": [{"required": [key]} for key in keys]}
 
 
-def _one(schemas: list[Schema]) -> Schema:
-    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-
-
 class SchemaWriter:
     """Collects the `$defs` of one schema while shapes are turned into schemas."""
 
@@ -147,7 +119,7 @@ class SchemaWriter:
 
     def schema(self, shape: Shape, *, item: bool = False) -> Schema:
         """Return the schema of `shape`, as this reading accepts it, at a key or in a list."""
-        strict = self._strict(shape)
+        strict = shape.json_schema(self)
         words = self._words(shape, item)
         if not words:
             return strict
@@ -157,149 +129,33 @@ class SchemaWriter:
         if name not in self.defs:
             # What is written as one of these is never the value itself: it is judged as a word.
             self.defs[f"is-{name}"] = {"anyOf": [_looks_like(word) for word in words]}
-            self.defs[name] = _one([_ref(word) for word in words])
+            self.defs[name] = self.any_of([_ref(word) for word in words])
         return {"if": _ref(f"is-{name}"), "then": _ref(name), "else": strict}
 
     def _words(self, shape: Shape, item: bool) -> list[str]:
         """Return what may stand for a value of `shape` beside the value itself."""
         if self.reading == "resolved":
-            return ["value"] if _holds(shape, Text | Referable | MapOf) else []
-        if not self.authored or (isinstance(shape, Json) and not shape.mapping):
-            return []
-        words = ["value"] if item else ["value", "unset"]
-        if not item and _holds(shape, ListOf):
-            words.append("change")
-        if not isinstance(shape, MapOf | Kinds | Json) and not _is_plain_block(shape):
-            words.append("template")
-        return words
+            return ["value"] if shape.is_escapable() else []
+        words = shape.words() if self.authored else ()
+        return [word for word in words if not (item and word in ("unset", "change"))]
 
-    def _strict(self, shape: Shape) -> Schema:
-        match shape:
-            case Text():
-                return self._text(shape)
-            case Choice(values=values):
-                return {"enum": list(values)}
-            case Flag():
-                return {"type": "boolean"}
-            case Null():
-                return {"type": "null"}
-            case Integer(low=low, high=high):
-                if self.reading == "checked":
-                    low, high = low if low is not None else LEAST, high or MOST
-                return {"type": "integer"} | _bounds(low, high)
-            case Number(low=low, high=high):
-                return {"type": "number"} | _bounds(low, high)
-            case Duration(low=low):
-                return self._quantity("number", DURATION_PATTERN, low)
-            case Size():
-                return self._quantity("integer", SIZE_PATTERN, 0)
-            case Referable(text=text_shape):
-                return self._or_reference(self._strict(text_shape))
-            case Secret():
-                return self._or_reference({"const": ""})
-            case Json(mapping=mapping):
-                return {"type": "object"} if mapping else {}
-            case _:
-                return self._composite(shape)
+    def any_of(self, schemas: list[Schema]) -> Schema:
+        """Return the schema of what one of `schemas` accepts."""
+        return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
-    def _text(self, shape: Text) -> Schema:
-        if shape.pattern is not None:
-            return {"type": "string", "pattern": self._pattern(shape.pattern)}
-        if shape.path:
-            pattern = WORD_PATTERN if shape.empty else PATH_PATTERN
-            return {"type": "string", "pattern": self._pattern(pattern)}
-        return {"type": "string"} if shape.empty else {"type": "string", "minLength": 1}
-
-    def _or_reference(self, other: Schema) -> Schema:
+    def or_reference(self, other: Schema) -> Schema:
+        """Return the schema of a reference, or of what `other` accepts."""
         if self.reading == "checked":
             return {"if": {"type": "reference"}, "else": other}
         return {"if": {"type": "object"}, "then": _ref("reference"), "else": other}
 
-    def _pattern(self, pattern: str) -> str:
+    def or_template(self, other: Schema) -> Schema:
+        """Return the schema of a template, or of what `other` accepts."""
+        return {"if": _looks_like("template"), "then": _ref("template"), "else": other}
+
+    def pattern(self, pattern: str) -> str:
+        """Return `pattern` as the validator of this reading takes it."""
         return python_pattern(pattern) if self.reading == "checked" else pattern
-
-    def _quantity(self, kind: str, pattern: str, low: float) -> Schema:
-        # Keywords of the other type are silent: `pattern` judges strings, `minimum` numbers.
-        return {"type": ["string", kind], "pattern": self._pattern(pattern), "minimum": low}
-
-    def _composite(self, shape: Shape) -> Schema:
-        match shape:
-            case ListOf(item=item, low=low, high=high, single=single):
-                one = self.schema(item, item=True)
-                found: Schema = {"type": "array", "items": one}
-                if low:
-                    found["minItems"] = low
-                if high is not None:
-                    found["maxItems"] = high
-                if single and self.authored:
-                    return {"if": {"type": "array"}, "then": found, "else": one}
-                return found
-            case MapOf(value=value, names=names):
-                mapping: Schema = {"type": "object", "additionalProperties": self.schema(value)}
-                if names is not None:
-                    mapping["propertyNames"] = {"pattern": self._pattern(names)}
-                return mapping
-            case Record(type=type_, short=short):
-                record = self.reference(type_)
-                if short is None or not self.authored:
-                    return record
-                return {"if": {"type": "object"}, "then": record, "else": self._strict(short)}
-            case Kinds():
-                return self._kinds(shape)
-            case Either(options=options):
-                return self._either(options)
-            case _:
-                raise TypeError(f"no schema for {type(shape).__name__}")
-
-    def _kinds(self, shape: Kinds) -> Schema:
-        names = [name for name in shape.table if name != "*"]
-        tag: Schema = {"enum": names}
-        if "*" in shape.table:
-            tag = {"anyOf": [{"enum": names}, {"type": "string", "minLength": 1}]}
-        if self.authored:
-            braces = {"type": "string", "pattern": r"\{\{"}
-            tag = {"if": braces, "then": _ref("template"), "else": tag}
-        if shape.default is not None:
-            tag["default"] = shape.default
-        branches: list[Schema] = []
-        for name in names:
-            test: Schema = {"properties": {shape.tag: {"const": name}}}
-            if name != shape.default:
-                test["required"] = [shape.tag]
-            branches.append({"if": test, "then": self.reference(shape.table[name])})
-        if "*" in shape.table:
-            other = {"properties": {shape.tag: {"not": {"enum": names}}}, "required": [shape.tag]}
-            branches.append({"if": other, "then": self.reference(shape.table["*"])})
-        found: Schema = {"type": "object", "properties": {shape.tag: tag}, "allOf": branches}
-        if shape.default is None and not self.authored:
-            found["required"] = [shape.tag]
-        return found
-
-    def _either(self, options: tuple[Shape, ...]) -> Schema:
-        # A block or a list among the alternatives is told apart by its type, so that a mistake
-        # inside it is reported at its own field and not as "matches none of the alternatives".
-        blocks = [option for option in options if isinstance(option, Record | Kinds | MapOf | Json)]
-        lists = [option for option in options if isinstance(option, ListOf)]
-        atoms = [self._strict(o) for o in options if o not in blocks and o not in lists]
-        shorts = [
-            self._strict(option.short)
-            for option in blocks
-            if self.authored and isinstance(option, Record) and option.short is not None
-        ]
-        if self.authored:
-            atoms += [self._strict(o.item) for o in lists if o.single]
-        rest = _one([*atoms, *shorts])
-        for kind, found in (("array", lists), ("object", blocks)):
-            if found:
-                rest = {"if": {"type": kind}, "then": self._block(found[0]), "else": rest}
-        return rest
-
-    def _block(self, shape: Shape) -> Schema:
-        if isinstance(shape, ListOf):
-            return self._strict(
-                ListOf(item=shape.item, low=shape.low, high=shape.high, single=False)
-            )
-        return self._strict(Record(shape.type) if isinstance(shape, Record) else shape)
 
     def reference(self, type_: type[Struct]) -> Schema:
         """Return a `$ref` to the definition of `type_`, adding it when it is new."""
@@ -339,11 +195,11 @@ class SchemaWriter:
     def field(self, field: DeclaredField) -> Schema:
         """Return the schema of one field, with what an editor shows about it."""
         found: Schema = {
-            "description": f"{field.doc} Expects {describe(field.shape)}.",
+            "description": f"{field.doc} Expects {field.shape.describe()}.",
             "x-lmconf-class": field.role,
         }
         if not field.required and field.default is not None:
-            found["default"] = write(field.shape, field.default)
+            found["default"] = field.shape.write(field.default)
         if field.examples:
             found["examples"] = list(field.examples)
         if field.bound_to == "model":
@@ -365,23 +221,3 @@ class SchemaWriter:
             return {}
         unused = () if self.authored else ("template", "unset", "change")
         return {name: schema for name, schema in _DOLLAR_DEFS.items() if name not in unused}
-
-
-def _holds(shape: Shape, kind: type[Any] | UnionType) -> bool:
-    """Say whether `shape` or one of its alternatives is of `kind`."""
-    if isinstance(shape, Either):
-        return any(_holds(option, kind) for option in shape.options)
-    return isinstance(shape, kind)
-
-
-def _is_plain_block(shape: Shape) -> bool:
-    return isinstance(shape, Record) and shape.short is None
-
-
-def _bounds(low: float | None, high: float | None) -> Schema:
-    found: Schema = {}
-    if low is not None:
-        found["minimum"] = low
-    if high is not None:
-        found["maximum"] = high
-    return found

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from lmconf.schema.fault import Fault, Path
-from lmconf.schema.lookup import choose, fits, shape_at
-from lmconf.schema.shapes import Secret, Shape
+from lmconf.schema.value import Shape
 from lmconf.secrets.redaction import mask_key_shapes
 from lmconf.secrets.references import Env, File
 from lmconf.secrets.secret_names import is_secret_name
@@ -33,10 +32,11 @@ def literal_secrets(shape: Shape | None, value: object, path: Path = ()) -> Iter
     """
     if isinstance(value, Mapping):
         for key, item in value.items():
-            inner = shape_at(shape, value, (key,)) if shape is not None else None
+            inner = shape.child(value, key) if shape is not None else None
             here = (*path, key)
-            if isinstance(choose(inner, item) if inner else None, Secret) or is_secret_name(key):
-                referable = inner is None or fits(inner, Env(name=key))
+            known = inner is not None and inner.choose(item).is_secret
+            if known or is_secret_name(key):
+                referable = inner is None or inner.fits(Env(name=key))
                 yield from _under_name(item, here, key, referable)
             elif key == "command":
                 yield from _in_command(item, here)
@@ -44,7 +44,7 @@ def literal_secrets(shape: Shape | None, value: object, path: Path = ()) -> Iter
                 yield from literal_secrets(inner, item, here)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            inner = shape_at(shape, value, (index,)) if shape is not None else None
+            inner = shape.child(value, index) if shape is not None else None
             yield from literal_secrets(inner, item, (*path, index))
     elif isinstance(value, str) and "://" in value:
         yield from _in_address(value, path)

@@ -18,6 +18,7 @@ from lmconf.system.paths import with_home
 
 __all__ = [
     "MASK",
+    "REFERENCES",
     "Env",
     "File",
     "Given",
@@ -138,6 +139,7 @@ class HiddenValues(Masked, Mapping[str, str]):
 
 Reference: TypeAlias = Env | File | Given | Public
 """What may stand where a spec holds no value of its own."""
+REFERENCES = (Env, File, Given, Public)
 
 
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}\Z")

@@ -15,12 +15,11 @@ from lmconf.document.nodes import Broken, Map, Path, from_plain, to_plain
 from lmconf.document.operators import recognise_operators
 from lmconf.errors import ProfileError, UsageError
 from lmconf.providers.families import DECIDING, default_of, family_of
+from lmconf.schema import Record
 from lmconf.schema.check import Fault, check
-from lmconf.schema.construct import build
 from lmconf.schema.declaration import field_names, fields
+from lmconf.schema.fault import UnreadableValue
 from lmconf.schema.frozen import FrozenMap, freeze
-from lmconf.schema.lookup import UnreadableValue
-from lmconf.schema.shapes import Record
 from lmconf.secrets.references import HiddenValues
 from lmconf.spec.code_arguments import given_names, split_settings
 from lmconf.spec.code_values import settings_node
@@ -185,7 +184,7 @@ def spec_for_call(compiled: CompiledLM, settings: Mapping[str, object]) -> LMSpe
     spec = compiled.spec
     if not faults:
         declared = fields(LMSpec)
-        built = {key: build(declared[key].shape, value) for key, value in data.items()}
+        built = {key: declared[key].shape.build(value) for key, value in data.items()}
         spec = _with_defaults(compiled, msgspec.structs.replace(spec, **built), said.keys())
         ruled = {key: getattr(spec, key) for key in _RULED}
         faults = [
@@ -344,7 +343,7 @@ def _compile(
     found += to_diagnostics(faults, whole)
     if found or any(isinstance(value, Broken) for _, value in whole):
         raise ProfileError(found)
-    spec = build(LM, data)
+    spec = LM.build(data)
     stated = to_plain(whole)
     used = set(given_names(data))
     assert isinstance(spec, LMSpec)

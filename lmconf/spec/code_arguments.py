@@ -14,8 +14,6 @@ from lmconf.document.nodes import Path
 from lmconf.document.yaml.limits import DEPTH
 from lmconf.errors import UsageError
 from lmconf.schema.declaration import fields
-from lmconf.schema.lookup import choose, fits
-from lmconf.schema.shapes import Secret
 from lmconf.secrets.references import Given
 from lmconf.secrets.secret_names import is_secret_name
 from lmconf.spec.lm import LMSpec
@@ -44,7 +42,7 @@ def split_settings(
     live: tuple[object, ...] = ()
     for name, value in settings.items():
         field = declared.get(name)
-        if value is None and field is not None and not fits(field.shape, None):
+        if value is None and field is not None and not field.shape.fits(None):
             unset.append(name)
             continue
         if name == "callbacks" and isinstance(value, list | tuple):
@@ -54,7 +52,7 @@ def split_settings(
             continue
         if name == "response_format":
             value = format_as_data(value)  # noqa: PLW2901 - a class stands for its schema
-        secret = field is not None and isinstance(choose(field.shape, value), Secret)
+        secret = field is not None and field.shape.choose(value).is_secret
         plain[name] = _without_secrets(value, (name,), secret or is_secret_name(name), given)
     return plain, given, live, unset
 

@@ -28,10 +28,9 @@ from lmconf.document.nodes import (
 from lmconf.document.operators import OPTIONS, holds_word, recognise_value_operators
 from lmconf.document.yaml.limits import DEPTH
 from lmconf.errors import UsageError
+from lmconf.schema import Json, ListOf, MapOf, Record, Shape
 from lmconf.schema.declaration import Spec, fields
-from lmconf.schema.lookup import REFERENCES, child, choose
-from lmconf.schema.serialize import write
-from lmconf.schema.shapes import Either, Json, ListOf, MapOf, Record, Shape
+from lmconf.secrets.references import REFERENCES
 from lmconf.secrets.secret_names import is_secret_name
 from lmconf.spec.lm import LMSpec, SoleLMSpec
 
@@ -85,7 +84,7 @@ def _spell(value: object, path: Path) -> object:
     if isinstance(value, REFERENCES):
         return dict(value.written())
     if isinstance(value, Spec):
-        return write(Record(type(value)), value)
+        return Record(type(value)).write(value)
     if isinstance(value, Mapping):
         return {key: _spell(item, (*path, key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -112,13 +111,13 @@ class _Reader:
     def value(self, value: object, shape: Shape | None, path: Path) -> Node:
         """Return the node of `value`, which stands at `path` and has `shape`."""
         _check_depth(path)
-        chosen = None if shape is None else choose(shape, value)
+        chosen = None if shape is None else shape.choose(value)
         if isinstance(value, Mapping):
             return self.mapping(value, shape, chosen, path)
         if isinstance(value, list | tuple):
             if isinstance(chosen, Json):
                 return self.data(value, path)
-            inner = child(chosen, value, 0) if isinstance(chosen, ListOf) else None
+            inner = chosen.child(value, 0) if isinstance(chosen, ListOf) else None
             return Seq(tuple(self.items(value, inner, path)), self.mark)
         return document_node(value, path, self.mark, self.diagnostics)
 
@@ -141,7 +140,7 @@ class _Reader:
         if self.for_one_call or (isinstance(chosen, Record) and chosen.type in _LMS):
             entries = {
                 _name(key): self.value(
-                    item, None if chosen is None else child(chosen, value, key), (*path, key)
+                    item, None if chosen is None else chosen.child(value, key), (*path, key)
                 )
                 for key, item in value.items()
             }
@@ -220,10 +219,8 @@ def _means_secret(value: Mapping[Any, Any], path: Path) -> bool:
 
 def _item_of(shape: Shape | None) -> Shape | None:
     """Return the shape of an item, where `shape` admits a list."""
-    for option in shape.options if isinstance(shape, Either) else (shape,):
-        if isinstance(option, ListOf):
-            return option.item
-    return None
+    lists = () if shape is None else shape.alternatives
+    return next((each.item for each in lists if isinstance(each, ListOf)), None)
 
 
 def _refers(value: object) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from lmconf.schema import Flag, MapOf, Referable, Secret, Text
 from lmconf.schema.declaration import connection, identity, secret
 from lmconf.schema.frozen import FrozenMap
-from lmconf.schema.shapes import Flag, MapOf, Referable, Secret, Text
 from lmconf.secrets.references import Reference
 from lmconf.spec.generation_fields import GenerationFields
 

@@ -31,7 +31,7 @@ from lmconf.document.nodes import (
 )
 from lmconf.providers.catalogue import NOWHERE, PROVIDERS, origin, provider_of
 from lmconf.schema.declaration import field_names
-from lmconf.schema.lookup import UnreadableValue
+from lmconf.schema.fault import UnreadableValue
 from lmconf.secrets.references import Env, File, Given, Public
 from lmconf.secrets.secret_names import is_secret_name
 from lmconf.spec.lm import LMSpec, SoleLMSpec

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 from lmconf.providers.families import EFFORTS
-from lmconf.schema.declaration import Spec, identity, operations, setting
-from lmconf.schema.frozen import FrozenMap
-from lmconf.schema.shapes import (
+from lmconf.schema import (
     Choice,
     Either,
     Flag,
@@ -19,6 +17,8 @@ from lmconf.schema.shapes import (
     Text,
     nullable,
 )
+from lmconf.schema.declaration import Spec, identity, operations, setting
+from lmconf.schema.frozen import FrozenMap
 
 __all__ = ["GenerationFields", "ModelType"]
 

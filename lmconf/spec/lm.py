@@ -14,9 +14,7 @@ from lmconf.callbacks.specs import CALLBACK, CallbackSpec
 from lmconf.launchers.specs import LAUNCH, LaunchSpec
 from lmconf.limits.specs import Limits
 from lmconf.retries.specs import FALLBACK_DEFAULT, FALLBACK_REASONS, RetryPolicy
-from lmconf.schema.declaration import operations
-from lmconf.schema.frozen import FrozenMap
-from lmconf.schema.shapes import (
+from lmconf.schema import (
     Choice,
     Duration,
     Either,
@@ -29,6 +27,8 @@ from lmconf.schema.shapes import (
     Size,
     Text,
 )
+from lmconf.schema.declaration import operations
+from lmconf.schema.frozen import FrozenMap
 from lmconf.spec.connection_fields import ConnectionFields
 from lmconf.spec.policies import HISTORY, TIMEOUT, Budget, HistoryPolicy, Pricing, TimeoutSpec
 from lmconf.trainers.specs import TRAIN, TrainSpec

@@ -7,9 +7,9 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
+from lmconf.schema import Record
 from lmconf.schema.declaration import DeclaredField, fields
 from lmconf.schema.frozen import FrozenMap
-from lmconf.schema.shapes import Record
 from lmconf.spec.lm import LMSpec
 
 __all__ = ["NAMING", "Mention", "find_mentions"]

@@ -18,10 +18,8 @@ from lmconf.document.nodes import (
     from_plain,
     to_plain,
 )
+from lmconf.schema import Json, Kinds, ListOf, Record, Shape
 from lmconf.schema.declaration import field_names, fields
-from lmconf.schema.lookup import child, takes_block
-from lmconf.schema.serialize import write
-from lmconf.schema.shapes import Either, Json, Kinds, ListOf, Record, Shape
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.profile import MANY_LMS, ONE_LM
 
@@ -65,7 +63,7 @@ class LMRules:
     def kind_key(self, path: Path) -> str | None:
         """Return the key that states the kind of the block at `path`."""
         shape = self._shape(path)
-        for option in shape.options if isinstance(shape, Either) else (shape,):
+        for option in () if shape is None else shape.alternatives:
             if isinstance(option, Kinds):
                 return option.tag
             if isinstance(option, Record) and "use" in fields(option.type):
@@ -79,7 +77,7 @@ class LMRules:
         field = fields(block.type).get(str(path[-1])) if isinstance(block, Record) else None
         if field is None or not isinstance(field.default, tuple):
             return ()
-        plain = write(field.shape, field.default)
+        plain = field.shape.write(field.default)
         return cast("Sequence[Plain]", plain if isinstance(plain, list) else (plain,))
 
     def drop_bound_fields(self, path: Path, lower: Map, upper: Map) -> Map:
@@ -118,29 +116,24 @@ class LMRules:
         if shape is None or type(shape) is Json:
             return shape
         # Shapes are chosen without the values: only blocks and lists have anything below.
-        return child(_block(shape), {} if isinstance(path[-1], str) else [], path[-1])
+        return _block(shape).child({} if isinstance(path[-1], str) else [], path[-1])
 
 
 def _block(shape: Shape) -> Shape:
-    if isinstance(shape, Either):
-        for option in shape.options:
-            if isinstance(option, Record | Kinds | ListOf):
-                return option
-    return shape
+    blocks = (each for each in shape.alternatives if each.form == "array" or each.block_types())
+    return next(blocks, shape)
 
 
 def _has_block(shape: Shape, name: str | int) -> bool:
     """Say whether `name` is a field of the block `shape` that takes a block."""
     # Which of its kinds a block is may be said in another layer.
-    types = shape.table.values() if isinstance(shape, Kinds) else ()
-    blocks = (shape.type,) if isinstance(shape, Record) else types
-    declared = [fields(type_).get(str(name)) for type_ in blocks]
-    return any(field is not None and takes_block(field.shape) for field in declared)
+    declared = [fields(type_).get(str(name)) for type_ in shape.block_types()]
+    return any(field is not None and field.shape.takes_block() for field in declared)
 
 
 def _expand_shorthand(shape: Shape, node: Node) -> Node:
     """Return `node` as its shape is written without shorthands."""
-    for option in shape.options if isinstance(shape, Either) else (shape,):
+    for option in shape.alternatives:
         if isinstance(option, Record) and option.shorthand and isinstance(node, Scalar | Verbatim):
             block = option.shorthand(node.value)
             if block is not None:

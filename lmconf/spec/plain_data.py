@@ -23,10 +23,10 @@ from lmconf.document.nodes import (
     at,
     nearest_mark,
 )
+from lmconf.schema import Shape, Text
 from lmconf.schema.check import Fault
+from lmconf.schema.fault import UnreadableValue
 from lmconf.schema.fault_messages import name_value
-from lmconf.schema.lookup import UnreadableValue, child, choose
-from lmconf.schema.shapes import Shape, Text
 from lmconf.secrets.redaction import mask_key_shapes
 from lmconf.secrets.references import File
 from lmconf.secrets.references import Public as PublicValue
@@ -71,16 +71,16 @@ def with_absolute_paths(node: Node, shape: Shape | None, folder: str) -> Node:
             absolute = _join_folder(path, mark, folder)
             return node if absolute == path else Reference(File(path=absolute, format=format), mark)
         case Seq(items=items, mark=mark):
-            inner = child(choose(shape, []), [], 0)
+            inner = shape.child([], 0)
             absolute_items = tuple(with_absolute_paths(item, inner, folder) for item in items)
             same = all(old is new for old, new in zip(items, absolute_items, strict=True))
             return node if same else Seq(absolute_items, mark)
         case Map(keys=keys, mark=mark):
             # Only the tag, a scalar, decides which kind's fields stand here.
             tags = {key: value.value for key, value in node if isinstance(value, Scalar)}
-            chosen = choose(shape, tags)
+            chosen = shape.choose(tags)
             absolute_entries = {
-                key: with_absolute_paths(value, child(chosen, tags, key), folder)
+                key: with_absolute_paths(value, chosen.child(tags, key), folder)
                 for key, value in node
             }
             return Map(absolute_entries, keys, mark)
@@ -89,7 +89,7 @@ def with_absolute_paths(node: Node, shape: Shape | None, folder: str) -> Node:
 
 
 def _absolute_path(value: str, shape: Shape, mark: Mark, folder: str) -> str:
-    chosen = choose(shape, value)
+    chosen = shape.choose(value)
     if not isinstance(chosen, Text) or not chosen.path or not value:
         return value
     if chosen.path == "dotted" and not re.match(r"\.\.?([/\\]|$)", value):

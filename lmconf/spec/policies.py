@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from lmconf.caches.specs import STORE, StoreSpec
+from lmconf.schema import Choice, Duration, Either, Flag, Integer, Number, Record, Text
 from lmconf.schema.declaration import Spec, operations
-from lmconf.schema.shapes import Choice, Duration, Either, Flag, Integer, Number, Record, Text
 
 
 class TimeoutSpec(Spec, frozen=True, kw_only=True):

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from lmconf.caches.specs import STORE, StoreSpec
 from lmconf.callbacks.specs import CALLBACK, CallbackSpec
+from lmconf.schema import Integer, Json, ListOf, MapOf, Record, Text
 from lmconf.schema.declaration import Spec, fields, operations
 from lmconf.schema.frozen import FrozenMap
-from lmconf.schema.shapes import Integer, Json, ListOf, MapOf, Record, Text
 from lmconf.spec.lm import LM, LMSpec
 from lmconf.spec.policies import Budget
 

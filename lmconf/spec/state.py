@@ -9,12 +9,10 @@ from typing import Any, Literal, TypeAlias, get_args
 from lmconf.caches.specs import CachePolicy
 from lmconf.errors import UsageError
 from lmconf.providers.catalogue import PROVIDERS, provider_of
+from lmconf.schema import Json
 from lmconf.schema.declaration import fields
 from lmconf.schema.frozen import freeze, thaw
-from lmconf.schema.lookup import REFERENCES, fits
-from lmconf.schema.serialize import write
-from lmconf.schema.shapes import Json
-from lmconf.secrets.references import Env
+from lmconf.secrets.references import REFERENCES, Env
 from lmconf.secrets.secret_names import is_secret_name
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LM, LMSpec
@@ -56,7 +54,7 @@ def dump_lm(compiled: CompiledLM, style: Style | Literal["dspy"] = "resolved") -
             stacklevel=3,
         )
     stated = compiled.stated if style == "minimal" else None
-    state = write(LM, compiled.spec, stated)
+    state = LM.write(compiled.spec, stated)
     if stated is None:
         state |= _pool_differences(compiled.spec, {}, state)
     return {"lmconf": FORMAT_VERSION, **state}
@@ -76,7 +74,7 @@ def dump_profile(
         UsageError: there is no such style.
     """
     _check_style(style, get_args(Style))
-    state = write(PROFILE, spec, stated if style == "minimal" else None)
+    state = PROFILE.write(spec, stated if style == "minimal" else None)
     if style == "resolved":
         for name, lm in spec.lms.items():
             state["lms"][name] |= _pool_differences(lm, spec.lms, state["lms"][name])
@@ -90,7 +88,7 @@ def _pool_differences(
     first = spec.pool[0] if spec.pool else None
     member = lms[first] if isinstance(first, str) else first
     return {
-        name: None if getattr(spec, name) is None else write(field.shape, getattr(spec, name))
+        name: None if getattr(spec, name) is None else field.shape.write(getattr(spec, name))
         for name, field in fields(LMSpec).items()
         if member is not None
         and name in SHARED - written.keys()
@@ -140,14 +138,14 @@ def from_dspy(state: Mapping[str, Any]) -> dict[str, Any]:
         elif key in declared:
             field = declared[key]
             # Null is said where it means something else than leaving the field out.
-            if value is not None or (field.default is not None and fits(field.shape, None)):
+            if value is not None or (field.default is not None and field.shape.fits(None)):
                 document[key] = value
         elif value is not None:
             extra[key] = value
     if extra:
         document["extra"] = {**document.get("extra", {}), **extra}
     # DSPy knows no templates and no dollar words: whatever looks like one is data.
-    document = {key: write(Json(), freeze(value)) for key, value in document.items()}
+    document = {key: Json().write(freeze(value)) for key, value in document.items()}
     if "api_base" in document and "api_key" not in document:
         # A state excludes keys: the call says which one is missing.
         document["api_key"] = {"$given": "api_key"}
@@ -199,7 +197,7 @@ def _dump_dspy(spec: LMSpec) -> dict[str, Any]:
                 dropped.append(name)
         elif field.in_dspy:
             if field.required or value != field.default or field.in_dspy == "always":
-                state[name] = thaw(value) if name != "train_kwargs" else write(TRAIN, value)
+                state[name] = thaw(value) if name != "train_kwargs" else TRAIN.write(value)
         elif value != field.default:
             dropped.append(name)
     for key, value in spec.extra.items():

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from lmconf.schema.declaration import fields
-from lmconf.schema.lookup import child, choose, kind_of, takes_block
-from lmconf.schema.shapes import (
+from lmconf.schema import (
     Choice,
     Duration,
     Either,
@@ -29,6 +28,7 @@ from lmconf.schema.shapes import (
     Size,
     Text,
 )
+from lmconf.schema.declaration import fields
 from lmconf.secrets.secret_names import is_secret_name
 from lmconf.spec.connection_fields import REGION_PATTERN
 from lmconf.testing.atoms import (
@@ -40,7 +40,16 @@ from lmconf.testing.atoms import (
     whole_numbers,
 )
 
-__all__ = ["IMPORTS", "NAMES", "addresses", "block", "names", "values", "with_empty_blocks"]
+__all__ = [
+    "IMPORTS",
+    "NAMES",
+    "addresses",
+    "block",
+    "draw_kind",
+    "names",
+    "values",
+    "with_empty_blocks",
+]
 
 NAMES = frozenset({"acme", "acme.audit"})
 """The kinds beside lmconf's own that are drawn: register them, or give them as known names."""
@@ -76,51 +85,87 @@ def values(shape: Shape) -> st.SearchStrategy[Any]:
 
     Rules between the fields of a block are not among what a shape says: see `lm_data`.
     """
-    match shape:
-        case Text():
-            return _text(shape)
-        case Choice(values=choices):
-            return st.sampled_from(choices)
-        case Flag():
-            return st.booleans()
-        case Null():
-            return st.none()
-        case Integer(low=low, high=high):
-            found = whole_numbers(low, high)
-            return st.one_of(found, found.filter(lambda n: abs(n) < 2**53).map(float))
-        case Number(low=low, high=high):
-            return st.one_of(numbers(low, high), st.integers(_up(low), _down(high)))
-        case Duration(low=low):
-            return _durations(low)
-        case Size():
-            return _sizes()
-        case Referable(text=text):
-            return st.one_of(values(text), references())
-        case Secret():
-            return st.one_of(st.just(""), references(secret=True))
-        case _:
-            return _composite(shape)
+    return draw_kind(shape)
 
 
-def _composite(shape: Shape) -> st.SearchStrategy[Any]:
-    match shape:
-        case ListOf(item=item, low=low, high=high):
-            return st.lists(values(item), min_size=low, max_size=min(3, high or 3))
-        case MapOf(value=value, names=pattern):
-            free = texts().filter(lambda key: not is_secret_name(key) and not key.startswith("$"))
-            return st.dictionaries(names() if pattern else free, values(value), max_size=3)
-        case Record(type=type_):
-            return block(type_)
-        case Kinds(tag=tag, table=table, default=default):
-            return st.one_of(
-                [_kind(tag, kind, type_, kind == default) for kind, type_ in table.items()]
-            )
-        case Json(mapping=mapping):
-            return json_maps() if mapping else json_values()
-        case Either(options=options):
-            return st.one_of([values(option) for option in options])
-        case _:
-            raise TypeError(f"no values of {type(shape).__name__}")
+@functools.singledispatch
+def draw_kind(shape: Shape) -> st.SearchStrategy[Any]:
+    """Return the strategy of a kind of value: what is registered for its class, or its example."""
+    return st.builds(shape.example)
+
+
+@draw_kind.register
+def _choices(shape: Choice) -> st.SearchStrategy[str]:
+    return st.sampled_from(shape.values)
+
+
+@draw_kind.register
+def _flags(shape: Flag) -> st.SearchStrategy[bool]:
+    return st.booleans()
+
+
+@draw_kind.register
+def _nulls(shape: Null) -> st.SearchStrategy[None]:
+    return st.none()
+
+
+@draw_kind.register
+def _numbers(shape: Number) -> st.SearchStrategy[float]:
+    low = -(2**53) if shape.low is None else math.ceil(shape.low)
+    high = 2**53 if shape.high is None else math.floor(shape.high)
+    return st.one_of(numbers(shape.low, shape.high), st.integers(low, high))
+
+
+@draw_kind.register
+def _integers(shape: Integer) -> st.SearchStrategy[float]:
+    found = whole_numbers(shape.low, shape.high)
+    return st.one_of(found, found.filter(lambda n: abs(n) < 2**53).map(float))
+
+
+@draw_kind.register
+def _referables(shape: Referable) -> st.SearchStrategy[Any]:
+    return st.one_of(values(shape.text), references())
+
+
+@draw_kind.register
+def _secrets(shape: Secret) -> st.SearchStrategy[Any]:
+    return st.one_of(st.just(""), references(secret=True))
+
+
+@draw_kind.register
+def _lists(shape: ListOf) -> st.SearchStrategy[list[Any]]:
+    return st.lists(values(shape.item), min_size=shape.low, max_size=min(3, shape.high or 3))
+
+
+@draw_kind.register
+def _mappings(shape: MapOf) -> st.SearchStrategy[dict[str, Any]]:
+    free = texts().filter(lambda key: not is_secret_name(key) and not key.startswith("$"))
+    return st.dictionaries(names() if shape.names else free, values(shape.value), max_size=3)
+
+
+@draw_kind.register
+def _records(shape: Record) -> st.SearchStrategy[Any]:
+    return block(shape.type)
+
+
+@draw_kind.register
+def _kinds(shape: Kinds) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        [
+            _kind(shape.tag, kind, type_, kind == shape.default)
+            for kind, type_ in shape.table.items()
+        ]
+    )
+
+
+@draw_kind.register
+def _data(shape: Json) -> st.SearchStrategy[Any]:
+    return json_maps() if shape.mapping else json_values()
+
+
+@draw_kind.register
+def _alternatives(shape: Either) -> st.SearchStrategy[Any]:
+    return st.one_of(list(map(values, shape.options)))
 
 
 def block(type_: type[Struct], **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -147,24 +192,24 @@ def with_empty_blocks(draw: st.DrawFn, shape: Shape, data: Any) -> Any:
     An empty block is the block left out: the two mean the same at every level.
     """
     if isinstance(data, list):
-        inner = child(shape, data, 0)
+        inner = shape.child(data, 0)
         return data if inner is None else [draw(with_empty_blocks(inner, item)) for item in data]
     if not isinstance(data, dict) or any(key.startswith("$") for key in data):
         return data
-    chosen = choose(shape, data)
+    chosen = shape.choose(data)
     if isinstance(chosen, ListOf):  # a block that stands for a list of one
         return draw(with_empty_blocks(chosen.item, data)) if data else data
     if isinstance(chosen, Json):
         return data
     whole = {}
     for key, value in data.items():
-        below = child(chosen, data, key)
+        below = chosen.child(data, key)
         whole[key] = value if below is None else draw(with_empty_blocks(below, value))
     left_out = [name for name in _optional_blocks(chosen, data) if name not in data]
     for name in (
         draw(st.lists(st.sampled_from(left_out), unique=True, max_size=6)) if left_out else ()
     ):
-        below = child(chosen, data, name)
+        below = chosen.child(data, name)
         assert below is not None
         empty: Any = draw(st.sampled_from([{}, {"$value": {}}, None]))
         # A block that holds nothing but empty blocks is one, too.
@@ -174,14 +219,13 @@ def with_empty_blocks(draw: st.DrawFn, shape: Shape, data: Any) -> Any:
 
 def _optional_blocks(shape: Shape, data: dict[str, Any]) -> list[str]:
     """Return the names of the fields of a block that may hold blocks and may be left out."""
-    type_ = shape.type if isinstance(shape, Record) else None
-    if isinstance(shape, Kinds) and data:
-        type_ = kind_of(shape, data)
+    # An empty block of a kind that is not stated may be of any.
+    type_ = shape.type_of(data) if data or isinstance(shape, Record) else None
     declared = {} if type_ is None else fields(type_)
     return [
         name
         for name, field in declared.items()
-        if not field.required and takes_block(field.shape) and name != "lms"
+        if not field.required and field.shape.takes_block() and name != "lms"
     ]
 
 
@@ -194,6 +238,7 @@ def _kind(tag: str, kind: str, type_: type[Struct], default: bool) -> st.SearchS
     )
 
 
+@draw_kind.register
 def _text(shape: Text) -> st.SearchStrategy[str]:
     if shape.path:
         return _PATHS
@@ -206,28 +251,22 @@ def _text(shape: Text) -> st.SearchStrategy[str]:
     return names()
 
 
-def _durations(low: float) -> st.SearchStrategy[Any]:
+@draw_kind.register
+def _durations(shape: Duration) -> st.SearchStrategy[Any]:
     written = st.builds(
         "{}{}{}".format,
         st.integers(0, 10**6) | st.sampled_from(["0.5", "1.25", "007"]),
         st.sampled_from(["", " "]),
         st.sampled_from(["", "ms", "s", "sec", "min", "h", "d"]),
     )
-    return st.one_of(numbers(low), st.integers(int(low), 10**6), written)
+    return st.one_of(numbers(shape.low), st.integers(int(shape.low), 10**6), written)
 
 
-def _sizes() -> st.SearchStrategy[Any]:
+@draw_kind.register
+def _sizes(shape: Size) -> st.SearchStrategy[Any]:
     written = st.builds(
         "{}{}".format,
         st.integers(0, 10**6) | st.sampled_from(["0.5", "1.25"]),
         st.sampled_from(["", "B", "kB", "KB", "MB", "KiB", "MiB", "GiB", "TiB", " GiB"]),
     )
     return st.one_of(st.integers(0, 2**50), written)
-
-
-def _up(low: float | None) -> int:
-    return -(2**53) if low is None else int(-(-low // 1))
-
-
-def _down(high: float | None) -> int:
-    return 2**53 if high is None else int(high // 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lmconf.schema.lookup import REFERENCES
+from lmconf.secrets.references import REFERENCES
 
 __all__ = ["to_document_data"]
 

@@ -11,7 +11,6 @@ from msgspec import structs
 from lmconf.caches import place
 from lmconf.caches.specs import STORE, StoreSpec
 from lmconf.callbacks.specs import CALLBACK
-from lmconf.schema.construct import build
 from lmconf.schema.declaration import field_names, fields
 from lmconf.secrets.references import Env, File, Given
 from lmconf.spec.build import make_from_stated
@@ -62,7 +61,7 @@ def _declare_alike(holders: list[Any]) -> None:
     for holder in holders:
         for name, store in holder.items() if isinstance(holder, dict) else ():
             if isinstance(store, dict) and "backend" in store:
-                meant = place(cast("StoreSpec", build(STORE, store)))
+                meant = place(cast("StoreSpec", STORE.build(store)))
                 if meant is not None:
                     holder[name] = seen.setdefault(meant, store)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lmconf.errors import TrainError
+from lmconf.schema import Choice, Duration, Integer, Number
 from lmconf.schema.declaration import field_names, fields
-from lmconf.schema.shapes import Choice, Duration, Integer, Number
 from lmconf.system.paths import with_home
 from lmconf.trainers import checkpoints, process
 from lmconf.trainers.specs import TrainSpec

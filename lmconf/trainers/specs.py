@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from lmconf.schema.declaration import Spec, operations
-from lmconf.schema.frozen import FrozenMap
-from lmconf.schema.shapes import (
+from lmconf.schema import (
     Choice,
     Duration,
     Integer,
@@ -18,6 +16,8 @@ from lmconf.schema.shapes import (
     Referable,
     Text,
 )
+from lmconf.schema.declaration import Spec, operations
+from lmconf.schema.frozen import FrozenMap
 from lmconf.secrets.references import Reference
 
 __all__ = ["TRAIN", "TRAINER_NAMES", "LoraSpec", "TrainSpec"]

@@ -13,7 +13,6 @@ import msgspec
 from lmconf import trainers
 from lmconf.errors import CallError, Error, TrainError
 from lmconf.runtime import LM
-from lmconf.schema.serialize import write
 from lmconf.spec import build
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.rules.training import trainer_of
@@ -308,7 +307,7 @@ def start_job(
             "finetuning_model": spec.finetuning_model,
             "provider": spec.provider,
             "launch_kwargs": spec.launch_kwargs,
-            "train_kwargs": {} if spec.train_kwargs is None else write(TRAIN, spec.train_kwargs),
+            "train_kwargs": {} if spec.train_kwargs is None else TRAIN.write(spec.train_kwargs),
         }
     )
     if kind is None:

@@ -12,7 +12,6 @@ from lmconf.errors import TrainError
 from lmconf.providers.catalogue import provider_of
 from lmconf.schema.declaration import field_names
 from lmconf.schema.frozen import thaw
-from lmconf.schema.serialize import write
 from lmconf.spec import build
 from lmconf.spec.compiled import CompiledLM
 from lmconf.trainers.jobs import JobRecord
@@ -72,7 +71,7 @@ def _serve_with(gguf: str | None, weights: str | None, use: str | None) -> dict[
 
 def _provenance(compiled: CompiledLM, record: JobRecord) -> dict[str, Any]:
     spec = compiled.spec.train_kwargs
-    said = {} if spec is None else write(TRAIN, spec)
+    said = {} if spec is None else TRAIN.write(spec)
     # Variables of the training may be secrets, and do not change what comes of it.
     told = field_names(TrainSpec, lambda field: not field.holds_secrets and field.name != "use")
     versions = dict(record.made.versions) if record.made is not None else {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from lmconf.schema import Json, Record, Text
 from lmconf.schema.declaration import Spec, operations
 from lmconf.schema.frozen import FrozenMap
-from lmconf.schema.shapes import Json, Record, Text
 
 
 class TransportSpec(Spec, frozen=True, kw_only=True):

@@ -20,7 +20,6 @@ from lmconf.caches.specs import MemoryStore
 from lmconf.errors import AuthenticationFailed, LaunchError, UsageError
 from lmconf.launchers import LAUNCH
 from lmconf.runtime import LM
-from lmconf.schema.serialize import write
 from tests.standins.kinds import working
 from tests.unit.launchers.scripted import until
 
@@ -157,7 +156,7 @@ def test_anthropics_api_is_answered_by_a_server_of_ones_own(lm: LM) -> None:
 
 @pytest.mark.parametrize("kind", ["command", "ollama", "sglang", "transformers", "vllm"])
 def test_every_kind_of_server_answers_calls(kind: str, tmp_path: Path) -> None:
-    spec = write(LAUNCH, working(tmp_path)[kind])
+    spec = LAUNCH.write(working(tmp_path)[kind])
     with LM("openai/acme/tiny", launch_kwargs=spec, max_tokens=16, cache=False) as made:
         assert made("Say this is a test!") == ["This is a test!"]
 

@@ -17,9 +17,7 @@ from lmconf.diagnostics.render import to_text
 from lmconf.document import read_document, write
 from lmconf.errors import ProfileError
 from lmconf.schema.check import check
-from lmconf.schema.construct import build
 from lmconf.schema.frozen import FrozenMap
-from lmconf.schema.quick_check import surely_fits
 from lmconf.secrets.references import Env, File, Given, Public
 from lmconf.spec.lm import LM
 from lmconf.spec.profile import PROFILE
@@ -52,11 +50,11 @@ def mutable_parts(value: object) -> Iterator[object]:
 @slow_to_draw
 def test_what_fits_an_lm_is_accepted_and_built_frozen(data: dict[str, Any]) -> None:
     normal = {key: item for key, item in data.items() if key not in SHORT}
-    assert surely_fits(LM, normal)
+    assert LM.quick_check(normal)
     assert check(LM, normal) == []
-    spec = build(LM, normal)
+    spec = LM.build(normal)
     assert list(mutable_parts(spec)) == []
-    assert hash(spec) == hash(build(LM, normal))
+    assert hash(spec) == hash(LM.build(normal))
 
 
 # Fields with shorthands, which are written out before anything is checked.
@@ -66,11 +64,11 @@ SHORT = {"cache", "callbacks", "fallbacks", "stop", "timeout", "transport", "ret
 @given(testing.json_values(), st.sampled_from(["extra", "response_format", "headers", "seed"]))
 def test_the_quick_check_accepts_nothing_that_the_schema_refuses(value: Any, name: str) -> None:
     data = {"model": "openai/x", name: value}
-    if surely_fits(LM, data):
-        build(LM, data)
+    if LM.quick_check(data):
+        LM.build(data)
     faults = check(LM, data)
     if not faults:
-        build(LM, data)
+        LM.build(data)
 
 
 @given(profile_data())

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 import lmconf
 from lmconf.errors import AuthenticationFailed, Error, ProfileError
+from lmconf.schema import Either, Kinds, ListOf, MapOf, Record, Shape, Text
 from lmconf.schema.declaration import fields
-from lmconf.schema.shapes import Either, Kinds, ListOf, MapOf, Record, Shape, Text
 from lmconf.spec.profile import LMDocument, ProfileDocument
 from lmconf.system.paths import with_home
 

@@ -19,9 +19,8 @@ from lmconf.document import Document, read_document, write
 from lmconf.errors import ProfileError
 from lmconf.providers.catalogue import provider_of
 from lmconf.providers.routes import NOT_IN_RESPONSES, is_foreign
+from lmconf.schema import Either, Json, MapOf, Record, Shape
 from lmconf.schema.declaration import fields
-from lmconf.schema.lookup import choose, takes_block
-from lmconf.schema.shapes import Either, Json, MapOf, Record, Shape
 from lmconf.spec.build import CALL_FIELDS, change_lm, make_from_stated, make_lm, spec_for_call
 from lmconf.spec.compiled import CompiledLM
 from lmconf.spec.lm import LM, LMSpec
@@ -168,7 +167,7 @@ def test_an_empty_block_of_a_profile_is_the_block_left_out(
 def block_fields(type_: type[Struct], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Yield the path of each block that an LM's document may hold, blocks in blocks included."""
     for name, field in fields(type_).items():
-        if not takes_block(field.shape) or field.required:
+        if not field.shape.takes_block() or field.required:
             continue
         yield (*path, name)
         for option in field.shape.options if isinstance(field.shape, Either) else (field.shape,):
@@ -178,7 +177,7 @@ def block_fields(type_: type[Struct], path: tuple[str, ...] = ()) -> Iterator[tu
 
 BLOCKS = sorted(block_fields(LMSpec))
 SHAPES: dict[tuple[str, ...], Shape] = {
-    (name,): choose(field.shape, {}) for name, field in fields(LMSpec).items()
+    (name,): field.shape.choose({}) for name, field in fields(LMSpec).items()
 }
 
 

@@ -18,26 +18,16 @@ from lmconf.diagnostics.model import Mark, Source
 from lmconf.document.nodes import Document, Map, from_plain
 from lmconf.document.operators import recognise_operators
 from lmconf.errors import ProfileError
-from lmconf.schema.declaration import Spec, fields, operations
-from lmconf.schema.shapes import (
-    Choice,
-    Duration,
+from lmconf.schema import (
     Either,
-    Flag,
     Integer,
-    Json,
     Kinds,
     ListOf,
     MapOf,
-    Null,
-    Number,
     Record,
-    Referable,
-    Secret,
     Shape,
-    Size,
-    Text,
 )
+from lmconf.schema.declaration import Spec, fields, operations
 from lmconf.spec.lm import LMSpec, SoleLMSpec
 from lmconf.spec.profile import LMDocument, LMEntry, ProfileDocument
 from tests.loopback import chat, serving
@@ -67,36 +57,11 @@ def blocks_of(shape: Shape) -> Iterator[tuple[type[Struct], Any]]:
             return
 
 
-def value_of(shape: Shape) -> Any:
-    """Return a value that a field of `shape` may have."""
-    match shape:
-        case Record() | MapOf() | Kinds() | Json():
-            return {}
-        case ListOf():
-            return []
-        case Either(options=options):
-            return value_of(options[0])
-        case Choice(values=values):
-            return values[0]
-        case Flag():
-            return True
-        case Null():
-            return None
-        case Secret():
-            return ""
-        case Text(pattern=pattern):
-            return "https://a.example" if pattern and "http" in pattern else "/elsewhere/x"
-        case Referable():
-            return "eu-west-1"
-        case Integer() | Number() | Duration() | Size():
-            return 1
-
-
 def ways(type_: type[Struct], above: Way = ()) -> Iterator[tuple[Way, Any]]:
     """Yield every field path below a block of `type_`, with a block that states it."""
     for name, declared in fields(type_).items():
         way = (*above, (type_, name))
-        yield way, {name: value_of(declared.shape)}
+        yield way, {name: declared.shape.example()}
         for inner, made in blocks_of(declared.shape):
             if inner in {each for each, _ in above} or len(above) > 4:
                 continue

@@ -13,7 +13,7 @@ from lmconf.retries.reasons import reason_of
 from lmconf.runtime.call import Call, Command, Next, Reply, Steps
 from lmconf.runtime.error_context import add_context
 from lmconf.schema.declaration import field_names
-from lmconf.schema.lookup import REFERENCES
+from lmconf.secrets.references import REFERENCES
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.response_format import reader_for_request
 

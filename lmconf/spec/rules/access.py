@@ -21,7 +21,7 @@ from lmconf.providers.catalogue import (
 from lmconf.providers.routes import NAMES_IN_PATHS, is_foreign
 from lmconf.schema.check import Fault
 from lmconf.schema.declaration import field_names
-from lmconf.schema.lookup import UnreadableValue
+from lmconf.schema.fault import UnreadableValue
 from lmconf.secrets.references import Env
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.rules.fields import launches, text_of, transport_of

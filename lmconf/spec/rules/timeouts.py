@@ -7,7 +7,7 @@ from typing import Any
 
 from lmconf.retries import RetryPolicy
 from lmconf.schema.check import Fault
-from lmconf.schema.lookup import UnreadableValue
+from lmconf.schema.fault import UnreadableValue
 from lmconf.schema.quantities import parse_duration
 from lmconf.spec.lm import LMSpec
 from lmconf.spec.policies import TimeoutSpec, timeout_shorthand

@@ -12,9 +12,9 @@ from lmconf.errors import CallError
 from lmconf.loader.api import load
 from lmconf.retries.specs import RetryPolicy
 from lmconf.runtime.identity import file_digest, identity_digest, identity_facts, may_change
+from lmconf.schema import Choice, Duration, Flag, Integer, Json, ListOf, MapOf, Number, Text
 from lmconf.schema.declaration import fields
 from lmconf.schema.frozen import FrozenMap, freeze
-from lmconf.schema.shapes import Choice, Duration, Flag, Integer, Json, ListOf, MapOf, Number, Text
 from lmconf.secrets.references import Env, File
 from lmconf.spec.build import make_lm
 from lmconf.spec.lm import LMSpec

@@ -14,15 +14,7 @@ from hypothesis import strategies as st
 from lmconf import testing
 from lmconf.callbacks.specs import CALLBACK
 from lmconf.retries.specs import RetryPolicy
-from lmconf.schema.check import check
-from lmconf.schema.construct import build
-from lmconf.schema.declaration import Spec, fields
-from lmconf.schema.description import describe
-from lmconf.schema.frozen import FrozenMap, freeze, thaw
-from lmconf.schema.patterns import matches
-from lmconf.schema.quantities import parse_duration, parse_size, write_duration, write_size
-from lmconf.schema.serialize import write
-from lmconf.schema.shapes import (
+from lmconf.schema import (
     Choice,
     Duration,
     Either,
@@ -39,6 +31,11 @@ from lmconf.schema.shapes import (
     Text,
     nullable,
 )
+from lmconf.schema.check import check
+from lmconf.schema.declaration import Spec, fields
+from lmconf.schema.frozen import FrozenMap, freeze, thaw
+from lmconf.schema.patterns import matches
+from lmconf.schema.quantities import parse_duration, parse_size, write_duration, write_size
 from lmconf.secrets.references import Env
 from lmconf.spec.lm import LM
 
@@ -155,8 +152,8 @@ def test_thawing_undoes_freezing(value: Any) -> None:
     ],
 )
 def test_data_is_built_into_values(shape: Any, data: Any, built: Any) -> None:
-    assert build(shape, data) == built
-    assert type(build(shape, data)) is type(built)
+    assert shape.build(data) == built
+    assert type(shape.build(data)) is type(built)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +170,7 @@ def test_data_is_built_into_values(shape: Any, data: Any, built: Any) -> None:
 )
 def test_what_was_not_checked_is_not_built(shape: Any, data: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
-        build(shape, data)
+        shape.build(data)
 
 
 @pytest.mark.parametrize(
@@ -191,15 +188,15 @@ def test_what_was_not_checked_is_not_built(shape: Any, data: Any) -> None:
     ],
 )
 def test_text_that_could_be_misread_is_escaped(shape: Any, value: Any, written: Any) -> None:
-    assert write(shape, value) == written
+    assert shape.write(value) == written
 
 
 def test_minimal_writes_what_was_said_and_resolved_what_has_an_effect() -> None:
     policy = RetryPolicy(max=5.0)
     shape = Record(RetryPolicy)
-    assert write(shape, policy, {"max": 5}) == {"max": "5s"}
-    assert write(shape, policy, {"$value": {"max": 5}}) == {"max": "5s"}
-    assert write(shape, policy).keys() == set(fields(RetryPolicy))
+    assert shape.write(policy, {"max": 5}) == {"max": "5s"}
+    assert shape.write(policy, {"$value": {"max": 5}}) == {"max": "5s"}
+    assert shape.write(policy).keys() == set(fields(RetryPolicy))
 
 
 def test_a_field_without_role_and_shape_cannot_be_declared() -> None:
@@ -225,7 +222,7 @@ def test_a_field_without_role_and_shape_cannot_be_declared() -> None:
     ],
 )
 def test_a_shape_is_described_in_words(shape: Any, said: str) -> None:
-    assert describe(shape) == said
+    assert shape.describe() == said
 
 
 def test_a_pattern_ends_where_the_text_ends() -> None:

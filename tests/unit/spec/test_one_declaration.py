@@ -39,7 +39,6 @@ from lmconf.errors import ProfileError, UsageError
 from lmconf.runtime.identity import identity_digest, identity_facts
 from lmconf.runtime.layers.fallback import _ESSENTIAL
 from lmconf.runtime.request import kwargs_of
-from lmconf.schema.quick_check import surely_fits
 from lmconf.spec.document_schemas import authored_schema, resolved_schema
 from lmconf.spec.lm import LM
 from lmconf.testing.one_lm import lm_data
@@ -61,8 +60,8 @@ of_calls, of_lms = keywords_module().split("class LMSettings")
 assert "    zest: float | None" in of_calls and "    pace: float | None" in of_lms
 
 # Checks, quick and thorough
-assert surely_fits(LM, {"model": "openai/tiny", "zest": 0.5})
-assert not surely_fits(LM, {"model": "openai/tiny", "zest": 2})
+assert LM.quick_check({"model": "openai/tiny", "zest": 0.5})
+assert not LM.quick_check({"model": "openai/tiny", "zest": 2})
 for wrong, message in [({"zest": 2}, "zest"), ({"zst": 0.5}, "did you mean `zest`")]:
     with pytest.raises(ProfileError, match=message):
         lmconf.LM("openai/tiny", **wrong)

@@ -202,7 +202,7 @@ def test_http_may_be_allowed_and_loopback_always_is() -> None:
 
 
 def test_rules_pass_over_what_was_already_reported() -> None:
-    from lmconf.schema.lookup import UnreadableValue
+    from lmconf.schema.fault import UnreadableValue
 
     assert check_lm({"model": UnreadableValue()}) == []
     assert (

@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from lmconf import testing
-from lmconf.schema.declaration import fields
-from lmconf.schema.lookup import child, choose, kind_of, takes_block
-from lmconf.schema.shapes import (
+from lmconf.schema import (
     Choice,
     Either,
     Flag,
@@ -30,6 +28,7 @@ from lmconf.schema.shapes import (
     Secret,
     Shape,
 )
+from lmconf.schema.declaration import fields
 from lmconf.secrets.references import Env, File, Given, Public
 from lmconf.spec.lm import LMSpec, SoleLMSpec
 from lmconf.spec.profile import MANY_LMS, PROFILE, LMEntry, ProfileDocument, ProfileSpec
@@ -57,13 +56,10 @@ def declared(shape: Shape, place: Feature, seen: set[type[Struct]]) -> Iterator[
             yield from declared(item, (*place, "item"), seen)
         case MapOf(value=value):
             yield from declared(value, (*place, "entry"), seen)
-        case Record(type=type_):
-            yield (*place, type_.__name__)
-            yield from fields_of(type_, seen)
-        case Kinds(table=table):
-            for kind in table.values():
-                yield (*place, kind.__name__)
-                yield from fields_of(kind, seen)
+        case Record() | Kinds():
+            for type_ in shape.block_types():
+                yield (*place, type_.__name__)
+                yield from fields_of(type_, seen)
         case Either(options=options):
             for option in options:
                 yield from declared(option, place, seen)
@@ -80,7 +76,7 @@ def fields_of(type_: type[Struct], seen: set[type[Struct]]) -> Iterator[Feature]
 
 def found(shape: Shape, value: Any, place: Feature) -> Iterator[Feature]:
     """Yield the ways in which `value` is written."""
-    chosen = choose(shape, value)
+    chosen = shape.choose(value)
     match chosen:
         case Choice():
             yield (*place, value)
@@ -99,12 +95,10 @@ def found(shape: Shape, value: Any, place: Feature) -> Iterator[Feature]:
         case MapOf(value=inner):
             for entry in value.values():
                 yield from found(inner, entry, (*place, "entry"))
-        case Record(type=type_):
+        case Record() | Kinds():
+            type_ = chosen.type_of(value)
+            assert type_ is not None
             yield from written(type_, value, place)
-        case Kinds():
-            kind = kind_of(chosen, value)
-            assert kind is not None
-            yield from written(kind, value, place)
         case _:
             yield (*place, type(chosen).__name__)
 
@@ -209,23 +203,22 @@ def test_every_field_of_a_block_is_drawn(type_: type[Struct]) -> None:
 def emptied(shape: Shape, value: Any) -> Iterator[Feature]:
     """Yield the fields of blocks in `value`, as a document spells it, that hold empty blocks."""
     if isinstance(value, list):
-        inner = child(shape, value, 0)
+        inner = shape.child(value, 0)
         for item in value:
             if inner is not None:
                 yield from emptied(inner, item)
         return
-    chosen = choose(shape, value)
+    chosen = shape.choose(value)
     if not isinstance(value, Mapping) or any(key.startswith("$") for key in value):
         return
     if isinstance(chosen, ListOf):
         yield from emptied(chosen.item, value)
         return
-    kind = kind_of(chosen, value) if isinstance(chosen, Kinds) else None
-    type_ = chosen.type if isinstance(chosen, Record) else kind
+    type_ = chosen.type_of(value)
     for key, item in value.items():
         if type_ is not None and item in ({}, {"$value": {}}):
             yield (type_.__name__, key)
-        below = child(chosen, value, key)
+        below = chosen.child(value, key)
         if below is not None:
             yield from emptied(below, item)
 
@@ -235,7 +228,7 @@ def blocks_of(types: Iterable[type[Struct]]) -> set[Feature]:
         (type_.__name__, name)
         for type_ in types
         for name, field in fields(type_).items()
-        if takes_block(field.shape) and not field.required
+        if field.shape.takes_block() and not field.required
     }
 
 
