@@ -92,7 +92,7 @@ def test_a_text_that_takes_too_long_is_hidden_whole() -> None:
     }
     begun = time.process_time()
     found = Redaction([f"/{QUADRATIC}/"]).of(record)
-    assert time.process_time() - begun < 20  # hours, if nothing ended it
+    assert time.process_time() - begun < 5
     assert isinstance(found, dict)
     assert found["id"] == "abc"
     assert found["request"]["prompt"] == f"{MASK} " * 3
