@@ -403,10 +403,10 @@ def test_a_profile_has_a_budget_that_all_of_its_lms_are_charged_to(server: Loopb
 
 
 def test_a_budget_in_dollars_needs_a_price_when_the_profile_loads() -> None:
-    with pytest.raises(ProfileError, match="is not known"):
+    with pytest.raises(ProfileError, match=r"the price of .+ is not known"):
         LM("openai/own", api_key="", budget={"cost_usd": 1})
     lm = LM("openai/gpt-4o-mini", api_key="", budget={"cost_usd": 1})
-    with pytest.raises(ProfileError, match="is not known"):
+    with pytest.raises(ProfileError, match=r"the price of .+ is not known"):
         lm.copy(model="openai/own")
 
 
