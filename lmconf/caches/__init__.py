@@ -25,7 +25,7 @@ from lmconf.secrets.references import (
     convert_text,
     resolve,
 )
-from lmconf.system.registry import Names, Registry, import_attribute, require_methods
+from lmconf.system.registry import Registry, import_attribute, require_methods
 
 __all__ = [
     "KINDS",
@@ -42,7 +42,6 @@ __all__ = [
     "claims_folder",
     "default_folder",
     "live_store",
-    "names",
     "open_store",
     "override_from_environment",
     "place",
@@ -122,11 +121,6 @@ def unregister_cache(name: str) -> None:
         name: the kind's name. A name that is not registered has no effect.
     """
     REGISTRY.unregister(name)
-
-
-def names() -> Names:
-    """Return the kinds of stores that `backend` may name: built in, registered and installed."""
-    return REGISTRY.names()
 
 
 def open_store(spec: StoreSpec) -> Store:

@@ -37,7 +37,7 @@ from lmconf.diagnostics.model import Diagnostic
 from lmconf.errors import ProfileError
 from lmconf.schema.frozen import thaw
 from lmconf.system.imports import check_allowed, import_path
-from lmconf.system.registry import Names, Registry, import_attribute
+from lmconf.system.registry import Registry, import_attribute
 
 __all__ = [
     "KINDS",
@@ -59,7 +59,6 @@ __all__ = [
     "Retry",
     "Start",
     "make",
-    "names",
     "register_callback",
     "unregister_callback",
 ]
@@ -144,15 +143,6 @@ def unregister_callback(name: str) -> None:
     REGISTRY.unregister(name)
 
 
-def names() -> Names:
-    """Return the kinds that `use` may name.
-
-    Those that installed packages bring are looked up only for a name that is not otherwise known,
-    and not imported.
-    """
-    return REGISTRY.names()
-
-
 def make(
     spec: CallbackSpec,
     *,
@@ -181,7 +171,7 @@ def make(
         return Deferred(
             use, lambda: REGISTRY.make_by(import_path(use, allow_imports), use, arguments)
         )
-    if use not in names():
+    if use not in REGISTRY.names():
         message, label, help_ = REGISTRY.unknown(use)
         raise ProfileError(
             [Diagnostic(code="unknown-kind", message=message, label=label, help=help_)]

@@ -57,7 +57,7 @@ def unknown_extensions(data: Mapping[str, Any], inputs: CompilerInputs) -> Itera
 
 def _check_store(store: object, path: Path) -> Iterator[Fault]:
     kind = store.get("backend") if isinstance(store, Mapping) else None
-    if isinstance(kind, str) and kind not in caches.names():
+    if isinstance(kind, str) and kind not in caches.REGISTRY.names():
         unknown = caches.REGISTRY.unknown(kind)
         yield Fault(
             "unknown-kind",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from lmconf.errors import LaunchError
 from lmconf.launchers.specs import LAUNCH, LAUNCHER_NAMES, LaunchSpec
-from lmconf.system.registry import Names, Registry, import_attribute, require_methods
+from lmconf.system.registry import Registry, import_attribute, require_methods
 
 if TYPE_CHECKING:
     from lmconf.launchers.server_protocol import Launcher
@@ -21,7 +21,6 @@ __all__ = [
     "REGISTRY",
     "LaunchSpec",
     "launcher",
-    "names",
     "register_launcher",
     "unregister_launcher",
 ]
@@ -63,11 +62,6 @@ def unregister_launcher(name: str) -> None:
         name: the launcher's name. A name that is not registered has no effect.
     """
     REGISTRY.unregister(name)
-
-
-def names() -> Names:
-    """Return every kind that may be named: lmconf's own, those registered and those installed."""
-    return REGISTRY.names()
 
 
 def launcher(kind: str) -> Launcher:

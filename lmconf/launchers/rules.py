@@ -70,7 +70,7 @@ def check_launch(server: Data, kind: object) -> Iterator[Fault]:
     """Yield what is wrong in `server`, a block for the `kind` of server; paths begin in it."""
     if not isinstance(kind, str):
         return
-    if kind not in launchers.names():
+    if kind not in launchers.REGISTRY.names():
         unknown = launchers.REGISTRY.unknown(kind)
         yield Fault(
             "unknown-kind", ("use",), unknown.message, label=unknown.label, help=unknown.help

@@ -173,8 +173,8 @@ def load_state(state: Mapping[str, Any]) -> LM | Profile:
             name=name,
             environment=dict(os.environ),
             allow_imports=project_allow_imports(),
-            callback_names=callbacks.names(),
-            transport_names=transports.names(),
+            callback_names=callbacks.REGISTRY.names(),
+            transport_names=transports.REGISTRY.names(),
         ),
     )
     profile = _finish(outcome, stacklevel=4)

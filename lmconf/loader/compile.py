@@ -61,8 +61,8 @@ def compile_source(
         allow_imports=allow_imports
         if trusted_env is not None
         else allow_imports | project_allow_imports(),
-        callback_names=callbacks.names() if registered else None,
-        transport_names=transports.names() if registered else None,
+        callback_names=callbacks.REGISTRY.names() if registered else None,
+        transport_names=transports.REGISTRY.names() if registered else None,
         foreign=None
         if trusted_env is not None
         else _foreign_of((*chain, *_files(documents)), allow_imports, registered=registered),

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import cast
 
 from lmconf.errors import NotCarriedOut, UsageError
-from lmconf.system.registry import Names, Registry, import_attribute, require_methods
+from lmconf.system.registry import Registry, import_attribute, require_methods
 from lmconf.trainers.specs import TRAINER_NAMES, TrainSpec
 from lmconf.trainers.trainer_protocol import Trainer
 
@@ -16,7 +16,6 @@ __all__ = [
     "REGISTRY",
     "TrainSpec",
     "Trainer",
-    "names",
     "register_trainer",
     "trainer",
     "unregister_trainer",
@@ -58,11 +57,6 @@ def unregister_trainer(name: str) -> None:
         name: the trainer's name. A name that is not registered has no effect.
     """
     REGISTRY.unregister(name)
-
-
-def names() -> Names:
-    """Return every kind that may be named: lmconf's own, those registered and those installed."""
-    return REGISTRY.names()
 
 
 def trainer(kind: str) -> Trainer:

@@ -11,7 +11,7 @@ from lmconf.errors import UsageError
 from lmconf.schema.frozen import thaw
 from lmconf.system.imports import import_path
 from lmconf.system.interrupts import run_shielded
-from lmconf.system.registry import Names, Registry, import_attribute
+from lmconf.system.registry import Registry, import_attribute
 from lmconf.transports.connection_state import Cancellation, use_cancellation
 from lmconf.transports.custom import chunks_of
 from lmconf.transports.specs import BUILT_IN, TransportSpec
@@ -36,7 +36,6 @@ __all__ = [
     "Transport",
     "chunks_of",
     "make",
-    "names",
     "register_transport",
     "unregister_transport",
     "use_cancellation",
@@ -127,15 +126,6 @@ def unregister_transport(name: str) -> None:
         name: the transport's name. A name that is not registered has no effect.
     """
     REGISTRY.unregister(name)
-
-
-def names() -> Names:
-    """Return the transports that `transport.use` may name.
-
-    Those that installed packages bring are looked up only for a name that is not otherwise known,
-    and not imported.
-    """
-    return REGISTRY.names()
 
 
 def make(

@@ -44,11 +44,11 @@ def is_launcher(provider: object) -> bool:
     """Say whether `provider` is a kind of launcher."""
     if provider in TRAINER_NAMES and provider not in LAUNCHER_NAMES:
         return False  # no entry points are listed for what is known
-    return isinstance(provider, str) and provider in launchers.names()
+    return isinstance(provider, str) and provider in launchers.REGISTRY.names()
 
 
 def is_trainer(provider: object) -> bool:
     """Say whether `provider` is a kind of trainer."""
     if provider in LAUNCHER_NAMES and provider not in TRAINER_NAMES:
         return False
-    return isinstance(provider, str) and provider in trainers.names()
+    return isinstance(provider, str) and provider in trainers.REGISTRY.names()

@@ -23,7 +23,7 @@ def check_server(data: Data) -> Iterator[Fault]:
     """Yield what is wrong with the server that an LM says it has, and with its `provider`."""
     provider = data.get("provider")
     if isinstance(provider, str) and not is_launcher(provider) and not is_trainer(provider):
-        kinds = (*launchers.names(), *trainers.names())
+        kinds = (*launchers.REGISTRY.names(), *trainers.REGISTRY.names())
         near = did_you_mean(provider, kinds)
         yield Fault(
             "unknown-value",
@@ -40,7 +40,7 @@ def check_server(data: Data) -> Iterator[Fault]:
             "missing-key",
             ("launch_kwargs",),
             "`launch_kwargs` does not state the kind of server",
-            help=f"add `use: …` to it (one of {', '.join(launchers.names())}), or `provider: …`",
+            help=f"add `use: …` to it (one of {', '.join(launchers.REGISTRY.names())}), or `provider: …`",
             at_key=True,
         )
     for fault in check_launch(server, server.get("use", provider)):

@@ -65,7 +65,7 @@ def check_training(data: Data) -> Iterator[Fault]:
     kind = trainer_of(data)
     if kind is None:
         return  # arguments that `defaults` state for other LMs: whoever trains is told
-    if kind not in trainers.names():
+    if kind not in trainers.REGISTRY.names():
         unknown = trainers.REGISTRY.unknown(kind)
         yield Fault(
             "unknown-kind",

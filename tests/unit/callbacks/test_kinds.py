@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmconf import callbacks
-from lmconf.callbacks import Deferred, Dispatcher, End, Start, make, names, register_callback
+from lmconf.callbacks import REGISTRY, Deferred, Dispatcher, End, Start, make, register_callback
 from lmconf.callbacks.specs import (
     CallbackSpec,
     CustomCallback,
@@ -104,7 +104,7 @@ def test_a_registered_name_makes_a_callback_from_its_arguments(
     callback = opened(custom("test-meter", currency="EUR", rates=[1.0]))
     assert isinstance(callback, Meter)
     assert callback.said == ("EUR", [1.0])
-    assert "test-meter" in names()
+    assert "test-meter" in REGISTRY.names()
     register_callback("test-meter", Meter)
     with pytest.raises(UsageError, match="already registered"):
         register_callback("test-meter", dict)

@@ -437,7 +437,7 @@ def test_a_decorator_registers_and_changes_nothing() -> None:
             return str(request.messages[-1]["content"])
 
     assert isinstance(Echo(), Echo)
-    assert "echo" in transports.names()
+    assert "echo" in transports.REGISTRY.names()
     assert lmconf.LM("any/thing", transport="echo", cache=False)("Say this.") == ["Say this."]
 
 
@@ -532,7 +532,7 @@ def test_an_installed_transport_is_named_without_importing_it(
 ) -> None:
     site("acme = acme_lm:Saying", SAYING)
     asked = lmconf.load({"model": "any/thing", "transport": "acme", "cache": False}).lm
-    assert "acme" in transports.names()
+    assert "acme" in transports.REGISTRY.names()
     assert "acme_lm" not in sys.modules
     assert asked("x") == ["Installed."]
     lmconf.register_transport("acme", Saying)
