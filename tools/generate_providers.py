@@ -26,13 +26,13 @@ def providers_page() -> str:
     text = (ROOT / "tools/providers.md").read_text(encoding="utf-8")
     stated = [record.name for record in RECORDS if record.chat == "bare"]
     foreign = [r.name for r in RECORDS if r.chat is None and r.text is None]
-    for mark, written in {
+    for mark, table in {
         "profiles": _profiles(),
         "as stated": _names(stated),
         "foreign": _names(sorted(foreign)),
         "providers": _providers(),
     }.items():
-        text = text.replace(f"<!-- {mark} -->", written)
+        text = text.replace(f"<!-- {mark} -->", table)
     return text
 
 
@@ -54,10 +54,10 @@ def _variables(profile: str) -> list[str]:
     return re.findall(r"\$env: (\w+)", text)
 
 
-def _to_set(records: list[Provider], named: list[str]) -> str:
+def _to_set(records: list[Provider], names: list[str]) -> str:
     first = records[0]
-    found = [name for name in (first.base_env, first.key_env) if name is not None]
-    needed = _names(dict.fromkeys((*found, *sorted(named))))
+    variables = [name for name in (first.base_env, first.key_env) if name is not None]
+    needed = _names(dict.fromkeys((*variables, *sorted(names))))
     account = _ACCOUNTS.get(first.cloud or "")
     if first.credentials == "optional":
         return f"nothing, or {needed}"

@@ -114,11 +114,11 @@ class _Item:
         if self._arrived is not None:
             self._arrived.acquire()
 
-    def has_arrived(self) -> None:
+    def mark_arrived(self) -> None:
         if self._arrived is not None:
             self._arrived.release()
 
-    def arrives(self, seconds: float) -> bool:
+    def wait_for_arrival(self, seconds: float) -> bool:
         return self._arrived is None or self._arrived.acquire(timeout=seconds)
 
 
@@ -157,7 +157,7 @@ class CallbackWorker(Delivery):
     def deliver(self, hear: Hear, *events: object) -> None:
         item = _Item(hear, *events, awaited=True)
         self._put(item)
-        if self._strikes < _STRIKES and not item.arrives(PATIENCE):
+        if self._strikes < _STRIKES and not item.wait_for_arrival(PATIENCE):
             self._strikes += 1
 
     def close(self) -> None:
@@ -165,7 +165,7 @@ class CallbackWorker(Delivery):
         if close is not None or self._items or self._thread.current is not None:
             item = _Item(close or self._flush or (lambda: None), awaited=True)
             self._put(item)
-            item.arrives(self._leaving)
+            item.wait_for_arrival(self._leaving)
         self.end()
 
     def end(self) -> None:
@@ -173,15 +173,15 @@ class CallbackWorker(Delivery):
             self._ended = True
             self._notify()
 
-    def leave(self, begun: float) -> None:
+    def leave(self, exit_began: float) -> None:
         """Wait, as the program ends, for all that waits to arrive; not for ever, and only once.
 
-        `begun` is when the program began to wait, for whoever else it was.
+        `exit_began` is when the program began to wait, for whoever else it was.
         """
         if self._items:
             self._start()
         self.end()
-        left = self._leaving - (time.monotonic() - begun)
+        left = self._leaving - (time.monotonic() - exit_began)
         with self._changed:
             if not self._changed.wait_for(lambda: self._thread.current is None, left):
                 self._leaving = 0.0
@@ -196,7 +196,7 @@ class CallbackWorker(Delivery):
             self._notify()
         self._start()
         if dropped is not None:
-            dropped.has_arrived()
+            dropped.mark_arrived()
             self._note(None)
 
     def _start(self) -> None:
@@ -248,15 +248,15 @@ class CallbackWorker(Delivery):
         import inspect
 
         try:
-            made: Any = item.context.run(item.hear, *item.events)
-            if inspect.isawaitable(made):
+            result: Any = item.context.run(item.hear, *item.events)
+            if inspect.isawaitable(result):
                 import asyncio
 
-                asyncio.run(_call(lambda: made))
+                asyncio.run(_call(lambda: result))
         except BaseException as error:  # noqa: BLE001 - nothing may end the thread
             self._note(error)
         finally:
-            item.has_arrived()
+            item.mark_arrived()
 
     def _serve_on_loop(self) -> None:
         import asyncio
@@ -280,10 +280,10 @@ class CallbackWorker(Delivery):
             with self._changed:
                 wake.clear()
                 item = self._items.popleft() if self._items else None
-                ended = self._ended
+                is_ended = self._ended
             if item is not None:
                 await item.context.run(loop.create_task, self._ahandle(item))
-            elif not ended:
+            elif not is_ended:
                 await wake.wait()
             else:
                 if self._flush is not None:
@@ -297,7 +297,7 @@ class CallbackWorker(Delivery):
         except BaseException as error:  # noqa: BLE001 - as above
             self._note(error)
         finally:
-            item.has_arrived()
+            item.mark_arrived()
 
     # --- forks ---
 
@@ -325,8 +325,8 @@ class _Exit:
         """Have `worker` ended at the end."""
         with self._lock:
             self._workers.add(worker)
-            prepared, self._prepared = self._prepared, True
-        if not prepared:
+            was_prepared, self._prepared = self._prepared, True
+        if not was_prepared:
             atexit.register(self._end)  # for the calls that other exit handlers make
             # Whoever was registered last comes first, and we must come before the executors' end.
             importlib.import_module("concurrent.futures.thread")
@@ -334,13 +334,13 @@ class _Exit:
                 threading._register_atexit(self._end)  # type: ignore[attr-defined] # noqa: SLF001
 
     def _end(self) -> None:
-        begun = time.monotonic()
+        exit_began = time.monotonic()
         with self._lock:
             workers = list(self._workers)
         for worker in workers:
             worker.end()
         for worker in workers:
-            worker.leave(begun)
+            worker.leave(exit_began)
 
 
 # One a process by definition: there is one end of it.
@@ -350,9 +350,9 @@ _EXIT = _Exit()
 async def _call(hear: Hear, *events: object) -> None:
     import inspect
 
-    made: Any = hear(*events)
-    if inspect.isawaitable(made):
-        await made
+    result: Any = hear(*events)
+    if inspect.isawaitable(result):
+        await result
 
 
 async def _in_time(hear: Hear, seconds: float) -> None:

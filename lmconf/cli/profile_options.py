@@ -44,7 +44,7 @@ def profile_options(function: Callable[..., None]) -> Callable[..., None]:
         def choose_profile(*, one_lm: bool = False) -> Selection:
             from lmconf.cli.select import choose, warn
 
-            chosen = choose(
+            selection = choose(
                 params["name"],
                 sets=sets,
                 variables=variables,
@@ -52,9 +52,9 @@ def profile_options(function: Callable[..., None]) -> Callable[..., None]:
                 one_lm=one_lm,
             )
             if one_lm:
-                _ = chosen.compiled  # that there is none is told without any warning
-            warn(ctx, chosen.warnings)
-            return chosen
+                _ = selection.compiled  # that there is none is told without any warning
+            warn(ctx, selection.warnings)
+            return selection
 
         function(choose=choose_profile, **params)
 

@@ -13,6 +13,7 @@ from lmconf.compiler.inputs import CompilerInputs
 from lmconf.diagnostics.model import Diagnostic
 from lmconf.diagnostics.suggest import did_you_mean
 from lmconf.schema.check import Fault
+from lmconf.schema.fault import unknown_kind
 from lmconf.spec.compiled import CompiledLM
 from lmconf.system.imports import is_allowed, is_import_path
 from lmconf.system.registry import describe_unknown_kind
@@ -58,14 +59,7 @@ def unknown_extensions(data: Mapping[str, Any], inputs: CompilerInputs) -> Itera
 def _check_store(store: object, path: Path) -> Iterator[Fault]:
     kind = store.get("backend") if isinstance(store, Mapping) else None
     if isinstance(kind, str) and kind not in caches.REGISTRY.names():
-        unknown = caches.REGISTRY.unknown(kind)
-        yield Fault(
-            "unknown-kind",
-            (*path, "backend"),
-            unknown.message,
-            label=unknown.label,
-            help=unknown.help,
-        )
+        yield unknown_kind(caches.REGISTRY.unknown(kind), (*path, "backend"))
     elif isinstance(kind, str) and kind not in caches.KINDS and path[0] == "budget":
         yield Fault(
             "contradiction",
@@ -148,5 +142,4 @@ def _check_kind(
                 " pyproject.toml under [tool.lmconf] allow-imports",
             )
     elif names is not None and kind not in names:
-        unknown = describe_unknown_kind(what, kind, sorted({*names} - {"*"}))
-        yield Fault("unknown-kind", path, unknown.message, label=unknown.label, help=unknown.help)
+        yield unknown_kind(describe_unknown_kind(what, kind, sorted({*names} - {"*"})), path)

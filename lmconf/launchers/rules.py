@@ -12,7 +12,7 @@ from lmconf.launchers.flags import Flags, explain_mismatch, find_flag
 from lmconf.launchers.specs import LAUNCHER_NAMES, LaunchSpec
 from lmconf.providers.catalogue import record_of
 from lmconf.schema.declaration import fields
-from lmconf.schema.fault import Fault
+from lmconf.schema.fault import Fault, unknown_kind
 from lmconf.schema.lookup import UnreadableValue
 from lmconf.secrets.secret_names import is_secret_name
 
@@ -71,10 +71,7 @@ def check_launch(server: Data, kind: object) -> Iterator[Fault]:
     if not isinstance(kind, str):
         return
     if kind not in launchers.REGISTRY.names():
-        unknown = launchers.REGISTRY.unknown(kind)
-        yield Fault(
-            "unknown-kind", ("use",), unknown.message, label=unknown.label, help=unknown.help
-        )
+        yield unknown_kind(launchers.REGISTRY.unknown(kind), ("use",))
         return
     for name, field in fields(LaunchSpec).items():
         value = server.get(name)

@@ -21,10 +21,10 @@ def _package_folder(place: str) -> str:
     """
     package, _, below = (part.strip() for part in place.partition(":"))
     top, *inner = package.split(".")
-    found = find_spec(top)
-    if found is None:
+    spec = find_spec(top)
+    if spec is None:
         raise ModuleNotFoundError(f"No module named {top!r}")
-    folders = [Path(root, *inner, below) for root in found.submodule_search_locations or ()]
+    folders = [Path(root, *inner, below) for root in spec.submodule_search_locations or ()]
     for folder in folders:
         if folder.is_dir():
             return str(folder)

@@ -41,20 +41,20 @@ class ApiRules(Struct, frozen=True):
     Attributes:
         in_body: Settings that are put into the body under their own names; LiteLLM is not told.
         inside: Settings that are put into a block of the body, with the block's name.
-        refused: Settings that the API has no place for, each with what to do instead.
+        unsupported: Settings that the API has no place for, each with what to do instead.
         parts: The types of content parts that it takes; None: any.
-        fetched: The beginnings of addresses that LiteLLM would fetch by a client of its own.
-        named: Whether messages may hold a `name`.
+        fetched_prefixes: The beginnings of addresses that LiteLLM would fetch by a client of its own.
+        message_names: Whether messages may hold a `name`.
         house: The maker whose further rules hold (`lmconf.transports.litellm.params`).
         in_lines: Whether LiteLLM reads its streams as lines of JSON, and not as events.
     """
 
     in_body: frozenset[str] = LABELS
     inside: Mapping[str, str] = FrozenMap()
-    refused: Mapping[str, str] = FrozenMap()
+    unsupported: Mapping[str, str] = FrozenMap()
     parts: frozenset[str] | None = None
-    fetched: tuple[str, ...] = ()
-    named: bool = True
+    fetched_prefixes: tuple[str, ...] = ()
+    message_names: bool = True
     house: Literal["", "anthropic", "cohere", "google", "mistral"] = ""
     in_lines: bool = False
 

@@ -67,15 +67,15 @@ def find_obstacle(provider: str, route: str, use: str) -> str:
     client = client_of(provider, route)
     if use == "litellm":
         if route == "responses":
-            return "the Responses API is asked by lmconf's own client, and not through LiteLLM"
+            return "lmconf's own client sends requests to the Responses API, not LiteLLM"
         if client == "bare" and route == "text":
-            return "completions are asked by lmconf's own client, and not through LiteLLM"
+            return "lmconf's own client sends completions to this provider, not LiteLLM"
         if client == "bare" and record.litellm is None:
             return f"LiteLLM does not know `{provider}`"
         if client == "bare" and record.litellm == "own":
             return f"LiteLLM cannot be given lmconf's HTTP client for `{provider}`"
     if use == "openai" and route != "responses" and client not in ("bare", "openai"):
-        return f"`{provider}` is not asked by the OpenAI API here"
+        return f"lmconf does not use the OpenAI API of `{provider}`"
     return ""
 
 

@@ -99,13 +99,13 @@ def check_items(
     if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
         raise UsageError(f"inputs must be a list or other iterable, not {type(inputs).__name__}")
     check("any prompt", None, settings)
-    found = [_examine_item(check, item, settings) for item in inputs]
-    faults = {index: each for index, each in enumerate(found) if isinstance(each, str)}
+    results = [_examine_item(check, item, settings) for item in inputs]
+    faults = {index: each for index, each in enumerate(results) if isinstance(each, str)}
     if faults:
         raise UsageError(
             first_lines([f"inputs[{index}]: {fault}" for index, fault in faults.items()])
         )
-    return [each for each in found if isinstance(each, CheckedItem)]
+    return [each for each in results if isinstance(each, CheckedItem)]
 
 
 def examine_items(
@@ -120,22 +120,22 @@ def examine_items(
     return [_examine_item(check, item, settings) for item in inputs]
 
 
-def describe_items(lm: LM, asked: Iterable[CheckedItem]) -> list[Mapping[str, Any]]:
-    """Return for each of `asked`, by name, the settings of `lm` that steer its answer.
+def describe_items(lm: LM, items: Iterable[CheckedItem]) -> list[Mapping[str, Any]]:
+    """Return for each of `items`, by name, the settings of `lm` that steer its answer.
 
     Raises:
         CallError: an address or an account leads nowhere.
     """
     parts = lm._parts()  # noqa: SLF001 - what an LM does before each call
     descriptions: SpecMemo[Mapping[str, Any]] = SpecMemo()
-    described = []
-    for each in asked:
+    result = []
+    for each in items:
         spec = parts.spec_of(each.settings)
         description = descriptions.get(spec)
         if description is None:
             description = descriptions.set(spec, parts.identity.describe(spec))
-        described.append(description)
-    return described
+        result.append(description)
+    return result
 
 
 def _examine_item(check: Check, item: object, settings: Mapping[str, Any]) -> CheckedItem | str:
@@ -196,5 +196,5 @@ def describe_error(error: Exception) -> str:
 
 def first_lines(lines: list[str]) -> str:
     """Return the first few of `lines`, and how many there are beside them."""
-    shown = "; ".join(lines[:_SHOWN])
-    return shown if len(lines) <= _SHOWN else f"{shown}; and {len(lines) - _SHOWN:,} more"
+    head = "; ".join(lines[:_SHOWN])
+    return head if len(lines) <= _SHOWN else f"{head}; and {len(lines) - _SHOWN:,} more"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
-__all__ = ["Fault", "Path"]
+if TYPE_CHECKING:
+    from lmconf.system.registry import UnknownKind
+
+__all__ = ["Fault", "Path", "unknown_kind"]
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -20,3 +23,8 @@ class Fault(Struct, frozen=True):
     label: str = ""
     help: str = ""
     at_key: bool = False
+
+
+def unknown_kind(unknown: UnknownKind, path: Path) -> Fault:
+    """Return the fault of a kind at `path` that nothing provides."""
+    return Fault("unknown-kind", path, unknown.message, label=unknown.label, help=unknown.help)

@@ -96,8 +96,8 @@ class CircuitBreaker:
         """
         with self._lock:
             self._failures += 1
-            probed, self._probe = self._probe is not None, None
-            if settings.after and (probed or self._failures >= settings.after):
+            was_probe, self._probe = self._probe is not None, None
+            if settings.after and (was_probe or self._failures >= settings.after):
                 rest = self._rest(settings)
                 self._until = self._clock() + max(rest, retry_after or 0.0)
             return self._until is not None

@@ -13,15 +13,15 @@ _LONG = 1000
 """From so many seconds on, a duration is told in a larger unit."""
 
 
-def parse_duration(written: str | int | float) -> float:
+def parse_duration(duration: str | int | float) -> float:
     """Return the seconds that `500ms`, `20s`, `10min`, `2h`, `7d` or a bare number mean.
 
     Raises:
         ValueError: the text is no duration.
     """
-    if isinstance(written, int | float):
-        return float(written)
-    match = re.match(DURATION_PATTERN, written)
+    if isinstance(duration, int | float):
+        return float(duration)
+    match = re.match(DURATION_PATTERN, duration)
     if match is None:
         raise ValueError("not a duration")
     number, unit = float(match[1]), match[3] or "s"

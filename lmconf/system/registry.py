@@ -54,13 +54,13 @@ class UnknownKind(NamedTuple):
         return f"{self.message}; {self.label or self.help}"
 
 
-def describe_unknown_kind(kind: str, name: str, known: Collection[str]) -> UnknownKind:
+def describe_unknown_kind(kind: str, name: str, known_names: Collection[str]) -> UnknownKind:
     """Return what is said where there is no `kind` (such as `transport`) of the kind `name`."""
-    near = did_you_mean(name, known)
+    near = did_you_mean(name, known_names)
     return UnknownKind(
         f"there is no {kind} of the kind `{name}`",
         f"did you mean `{near}`?" if near else "",
-        f"known kinds: {', '.join(known)}; register your own with `lmconf.register_{kind}`",
+        f"known kinds: {', '.join(known_names)}; register your own with `lmconf.register_{kind}`",
     )
 
 
@@ -71,21 +71,21 @@ def import_attribute(path: str) -> Factory:
         TypeError: it is neither a class nor a function.
     """
     module, _, attribute = (part.strip() for part in path.partition(":"))
-    found: object = import_module(module)
+    attribute_value: object = import_module(module)
     for step in attribute.split(".") if attribute else ():
-        found = getattr(found, step)
-    if not callable(found):
+        attribute_value = getattr(attribute_value, step)
+    if not callable(attribute_value):
         raise TypeError("it is neither a class nor a function")
-    return found
+    return attribute_value
 
 
 def require_methods(*methods: str) -> Callable[[object, str, str], None]:
     """Return a check that an object, or the class of one, has all of `methods`."""
 
-    def check(made: object, kind: str, name: str) -> None:
-        missing = [method for method in methods if not callable(getattr(made, method, None))]
+    def check(value: object, kind: str, name: str) -> None:
+        missing = [method for method in methods if not callable(getattr(value, method, None))]
         if missing:
-            type_ = made if isinstance(made, type) else type(made)
+            type_ = value if isinstance(value, type) else type(value)
             raise UsageError(
                 f"the {kind} `{name}` cannot be used: {type_.__name__} has no method `{missing[0]}`"
             )
@@ -136,8 +136,8 @@ class Registry(Generic[T]):
             raise UsageError(
                 f"the {self.kind} `{name}` is built-in: it comes with lmconf and cannot be replaced"
             )
-        given: object = value
-        if not isinstance(given, str) and not callable(given):
+        factory: object = value
+        if not isinstance(factory, str) and not callable(factory):
             raise UsageError(
                 f"the {self.kind} `{name}` must be given as a class or a function that makes it,"
                 f" not as an object of the type {type(value).__name__}"
@@ -182,15 +182,15 @@ class Registry(Generic[T]):
         """
         if name in self._registered:
             return self._registered[name]
-        found = {point.value: point for point in self._entry_points() if point.name == name}
-        if not found:
+        points = {point.value: point for point in self._entry_points() if point.name == name}
+        if not points:
             return None
-        if len(found) > 1:
+        if len(points) > 1:
             packages = ", ".join(
-                sorted(f"{_package(point)} (`{value}`)" for value, point in found.items())
+                sorted(f"{_package(point)} (`{value}`)" for value, point in points.items())
             )
             raise UsageError(f"several installed packages bring a {self.kind} `{name}`: {packages}")
-        (point,) = found.values()
+        (point,) = points.values()
         try:
             return self._resolve(point.value)
         except Exception as error:  # importing a package may raise anything
@@ -222,10 +222,10 @@ class Registry(Generic[T]):
         Raises:
             UsageError: the arguments do not fit, or what was made is not of the kind.
         """
-        made = _call_factory(factory, self.kind, name, arguments)
+        result = _call_factory(factory, self.kind, name, arguments)
         if self._check is not None:
-            self._check(made, self.kind, name)
-        return made
+            self._check(result, self.kind, name)
+        return result
 
     def _entry_points(self) -> tuple[EntryPoint, ...]:
         from importlib.metadata import entry_points  # it takes 20 ms
@@ -261,31 +261,31 @@ def _call_factory(
     factory: Factory, kind: str, name: str, arguments: Callable[[], Mapping[str, Any]]
 ) -> object:
     """Return what `factory` makes; no frame of lmconf's keeps its arguments."""
-    given = dict(arguments())
+    keywords = dict(arguments())
     failure: BaseException
     try:
-        _check_fit(factory, kind, name, given)
-        return factory(**given)
+        _check_fit(factory, kind, name, keywords)
+        return factory(**keywords)
     except BaseException as error:  # noqa: BLE001 - it passes through
         trace = error.__traceback__
         failure = error.with_traceback(trace.tb_next if trace is not None else None)
-    del given
+    del keywords
     raise failure
 
 
-def _check_fit(factory: Factory, kind: str, name: str, given: Mapping[str, Any]) -> None:
+def _check_fit(factory: Factory, kind: str, name: str, keywords: Mapping[str, Any]) -> None:
     import inspect  # it takes 10 ms
 
     try:
-        declared = inspect.signature(factory)
+        signature = inspect.signature(factory)
     except (TypeError, ValueError):  # made in C: it says for itself what it takes
         return
     problem = ""
     try:
-        declared.bind(**given)
+        signature.bind(**keywords)
     except TypeError as error:
         problem = str(error)
-    del given
+    del keywords
     if problem:
         raise UsageError(f"the arguments of the {kind} `{name}` do not fit: {problem}")
 

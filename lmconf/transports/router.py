@@ -23,7 +23,7 @@ __all__ = ["Router"]
 
 
 class Router:
-    """Sends each request by what can carry it.
+    """Sends each request with the client that supports it.
 
     Args:
         use: `auto` chooses for each request; `openai` and `litellm` send all by the one.
@@ -105,6 +105,6 @@ class Router:
 
     def _make_litellm(self) -> LiteLLM:
         # An interrupt of the first call leaves no module half imported.
-        found: Any = run_shielded(lambda: import_module("lmconf.transports.litellm.adapter"))
-        made: LiteLLM = found.LiteLLM(self._arguments, self._clients, self._advice)
-        return made
+        module: Any = run_shielded(lambda: import_module("lmconf.transports.litellm.adapter"))
+        transport: LiteLLM = module.LiteLLM(self._arguments, self._clients, self._advice)
+        return transport

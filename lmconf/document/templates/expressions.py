@@ -26,11 +26,11 @@ def parse_expression(text: str, environment: Environment) -> nodes.Expr:
         parser = Parser(environment, text, state="variable")
         expression = parser.parse_expression()
     except TemplateSyntaxError as error:
-        said = _translate_syntax_error(error.message or "")
+        reason = _translate_syntax_error(error.message or "")
         message = (
             "this is not an expression: it ends too early"
-            if "end of" in said
-            else f"this is not an expression: {said}"
+            if "end of" in reason
+            else f"this is not an expression: {reason}"
         )
         raise EvaluationError("template-syntax", message, quoting=True) from None
     except (ValueError, SyntaxError):  # a literal that Python refuses, such as an odd escape
@@ -70,14 +70,14 @@ def spell_path(node: nodes.Node) -> str:
             return "…"
 
 
-def _translate_syntax_error(said: str) -> str:
+def _translate_syntax_error(message: str) -> str:
     """Return what Jinja's parser says of an expression without its own terms."""
-    expected = re.fullmatch(r"expected token '(.+)', got '(.+)'", said)
-    if expected is not None and "end of" not in expected[2]:
-        return f"`{expected[1]}` is expected, not `{expected[2]}`"
-    strange = re.match(r"unexpected char '(.+)' at \d+", said) or re.fullmatch(
-        r"unexpected '(.+)'", said
+    match = re.fullmatch(r"expected token '(.+)', got '(.+)'", message)
+    if match is not None and "end of" not in match[2]:
+        return f"`{match[1]}` is expected, not `{match[2]}`"
+    strange = re.match(r"unexpected char '(.+)' at \d+", message) or re.fullmatch(
+        r"unexpected '(.+)'", message
     )
     if strange is not None and "end of" not in strange[1]:
         return f"`{strange[1]}` is not expected there"
-    return said
+    return message

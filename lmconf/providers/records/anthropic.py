@@ -12,8 +12,8 @@ RULES = ApiRules(
     parts=frozenset(
         "document file image_url redacted_thinking text thinking tool_reference".split()
     ),
-    fetched=("http://",),
-    named=False,
+    fetched_prefixes=("http://",),
+    message_names=False,
     house="anthropic",
 )
 

@@ -16,13 +16,13 @@ _COHERE = Provider(
     chat="lent",
     api=ApiRules(
         in_body=frozenset(),
-        refused=FrozenMap(
+        unsupported=FrozenMap(
             {
                 **dict.fromkeys(sorted(LABELS), "leave it out, or `null` it for this LM"),
                 "tool_choice": "leave it out: the model chooses",
             }
         ),
-        fetched=("http://",),
+        fetched_prefixes=("http://",),
         house="cohere",
         in_lines=True,
     ),

@@ -16,13 +16,13 @@ _GEMINI = ApiRules(
     inside=FrozenMap(
         {"frequency_penalty": "generationConfig", "presence_penalty": "generationConfig"}
     ),
-    refused=FrozenMap(
+    unsupported=FrozenMap(
         {
             **dict.fromkeys(sorted(LABELS), "leave it out, or `null` it for this LM"),
             "parallel_tool_calls": "leave it out: the model may call several at once",
         }
     ),
-    fetched=("http://",),
+    fetched_prefixes=("http://",),
     house="google",
 )
 

@@ -17,14 +17,14 @@ RECORDS = (
             in_body=frozenset(
                 ("frequency_penalty", "metadata", "n", "presence_penalty", "reasoning_effort")
             ),
-            refused=FrozenMap(
+            unsupported=FrozenMap(
                 {
                     "thinking": "write `reasoning_effort`",
                     "user": "leave it out, or `null` it for this LM",
                 }
             ),
             parts=frozenset(("text", "image_url", "file")),
-            named=False,
+            message_names=False,
             house="mistral",
         ),
         telemetry="mistral_ai",

@@ -13,10 +13,10 @@ _NO_PLACE = "leave it out, or `null` it for this LM"
 _RULES = ApiRules(
     in_body=frozenset(),
     inside=FrozenMap({"frequency_penalty": "options", "presence_penalty": "options"}),
-    refused=FrozenMap(dict.fromkeys(("metadata", "tool_choice", "user"), _NO_PLACE)),
+    unsupported=FrozenMap(dict.fromkeys(("metadata", "tool_choice", "user"), _NO_PLACE)),
     parts=frozenset(("text", "image_url")),
-    fetched=("http://", "https://"),
-    named=False,
+    fetched_prefixes=("http://", "https://"),
+    message_names=False,
 )
 _NO_TOOLS = {"tools": "write `ollama_chat/`: `ollama/` is its generate API"}
 
@@ -40,7 +40,7 @@ RECORDS = (
         name="ollama",
         text="http",
         responses="/v1",
-        api=replace(_RULES, refused=FrozenMap({**_RULES.refused, **_NO_TOOLS})),
+        api=replace(_RULES, unsupported=FrozenMap({**_RULES.unsupported, **_NO_TOOLS})),
         profile="",
     ),
 )

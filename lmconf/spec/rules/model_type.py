@@ -63,7 +63,7 @@ def check_transport(data: Data) -> Iterator[Fault]:
             "contradiction",
             ("transport", "use"),
             f"`use: {use}` cannot carry these requests: {obstacle}",
-            help="write `use: auto`, which sends each request by what can carry it",
+            help="write `use: auto`, which chooses the client for each request",
         )
     elif route == "text" and not has_completions(provider):
         yield Fault(

@@ -9,6 +9,7 @@ from lmconf import trainers
 from lmconf.providers.catalogue import provider_of, record_of
 from lmconf.schema.check import Fault
 from lmconf.schema.declaration import fields
+from lmconf.schema.fault import unknown_kind
 from lmconf.spec.rules.fields import is_launcher, is_trainer
 from lmconf.trainers.specs import TRAINER_NAMES, TrainSpec
 
@@ -66,14 +67,7 @@ def check_training(data: Data) -> Iterator[Fault]:
     if kind is None:
         return  # arguments that `defaults` state for other LMs: whoever trains is told
     if kind not in trainers.REGISTRY.names():
-        unknown = trainers.REGISTRY.unknown(kind)
-        yield Fault(
-            "unknown-kind",
-            ("train_kwargs", "use"),
-            unknown.message,
-            label=unknown.label,
-            help=unknown.help,
-        )
+        yield unknown_kind(trainers.REGISTRY.unknown(kind), ("train_kwargs", "use"))
         return
     if not _is_carried_out(kind):
         yield from _check_carried_out(data, block, kind)

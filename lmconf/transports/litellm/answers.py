@@ -63,8 +63,8 @@ def _as_ended(response: Json, attempt: Attempt) -> Json:
     choices = choices if isinstance(choices, list) else []
     words = attempt.response.finish_reasons[-max(len(choices), 1) :]
     for choice, word in zip(choices, words, strict=False):
-        ended = isinstance(choice, dict) and choice.get("finish_reason") == "stop"
-        if ended and end_of(word) is not None and word not in _KNOWN_ENDS:
+        is_stop = isinstance(choice, dict) and choice.get("finish_reason") == "stop"
+        if is_stop and end_of(word) is not None and word not in _KNOWN_ENDS:
             choice["finish_reason"] = word
     return response
 
@@ -77,7 +77,7 @@ def is_invented(chunk: Json, attempt: Attempt, kind: Client | None) -> bool:
 
 
 def check_end(
-    failure: CallError | None, seen: list[Json], attempt: Attempt, kind: Client | None
+    failure: CallError | None, chunks: list[Json], attempt: Attempt, kind: Client | None
 ) -> None:
     """Raise what went wrong with a stream, with the text so far.
 
@@ -89,8 +89,8 @@ def check_end(
         failure = attempt.reported_error()
     if failure is None and kind is not None and not attempt.response.finished:
         failure = BadResponse("the stream was truncated: the server did not mark its end")
-    if failure is None and not any(chunk["choices"] for chunk in seen):
+    if failure is None and not any(chunk["choices"] for chunk in chunks):
         failure = BadResponse("the stream holds no answer")
     if failure is not None:
-        failure.partial = partial_text(seen)
+        failure.partial = partial_text(chunks)
         raise attempt.response.add_to(failure)

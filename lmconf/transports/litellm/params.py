@@ -85,7 +85,7 @@ def check_parameters(request: Request) -> None:
         BadRequest: a setting or a part of a message has no place in the provider's API.
     """
     api = _api_of(request)
-    for key, help_ in api.refused.items():
+    for key, help_ in api.unsupported.items():
         if key in request.settings and not _is_default(key, request.settings[key]):
             raise BadRequest(f"{request.provider}/ does not support `{key}`", help=help_)
     for rule in _RULES:
@@ -97,7 +97,7 @@ def _withheld(request: Request) -> frozenset[str]:
     if client_of(request.provider, request.route) in ("bare", "openai"):
         return frozenset(("metadata", "thinking"))
     api = _api_of(request)
-    return api.in_body | api.inside.keys() | ({"tool_choice"} & api.refused.keys())
+    return api.in_body | api.inside.keys() | ({"tool_choice"} & api.unsupported.keys())
 
 
 def _is_named_tool(request: Request, key: str) -> bool:
@@ -135,7 +135,9 @@ def _nothing_is_fetched(request: Request, api: ApiRules) -> Iterator[tuple[str, 
     for index, part in _parts(request):
         image = part.get("image_url")
         address = image.get("url") if isinstance(image, Mapping) else image
-        if isinstance(address, str) and address.strip().lower().startswith(api.fetched or ("\0",)):
+        if isinstance(address, str) and address.strip().lower().startswith(
+            api.fetched_prefixes or ("\0",)
+        ):
             yield (
                 f"messages[{index}]: {request.provider}/ takes no images from such an address, and"
                 " none are fetched on its behalf",
@@ -181,7 +183,7 @@ def _is_address(value: object) -> bool:
 
 def _names_have_a_place(request: Request, api: ApiRules) -> Iterator[tuple[str, str]]:
     for index, message in enumerate(request.messages):
-        if not api.named and message.get("name") and message.get("role") != "tool":
+        if not api.message_names and message.get("name") and message.get("role") != "tool":
             yield (
                 f"messages[{index}]: {request.provider}/ does not support `name`",
                 "leave it out, or name the speaker in the text",
