@@ -74,11 +74,11 @@ def test_the_own_client_can_be_named_where_the_openai_api_is_spoken(
 
 CANNOT: list[tuple[str, str, Any, str]] = [
     ("litellm", "openai", "responses", "the Responses API"),
-    ("litellm", "openai", "text", "completions are asked"),
+    ("litellm", "openai", "text", "lmconf's own client sends completions"),
     ("litellm", "anyscale", "chat", "does not know"),
     ("litellm", "maritalk", "chat", "cannot be given"),
-    ("openai", "anthropic", "chat", "not asked by the OpenAI API"),
-    ("openai", "groq", "text", "not asked by the OpenAI API"),
+    ("openai", "anthropic", "chat", "does not use the OpenAI API"),
+    ("openai", "groq", "text", "does not use the OpenAI API"),
 ]
 
 
