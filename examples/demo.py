@@ -39,12 +39,12 @@ def from_the_shell() -> None:
     step("A profile is a small file. This one is called `demo`:")
     print("\n".join(lines))
 
-    step("It is checked before anything runs. A mistake is told with its place and its mend:")
+    step("It is checked before anything runs. A mistake is reported with its place and a fix:")
     Path("misspelt.yaml").write_text("\n".join(lines).replace("max_tokens", "max_token") + "\n")
     command("validate", "demo")
     command("validate", "misspelt.yaml", code=1)
 
-    step("This is all that it comes to, and which line of which file says so:")
+    step("This is the resolved profile, with the origin of each value:")
     command("show", "demo", "--origin")
 
     step("A real model answers: llama.cpp's own server is started, asked and ended.")
@@ -53,7 +53,7 @@ def from_the_shell() -> None:
 
 def in_code(state: Path) -> None:
     """Load the profile by name, ask, dump the LM's state, and ask the LM that loads from it."""
-    step("The same in Python. What was asked before is answered from the cache:")
+    step("The same in Python. An equal request is answered from the cache:")
     with lmconf.load("demo") as profile:
         lm = profile.lm
         show("lm = lmconf.load('demo').lm")
@@ -61,7 +61,7 @@ def in_code(state: Path) -> None:
         ask(lm, "What is 3 + 4?")
         server = lm.server
 
-    step("Its state is a profile too. Loading it gives an equal LM, which answers the same:")
+    step("Its state is a profile too. Loading it gives an equal LM with the same answers:")
     lmconf.dump(lm, state)
     show(f"lmconf.dump(lm, {state.name!r})")
     with lmconf.load(state) as copy:

@@ -84,9 +84,9 @@ def command(
     input is read. Every line is checked before anything is sent.
 
     A line of the output is an object with `index` (from 0), `text` and the rest of the answer, or
-    with `index` and `error`: a line that fails loses none of the others. The exit code is 3 then.
-    `fingerprint` and `asked` say what was asked: with `--resume`, an answer is kept for the line of
-    INPUT that says the same, wherever it stands now, and never beside answers to other settings.
+    with `index` and `error`. A failed line does not affect the others; the exit code is 3 then.
+    `fingerprint` and `asked` identify the request. With `--resume`, an answer is kept if a line of
+    INPUT has the same request, whatever its number. Answers to different settings are never mixed.
     """
     _check_output(source, output, resume=resume, force=force)
     compiled = choose(one_lm=True).compiled

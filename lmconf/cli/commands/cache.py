@@ -58,8 +58,8 @@ class _CacheGroup(LazyGroup):
 def command() -> None:
     """Inspect and manage cached answers.
 
-    NAME is a profile or one of its LMs, whose store is meant; --path names the folder of a store
-    on disk. Without either it is this machine's default store.
+    NAME is a profile or one of its LMs; the command works on its store. --path names the folder of
+    a store on disk. Without either, the command works on this machine's default store.
     """
 
 
@@ -105,7 +105,7 @@ def stats(*, name: str | None, folder: str | None, form: str) -> None:
 @click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="0: all.")
 @_format
 def list_(*, name: str | None, folder: str | None, limit: int, form: str) -> None:
-    """List the answers that are kept, newest first: key, time, size, how long, model, words."""
+    """List the stored answers, newest first: key, time, size, time to live, model, text."""
     from lmconf.cli.cache_store import open_store, plain, summary
 
     with open_store(name, folder) as (store, label):
@@ -134,7 +134,7 @@ def list_(*, name: str | None, folder: str | None, limit: int, form: str) -> Non
 @_store_options
 @_format
 def show(*, key: str, name: str | None, folder: str | None, form: str) -> None:
-    """Print the answer under KEY, which may be cut short as long as it is clear."""
+    """Print the answer with the key KEY, or with the only key that begins with KEY."""
     from lmconf.cli.cache_store import StoreUnusable, open_store, response_in, texts_in
 
     with open_store(name, folder) as (store, label):
@@ -184,7 +184,7 @@ def prune(
     max_size: str | None,
     dry_run: bool,
 ) -> None:
-    """Drop what has expired, and what is old or too much as the options say."""
+    """Remove expired answers, and old or excess answers as the options state."""
     from lmconf.cli.cache_store import open_store
     from lmconf.schema.quantities import parse_size
     from lmconf.system.durations import parse_duration
@@ -206,7 +206,7 @@ def prune(
 @_store_options
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def clear(*, name: str | None, folder: str | None, yes: bool) -> None:
-    """Drop everything that the store holds, also what other LMs keep there."""
+    """Remove all answers of the store, including those of other LMs."""
     from lmconf.cli.cache_store import open_store
 
     with open_store(name, folder) as (store, label):
@@ -234,8 +234,8 @@ def clear(*, name: str | None, folder: str | None, yes: bool) -> None:
 def export(*, name: str | None, folder: str | None, output: str | None) -> None:
     """Write the answers as lines of JSON: key, time, time to live and response, oldest first.
 
-    A key says nothing of the request that it was made from, and what looks like a credential in
-    an answer is masked: the file can be reviewed and shared.
+    A key does not reveal its request, and text that looks like a credential is masked. The file
+    can be reviewed and shared.
     """
     from lmconf.cli.cache_store import line_of, open_store
     from lmconf.cli.terminal import write_file
@@ -264,10 +264,10 @@ def export(*, name: str | None, folder: str | None, output: str | None) -> None:
 @_store_options
 @click.option("--force", is_flag=True, help="Replace answers that are already in the store.")
 def import_(*, source: str, name: str | None, folder: str | None, force: bool) -> None:
-    """Keep the answers of an export; FILE may be `-` for standard input.
+    """Add the answers of an export to a store; FILE may be `-` for standard input.
 
-    Every line is checked before any is kept. What is kept already stays, unless --force is said,
-    and what has expired is left out.
+    Every line is checked before any is stored. Stored answers stay as they are, unless you pass
+    --force. Expired answers are left out.
     """
     from lmconf.cli.cache_store import StoreUnusable, open_store, read_line
     from lmconf.cli.json_lines import read

@@ -61,9 +61,9 @@ def command(
 ) -> None:
     """Send PROMPT to an LM and print its answer.
 
-    PROMPT is read from standard input when it is `-`, or left out while something is piped in.
-    The answer goes to standard output and everything else to standard error. A server that the
-    LM starts is ended at the end, also after Ctrl-C. The exit code is 3 where the call fails.
+    If PROMPT is `-`, or is missing while input is piped in, it is read from standard input. The
+    answer goes to standard output, everything else to standard error. A server that the LM starts
+    is stopped at the end, also after Ctrl-C. The exit code is 3 if the call fails.
     """
     if stream and as_json:
         raise click.UsageError(

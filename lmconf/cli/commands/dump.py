@@ -39,10 +39,10 @@ def command(
     form: str,
     choose: Choose,
 ) -> None:
-    """Write the state of a profile or of one of its LMs: a document that stands by itself.
+    """Write the state of a profile or of one of its LMs: a self-contained document.
 
-    It needs no other file and loads as what was dumped, in later versions too. References such as
-    {$env: OPENAI_API_KEY} stay references: no secret is ever written.
+    It needs no other file, and loading it gives the same LMs, also with later versions. References
+    such as {$env: OPENAI_API_KEY} stay references: no secret is ever written.
     """
     from lmconf.cli.select import dspy_state, state, to_text
 

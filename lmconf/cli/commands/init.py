@@ -33,9 +33,9 @@ SCHEMA_FOLDER = ".lmconf"
 )
 @click.option("--force", is_flag=True, help=f"Replace an existing {PROFILE}.")
 def command(*, folder: Path, force: bool) -> None:
-    """Write a first lmconf.yaml with comments, and the schema that your editor completes by.
+    """Write a first lmconf.yaml with comments, and the schema for your editor.
 
-    A file that is there already is never replaced unless you say --force.
+    An existing file is replaced only with --force.
     """
     profile, schema = folder / PROFILE, folder / SCHEMA_FOLDER / AUTHORED
     if profile.exists() and not force:

@@ -93,11 +93,11 @@ def prune(
     weights: bool,
     dry_run: bool,
 ) -> None:
-    """Remove jobs that have ended, with their data and logs; say what that freed.
+    """Remove finished jobs with their data and logs, and print the freed space.
 
-    A job that runs is never removed, nor one whose weights the profile names that --save-as wrote
-    to; what else names weights is not known: look first. One that can be resumed, or whose LM is
-    still to be declared, goes only where --older is said.
+    A running job is never removed, nor is one whose weights are used by the profile that --save-as
+    wrote to. Other uses of the weights are not known: check first. A job that can be resumed, or
+    whose LM is not declared yet, is removed only with --older.
     """
     from lmconf.system.durations import parse_duration
     from lmconf.trainers.removal import bytes_in
@@ -206,7 +206,7 @@ class _JobsGroup(LazyGroup):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 def command() -> None:
-    """Look after fine-tunings that were begun with `lmconf train` or in code.
+    """Inspect and manage fine-tuning jobs that `lmconf train` or code started.
 
     A job is a folder among lmconf's state files ($LMCONF_STATE_DIR), which only you can read.
     """
@@ -219,9 +219,9 @@ _format = format_option("text", "json", help="Output format.")
 @make_command("list", (("lmconf jobs list", ""), ("lmconf jobs list --json", "")))
 @_format
 def list_(*, form: str) -> None:
-    """List all jobs, oldest first: name, how it is doing, when it began, the model, progress.
+    """List all jobs, oldest first: name, status, start, model and progress.
 
-    How a job is doing is asked now, and is what it was where that cannot be told.
+    The status is requested now. If that fails, the last known status is shown.
     """
     from lmconf.cli.job_follow import progress_of, read_all_jobs
 
@@ -252,7 +252,7 @@ def _plain(job: JobFolder, record: JobRecord | None, trouble: Error | None) -> d
 @_job
 @_format
 def show(*, job: str, form: str) -> None:
-    """Print what is known of JOB: a name, its beginning, or its last part."""
+    """Print the details of JOB: a name, or the beginning or last part of one."""
     from lmconf.cli.job_follow import progress_of
     from lmconf.training.job import job as found_job
 
@@ -313,9 +313,9 @@ def wait(
     timeout: str | None,
     quiet: bool,
 ) -> None:
-    """Wait for the end of JOB; print the trained LM, or declare it where --save-as said.
+    """Wait for the end of JOB, then print the trained LM or declare it as --save-as states.
 
-    The exit code is 5 where the job failed or was cancelled.
+    The exit code is 5 if the job failed or was cancelled.
     """
     from lmconf.cli.job_follow import GOES_ON, conclude, follow
     from lmconf.system.durations import parse_duration
@@ -336,7 +336,7 @@ def wait(
 @make_command("cancel", (("lmconf jobs cancel 583fac", ""),))
 @_job
 def cancel(*, job: str) -> None:
-    """End JOB, here or at its provider."""
+    """Cancel JOB, here or at its provider."""
     from lmconf.training.job import job as found_job
 
     training_job = found_job(job)
@@ -359,11 +359,11 @@ def cancel(*, job: str) -> None:
 @click.option("--follow", is_flag=True, help="Wait for the end, and show the progress.")
 @click.pass_context
 def resume(ctx: click.Context, *, job: str, follow: bool) -> None:
-    """Go on with JOB, a training of this machine that failed, and print its name.
+    """Resume JOB, a failed training of this machine, and print its name.
 
-    It goes on after its last checkpoint, with the same data, weights, arguments and versions of
-    the libraries; without a checkpoint, and with a command of your own, it is begun again. The
-    exit code is 5 where it fails again.
+    It continues after its last checkpoint with the same data, weights, arguments and library
+    versions. Without a checkpoint, or with a command of your own, it starts again. The exit code
+    is 5 if it fails again.
     """
     from lmconf.cli.job_follow import conclude
     from lmconf.cli.job_follow import follow as followed

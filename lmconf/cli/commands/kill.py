@@ -23,10 +23,10 @@ __all__ = ["command"]
 @click.argument("names", nargs=-1, metavar="[NAME|PID]...", shell_complete=complete_server)
 @click.option("--all", "every", is_flag=True, help="Stop all of them.")
 def command(*, names: tuple[str, ...], every: bool) -> None:
-    """End servers, with every process that they started.
+    """Stop servers, with every process that they started.
 
-    A program whose server is ended starts another at its next call, unless its profile says
-    `auto: manual`.
+    A program whose server is stopped starts another one at its next call, unless its profile
+    states `auto: manual`.
     """
     from lmconf.launchers.records import running_records
 

@@ -49,11 +49,11 @@ def command(
     form: str,
     choose: Choose,
 ) -> None:
-    """Start the server behind an LM, and keep it running for every process of yours.
+    """Start the server behind an LM, and keep it running for all your processes.
 
-    Its address goes to standard output once the model is loaded. LMs whose server would be the
-    same use this one instead of starting their own. A server that runs already is told and left.
-    Ctrl-C stops it, and the exit code is 0 then; it is 4 where the server does not start.
+    The command prints the server's address when the model is loaded. LMs that need an equal server
+    use this one instead of starting their own. If the server runs already, its address is printed.
+    Ctrl-C stops it, and the exit code is 0 then; it is 4 if the server does not start.
     """
     from lmconf.cli.entry import InvalidArgument
     from lmconf.providers.catalogue import provider_of

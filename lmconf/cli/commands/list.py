@@ -102,10 +102,10 @@ _BOLD, _DIM, _RED, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m"
 @format_option("text", "json", help="Output format.")
 @click.pass_context
 def command(ctx: click.Context, *, form: str) -> None:
-    """List every profile that can be named here, nearest first, with its LMs.
+    """List every profile that can be loaded by name here, nearest first, with its LMs.
 
-    The main LM has a `*`. A profile that is shadowed has a nearer one of its name, which is the
-    one that the name means. Broken ones are listed with what is wrong first.
+    The main LM has a `*`. A profile is shadowed if a nearer one has the same name; the name means
+    the nearer one. Invalid profiles are listed with their first error.
     """
     profiles = list(list_profiles())
     if form == "json":

@@ -41,9 +41,9 @@ _LOOK = 0.2
     help="The number of lines to start with.",
 )
 def command(*, name: str, follow: bool, lines: int) -> None:
-    """Print the last lines that a server wrote; what looks to be a key is masked.
+    """Print the last lines of a server's log; text that looks like a key is masked.
 
-    The log of a server that ended is there until twenty others were started.
+    The log of a stopped server is kept until twenty other servers have started.
     """
     from lmconf.launchers.logs import log_tail
     from lmconf.launchers.records import ended_records, running_records

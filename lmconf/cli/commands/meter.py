@@ -46,10 +46,10 @@ _HEADS = (
 )
 @format_option("text", "json", help="Output format.")
 def command(*, name: str | None, form: str) -> None:
-    """Print what the `meter` callbacks have added up: calls, tokens, cost, latency, LM by LM.
+    """Print the totals of the `meter` callbacks for each LM: calls, tokens, cost and latency.
 
-    PATH is a meter's file; NAME is a profile or an LM that has a meter. Without either, it is the
-    file of the meters that name none. Latencies are those of calls that a server answered.
+    PATH is a meter's file; NAME is a profile or an LM that has a meter. Without either, the default
+    file is read. Latencies are those of calls that a server answered.
     """
     from lmconf.callbacks.meter import read
 

@@ -45,8 +45,8 @@ def command(
 ) -> None:
     """Print what can happen to one call: every attempt, wait and fallback, and the worst case.
 
-    Nothing is sent, started or imported. Costs are upper bounds: every attempt is reckoned as
-    billed, with a prompt of --prompt-tokens and an answer of `max_tokens`.
+    Nothing is sent, started or imported. Costs are upper bounds: every attempt counts as billed,
+    with a prompt of --prompt-tokens and an answer of `max_tokens`.
     """
     import msgspec
 

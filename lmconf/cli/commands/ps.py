@@ -49,10 +49,10 @@ def match_servers(name: str, records: Sequence[ServerRecord]) -> list[ServerReco
 @make_command("ps", (("lmconf ps", ""), ("lmconf ps --format json", "for programs")))
 @format_option("text", "json", help="Output format.")
 def command(*, form: str) -> None:
-    """List the servers that lmconf runs for you: the latest first.
+    """List the servers that lmconf runs for you, newest first.
 
-    KEPT BY says what ends a server: `lmconf kill`, or the end of the process with that number.
-    One that loads its model has no URL yet.
+    KEPT BY shows what stops a server: `lmconf kill`, or the end of the process with that number. A
+    server that is still loading its model has no URL.
     """
     from lmconf.launchers.records import running_records
 

@@ -38,7 +38,7 @@ def schema_text(name: str) -> str:
 def command(*, resolved: bool, out: Path | None) -> None:
     """Print the JSON Schema (Draft 2020-12) of profiles.
 
-    An editor that speaks YAML completes and checks a profile whose first line is
+    A YAML editor completes and checks a profile whose first line is
     `# yaml-language-server: $schema=.lmconf/lmconf.v1.json`; `lmconf init` sets that up.
     """
     if out is None:

@@ -41,9 +41,9 @@ def command(
     form: str,
     choose: Choose,
 ) -> None:
-    """Print what a profile or one of its LMs comes to: composed, rendered, defaults filled in.
+    """Print a resolved profile or LM: composed, rendered, with all defaults.
 
-    Without NAME, $LMCONF_PROFILE or the nearest lmconf.yaml is shown. References such as
+    Without NAME, $LMCONF_PROFILE or the nearest lmconf.yaml is used. References such as
     {$env: OPENAI_API_KEY} stay references: no secret is ever printed.
     """
     from lmconf.cli.select import state, to_text

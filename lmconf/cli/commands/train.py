@@ -52,9 +52,9 @@ def command(
 ) -> None:
     """Fine-tune an LM on the rows in DATA, a JSONL file, and print the job's name.
 
-    The data is checked first, every bad line told. The job goes on when this command ends:
-    `lmconf jobs` looks after it, and `lmconf jobs wait` declares what --save-as asks for. The exit
-    code is 5 where a job that was followed failed.
+    The data is checked first, and every invalid line is reported. The job continues when this
+    command ends: `lmconf jobs` manages it, and `lmconf jobs wait` declares the LM as --save-as
+    states. The exit code is 5 if a job that the command follows fails.
     """
     from lmconf.cli.job_follow import conclude
     from lmconf.cli.job_follow import follow as followed

@@ -74,11 +74,11 @@ def command(
     variables: tuple[str, ...],
     allow_imports: tuple[str, ...],
 ) -> None:
-    """Check profiles and tell every mistake, with its place and how to mend it.
+    """Check profiles and report every mistake, with its place and a fix.
 
-    Without arguments: lmconf.yaml and profiles/ of this project. In folders, files that do not
-    look like profiles are passed over. Nothing is called, started or imported. Exits with 0 when
-    all are valid and with 1 otherwise.
+    Without arguments, lmconf.yaml and profiles/ of this project are checked. In folders, files that
+    do not look like profiles are skipped. Nothing is called, started or imported. The exit code is
+    0 if all are valid and 1 otherwise.
     """
     files, missing, passed_over = _files(paths)
     results = [*_validate_files(files, variables, frozenset(allow_imports)), *missing]
