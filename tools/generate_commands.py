@@ -10,7 +10,7 @@ from lmconf.cli.app import PROGRAM, group
 
 __all__ = ["commands_page"]
 
-WIDTH = 96
+WIDTH = 80
 """How many characters a line of help has at most."""
 
 _HEAD = """# The command line
