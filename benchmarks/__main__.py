@@ -6,8 +6,8 @@ benchmarks/RESULTS.md.
 
 from __future__ import annotations
 
+import argparse
 import platform
-import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,18 +19,24 @@ PEERS = ("litellm", "openai", "dspy", "httpx", "aiohttp", "pyyaml", "msgspec", "
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
-def main(words: list[str]) -> None:
-    names = [word for word in words if not word.startswith("-")] or list(NAMES)
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of: {', '.join(NAMES)}")
+    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in NAMES]
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}")
     lines = [
         "| what | lmconf | peer | its figure | ratio | aim |",
         "| --- | ---: | --- | ---: | ---: | --- |",
     ]
     print("\n".join(lines), flush=True)
-    for name in names:
+    for name in options.names or NAMES:
         for row in import_module(f"benchmarks.{name}").rows():
             lines.append(_line(row))
             print(lines[-1], flush=True)
-    if "--save" in words:
+    if options.save:
         RESULTS.write_text(_page(lines))
 
 
@@ -58,4 +64,4 @@ def _version(name: str) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
